@@ -1,0 +1,23 @@
+"""Learning-based deformable image registration for DIPY users.
+
+Importing the package loads no framework: Keras is imported with the first
+name that needs it.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {"DeformableRegistration": "dipy_nn_reg.model"}
+
+__all__ = ["DeformableRegistration", "__version__"]
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(_HOMES))

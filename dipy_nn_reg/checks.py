@@ -1,0 +1,162 @@
+"""Check what a user gives, before anything is computed."""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def check_name(option, name, known):
+    """Raise ValueError unless ``name`` is one of the known names."""
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(
+            f"Expected {option} to be one of {sorted(known)}. Received {name!r}."
+        )
+
+
+def check_input_shape(input_shape):
+    """Raise ValueError unless this is the size of a 2D or 3D image."""
+    if not isinstance(input_shape, (tuple, list)) or len(input_shape) not in (2, 3):
+        raise ValueError(
+            f"Expected input_shape of two or three axes. Received {input_shape!r}."
+        )
+    for size in input_shape:
+        check_integer("each axis of input_shape", size, lowest=1)
+
+
+def check_integer(option, value, *, lowest):
+    """Raise ValueError unless ``value`` is an integer of at least ``lowest``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
+        raise ValueError(
+            f"Expected {option} to be an integer >= {lowest}. Received {value!r}."
+        )
+
+
+def check_number(option, value, *, above):
+    """Raise ValueError unless ``value`` is a finite number greater than ``above``."""
+    if not isinstance(value, Real) or not np.isfinite(value) or value <= above:
+        raise ValueError(
+            f"Expected {option} to be a finite number > {above}. Received {value!r}."
+        )
+
+
+def check_images(images, *, name, ndim, num_channels):
+    """Return images with a channel axis, after looking for what would go wrong.
+
+    Parameters
+    ----------
+    images : array-like, shape (n, *spatial) or (n, *spatial, channels)
+    name : str
+        What to call them in an error.
+    ndim, num_channels : int
+        Number of spatial axes and of channels expected.
+
+    Returns
+    -------
+    images : ndarray, shape (n, *spatial, channels)
+        A view where that is possible, in the type that came.
+
+    Raises
+    ------
+    ValueError
+        If the rank or the number of channels is another, if there is no image, or
+        if a value is not a finite real number.
+    """
+    images = np.asarray(images)
+    shape = images.shape
+    if images.ndim == ndim + 1 and num_channels == 1:
+        images = images[..., None]
+    if images.ndim != ndim + 2 or images.shape[-1] != num_channels:
+        layout = ", ".join(["n", *"xyz"[:ndim]])
+        without = f" or ({layout})" if num_channels == 1 else ""
+        raise ValueError(
+            f"Expected {name} of shape ({layout}, {num_channels}){without}. "
+            f"Received {name}.shape={shape}."
+        )
+    if images.size == 0:
+        raise ValueError(
+            f"Expected at least one image in {name}, and no empty axis. "
+            f"Received {name}.shape={shape}."
+        )
+    if images.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected real numbers in {name}. Received {name}.dtype={images.dtype}."
+        )
+    lowest, highest = images.min(), images.max()  # NaN if there is one
+    with np.errstate(over="ignore"):
+        if not np.all(np.isfinite(np.array([lowest, highest]).astype(np.float32))):
+            raise ValueError(
+                f"Expected finite values in {name}, in the range of float32. "
+                f"Received values from {lowest} to {highest}."
+            )
+    return images
+
+
+def check_pairs(moving, static, *, ndim, num_channels):
+    """Return moving and static images that fit each other.
+
+    Parameters
+    ----------
+    moving : array-like, shape (n, *spatial) or (n, *spatial, channels)
+    static : array-like
+        One image, with or without a batch axis, or n of them.
+    ndim, num_channels : int
+        Number of spatial axes and of channels expected.
+
+    Returns
+    -------
+    moving : ndarray, shape (n, *spatial, channels)
+    static : ndarray, shape (1, *spatial, channels) or (n, *spatial, channels)
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_images`, and if the number or the size of the static images
+        does not fit the moving ones.
+    """
+    moving = check_images(moving, name="moving", ndim=ndim, num_channels=num_channels)
+    spatial = moving.shape[1:-1]
+    static = np.asarray(static)
+    if static.shape in (spatial, (*spatial, num_channels)):
+        static = static[None]
+    static = check_images(static, name="static", ndim=ndim, num_channels=num_channels)
+    if static.shape[1:-1] != spatial:
+        raise ValueError(
+            f"Expected static images of the size of the moving ones, {spatial}. "
+            f"Received static images of size {static.shape[1:-1]}."
+        )
+    if len(static) not in (1, len(moving)):
+        raise ValueError(
+            f"Expected one static image, or one for each of the {len(moving)} moving "
+            f"images. Received {len(static)}."
+        )
+    return moving, static
+
+
+def check_training_pairs(moving, static, *, ndim, num_channels):
+    """Return moving and static images to train on.
+
+    Parameters
+    ----------
+    moving, static, ndim, num_channels
+        As for :func:`check_pairs`; static may be None, to make pairs of the moving
+        images.
+
+    Returns
+    -------
+    moving : ndarray, shape (n, *spatial, channels)
+    static : ndarray or None
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_pairs`, and if there is one image only to make pairs of.
+    """
+    if static is not None:
+        return check_pairs(moving, static, ndim=ndim, num_channels=num_channels)
+    moving = check_images(moving, name="moving", ndim=ndim, num_channels=num_channels)
+    if len(moving) < 2:
+        raise ValueError(
+            "Expected a static image, or two moving images or more to make pairs of. "
+            "Received one moving image and static=None."
+        )
+    return moving, None

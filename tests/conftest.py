@@ -1,0 +1,53 @@
+"""Images and oracles that several test modules use."""
+
+import os
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dipy_nn_reg import data
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1234)
+
+
+@pytest.fixture(scope="session")
+def sevens():
+    """Images of the digit 7, (n, 28, 28): MNIST if a folder is named, else bundled."""
+    if os.environ.get(data.MNIST_VARIABLE):
+        (images, _), _ = data.load_mnist(digit=7)
+        return images[:640]
+    (images, labels), _ = data._from_scikit_learn()
+    return images[labels == 7].astype(np.float32) / 255
+
+
+@pytest.fixture
+def smooth_field(rng):
+    """Return a maker of smooth random fields of shape (*shape, ndim)."""
+
+    def make(shape, *, sigma, largest):
+        field = np.stack(
+            [gaussian_filter(rng.normal(size=shape), sigma) for _ in shape], axis=-1
+        )
+        field *= largest / np.linalg.norm(field, axis=-1).max()
+        return field.astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def gradient():
+    """Return a function: the gradient of a scalar function in each of its arrays."""
+    tf = pytest.importorskip("tensorflow")
+
+    def compute(function, *arrays):
+        tensors = [tf.constant(array, tf.float32) for array in arrays]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        return [g.numpy() for g in tape.gradient(value, tensors)]
+
+    return compute

@@ -1,0 +1,107 @@
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.checks import (
+    check_images,
+    check_input_shape,
+    check_integer,
+    check_name,
+    check_number,
+    check_pairs,
+    check_training_pairs,
+)
+
+LAYOUT = {"ndim": 2, "num_channels": 1}
+
+
+def test_layouts_of_pairs():
+    moving = np.ones((3, 5, 4))
+    for static in (np.ones((5, 4)), np.ones((5, 4, 1)), np.ones((1, 5, 4))):
+        checked = check_pairs(moving, static, **LAYOUT)
+        assert [c.shape for c in checked] == [(3, 5, 4, 1), (1, 5, 4, 1)]
+    checked = check_pairs(moving[..., None], moving, **LAYOUT)
+    assert [c.shape for c in checked] == [(3, 5, 4, 1)] * 2
+    moving = np.ones((3, 5, 4, 6, 2))
+    checked = check_pairs(moving, moving[0], ndim=3, num_channels=2)
+    assert [c.shape for c in checked] == [(3, 5, 4, 6, 2), (1, 5, 4, 6, 2)]
+
+
+def test_images_are_not_copied():
+    images = np.ones((3, 5, 4), np.uint8)
+    checked = check_images(images, name="moving", **LAYOUT)
+    assert np.shares_memory(checked, images)
+    npt.assert_array_equal(checked[..., 0], images)
+
+
+@pytest.mark.parametrize(
+    ("moving", "message"),
+    [
+        (np.ones((5, 4)), r"moving of shape \(n, x, y, 1\) or \(n, x, y\).*\(5, 4\)"),
+        (np.ones((2, 5, 4, 3)), r"moving of shape.*\(2, 5, 4, 3\)"),
+        (np.ones((0, 5, 4)), r"at least one image.*\(0, 5, 4\)"),
+        (np.ones((2, 0, 4)), "no empty axis"),
+        (np.full((2, 5, 4), np.nan), "finite values in moving.*nan"),
+        (np.full((2, 5, 4), -np.inf), "finite values in moving.*-inf"),
+        (np.full((2, 5, 4), 1e39), "range of float32"),
+        (np.full((2, 5, 4), "a"), "real numbers in moving.*<U1"),
+        (np.ones((2, 5, 4), complex), "real numbers in moving.*complex128"),
+    ],
+)
+def test_bad_images(moving, message):
+    with pytest.raises(ValueError, match=f"Expected .*{message}"):
+        check_images(moving, name="moving", **LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("static", "message"),
+    [
+        (np.ones((5, 3)), "static of shape"),
+        (np.ones((1, 5, 3)), r"size of the moving ones, \(5, 4\). Received.*\(5, 3\)"),
+        (np.ones((2, 5, 4)), "one for each of the 3 moving images. Received 2"),
+        (np.full((5, 4), np.nan), "finite values in static"),
+        (None, "static of shape"),
+    ],
+)
+def test_static_images_that_do_not_fit(static, message):
+    with pytest.raises(ValueError, match=message):
+        check_pairs(np.ones((3, 5, 4)), static, **LAYOUT)
+
+
+def test_training_pairs_need_a_static_image_or_two_images():
+    moving, static = check_training_pairs(np.ones((2, 5, 4)), None, **LAYOUT)
+    assert moving.shape == (2, 5, 4, 1)
+    assert static is None
+    with pytest.raises(ValueError, match="one moving image and static=None"):
+        check_training_pairs(np.ones((1, 5, 4)), None, **LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: check_name("loss", "x", {"b": 0, "a": 0}), r"\['a', 'b'\].*'x'"),
+        (lambda: check_name("loss", ["x"], {"a": 0}), r"Received \['x'\]"),
+        (
+            lambda: check_integer("n", 0, lowest=1),
+            "n to be an integer >= 1.*Received 0",
+        ),
+        (lambda: check_integer("n", 1.0, lowest=1), "Received 1.0"),
+        (lambda: check_integer("n", True, lowest=1), "Received True"),
+        (lambda: check_number("w", -1, above=0), "w to be a finite number > 0"),
+        (lambda: check_number("w", float("nan"), above=0), "Received nan"),
+        (lambda: check_number("w", "1", above=0), "Received '1'"),
+        (lambda: check_input_shape((28,)), r"two or three axes. Received \(28,\)"),
+        (lambda: check_input_shape(28), "Received 28"),
+        (lambda: check_input_shape((28, 0)), "integer >= 1. Received 0"),
+    ],
+)
+def test_bad_options(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_good_options():
+    check_name("loss", "a", ("a", "b"))
+    check_integer("n", np.int64(1), lowest=1)
+    check_number("w", np.float32(0.5), above=0)
+    check_input_shape([28, 30, 20])
