@@ -1,0 +1,336 @@
+"""Sample, warp, compose and integrate, in 2D and 3D.
+
+One convention holds everywhere: ``warped(x) = moving(x + u(x))``. A displacement
+``u`` is in voxels of the grid on which it lives, channels last, and its component
+``d`` moves along array axis ``d`` (``indexing="ij"``).
+
+Every function takes NumPy arrays or tensors of the Keras backend and returns what
+it was given. With tensors it is differentiable in the image and in the field.
+"""
+
+from functools import wraps
+
+from keras import ops
+import numpy as np
+
+from dipy_nn_reg.backend import compiled
+
+INTERPOLATIONS = ("linear", "nearest")
+BORDERS = ("zero", "repeat")
+
+
+def _arrays_like_given(function):
+    """Let ``function`` return NumPy arrays when all its arrays are NumPy's."""
+
+    @wraps(function)
+    def wrapper(*arrays, **options):
+        as_numpy = all(isinstance(a, (np.ndarray, list, tuple)) for a in arrays)
+        result = function(*arrays, **options)
+        return ops.convert_to_numpy(result) if as_numpy else result
+
+    return wrapper
+
+
+def identity_grid(shape):
+    """Return the position of each voxel of a grid.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Spatial shape of the grid.
+
+    Returns
+    -------
+    grid : ndarray, shape (*shape, ndim)
+        Positions in voxels, float32.
+
+    Examples
+    --------
+    >>> identity_grid((2, 3))[1, 2]
+    array([1., 2.], dtype=float32)
+    """
+    axes = [np.arange(size, dtype=np.float32) for size in shape]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+@_arrays_like_given
+def sample(image, positions, *, interpolation="linear", border="zero"):
+    """Read images at absolute positions.
+
+    Parameters
+    ----------
+    image : ndarray or tensor, shape (batch, *spatial, channels) or (*spatial,)
+        Images; without batch and channels for a single one.
+    positions : ndarray or tensor, shape (batch, ..., ndim) or (..., ndim)
+        Where to read, in voxels. The batch axis is there when the image has one.
+    interpolation : {"linear", "nearest"}, optional
+        Bilinear (3D: trilinear), or the value of the nearest voxel, which keeps
+        the type of the image.
+    border : {"zero", "repeat"}, optional
+        What lies outside: zeros, toward which a linear sample fades over one
+        voxel, or the border repeated.
+
+    Returns
+    -------
+    values : ndarray or tensor, shape (batch, ..., channels) or (...)
+        Float32 for linear interpolation.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or an option is unknown.
+
+    Notes
+    -----
+    ``border="zero"`` is ``mode="grid-constant"`` of
+    :func:`scipy.ndimage.map_coordinates` for both interpolations. DIPY's linear
+    interpolation is the same; its nearest interpolation has no margin of half a
+    voxel outside of the outermost voxels.
+    """
+    _check_option("interpolation", interpolation, INTERPOLATIONS)
+    _check_option("border", border, BORDERS)
+    image = ops.convert_to_tensor(image)
+    positions = ops.convert_to_tensor(positions, dtype="float32")
+    ndim = positions.shape[-1]
+    if len(image.shape) == ndim:
+        values = _sample(image[None, ..., None], positions[None], interpolation, border)
+        return values[0, ..., 0]
+    if len(image.shape) != ndim + 2 or not _batches_fit(image, positions):
+        raise ValueError(
+            f"Expected an image of shape (batch, *spatial, channels) or (*spatial,) "
+            f"with {ndim} spatial axes, one for each component of the positions, and "
+            f"the batch of the positions. "
+            f"Received image.shape={tuple(image.shape)} and "
+            f"positions.shape={tuple(positions.shape)}."
+        )
+    return _sample(image, positions, interpolation, border)
+
+
+@_arrays_like_given
+def warp(image, displacement, *, interpolation="linear", border="zero"):
+    """Warp images: ``warped(x) = image(x + displacement(x))``.
+
+    Parameters
+    ----------
+    image : ndarray or tensor, shape ([batch,] *spatial[, channels])
+        Moving images. Their grid may differ in size from the displacement's.
+    displacement : ndarray or tensor, shape ([batch,] *spatial, ndim)
+        In voxels. With a batch axis, the image must have one too; a batch of one
+        serves all of the other.
+    interpolation : {"linear", "nearest"}, optional
+        As for :func:`sample`.
+    border : {"zero", "repeat"}, optional
+        As for :func:`sample`.
+
+    Returns
+    -------
+    warped : ndarray or tensor
+        In the layout of ``image``, on the grid of ``displacement``. A displacement
+        of zero returns the image bit for bit.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or an option is unknown.
+    """
+    _check_option("interpolation", interpolation, INTERPOLATIONS)
+    _check_option("border", border, BORDERS)
+    image = ops.convert_to_tensor(image)
+    displacement = ops.convert_to_tensor(displacement, dtype="float32")
+    ndim = displacement.shape[-1]
+    batched = len(displacement.shape) == ndim + 2
+    has_channels = len(image.shape) == ndim + batched + 1
+    if (
+        len(displacement.shape) != ndim + batched + 1
+        or len(image.shape) != ndim + batched + has_channels
+        or (batched and not _batches_fit(image, displacement))
+    ):
+        raise ValueError(
+            f"Expected a displacement of shape ([batch,] *spatial, ndim) and an image "
+            f"of shape ([batch,] *spatial[, channels]), with the same batch. "
+            f"Received image.shape={tuple(image.shape)} and "
+            f"displacement.shape={tuple(displacement.shape)}."
+        )
+    image = image if batched else image[None]
+    image = image if has_channels else image[..., None]
+    displacement = displacement if batched else displacement[None]
+    warped = _warp(image, displacement, interpolation, border)
+    warped = warped if has_channels else warped[..., 0]
+    return warped if batched else warped[0]
+
+
+@_arrays_like_given
+def compose(first, second):
+    """Return the displacement of two warps in a row.
+
+    ``warp(image, compose(first, second))`` is ``warp(warp(image, first), second)``
+    with a single interpolation of the image.
+
+    Parameters
+    ----------
+    first, second : ndarray or tensor, shape ([batch,] *spatial, ndim)
+        Displacements in voxels. ``first`` is read with its border repeated.
+
+    Returns
+    -------
+    displacement : ndarray or tensor, shape ([batch,] *spatial, ndim)
+        ``second(x) + first(x + second(x))``, in voxels.
+    """
+    second = ops.convert_to_tensor(second, dtype="float32")
+    return second + warp(first, second, border="repeat")
+
+
+@_arrays_like_given
+def integrate(velocity, *, steps=7):
+    """Integrate a stationary velocity over unit time by scaling and squaring.
+
+    Parameters
+    ----------
+    velocity : ndarray or tensor, shape ([batch,] *spatial, ndim)
+        In voxels. Its border is repeated outside.
+    steps : int, optional
+        Number of squarings: the field is divided by ``2 ** steps`` and composed
+        with itself ``steps`` times.
+
+    Returns
+    -------
+    displacement : ndarray or tensor, shape ([batch,] *spatial, ndim)
+        In voxels. That of ``-velocity`` is its inverse.
+
+    Raises
+    ------
+    ValueError
+        If ``steps`` is negative or the shape is not that of a field.
+
+    Notes
+    -----
+    Scaling and squaring of stationary velocities: :footcite:t:`Arsigny2006`.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    if steps < 0:
+        raise ValueError(f"Expected steps >= 0. Received steps={steps}.")
+    velocity = ops.convert_to_tensor(velocity, dtype="float32")
+    ndim = velocity.shape[-1]
+    if len(velocity.shape) not in (ndim + 1, ndim + 2):
+        raise ValueError(
+            f"Expected a velocity of shape ([batch,] *spatial, ndim). "
+            f"Received velocity.shape={tuple(velocity.shape)}."
+        )
+    if len(velocity.shape) == ndim + 1:
+        return _integrate(velocity[None], steps)[0]
+    return _integrate(velocity, steps)
+
+
+def _check_option(name, value, known):
+    if value not in known:
+        raise ValueError(f"Expected {name} to be one of {known}. Received {value!r}.")
+
+
+def _batches_fit(image, field):
+    """Tell whether the batches are equal, or one of them is 1 and serves all."""
+    return None in (image.shape[0], field.shape[0]) or (
+        image.shape[0] == field.shape[0] or 1 in (image.shape[0], field.shape[0])
+    )
+
+
+@compiled
+def _sample(image, positions, interpolation, border):
+    read = _read_linear if interpolation == "linear" else _read_nearest
+    return read(image, positions, border)
+
+
+@compiled
+def _warp(image, displacement, interpolation, border):
+    read = _read_linear if interpolation == "linear" else _read_nearest
+    return read(image, _positions(displacement), border)
+
+
+@compiled
+def _integrate(velocity, steps):
+    displacement = velocity / 2**steps
+    for _ in range(steps):
+        displacement = displacement + _read_linear(
+            displacement, _positions(displacement), "repeat"
+        )
+    return displacement
+
+
+def _positions(displacement):
+    spatial = ops.shape(displacement)[1:-1]
+    axes = [ops.arange(0, size, dtype="float32") for size in spatial]
+    return ops.stack(ops.meshgrid(*axes, indexing="ij"), axis=-1) + displacement
+
+
+def _read_linear(image, positions, border):
+    """Interpolate along one axis after the other."""
+    image = ops.cast(image, "float32")
+    # A margin of one voxel outside: zeros to fade to, or nothing to go to.
+    margin = 1 if border == "zero" else 0
+    image, spatial = _with_zeros_around(image, margin), ops.shape(image)[1:-1]
+    lower, weights = [], []
+    for axis, size in enumerate(spatial):
+        first, last = -margin, size - 1 + margin
+        position = ops.clip(positions[..., axis], first, ops.cast(last, "float32"))
+        # The last voxel is reached as the upper neighbour, with weight 1, so that
+        # there is always one; an axis of a single voxel has none.
+        highest = ops.cast(ops.maximum(last - 1, first), "float32")
+        below = ops.minimum(ops.floor(position), highest)
+        weights.append((position - below)[..., None])
+        lower.append(ops.cast(below, "int32") + margin)
+
+    voxels = ops.reshape(image, (-1, image.shape[-1]))
+    padded = ops.shape(image)
+    strides = _strides(padded[1:-1])
+    to_upper = [s * ops.minimum(n - 1, 1) for s, n in zip(strides, padded[1:-1])]
+
+    def interpolate(offset, axis):
+        if axis == len(spatial):
+            return ops.take(voxels, offset, axis=0)
+        upper = interpolate(offset + to_upper[axis], axis + 1)
+        below = interpolate(offset, axis + 1)
+        return below + weights[axis] * (upper - below)
+
+    return interpolate(_offsets(lower, strides, padded), 0)
+
+
+def _read_nearest(image, positions, border):
+    spatial = ops.shape(image)[1:-1]
+    index, inside = [], True
+    for axis, size in enumerate(spatial):
+        rounded = ops.floor(positions[..., axis] + 0.5)
+        last = ops.cast(size - 1, "float32")
+        inside = ops.logical_and(inside, (rounded >= 0) & (rounded <= last))
+        index.append(ops.cast(ops.clip(rounded, 0, last), "int32"))
+    voxels = ops.reshape(image, (-1, image.shape[-1]))
+    offset = _offsets(index, _strides(spatial), ops.shape(image))
+    values = ops.take(voxels, offset, axis=0)
+    if border == "repeat":
+        return values
+    return ops.where(inside[..., None], values, ops.zeros_like(values))
+
+
+def _with_zeros_around(image, margin):
+    if not margin:
+        return image
+    ndim = len(image.shape) - 2
+    return ops.pad(image, [(0, 0), *[(margin, margin)] * ndim, (0, 0)])
+
+
+def _strides(spatial):
+    """Number of voxels from one index to the next, for each axis."""
+    strides = [1]
+    for size in reversed(spatial[1:]):
+        strides.insert(0, strides[0] * size)
+    return strides
+
+
+def _offsets(index, strides, shape):
+    """Turn an index for each axis into one index for all voxels of the batch."""
+    rank = len(index[0].shape)
+    voxels_per_image = strides[0] * shape[1]
+    batch = ops.arange(0, shape[0], dtype="int32") * voxels_per_image
+    batch = ops.reshape(batch, (-1,) + (1,) * (rank - 1))
+    return batch + sum(i * stride for i, stride in zip(index, strides))

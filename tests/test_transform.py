@@ -1,0 +1,225 @@
+from dipy.align.imwarp import DiffeomorphicMap
+from keras import ops
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.linalg import expm
+from scipy.ndimage import map_coordinates
+
+from dipy_nn_reg.transform import compose, identity_grid, integrate, sample, warp
+
+SHAPES = [(28, 28), (27, 31), (12, 9, 10)]
+
+
+def scipy_warp(image, displacement, *, order, mode):
+    """Warp a batch with channels by SciPy, the independent oracle."""
+    warped = np.empty((*displacement.shape[:-1], image.shape[-1]))
+    grid = identity_grid(displacement.shape[1:-1])
+    for i, c in np.ndindex(len(image), image.shape[-1]):
+        positions = np.moveaxis(grid + displacement[i], -1, 0)
+        warped[i, ..., c] = map_coordinates(
+            image[i, ..., c], positions, order=order, mode=mode
+        )
+    return warped
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+def test_zero_displacement_returns_the_image_bit_for_bit(shape, interpolation, rng):
+    image = rng.normal(size=(2, *shape, 3)).astype(np.float32)
+    zero = np.zeros((2, *shape, len(shape)), np.float32)
+    npt.assert_array_equal(warp(image, zero, interpolation=interpolation), image)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 7)])
+@pytest.mark.parametrize(("interpolation", "order"), [("linear", 1), ("nearest", 0)])
+@pytest.mark.parametrize(
+    ("border", "mode"), [("zero", "grid-constant"), ("repeat", "nearest")]
+)
+def test_warp_agrees_with_scipy(shape, interpolation, order, border, mode, rng):
+    image = rng.random((2, *shape, 3), dtype=np.float32)
+    # Up to several voxels beyond every border.
+    displacement = rng.normal(0, 5, (2, *shape, len(shape))).astype(np.float32)
+    warped = warp(image, displacement, interpolation=interpolation, border=border)
+    expected = scipy_warp(image, displacement, order=order, mode=mode)
+    npt.assert_allclose(warped, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+def test_sample_at_and_beyond_the_last_row(interpolation, rng):
+    image = rng.random((4, 5), dtype=np.float32)
+    rows = [-2, -1, -0.75, -0.25, 0, 2.5, 3, 3.25, 3.75, 4, 4.5, 100]
+    positions = np.array([(row, 2) for row in rows], np.float32)
+    order = {"linear": 1, "nearest": 0}[interpolation]
+    expected = map_coordinates(image, positions.T, order=order, mode="grid-constant")
+    npt.assert_allclose(
+        sample(image, positions, interpolation=interpolation), expected, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(20, 22), (12, 9, 10)])
+def test_warp_agrees_with_dipy(shape, rng):
+    ndim = len(shape)
+    image = rng.random(shape, dtype=np.float32)
+    displacement = rng.normal(0, 3, (*shape, ndim)).astype(np.float32)
+    mapping = DiffeomorphicMap(ndim, shape)
+    mapping.forward = displacement
+    expected = mapping.transform(image, interpolation="linear")
+    npt.assert_allclose(warp(image, displacement), expected, atol=1e-5)
+
+
+def test_nearest_keeps_labels_and_their_type(rng):
+    labels = rng.integers(0, 2**30, (1, 9, 9)).astype(np.int32)
+    displacement = rng.normal(0, 2, (1, 9, 9, 2)).astype(np.float32)
+    warped = warp(labels, displacement, interpolation="nearest")
+    assert warped.dtype == labels.dtype
+    assert set(warped.ravel()) <= {0, *labels.ravel()}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64, bool])
+def test_any_type_of_image(dtype, rng):
+    image = rng.integers(0, 2, (1, 8, 9)).astype(dtype)
+    displacement = np.full((1, 8, 9, 2), 0.5)
+    expected = warp(image.astype(np.float32), displacement)
+    npt.assert_array_equal(warp(image, displacement), expected)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_layouts_agree(ndim, rng):
+    shape = (7, 8, 6)[:ndim]
+    image = rng.random((2, *shape, 1), dtype=np.float32)
+    field = rng.normal(size=(2, *shape, ndim)).astype(np.float32)
+    expected = warp(image, field)
+    npt.assert_array_equal(warp(image[..., 0], field), expected[..., 0])
+    npt.assert_array_equal(warp(image[0], field[0]), expected[0])
+    npt.assert_array_equal(warp(image[0, ..., 0], field[0]), expected[0, ..., 0])
+    positions = identity_grid(shape) + field[0]
+    npt.assert_array_equal(sample(image[0, ..., 0], positions), expected[0, ..., 0])
+
+
+def test_a_batch_of_one_serves_all(rng):
+    image = rng.random((1, 8, 8, 2), dtype=np.float32)
+    fields = rng.normal(size=(3, 8, 8, 2)).astype(np.float32)
+    one_by_one = np.concatenate([warp(image, f[None]) for f in fields])
+    npt.assert_array_equal(warp(image, fields), one_by_one)
+    images = rng.random((3, 8, 8, 2), dtype=np.float32)
+    one_by_one = np.concatenate([warp(i[None], fields[:1]) for i in images])
+    npt.assert_array_equal(warp(images, fields[:1]), one_by_one)
+
+
+def test_image_and_field_may_differ_in_size(rng):
+    image = rng.random((1, 9, 11, 1), dtype=np.float32)
+    warped = warp(image, np.zeros((1, 5, 20, 2)))
+    npt.assert_array_equal(warped[:, :5, :11], image[:, :5])
+    npt.assert_array_equal(warped[:, :, 11:], 0)
+
+
+def test_tensors_in_tensors_out():
+    image, field = ops.ones((1, 4, 4, 1)), ops.zeros((1, 4, 4, 2))
+    for result in (warp(image, field), compose(field, field), integrate(field)):
+        assert ops.is_tensor(result)
+        assert not isinstance(result, np.ndarray)
+    assert isinstance(warp(np.ones((4, 4)), np.zeros((4, 4, 2))), np.ndarray)
+
+
+@pytest.mark.parametrize("border", ["zero", "repeat"])
+@pytest.mark.parametrize("shape", [(6, 7), (5, 4, 6)])
+def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
+    ndim = len(shape)
+    image = rng.random((2, *shape, 2), dtype=np.float32)
+    weights = rng.normal(size=image.shape).astype(np.float32)
+    # Off the grid lines, where linear interpolation has a kink, and beyond borders.
+    whole = rng.integers(-2, 3, (2, *shape, ndim))
+    displacement = (whole + rng.uniform(0.2, 0.8, whole.shape)).astype(np.float32)
+
+    def loss(image, displacement):
+        return ops.sum(warp(image, displacement, border=border) * weights)
+
+    gradients = gradient(loss, image, displacement)
+    step = 0.1  # within it the loss is linear in each value
+    for array, found in zip((image, displacement), gradients):
+        for index in rng.choice(array.size, 20, replace=False):
+            change = np.zeros(array.size, np.float32)
+            change[index] = step
+            change = change.reshape(array.shape)
+            up, down = (
+                float(loss(image + s * change, displacement))
+                if array is image
+                else float(loss(image, displacement + s * change))
+                for s in (1, -1)
+            )
+            expected = (up - down) / (2 * step)
+            npt.assert_allclose(found.flat[index], expected, atol=2e-4)
+
+
+def test_compose_is_one_warp_after_the_other():
+    # A linear image is interpolated exactly, so both ways agree inside.
+    rows, columns = np.mgrid[:20, :20].astype(np.float32)
+    image = 2 * rows + 3 * columns
+    first = np.stack([0.1 * rows, -0.05 * columns], axis=-1).astype(np.float32)
+    second = np.stack([0.08 * columns - 1, 0.04 * rows - 1], axis=-1)
+    second = second.astype(np.float32)
+    in_a_row = warp(warp(image, first), second)
+    at_once = warp(image, compose(first, second))
+    npt.assert_allclose(at_once[3:-5, 3:-5], in_a_row[3:-5, 3:-5], atol=1e-3)
+    npt.assert_array_equal(compose(np.zeros_like(second), second), second)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (9, 10, 8)])
+def test_integrate_a_constant_velocity_is_a_translation(shape):
+    velocity = np.broadcast_to(np.arange(1.0, len(shape) + 1), (*shape, len(shape)))
+    npt.assert_allclose(integrate(velocity), velocity, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(41, 41), (25, 25, 25)])
+def test_integrate_a_linear_velocity_is_the_matrix_exponential(shape):
+    ndim = len(shape)
+    generator = np.array([[0.05, -0.2, 0.02], [0.2, 0.03, 0.0], [0.0, -0.04, -0.1]])
+    generator = generator[:ndim, :ndim]
+    centred = identity_grid(shape) - (np.array(shape) - 1) / 2
+    expected = centred @ (expm(generator) - np.eye(ndim)).T
+    found = integrate(centred @ generator.T)
+    # Away from the border, beyond which the velocity is no longer linear.
+    inside = (slice(8, -8),) * ndim
+    npt.assert_allclose(found[inside], expected[inside], atol=5e-3)
+
+
+@pytest.mark.parametrize(("shape", "sigma"), [((64, 64), 6), ((32, 36, 30), 6)])
+def test_integrate_of_the_negative_is_the_inverse(shape, sigma, smooth_field):
+    velocity = smooth_field(shape, sigma=sigma, largest=3)
+    there, back = integrate(velocity), integrate(-velocity)
+    # Where no path leaves the grid: beyond it a field is only known as repeated.
+    inside = (slice(4, -4),) * len(shape)
+    for both in (compose(there, back), compose(back, there)):
+        assert np.linalg.norm(both[inside], axis=-1).max() < 0.05
+    assert np.linalg.norm(there, axis=-1).max() > 1
+
+
+def test_integrate_batches_and_no_steps(rng):
+    velocity = rng.normal(size=(2, 8, 9, 2)).astype(np.float32)
+    npt.assert_allclose(integrate(velocity)[1], integrate(velocity[1]), atol=1e-6)
+    npt.assert_array_equal(integrate(velocity, steps=0), velocity)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: warp(np.ones((4, 4)), np.ones((4, 4, 3))), "Expected a displacement"),
+        (lambda: warp(np.ones((2, 4, 4)), np.ones((3, 4, 4, 2))), "same batch"),
+        (lambda: warp(np.ones(4), np.ones((4, 4, 2))), "Expected a displacement"),
+        (
+            lambda: warp(np.ones((4, 4)), np.ones((4, 4, 2)), interpolation="cubic"),
+            "'linear', 'nearest'.*Received 'cubic'",
+        ),
+        (
+            lambda: sample(np.ones((4, 4)), np.ones((4, 2)), border="wrap"),
+            "'zero', 'repeat'.*Received 'wrap'",
+        ),
+        (lambda: sample(np.ones((4, 4)), np.ones((4, 3))), "Expected an image"),
+        (lambda: integrate(np.ones((4, 4, 2)), steps=-1), "steps >= 0"),
+        (lambda: integrate(np.ones((4, 2))), "Expected a velocity"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
