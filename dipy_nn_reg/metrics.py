@@ -1,0 +1,167 @@
+"""Measures of a registration, for NumPy arrays of one image or one field.
+
+Nothing here needs Keras: a SyN result is measured with the same functions.
+"""
+
+from itertools import product
+
+import numpy as np
+
+
+def ncc(static, warped):
+    """Return the normalised cross-correlation of two images.
+
+    Parameters
+    ----------
+    static, warped : array-like, of one shape
+
+    Returns
+    -------
+    ncc : float
+        From -1 to 1; 0 if an image is constant.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> ncc([1, 2, 3], [2, 4, 6])
+    1.0
+    """
+    static, warped = _same_shape(static, warped)
+    static, warped = static - static.mean(), warped - warped.mean()
+    norm = np.sqrt(np.sum(static**2) * np.sum(warped**2))
+    return float(np.sum(static * warped) / norm) if norm > 0 else 0.0
+
+
+def dice(static, warped, *, threshold=0.5):
+    """Return the Dice overlap of what lies above a threshold in two images.
+
+    Parameters
+    ----------
+    static, warped : array-like, of one shape
+    threshold : float, optional
+
+    Returns
+    -------
+    dice : float
+        From 0 to 1; 1 if both are empty.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> dice([0, 1, 1, 0], [0, 1, 0, 0])
+    0.6666666666666666
+    """
+    static, warped = _same_shape(static, warped)
+    static, warped = static > threshold, warped > threshold
+    total = static.sum() + warped.sum()
+    return float(2 * np.sum(static & warped) / total) if total else 1.0
+
+
+def jacobian_determinant(displacement):
+    """Return the Jacobian determinant of the map ``x + u(x)``.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+        In voxels; at least two voxels along each axis.
+
+    Returns
+    -------
+    determinant : ndarray, shape (*spatial,)
+        By central differences, one-sided at the border: 1 where volume is kept,
+        0 or less where the field folds.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not that of a field.
+
+    Examples
+    --------
+    >>> x = np.arange(4.0)
+    >>> twice = np.stack(np.meshgrid(x, 0 * x, indexing="ij"), axis=-1)
+    >>> jacobian_determinant(twice)[1]
+    array([2., 2., 2., 2.])
+    """
+    displacement = _field(displacement)
+    ndim = displacement.shape[-1]
+    derivatives = [np.gradient(displacement, axis=axis) for axis in range(ndim)]
+    return _determinant(derivatives)
+
+
+def folding(displacement, *, strict=False):
+    """Return the percentage of voxels at which a field folds.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+        In voxels; at least two voxels along each axis.
+    strict : bool, optional
+        Count a voxel as soon as any choice of forward or backward differences, one
+        for each axis, gives a determinant of 0 or less. A central difference
+        spans two voxels, so a fold between two of them can escape it.
+
+    Returns
+    -------
+    percentage : float
+        From 0 to 100.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not that of a field.
+    """
+    if not strict:
+        return 100 * float(np.mean(jacobian_determinant(displacement) <= 0))
+    displacement = _field(displacement)
+    one_sided = [
+        _one_sided_differences(displacement, axis)
+        for axis in range(displacement.shape[-1])
+    ]
+    folded = [_determinant(choice) <= 0 for choice in product(*one_sided)]
+    return 100 * float(np.mean(np.any(folded, axis=0)))
+
+
+def _same_shape(static, warped):
+    static, warped = np.asarray(static, np.float64), np.asarray(warped, np.float64)
+    if static.shape != warped.shape:
+        raise ValueError(
+            f"Expected images of one shape. Received static.shape={static.shape} and "
+            f"warped.shape={warped.shape}."
+        )
+    return static, warped
+
+
+def _field(displacement):
+    displacement = np.asarray(displacement, np.float64)
+    *spatial, ndim = displacement.shape
+    if len(spatial) != ndim or min(spatial) < 2:
+        raise ValueError(
+            f"Expected one displacement of shape (*spatial, ndim), with two voxels or "
+            f"more along each axis. Received displacement.shape={displacement.shape}."
+        )
+    return displacement
+
+
+def _determinant(derivatives):
+    """Return ``det(1 + du/dx)`` from the derivatives along each axis."""
+    jacobian = np.stack(derivatives, axis=-1) + np.eye(len(derivatives))
+    return np.linalg.det(jacobian)
+
+
+def _one_sided_differences(displacement, axis):
+    """Return forward and backward differences; at the border, the one there is."""
+    difference = np.diff(displacement, axis=axis)
+    first = np.take(difference, [0], axis=axis)
+    last = np.take(difference, [-1], axis=axis)
+    forward = np.concatenate([difference, last], axis=axis)
+    backward = np.concatenate([first, difference], axis=axis)
+    return forward, backward

@@ -1,0 +1,87 @@
+from itertools import product
+
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.metrics import dice, folding, jacobian_determinant, ncc
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (5, 6, 7)])
+def test_ncc_is_the_correlation_coefficient(shape, rng):
+    a, b = rng.normal(size=(2, *shape))
+    npt.assert_allclose(ncc(a, b), np.corrcoef(a.ravel(), b.ravel())[0, 1])
+    npt.assert_allclose(ncc(a, 3 * a + 5), 1)
+    npt.assert_allclose(ncc(a, -a), -1)
+    assert ncc(a, np.ones(shape)) == 0
+
+
+def test_dice_by_hand():
+    a, b = np.zeros((2, 4, 4))
+    a[:2], b[1:] = 1, 1
+    npt.assert_allclose(dice(a, b), 2 * 4 / (8 + 12))
+    assert dice(a, a) == 1
+    assert dice(a, 0 * a) == 0
+    assert dice(0 * a, 0 * a) == 1
+    assert dice(10 * a, 10 * a - 8, threshold=5) == 0
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_jacobian_determinant_of_a_linear_map(ndim, rng):
+    matrix = np.eye(ndim) + 0.3 * rng.normal(size=(ndim, ndim))
+    grid = np.moveaxis(np.indices((6, 7, 5)[:ndim]), 0, -1)
+    displacement = grid @ matrix.T - grid
+    npt.assert_allclose(jacobian_determinant(displacement), np.linalg.det(matrix))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_folding_of_a_reflection_and_of_no_motion(ndim):
+    shape = (6, 7, 5)[:ndim]
+    displacement = np.zeros((*shape, ndim))
+    for strict in (False, True):
+        assert folding(displacement, strict=strict) == 0
+    displacement[..., 0] = -2 * np.indices(shape)[0]  # x -> -x
+    for strict in (False, True):
+        assert folding(displacement, strict=strict) == 100
+
+
+def test_strict_folding_sees_what_central_differences_miss():
+    displacement = np.zeros((9, 9, 2))
+    displacement[4, :, 0] = 1.5  # row 4 jumps over row 5
+    assert folding(displacement) == 0
+    # Forward from row 4 and backward from row 5.
+    npt.assert_allclose(folding(displacement, strict=True), 100 * 2 / 9)
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (4, 5, 4)])
+def test_strict_folding_against_a_loop(shape, rng):
+    ndim = len(shape)
+    displacement = rng.normal(0, 0.4, (*shape, ndim))
+    folded = 0
+    for index in np.ndindex(*shape):
+        determinants = []
+        for signs in product((1, -1), repeat=ndim):
+            jacobian = np.eye(ndim)
+            for axis, sign in enumerate(signs):
+                # At the border there is only one of the two differences.
+                sign = sign if 0 <= index[axis] + sign < shape[axis] else -sign
+                neighbour = list(index)
+                neighbour[axis] += sign
+                difference = displacement[tuple(neighbour)] - displacement[index]
+                jacobian[:, axis] += sign * difference
+            determinants.append(np.linalg.det(jacobian))
+        folded += min(determinants) <= 0
+    assert 0 < folded < np.prod(shape)
+    npt.assert_allclose(
+        folding(displacement, strict=True), 100 * folded / np.prod(shape)
+    )
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match=r"one shape.*\(3,\).*\(4,\)"):
+        ncc(np.ones(3), np.ones(4))
+    with pytest.raises(ValueError, match="one shape"):
+        dice(np.ones(3), np.ones(4))
+    for shape in ((4, 4), (4, 4, 3), (1, 4, 2)):
+        with pytest.raises(ValueError, match="Expected one displacement"):
+            folding(np.zeros(shape))
