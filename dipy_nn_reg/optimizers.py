@@ -1,0 +1,113 @@
+"""The optimizer, and its learning rate in the course of a fit."""
+
+from math import cos, pi
+
+import keras
+
+from dipy_nn_reg.checks import check_name, check_number
+
+OPTIMIZERS = (
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "lion",
+    "nadam",
+    "rmsprop",
+    "sgd",
+)
+LEARNING_RATE = 4e-3
+
+
+def get_optimizer(optimizer, learning_rate):
+    """Return an optimizer, and the highest learning rate if that is ours to set.
+
+    Parameters
+    ----------
+    optimizer : str or keras.optimizers.Optimizer
+    learning_rate : float or None
+        For an optimizer given by name; by default 0.004.
+
+    Returns
+    -------
+    optimizer : keras.optimizers.Optimizer
+    learning_rate : float or None
+        None if the optimizer came with its own.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, if the learning rate is not positive, or if there is
+        one beside an optimizer that has its own.
+    """
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        if learning_rate is not None:
+            raise ValueError(
+                f"Expected learning_rate=None, since the optimizer has its own. "
+                f"Received learning_rate={learning_rate!r}."
+            )
+        return optimizer, None
+    check_name("optimizer", optimizer, OPTIMIZERS)
+    learning_rate = LEARNING_RATE if learning_rate is None else learning_rate
+    check_number("learning_rate", learning_rate, above=0)
+    return keras.optimizers.get(optimizer), float(learning_rate)
+
+
+def add_cosine_rate(callbacks, peak):
+    """Put our learning rate before a user's callbacks, if these leave it alone.
+
+    Parameters
+    ----------
+    callbacks : keras.callbacks.Callback, list of these, or None
+    peak : float or None
+        None: the optimizer has its own learning rate.
+
+    Returns
+    -------
+    callbacks : list of keras.callbacks.Callback
+    """
+    if callbacks is None:
+        callbacks = []
+    elif not isinstance(callbacks, (tuple, list)):
+        callbacks = [callbacks]
+    schedulers = (
+        keras.callbacks.LearningRateScheduler,
+        keras.callbacks.ReduceLROnPlateau,
+    )
+    if peak is None or any(isinstance(c, schedulers) for c in callbacks):
+        return list(callbacks)
+    return [CosineRate(peak), *callbacks]
+
+
+class CosineRate(keras.callbacks.Callback):
+    """Let the learning rate rise over a tenth of the training, then fall to zero.
+
+    It rises along a line and falls along half a cosine :footcite:p:`Loshchilov2017`.
+
+    Parameters
+    ----------
+    peak : float
+
+    References
+    ----------
+    .. footbibliography::
+    """
+
+    def __init__(self, peak):
+        super().__init__()
+        self.peak = peak
+
+    def on_train_begin(self, logs=None):
+        self.step = 0
+        self.steps = self.params["epochs"] * self.params["steps"]
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = self.rate(self.step / self.steps)
+        self.step += 1
+
+    def rate(self, done):
+        """Return the learning rate when a fraction of the training is done."""
+        if done < 0.1:
+            return self.peak * (0.1 + 0.9 * done / 0.1)
+        return self.peak * (1 + cos(pi * (done - 0.1) / 0.9)) / 2

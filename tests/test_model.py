@@ -1,0 +1,297 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.transform import warp
+
+SHAPES = [(28, 28), (27, 31), (33, 50), (20, 24, 17)]
+
+
+def blobs(rng, n, shape):
+    """Return n images of a smooth blob each, at random places."""
+    images = np.zeros((n, *shape))
+    for image in images:
+        place = tuple(rng.integers(size // 3, 2 * size // 3) for size in shape)
+        image[place] = 1
+        image[:] = gaussian_filter(image, min(shape) / 8)
+    return (images / images.max()).astype(np.float32)
+
+
+def train_briefly(rng, shape=(16, 17), **options):
+    registration = DeformableRegistration(input_shape=shape, seed=3, **options)
+    registration.fit(blobs(rng, 8, shape), epochs=2, batch_size=4, verbose=0)
+    return registration
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_size_trains_and_predicts(shape, rng):
+    moving, static = blobs(rng, 4, shape), blobs(rng, 1, shape)[0]
+    registration = DeformableRegistration(input_shape=shape, seed=0)
+    history = registration.fit(
+        moving, static, epochs=8, batch_size=2, verbose=0
+    ).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["similarity"][-1] > history["similarity"][0]
+    warped = registration.predict(moving, static)
+    field = registration.predict_field(moving, static)
+    assert warped.shape == moving.shape
+    assert field.shape == (*moving.shape, len(shape))
+    assert warped.dtype == field.dtype == np.float32
+    npt.assert_allclose(warped, warp(moving, field), atol=1e-6)
+    results = registration.evaluate(moving, static, verbose=0)
+    assert results["similarity_after"] > results["similarity_before"]
+    assert results["folding"] == results["strict_folding"] == 0
+    assert np.isfinite(results["loss"])
+
+
+def test_learns_to_register_digits(sevens):
+    train, test = sevens[:-20], sevens[-20:]
+    registration = DeformableRegistration(input_shape=(28, 28), seed=0)
+    epochs = max(4, 2400 // len(train))
+    registration.fit(train, epochs=epochs, batch_size=16, verbose=0)
+    results = registration.evaluate(test, np.roll(test, 1, axis=0), verbose=0)
+    before, after = (results[f"similarity_{when}"] for when in ("before", "after"))
+    assert 1 - after < 0.5 * (1 - before)
+    assert results["folding"] < 0.1
+
+
+def test_other_sizes_than_the_one_built_for(rng):
+    registration = train_briefly(rng, shape=(28, 28))
+    images = blobs(rng, 3, (40, 36))
+    assert registration.predict(images, images[0]).shape == (3, 40, 36)
+    registration.fit(images, epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize("options", [{"transform": "displacement"}, {"loss": "mse"}])
+def test_options_train(options, rng):
+    images = blobs(rng, 8, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0, **options)
+    history = registration.fit(images, images[0], epochs=10, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["similarity"][-1] > history["similarity"][0]
+
+
+def test_no_motion_before_training(rng):
+    images = rng.random((2, 9, 11), dtype=np.float32)
+    registration = DeformableRegistration()
+    npt.assert_array_equal(registration.predict(images, images[::-1]), images)
+    npt.assert_array_equal(registration.predict_field(images, images[::-1]), 0)
+
+
+def test_layouts_and_types_come_out_as_they_went_in(rng):
+    registration = train_briefly(rng)
+    moving = (255 * blobs(rng, 3, (16, 17))).astype(np.uint8)
+    static = moving[2]
+    expected = registration.predict(moving, static)
+    assert expected.max() > 100  # in the intensities of the moving image
+    for other in (moving.astype(np.float64), moving.astype(int)):
+        npt.assert_allclose(registration.predict(other, static), expected, atol=1e-3)
+    last = registration.predict(moving[..., None], static[..., None])
+    npt.assert_array_equal(last[..., 0], expected)
+    each = registration.predict(moving, np.stack([static] * 3))
+    npt.assert_array_equal(each, expected)
+    npt.assert_array_equal(registration.predict(moving, static[None]), expected)
+    scaled = registration.predict_field(moving / 100 - 1, static)
+    npt.assert_allclose(scaled, registration.predict_field(moving, static), atol=1e-3)
+
+
+def test_several_channels(rng):
+    images = np.stack([blobs(rng, 4, (12, 14))] * 2, axis=-1)
+    registration = DeformableRegistration(input_shape=(12, 14), num_channels=2)
+    registration.fit(images, epochs=1, verbose=0)
+    assert registration.predict(images, images[0]).shape == images.shape
+
+
+def test_batches_change_nothing(rng, monkeypatch):
+    registration = train_briefly(rng)
+    images = blobs(rng, 5, (16, 17))
+    at_once = registration.predict_field(images, images[0])
+    monkeypatch.setattr("dipy_nn_reg.model.VOXELS_PER_BATCH", 2 * 16 * 17)
+    in_batches = registration.predict_field(images, images[0])
+    npt.assert_allclose(in_batches, at_once, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_result():
+    def fields(seed):
+        images = blobs(np.random.default_rng(0), 6, (16, 17))
+        registration = DeformableRegistration(input_shape=(16, 17), seed=seed)
+        registration.fit(images, epochs=3, batch_size=4, verbose=0)
+        return registration.predict_field(images, images[0])
+
+    npt.assert_array_equal(fields(1), fields(1))
+    assert np.any(fields(1) != fields(2))
+
+
+def test_validation_callbacks_and_own_optimizer(rng):
+    images = blobs(rng, 6, (16, 17))
+    epochs = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda e, logs: epochs.append(e)
+    )
+    registration = DeformableRegistration(
+        input_shape=(16, 17), optimizer=keras.optimizers.SGD(0.01)
+    )
+    for validation_data in ((images, images[0]), (images, None), [images, images]):
+        history = registration.fit(
+            images,
+            epochs=2,
+            validation_data=validation_data,
+            callbacks=[watch],
+            verbose=0,
+        ).history
+        assert set(history) == {
+            f"{prefix}{name}"
+            for prefix in ("", "val_")
+            for name in ("loss", "similarity", "penalty")
+        }
+    assert epochs == [0, 1] * 3
+    npt.assert_allclose(float(registration.model.optimizer.learning_rate), 0.01)
+
+
+def test_evaluate_agrees_with_the_validation_of_fit(rng):
+    images = blobs(rng, 7, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    history = registration.fit(
+        images, epochs=3, batch_size=4, validation_data=(images, images[0]), verbose=0
+    ).history
+    results = registration.evaluate(images, images[0], verbose=0)
+    npt.assert_allclose(results["loss"], history["val_loss"][-1], rtol=1e-4)
+    after = results["similarity_after"]
+    npt.assert_allclose(after, history["val_similarity"][-1], atol=1e-4)
+
+
+def test_summary_lists_the_layers(capsys):
+    DeformableRegistration().summary()
+    printed = capsys.readouterr().out
+    assert "conv2d" in printed
+    assert "integrate_velocity" in printed
+    assert "Total params" in printed
+
+
+PREDICT_IN_A_NEW_PROCESS = """
+import sys
+import numpy as np
+from dipy_nn_reg import DeformableRegistration
+images = np.load(sys.argv[2])
+registration = DeformableRegistration.load(sys.argv[1])
+np.save(sys.argv[3], registration.predict_field(images, images[0]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((16, 17), {"loss": "mse", "transform": "displacement"}),
+        ((8, 9, 10), {"smoothness": 0}),
+    ],
+)
+def test_a_saved_model_predicts_the_same_in_a_new_process(
+    shape, options, rng, tmp_path
+):
+    registration = train_briefly(rng, shape, **options)
+    images = blobs(rng, 3, shape)
+    expected = registration.predict_field(images, images[0])
+    assert np.any(expected)
+    path = tmp_path / "model.keras"
+    registration.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    np.save(tmp_path / "images.npy", images)
+    subprocess.run(
+        [sys.executable, "-c", PREDICT_IN_A_NEW_PROCESS]
+        + [str(tmp_path / name) for name in ("model.keras", "images.npy", "field.npy")],
+        check=True,
+    )
+    npt.assert_array_equal(np.load(tmp_path / "field.npy"), expected)
+
+
+def test_a_loaded_model_goes_on_as_the_saved_one(rng, tmp_path):
+    registration = train_briefly(rng)
+    registration.save(tmp_path / "model.keras")
+    loaded = DeformableRegistration.load(str(tmp_path / "model.keras"))
+    assert loaded.model.get_config() == registration.model.get_config()
+    images = blobs(rng, 4, (16, 17))
+    registration._rng, loaded._rng = (np.random.default_rng(0) for _ in range(2))
+    losses = [r.fit(images, verbose=0).history["loss"] for r in (registration, loaded)]
+    npt.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_weights_alone(rng, tmp_path):
+    registration = train_briefly(rng)
+    registration.save_weights(tmp_path / "a.weights.h5")
+    other = DeformableRegistration(input_shape=(16, 17))
+    other.load_weights(tmp_path / "a.weights.h5")
+    images = blobs(rng, 2, (16, 17))
+    npt.assert_array_equal(
+        other.predict(images, images[0]), registration.predict(images, images[0])
+    )
+
+
+def test_a_file_that_is_not_a_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.keras"):
+        DeformableRegistration.load(tmp_path / "nothing.keras")
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(ValueError, match="Expected a file written by.*text.keras"):
+        DeformableRegistration.load(tmp_path / "text.keras")
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="Expected a file written by.*Sequential"):
+        DeformableRegistration.load(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="ends with '.keras'"):
+        DeformableRegistration().save(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": "vnet"}, r"network.*\['unet'\].*'vnet'"),
+        ({"transform": "affin"}, r"transform.*\['displacement', 'velocity'\]"),
+        ({"loss": "ssd"}, r"loss.*\['mse', 'ncc'\].*'ssd'"),
+        ({"penalty": None}, r"penalty.*\['gradient'\].*None"),
+        ({"smoothness": -0.1}, "smoothness.*-0.1"),
+        ({"smoothness": float("inf")}, "smoothness.*inf"),
+        ({"optimizer": "sdg"}, "optimizer.*'sgd'.*Received 'sdg'"),
+        ({"input_shape": (28,)}, "input_shape"),
+        ({"num_channels": 0}, "num_channels"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=f"Expected {message}"):
+        DeformableRegistration(**options)
+
+
+def test_bad_input_stops_before_training(rng):
+    registration = DeformableRegistration(seed=0)
+    weights = registration.model.get_weights()
+    images = rng.random((3, 28, 28))
+    bad = images.copy()
+    bad[1, 3, 4] = np.nan
+    for moving, static, options in [
+        (bad, None, {}),
+        (images, bad, {}),
+        (images[0], None, {}),
+        (images[:1], None, {}),
+        (images[:0], None, {}),
+        (images, images[:2], {}),
+        (images, images[0, :20], {}),
+        (images, None, {"epochs": 0}),
+        (images, None, {"batch_size": 0}),
+        (images, None, {"validation_data": images}),
+        (images, None, {"validation_data": (images[:1], None)}),
+        (images, None, {"validation_data": (bad, images)}),
+    ]:
+        with pytest.raises(ValueError, match="Expected .* Received "):
+            registration.fit(moving, static, verbose=0, **options)
+    for method in (registration.predict, registration.predict_field):
+        with pytest.raises(ValueError, match="Expected .* Received "):
+            method(images, bad)
+    with pytest.raises(ValueError, match="Expected .* Received "):
+        registration.evaluate(images, None)
+    for before, after in zip(weights, registration.model.get_weights()):
+        npt.assert_array_equal(before, after)

@@ -1,0 +1,51 @@
+import keras
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.optimizers import (
+    LEARNING_RATE,
+    OPTIMIZERS,
+    CosineRate,
+    add_cosine_rate,
+    get_optimizer,
+)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_by_name(name):
+    optimizer, rate = get_optimizer(name, None)
+    assert type(optimizer).__name__.lower() == name
+    assert rate == LEARNING_RATE
+    assert get_optimizer(name, 0.1)[1] == 0.1
+
+
+def test_an_optimizer_keeps_its_own_rate():
+    mine = keras.optimizers.Adam(1e-4)
+    assert get_optimizer(mine, None) == (mine, None)
+    with pytest.raises(ValueError, match="learning_rate=None.*Received.*0.1"):
+        get_optimizer(mine, 0.1)
+
+
+@pytest.mark.parametrize("options", [("adams", None), ("adam", 0), ("adam", -1)])
+def test_bad_options(options):
+    with pytest.raises(ValueError, match="Expected"):
+        get_optimizer(*options)
+
+
+def test_the_rate_rises_then_falls_to_zero():
+    rates = np.array([CosineRate(2.0).rate(x) for x in np.linspace(0, 1, 101)])
+    npt.assert_allclose(rates[[0, 10, 55, 100]], [0.2, 2, 1, 0], atol=1e-12)
+    assert np.all(np.diff(rates[:11]) > 0)
+    assert np.all(np.diff(rates[10:]) < 0)
+
+
+def test_callbacks_of_the_user_are_kept():
+    stop = keras.callbacks.EarlyStopping()
+    ours, theirs = add_cosine_rate(stop, 0.1)
+    assert isinstance(ours, CosineRate)
+    assert theirs is stop
+    assert add_cosine_rate([stop], None) == [stop]
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)
+    assert add_cosine_rate([scheduler], 0.1) == [scheduler]
+    assert add_cosine_rate(None, None) == []
