@@ -1,0 +1,165 @@
+"""Images to begin with: handwritten digits, on any machine."""
+
+import gzip
+import os
+from pathlib import Path
+import socket
+from threading import Thread
+from urllib.request import urlopen
+
+from dipy.utils.logging import logger
+import numpy as np
+
+from dipy_nn_reg.checks import check_integer
+
+MNIST_VARIABLE = "DIPY_NN_REG_MNIST"
+# No answer within this time, in seconds, means that there is no network.
+TIMEOUT = 4
+_MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+
+
+def load_mnist(folder=None, *, digit=None):
+    """Load the MNIST handwritten digits.
+
+    They come from IDX files in a folder, if one is named; else from Keras's cache or
+    download. Without a network the handwritten digits that scikit-learn brings along
+    stand in, at the same size, and a warning says so.
+
+    Parameters
+    ----------
+    folder : string or Path, optional
+        Holds the four IDX files under their usual names, compressed (.gz) or not. By
+        default the folder that the environment variable DIPY_NN_REG_MNIST names.
+    digit : int, optional
+        Return the images of this digit alone.
+
+    Returns
+    -------
+    train, test : tuple of ndarray
+        Each is ``(images, labels)``: images of shape (n, 28, 28), float32 from 0 to
+        1, and labels of shape (n,), uint8.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder is named and lacks a file.
+    ValueError
+        If a file is damaged, or if ``digit`` is not one of 0 to 9.
+
+    Notes
+    -----
+    For MNIST see :footcite:t:`LeCun1998`.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    if digit is not None:
+        check_integer("digit", digit, lowest=0)
+        if digit > 9:
+            raise ValueError(f"Expected digit from 0 to 9. Received {digit}.")
+    folder = folder or os.environ.get(MNIST_VARIABLE)
+    if folder:
+        train, test = _read_folder(folder)
+    else:
+        train, test = _from_keras() or _from_scikit_learn()
+    return _prepare(*train, digit), _prepare(*test, digit)
+
+
+def _prepare(images, labels, digit):
+    """Bring images to the range from 0 to 1 and keep those of one digit."""
+    if digit is not None:
+        images, labels = images[labels == digit], labels[labels == digit]
+    return images.astype(np.float32) / 255, labels
+
+
+def _read_folder(folder):
+    return tuple(
+        (
+            _read_idx(Path(folder), f"{part}-images", ndim=3),
+            _read_idx(Path(folder), f"{part}-labels", ndim=1),
+        )
+        for part in ("train", "t10k")
+    )
+
+
+def _read_idx(folder, stem, *, ndim):
+    """Read an array of bytes in the IDX format, which MNIST is published in."""
+    names = [f"{stem}{dot}idx{ndim}-ubyte{gz}" for dot in "-." for gz in (".gz", "")]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"Expected one of the files {', '.join(names)}. Received the folder "
+            f"{str(folder)!r}, which has none of them."
+        )
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        try:
+            content = file.read()
+        except (EOFError, OSError) as error:
+            raise ValueError(f"Expected a complete file. Received {path}.") from error
+    header = 4 * (1 + ndim)
+    magic = bytes([0, 0, 8, ndim])  # 8: unsigned bytes
+    complete = len(content) > header and content[:4] == magic
+    if complete:
+        shape = np.frombuffer(content[4:header], ">u4").astype(int)
+        complete = len(content) == header + np.prod(shape)
+    if not complete:
+        raise ValueError(
+            f"Expected a complete IDX file of {ndim} axes. Received {path}."
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _from_keras():
+    """Load from the cache of Keras, or into it; None if neither can be had."""
+    import keras
+
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    cached = home / "datasets" / "mnist.npz"
+    if not cached.is_file() and not _answers(_MNIST_URL):
+        return None
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        return keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras raises a bare one
+        logger.warning("Keras could not load MNIST: %s", error)
+        return None
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _answers(url):
+    """Tell whether a server answers in time; looking up its name has no time-out."""
+    answers = []
+
+    def ask():
+        try:
+            with urlopen(url, timeout=TIMEOUT):
+                answers.append(True)
+        except OSError:
+            pass
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    return bool(answers)
+
+
+def _from_scikit_learn():
+    """Return the 1,797 digits of 8x8 pixels as 20x20 in 28x28, as MNIST has them."""
+    from scipy.ndimage import zoom
+    from sklearn.datasets import load_digits
+
+    logger.warning(
+        "MNIST is not at hand and cannot be downloaded: using the 1,797 handwritten "
+        "digits of scikit-learn instead. For MNIST, set %s to a folder with its IDX "
+        "files.",
+        MNIST_VARIABLE,
+    )
+    digits = load_digits()
+    images = zoom(digits.images, (1, 20 / 8, 20 / 8), order=1) * (255 / 16)
+    images = np.pad(images, [(0, 0), (4, 4), (4, 4)]).astype(np.uint8)
+    labels = digits.target.astype(np.uint8)
+    test = np.arange(len(labels)) % 5 == 0
+    return (images[~test], labels[~test]), (images[test], labels[test])

@@ -1,0 +1,138 @@
+"""Commands as DIPY workflows.
+
+Keras takes seconds to import, DIPY's registration and matplotlib most of one: a flow
+imports them inside of ``run``, so that ``--help`` answers at once.
+"""
+
+import csv
+from math import ceil
+from pathlib import Path
+
+from dipy.utils.logging import logger
+from dipy.workflows.workflow import Workflow
+import numpy as np
+
+from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.data import load_mnist
+from dipy_nn_reg.files import whole_file
+
+# What a digit needs to be clearly ahead of SyN: batches of training.
+TRAINING_STEPS = 1600
+BATCH_SIZE = 32
+# Pairs in the figure.
+ROWS = 6
+
+
+class MnistFlow(Workflow):
+    @classmethod
+    def get_short_name(cls):
+        return "nn_reg_mnist"
+
+    def run(
+        self,
+        digit=7,
+        epochs=None,
+        folder=None,
+        seed=0,
+        syn_pairs=20,
+        out_dir="",
+        out_model="model.keras",
+        out_metrics="metrics.csv",
+        out_figure="registration.png",
+        out_history="history.png",
+    ):
+        """Learn to register MNIST digits, and compare with DIPY's SyN.
+
+        A network is trained on random pairs of one digit's training images. It then
+        registers the test images of that digit to one of them, and SyN registers a
+        sample of the same pairs.
+
+        Parameters
+        ----------
+        digit : int, optional
+            Digit to register, 0 to 9.
+        epochs : int, optional
+            How often each training image is seen. By default as often as 1,600
+            batches of 32 pairs allow.
+        folder : string or Path, optional
+            Folder with the four IDX files of MNIST. By default the folder that the
+            environment variable DIPY_NN_REG_MNIST names, else a download.
+        seed : int, optional
+            Seed of the weights, the pairs and the choice of test images.
+        syn_pairs : int, optional
+            Number of pairs to compare with SyN.
+        out_dir : string or Path, optional
+            Output directory.
+        out_model : string, optional
+            Name of the trained model.
+        out_metrics : string, optional
+            Name of the table of measures.
+        out_figure : string, optional
+            Name of the figure of registered digits.
+        out_history : string, optional
+            Name of the figure of the training.
+        """
+        check_integer("seed", seed, lowest=0)
+        check_integer("syn_pairs", syn_pairs, lowest=1)
+        if epochs is not None:
+            check_integer("epochs", epochs, lowest=1)
+        (train, _), (test, _) = load_mnist(folder, digit=digit)
+        names = (out_model, out_metrics, out_figure, out_history)
+        model_path, metrics_path, figure_path, history_path = self._plan(out_dir, names)
+
+        from dipy_nn_reg import DeformableRegistration, viz
+        from dipy_nn_reg.compare import compare_with_syn, format_table
+
+        validation, train = np.split(train, [len(train) // 20])
+        registration = DeformableRegistration(input_shape=train.shape[1:], seed=seed)
+        history = registration.fit(
+            train,
+            epochs=epochs or ceil(TRAINING_STEPS * BATCH_SIZE / len(train)),
+            batch_size=BATCH_SIZE,
+            validation_data=(validation, None),
+        )
+        registration.save(model_path)
+        _save_figure(viz.plot_history(history.history), history_path)
+
+        # One test image is static; the others of its digit are registered to it.
+        static, *moving = np.random.default_rng(seed).permutation(test)
+        moving = np.stack(moving)
+        table = compare_with_syn(registration, moving, static, syn_pairs=syn_pairs)
+        _write_csv(table, metrics_path)
+        pairs = min(syn_pairs, len(moving))
+        logger.info(f"Means of {pairs} pairs of test images:\n{format_table(table)}")
+
+        moving = moving[:ROWS]
+        figure = viz.plot_registration(
+            moving,
+            np.stack([static] * len(moving)),
+            registration.predict(moving, static),
+            registration.predict_field(moving, static),
+        )
+        _save_figure(figure, figure_path)
+        logger.info(f"Results are in {Path(out_dir).resolve()}")
+
+    def _plan(self, out_dir, names):
+        """Return the paths of the outputs; stop if one is there and must stay."""
+        paths = [Path(out_dir, name) for name in names]
+        self.flat_outputs = paths
+        if not self.manage_output_overwrite():
+            raise FileExistsError(
+                f"Expected no earlier results in {Path(out_dir).resolve()}, or --force."
+            )
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return paths
+
+
+def _write_csv(table, path):
+    columns = list(table["dipy_nn_reg"])
+    with whole_file(path) as partial, open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["method", *columns])
+        writer.writeheader()
+        writer.writerows({"method": method, **row} for method, row in table.items())
+
+
+def _save_figure(figure, path):
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=150)

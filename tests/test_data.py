@@ -1,0 +1,129 @@
+import gzip
+import socket
+from threading import Event
+from time import perf_counter
+
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg import data
+
+
+def idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return header + array.tobytes()
+
+
+@pytest.fixture
+def folder(tmp_path, rng):
+    """Return a folder with four small IDX files, two of them compressed."""
+    for part, n in (("train", 30), ("t10k", 20)):
+        images = rng.integers(0, 256, (n, 28, 28)).astype(np.uint8)
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        name = f"{part}-images-idx3-ubyte.gz"
+        (tmp_path / name).write_bytes(gzip.compress(idx(images)))
+        (tmp_path / f"{part}-labels.idx1-ubyte").write_bytes(idx(labels))
+    return tmp_path
+
+
+@pytest.fixture
+def no_cache(tmp_path, monkeypatch):
+    monkeypatch.delenv(data.MNIST_VARIABLE, raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+
+def test_a_folder_of_idx_files(folder):
+    (images, labels), (test_images, test_labels) = data.load_mnist(folder)
+    assert images.shape == (30, 28, 28)
+    assert images.dtype == np.float32
+    assert 0 <= images.min() < 0.01 < 0.99 < images.max() <= 1
+    npt.assert_array_equal(labels, np.arange(30) % 10)
+    assert test_images.shape == (20, 28, 28)
+    npt.assert_array_equal(test_labels, np.arange(20) % 10)
+
+
+def test_one_digit(folder, monkeypatch):
+    (everything, _), _ = data.load_mnist(folder)
+    monkeypatch.setenv(data.MNIST_VARIABLE, str(folder))
+    (images, labels), (test_images, _) = data.load_mnist(digit=7)
+    npt.assert_array_equal(images, everything[7::10])
+    npt.assert_array_equal(labels, 7)
+    assert len(test_images) == 2
+
+
+def test_a_named_folder_must_hold_the_files(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte.gz"):
+        data.load_mnist(tmp_path / "nowhere")
+    (folder / "t10k-labels.idx1-ubyte").unlink()
+    with pytest.raises(FileNotFoundError, match="t10k-labels"):
+        data.load_mnist(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-100],  # cut short
+        lambda content: b"",
+        lambda content: b"<html>not found</html>",
+        lambda content: gzip.compress(gzip.decompress(content)[:-1]),
+        lambda content: gzip.compress(gzip.decompress(content)[:7]),
+    ],
+)
+def test_a_damaged_file(folder, damage):
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"Expected a complete.*{path.name}"):
+        data.load_mnist(folder)
+
+
+@pytest.mark.parametrize("digit", [-1, 10, 7.0, "7"])
+def test_bad_digit(digit):
+    with pytest.raises(ValueError, match="digit"):
+        data.load_mnist(digit=digit)
+
+
+def test_without_a_network_bundled_digits_stand_in(no_cache, monkeypatch):
+    def refuse(*arguments, **options):
+        raise socket.gaierror("no network")
+
+    warnings = []
+    monkeypatch.setattr(data, "urlopen", refuse)
+    monkeypatch.setattr(data.logger, "warning", lambda *text: warnings.append(text))
+    (images, labels), (test_images, test_labels) = data.load_mnist()
+    assert images.shape[1:] == test_images.shape[1:] == (28, 28)
+    assert len(images) + len(test_images) == 1797
+    assert set(labels) == set(test_labels) == set(range(10))
+    assert images.dtype == np.float32
+    assert images.min() == 0
+    assert 0.9 < images.max() <= 1
+    assert len(warnings) == 1
+    assert "scikit-learn" in warnings[0][0]
+
+
+def test_a_network_that_never_answers_is_not_waited_for(no_cache, monkeypatch):
+    ended = Event()
+
+    def hang(*arguments, **options):
+        ended.wait(60)
+        raise TimeoutError
+
+    monkeypatch.setattr(data, "urlopen", hang)
+    start = perf_counter()
+    data.load_mnist()
+    assert perf_counter() - start < 10
+    ended.set()
+
+
+def test_the_cache_of_keras_comes_before_the_network(no_cache, monkeypatch, tmp_path):
+    import keras
+
+    cached = tmp_path / "keras" / "datasets" / "mnist.npz"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    images, labels = np.full((3, 28, 28), 51, np.uint8), np.array([1, 2, 3], np.uint8)
+    both = ((images, labels), (images[:1], labels[:1]))
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: both)
+    monkeypatch.setattr(data, "urlopen", None)
+    (found, _), _ = data.load_mnist(digit=2)
+    npt.assert_allclose(found, np.full((1, 28, 28), 0.2), rtol=1e-6)

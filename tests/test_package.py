@@ -1,0 +1,41 @@
+import doctest
+from importlib import import_module
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import dipy_nn_reg
+
+MODULES = [m.name for m in pkgutil.walk_packages(dipy_nn_reg.__path__, "dipy_nn_reg.")]
+
+
+def test_importing_the_package_loads_no_framework():
+    code = (
+        "import sys, dipy_nn_reg; "
+        "print({'keras', 'tensorflow', 'torch', 'jax', 'dipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_public_names():
+    for name in dipy_nn_reg.__all__:
+        assert getattr(dipy_nn_reg, name)
+        assert name in dir(dipy_nn_reg)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = dipy_nn_reg.nothing
+
+
+@pytest.mark.parametrize("module", ["metrics", "viz", "compare", "checks", "files"])
+def test_what_serves_a_syn_result_needs_no_keras(module):
+    code = f"import sys, dipy_nn_reg.{module}; print('keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip().endswith("False"), done.stderr
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings(module):
+    result = doctest.testmod(import_module(module))
+    assert result.failed == 0

@@ -1,0 +1,129 @@
+import csv
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dipy_nn_reg import DeformableRegistration, data
+from dipy_nn_reg.workflows import cli
+from dipy_nn_reg.workflows.flows import MnistFlow
+
+COMMAND = Path(sys.executable).with_name("dipy_nn_reg_mnist")
+OUTPUTS = {"model.keras", "metrics.csv", "registration.png", "history.png"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder of IDX files with a few digits, made of the bundled ones."""
+    folder = tmp_path_factory.mktemp("mnist")
+    for part, (images, labels) in zip(("train", "t10k"), data._from_scikit_learn()):
+        for kind, array in (("images", images), ("labels", labels)):
+            header = bytes([0, 0, 8, array.ndim])
+            header += np.array(array.shape, ">u4").tobytes()
+            path = folder / f"{part}-{kind}-idx{array.ndim}-ubyte"
+            path.write_bytes(header + array.tobytes())
+    return folder
+
+
+def run_command(*arguments, folder=None):
+    environment = dict(os.environ)
+    environment.pop(data.MNIST_VARIABLE, None)
+    if folder:
+        environment[data.MNIST_VARIABLE] = str(folder)
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+    )
+
+
+def test_the_command_trains_compares_and_leaves_its_results(folder, tmp_path):
+    out = tmp_path / "results"
+    options = ("--digit", 3, "--epochs", 2, "--syn_pairs", 2, "--out_dir", out)
+    done = run_command(*options, folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == OUTPUTS
+    with open(out / "metrics.csv", newline="") as file:
+        table = {row["method"]: row for row in csv.DictReader(file)}
+    for name in ("before", "dipy_nn_reg", "SyN (SSD)", "SyN (CC)"):
+        assert 0 < float(table[name]["ncc"]) < 1
+        assert name in done.stdout
+    assert float(table["dipy_nn_reg"]["ncc"]) > float(table["before"]["ncc"])
+    assert DeformableRegistration.load(out / "model.keras")
+    for name in ("registration.png", "history.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+    # A second time nothing is overwritten, unless asked for.
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    again = run_command(*options, folder=folder)
+    assert again.returncode == 1
+    assert "--force" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_force_overwrites(folder, tmp_path):
+    (tmp_path / "metrics.csv").write_text("old")
+    flow = MnistFlow(force=True)
+    options = {"epochs": 1, "syn_pairs": 1, "out_dir": str(tmp_path)}
+    flow.run(digit=1, folder=str(folder), **options)
+    assert "SyN" in (tmp_path / "metrics.csv").read_text()
+
+
+def test_an_interruption_leaves_no_half_written_file(folder, tmp_path):
+    process = subprocess.Popen(
+        [COMMAND, "--epochs", "100000", "--folder", folder, "--out_dir", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "Epoch 2" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.strip().endswith("dipy_nn_reg_mnist: interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--digit", 12), "digit from 0 to 9. Received 12."),
+        (("--epochs", 0), "epochs to be an integer >= 1. Received 0."),
+        (("--syn_pairs", 0), "syn_pairs to be an integer >= 1. Received 0."),
+        (("--folder", "/nowhere"), "'/nowhere', which has none of them."),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(arguments, message, tmp_path):
+    out = tmp_path / "results"
+    done = run_command(*arguments, "--out_dir", out)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("dipy_nn_reg_mnist: Expected")
+    assert line.endswith(message)
+    assert not out.exists()
+
+
+def test_help_loads_no_framework():
+    code = (
+        "import sys; sys.argv = ['dipy_nn_reg_mnist', '--help']\n"
+        "from dipy_nn_reg.workflows import cli\n"
+        "try: cli.run()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'matplotlib', 'dipy.align'}\n"
+        "print('loaded', heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "--digit" in done.stdout
+    assert done.stdout.strip().endswith("loaded set()")
+
+
+def test_each_command_has_a_flow():
+    for module, flow in cli.FLOWS.values():
+        assert hasattr(__import__(module, fromlist=[flow]), flow)
