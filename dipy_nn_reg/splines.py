@@ -1,0 +1,157 @@
+"""Splines through control points and landmarks."""
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from dipy_nn_reg.checks import check_number
+
+# Points evaluated at a time: bounds the memory for their distances to the landmarks.
+POINTS_PER_CHUNK = 2**16
+
+
+class ThinPlateSpline:
+    r"""Smooth map through pairs of landmarks, in 2D and 3D.
+
+    The map bends as little as possible: among all that meet the landmarks it has the
+    least integral of squared second derivatives.
+
+    Parameters
+    ----------
+    smoothing : float, optional
+        0 meets the landmarks; more lets the map miss them to bend less.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (n, ndim)
+        Of the kernel at each static landmark.
+    affine : ndarray, shape (ndim + 1, ndim)
+        Offset and linear part.
+
+    Notes
+    -----
+    The kernel is :math:`r^2 \log r^2` in 2D and :math:`-r` in 3D
+    :footcite:p:`Bookstein1989`.
+
+    References
+    ----------
+    .. footbibliography::
+
+    Examples
+    --------
+    >>> corners = np.array([(0.0, 0.0), (0.0, 9.0), (9.0, 0.0), (9.0, 9.0)])
+    >>> spline = ThinPlateSpline().fit(corners + [1, 2], corners)
+    >>> spline.evaluate([(4, 4)])
+    array([[5., 6.]])
+    """
+
+    def __init__(self, *, smoothing=0.0):
+        if smoothing != 0:
+            check_number("smoothing", smoothing, above=0)
+        self.smoothing = smoothing
+
+    def fit(self, moving, static):
+        """Find the map from static to moving landmarks.
+
+        Parameters
+        ----------
+        moving, static : array-like, shape (n, ndim)
+            Pairs of landmarks, in voxels or in mm. At least ndim + 1, and not all on
+            one line (3D: in one plane).
+
+        Returns
+        -------
+        self : ThinPlateSpline
+
+        Raises
+        ------
+        ValueError
+            If the landmarks do not determine a map.
+        """
+        moving, static = (np.asarray(points, np.float64) for points in (moving, static))
+        _check_landmarks(moving, static)
+        if self.smoothing == 0 and len(np.unique(static, axis=0)) < len(static):
+            raise ValueError(
+                "Expected static landmarks that differ from one another, or "
+                "smoothing > 0. Received some that coincide and smoothing=0."
+            )
+        n, ndim = static.shape
+        self.landmarks = static
+        system = np.zeros((n + ndim + 1, n + ndim + 1))
+        system[:n, :n] = _kernel(cdist(static, static), ndim)
+        system[:n, :n] += self.smoothing * np.eye(n)
+        system[:n, n:] = _with_ones(static)
+        system[n:, :n] = system[:n, n:].T
+        values = np.concatenate([moving, np.zeros((ndim + 1, ndim))])
+        solution = np.linalg.solve(system, values)
+        self.weights, self.affine = solution[:n], solution[n:]
+        return self
+
+    def evaluate(self, points):
+        """Map points from the static to the moving image.
+
+        Parameters
+        ----------
+        points : array-like, shape (..., ndim)
+            In the units of the landmarks.
+
+        Returns
+        -------
+        mapped : ndarray, shape (..., ndim)
+        """
+        points = np.asarray(points, np.float64)
+        ndim = self.landmarks.shape[1]
+        flat = points.reshape(-1, ndim)
+        mapped = _with_ones(flat) @ self.affine
+        for start in range(0, len(flat), POINTS_PER_CHUNK):
+            chunk = slice(start, start + POINTS_PER_CHUNK)
+            distances = cdist(flat[chunk], self.landmarks)
+            mapped[chunk] += _kernel(distances, ndim) @ self.weights
+        return mapped.reshape(points.shape)
+
+    def displacement(self, shape):
+        """Return the map as a displacement, for landmarks in voxels.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Spatial shape of the static grid.
+
+        Returns
+        -------
+        displacement : ndarray, shape (*shape, ndim)
+            Float32, in voxels.
+        """
+        grid = np.moveaxis(np.indices(shape, np.float64), 0, -1)
+        return (self.evaluate(grid) - grid).astype(np.float32)
+
+
+def _kernel(distances, ndim):
+    if ndim == 3:
+        return -distances
+    squares = distances**2
+    return squares * np.log(np.where(squares > 0, squares, 1))
+
+
+def _with_ones(points):
+    return np.concatenate([np.ones((len(points), 1)), points], axis=1)
+
+
+def _check_landmarks(moving, static):
+    if (
+        moving.shape != static.shape
+        or static.ndim != 2
+        or static.shape[1] not in (2, 3)
+    ):
+        raise ValueError(
+            f"Expected pairs of landmarks, two arrays of shape (n, 2) or (n, 3). "
+            f"Received moving.shape={moving.shape} and static.shape={static.shape}."
+        )
+    if not (np.all(np.isfinite(moving)) and np.all(np.isfinite(static))):
+        raise ValueError("Expected finite landmarks. Received NaN or infinite values.")
+    rank = np.linalg.matrix_rank(_with_ones(static))
+    if rank < static.shape[1] + 1:
+        raise ValueError(
+            f"Expected at least {static.shape[1] + 1} static landmarks that are not "
+            f"all on one line or plane. Received {len(static)} that span "
+            f"{max(rank - 1, 0)} dimensions."
+        )
