@@ -33,8 +33,8 @@ class UpsampleLike(keras.layers.Layer):
     A strided convolution takes n voxels to ceil(n / 2); this is the way back for
     any n, odd ones included, so that no image needs padding.
 
-    Inputs: features, shape (batch, *ceil(spatial / 2), channels), and a reference,
-    shape (batch, *spatial, any). Output: shape (batch, *spatial, channels).
+    Inputs: features with ceil(n / 2) voxels for each n of the reference, and the
+    reference, shape (batch, *spatial, any). Output: shape (batch, *spatial, channels).
     """
 
     def call(self, features, reference):

@@ -14,19 +14,18 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import compiled
-
-INTERPOLATIONS = ("linear", "nearest")
-BORDERS = ("zero", "repeat")
+from dipy_nn_reg.checks import check_integer, check_name
+from dipy_nn_reg.sampling import BORDERS, READERS, read_linear
 
 
 def _arrays_like_given(function):
-    """Let ``function`` return NumPy arrays when all its arrays are NumPy's."""
+    """Let ``function`` return a NumPy array when it is not given a tensor."""
 
     @wraps(function)
-    def wrapper(*arrays, **options):
-        as_numpy = all(isinstance(a, (np.ndarray, list, tuple)) for a in arrays)
-        result = function(*arrays, **options)
-        return ops.convert_to_numpy(result) if as_numpy else result
+    def wrapper(*args, **kwargs):
+        given_tensors = any(ops.is_tensor(a) for a in (*args, *kwargs.values()))
+        result = function(*args, **kwargs)
+        return result if given_tensors else ops.convert_to_numpy(result)
 
     return wrapper
 
@@ -87,8 +86,8 @@ def sample(image, positions, *, interpolation="linear", border="zero"):
     interpolation is the same; its nearest interpolation has no margin of half a
     voxel outside of the outermost voxels.
     """
-    _check_option("interpolation", interpolation, INTERPOLATIONS)
-    _check_option("border", border, BORDERS)
+    check_name("interpolation", interpolation, READERS)
+    check_name("border", border, BORDERS)
     image = ops.convert_to_tensor(image)
     positions = ops.convert_to_tensor(positions, dtype="float32")
     ndim = positions.shape[-1]
@@ -133,8 +132,8 @@ def warp(image, displacement, *, interpolation="linear", border="zero"):
     ValueError
         If the shapes do not fit or an option is unknown.
     """
-    _check_option("interpolation", interpolation, INTERPOLATIONS)
-    _check_option("border", border, BORDERS)
+    check_name("interpolation", interpolation, READERS)
+    check_name("border", border, BORDERS)
     image = ops.convert_to_tensor(image)
     displacement = ops.convert_to_tensor(displacement, dtype="float32")
     ndim = displacement.shape[-1]
@@ -200,7 +199,8 @@ def integrate(velocity, *, steps=7):
     Raises
     ------
     ValueError
-        If ``steps`` is negative or the shape is not that of a field.
+        If ``steps`` is not an integer of 0 or more, or if the
+        shape is not that of a field.
 
     Notes
     -----
@@ -210,8 +210,7 @@ def integrate(velocity, *, steps=7):
     ----------
     .. footbibliography::
     """
-    if steps < 0:
-        raise ValueError(f"Expected steps >= 0. Received steps={steps}.")
+    check_integer("steps", steps, lowest=0)
     velocity = ops.convert_to_tensor(velocity, dtype="float32")
     ndim = velocity.shape[-1]
     if len(velocity.shape) not in (ndim + 1, ndim + 2):
@@ -224,35 +223,26 @@ def integrate(velocity, *, steps=7):
     return _integrate(velocity, steps)
 
 
-def _check_option(name, value, known):
-    if value not in known:
-        raise ValueError(f"Expected {name} to be one of {known}. Received {value!r}.")
-
-
 def _batches_fit(image, field):
     """Tell whether the batches are equal, or one of them is 1 and serves all."""
-    return None in (image.shape[0], field.shape[0]) or (
-        image.shape[0] == field.shape[0] or 1 in (image.shape[0], field.shape[0])
-    )
+    return len({image.shape[0], field.shape[0]} - {1, None}) <= 1
 
 
 @compiled
 def _sample(image, positions, interpolation, border):
-    read = _read_linear if interpolation == "linear" else _read_nearest
-    return read(image, positions, border)
+    return READERS[interpolation](image, positions, border)
 
 
 @compiled
 def _warp(image, displacement, interpolation, border):
-    read = _read_linear if interpolation == "linear" else _read_nearest
-    return read(image, _positions(displacement), border)
+    return READERS[interpolation](image, _positions(displacement), border)
 
 
 @compiled
 def _integrate(velocity, steps):
     displacement = velocity / 2**steps
     for _ in range(steps):
-        displacement = displacement + _read_linear(
+        displacement = displacement + read_linear(
             displacement, _positions(displacement), "repeat"
         )
     return displacement
@@ -262,75 +252,3 @@ def _positions(displacement):
     spatial = ops.shape(displacement)[1:-1]
     axes = [ops.arange(0, size, dtype="float32") for size in spatial]
     return ops.stack(ops.meshgrid(*axes, indexing="ij"), axis=-1) + displacement
-
-
-def _read_linear(image, positions, border):
-    """Interpolate along one axis after the other."""
-    image = ops.cast(image, "float32")
-    # A margin of one voxel outside: zeros to fade to, or nothing to go to.
-    margin = 1 if border == "zero" else 0
-    image, spatial = _with_zeros_around(image, margin), ops.shape(image)[1:-1]
-    lower, weights = [], []
-    for axis, size in enumerate(spatial):
-        first, last = -margin, size - 1 + margin
-        position = ops.clip(positions[..., axis], first, ops.cast(last, "float32"))
-        # The last voxel is reached as the upper neighbour, with weight 1, so that
-        # there is always one; an axis of a single voxel has none.
-        highest = ops.cast(ops.maximum(last - 1, first), "float32")
-        below = ops.minimum(ops.floor(position), highest)
-        weights.append((position - below)[..., None])
-        lower.append(ops.cast(below, "int32") + margin)
-
-    voxels = ops.reshape(image, (-1, image.shape[-1]))
-    padded = ops.shape(image)
-    strides = _strides(padded[1:-1])
-    to_upper = [s * ops.minimum(n - 1, 1) for s, n in zip(strides, padded[1:-1])]
-
-    def interpolate(offset, axis):
-        if axis == len(spatial):
-            return ops.take(voxels, offset, axis=0)
-        upper = interpolate(offset + to_upper[axis], axis + 1)
-        below = interpolate(offset, axis + 1)
-        return below + weights[axis] * (upper - below)
-
-    return interpolate(_offsets(lower, strides, padded), 0)
-
-
-def _read_nearest(image, positions, border):
-    spatial = ops.shape(image)[1:-1]
-    index, inside = [], True
-    for axis, size in enumerate(spatial):
-        rounded = ops.floor(positions[..., axis] + 0.5)
-        last = ops.cast(size - 1, "float32")
-        inside = ops.logical_and(inside, (rounded >= 0) & (rounded <= last))
-        index.append(ops.cast(ops.clip(rounded, 0, last), "int32"))
-    voxels = ops.reshape(image, (-1, image.shape[-1]))
-    offset = _offsets(index, _strides(spatial), ops.shape(image))
-    values = ops.take(voxels, offset, axis=0)
-    if border == "repeat":
-        return values
-    return ops.where(inside[..., None], values, ops.zeros_like(values))
-
-
-def _with_zeros_around(image, margin):
-    if not margin:
-        return image
-    ndim = len(image.shape) - 2
-    return ops.pad(image, [(0, 0), *[(margin, margin)] * ndim, (0, 0)])
-
-
-def _strides(spatial):
-    """Number of voxels from one index to the next, for each axis."""
-    strides = [1]
-    for size in reversed(spatial[1:]):
-        strides.insert(0, strides[0] * size)
-    return strides
-
-
-def _offsets(index, strides, shape):
-    """Turn an index for each axis into one index for all voxels of the batch."""
-    rank = len(index[0].shape)
-    voxels_per_image = strides[0] * shape[1]
-    batch = ops.arange(0, shape[0], dtype="int32") * voxels_per_image
-    batch = ops.reshape(batch, (-1,) + (1,) * (rank - 1))
-    return batch + sum(i * stride for i, stride in zip(index, strides))

@@ -49,7 +49,7 @@ def test_layer_contract(name, ndim, rng):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_layers_do_as_the_functions(ndim, rng):
     image, field = make_inputs("warp", ndim, rng)
-    for interpolation in transform.INTERPOLATIONS:
+    for interpolation in ("linear", "nearest"):
         found = keras.ops.convert_to_numpy(
             Warp(interpolation=interpolation)(image, field)
         )

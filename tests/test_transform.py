@@ -116,7 +116,9 @@ def test_image_and_field_may_differ_in_size(rng):
 
 def test_tensors_in_tensors_out():
     image, field = ops.ones((1, 4, 4, 1)), ops.zeros((1, 4, 4, 2))
-    for result in (warp(image, field), compose(field, field), integrate(field)):
+    by_keyword = warp(image=image, displacement=field)
+    at_once = warp(np.ones((1, 4, 4, 1)), field)  # one of them is enough
+    for result in (by_keyword, at_once, compose(field, field), integrate(field)):
         assert ops.is_tensor(result)
         assert not isinstance(result, np.ndarray)
     assert isinstance(warp(np.ones((4, 4)), np.zeros((4, 4, 2))), np.ndarray)
@@ -213,10 +215,13 @@ def test_integrate_batches_and_no_steps(rng):
         ),
         (
             lambda: sample(np.ones((4, 4)), np.ones((4, 2)), border="wrap"),
-            "'zero', 'repeat'.*Received 'wrap'",
+            "'repeat', 'zero'.*Received 'wrap'",
         ),
         (lambda: sample(np.ones((4, 4)), np.ones((4, 3))), "Expected an image"),
-        (lambda: integrate(np.ones((4, 4, 2)), steps=-1), "steps >= 0"),
+        (
+            lambda: integrate(np.ones((4, 4, 2)), steps=-1),
+            "steps to be an integer >= 0",
+        ),
         (lambda: integrate(np.ones((4, 2))), "Expected a velocity"),
     ],
 )
