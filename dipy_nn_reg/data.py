@@ -6,6 +6,7 @@ from pathlib import Path
 import socket
 from threading import Thread
 from urllib.request import urlopen
+import zlib
 
 from dipy.utils.logging import logger
 import numpy as np
@@ -74,13 +75,18 @@ def _prepare(images, labels, digit):
 
 
 def _read_folder(folder):
-    return tuple(
-        (
-            _read_idx(Path(folder), f"{part}-images", ndim=3),
-            _read_idx(Path(folder), f"{part}-labels", ndim=1),
+    return _read_part(Path(folder), "train"), _read_part(Path(folder), "t10k")
+
+
+def _read_part(folder, part):
+    images = _read_idx(folder, f"{part}-images", ndim=3)
+    labels = _read_idx(folder, f"{part}-labels", ndim=1)
+    if len(images) != len(labels):
+        raise ValueError(
+            f"Expected a label for each image. Received {len(images)} images and "
+            f"{len(labels)} labels in the {part} files of {folder}."
         )
-        for part in ("train", "t10k")
-    )
+    return images, labels
 
 
 def _read_idx(folder, stem, *, ndim):
@@ -95,7 +101,7 @@ def _read_idx(folder, stem, *, ndim):
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         try:
             content = file.read()
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"Expected a complete file. Received {path}.") from error
     header = 4 * (1 + ndim)
     magic = bytes([0, 0, 8, ndim])  # 8: unsigned bytes
@@ -112,13 +118,13 @@ def _read_idx(folder, stem, *, ndim):
 
 def _from_keras():
     """Load from the cache of Keras, or into it; None if neither can be had."""
-    import keras
-
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    cached = home / "datasets" / "mnist.npz"
-    if not cached.is_file() and not _answers(_MNIST_URL):
+    is_cached = (home / "datasets" / "mnist.npz").is_file()
+    if not is_cached and not _answers(_MNIST_URL):
         return None
-    before = socket.getdefaulttimeout()
+    import keras  # takes seconds, and only now they are worth it
+
+    time_out = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
         return keras.datasets.mnist.load_data()
@@ -126,7 +132,7 @@ def _from_keras():
         logger.warning("Keras could not load MNIST: %s", error)
         return None
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(time_out)
 
 
 def _answers(url):

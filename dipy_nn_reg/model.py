@@ -24,7 +24,7 @@ from dipy_nn_reg.training import TRANSFORMS, RegistrationModel
 from dipy_nn_reg.transform import warp
 
 # Weight of the penalty for each loss, chosen on held-out training images of MNIST: at
-# half of it ten times as many pixels fold (doc/design.rst).
+# half of it two to seven times as many pixels fold (doc/design.rst).
 SMOOTHNESS = {"mse": 0.08, "ncc": 0.4}
 # What is predicted at a time: enough to keep the machine busy, little to hold.
 VOXELS_PER_BATCH = 2**18
@@ -45,7 +45,7 @@ class DeformableRegistration:
         any other size are taken as well.
     num_channels : int, optional
         Number of channels of each image.
-    network : {"unet"}, optional
+    network : {"unet", "voxelmorph1", "voxelmorph2"}, optional
         What predicts the field, see :mod:`dipy_nn_reg.networks`.
     transform : {"velocity", "displacement"}, optional
         What the field means: a stationary velocity, integrated so that the map does

@@ -14,7 +14,9 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
 
     Parameters
     ----------
-    moving, static, warped : ndarray, shape (n, rows, columns)
+    moving, warped : ndarray, shape (n, rows, columns)
+    static : ndarray, shape (rows, columns) or (n, rows, columns)
+        One for all, or one for each.
     displacement : ndarray, shape (n, rows, columns, 2)
         In voxels.
     spacing : int, optional
@@ -29,14 +31,17 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
     ValueError
         If the images are not 2D or their number differs.
     """
-    shapes = {np.shape(a) for a in (moving, static, warped)}
-    if shapes != {np.shape(displacement)[:-1]} or np.ndim(moving) != 3:
+    shape = np.shape(moving)
+    fits = {np.shape(warped), np.shape(displacement)[:-1]} == {shape}
+    if len(shape) != 3 or not fits or np.shape(static) not in (shape, shape[1:]):
         raise ValueError(
             f"Expected images of one shape (n, rows, columns) and displacements of "
-            f"shape (n, rows, columns, 2). Received images of shape {shapes} and "
-            f"displacement.shape={np.shape(displacement)}."
+            f"shape (n, rows, columns, 2). Received shapes {shape} (moving), "
+            f"{np.shape(static)} (static), {np.shape(warped)} (warped) and "
+            f"{np.shape(displacement)} (displacement)."
         )
     n = len(moving)
+    static = np.broadcast_to(static, shape)
     figure, axes = plt.subplots(
         n, 4, figsize=(6, 1.5 * n + 0.3), squeeze=False, layout="constrained"
     )

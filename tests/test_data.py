@@ -66,6 +66,7 @@ def test_a_named_folder_must_hold_the_files(folder, tmp_path):
         lambda content: content[:-100],  # cut short
         lambda content: b"",
         lambda content: b"<html>not found</html>",
+        lambda content: content[:50] + bytes(50) + content[100:],
         lambda content: gzip.compress(gzip.decompress(content)[:-1]),
         lambda content: gzip.compress(gzip.decompress(content)[:7]),
     ],
@@ -74,6 +75,13 @@ def test_a_damaged_file(folder, damage):
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=f"Expected a complete.*{path.name}"):
+        data.load_mnist(folder)
+
+
+def test_images_without_labels(folder):
+    path = folder / "t10k-labels.idx1-ubyte"
+    path.write_bytes(idx(np.zeros(19, np.uint8)))
+    with pytest.raises(ValueError, match="label for each image.*20 images.*19 labels"):
         data.load_mnist(folder)
 
 

@@ -68,10 +68,19 @@ def test_other_sizes_than_the_one_built_for(rng):
     registration.fit(images, epochs=1, verbose=0)
 
 
-@pytest.mark.parametrize("options", [{"transform": "displacement"}, {"loss": "mse"}])
-def test_options_train(options, rng):
-    images = blobs(rng, 8, (16, 17))
-    registration = DeformableRegistration(input_shape=(16, 17), seed=0, **options)
+@pytest.mark.parametrize("shape", [(16, 17), (10, 9, 11)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"transform": "displacement"},
+        {"loss": "mse"},
+        {"network": "voxelmorph1"},
+        {"network": "voxelmorph2"},
+    ],
+)
+def test_options_train(options, shape, rng):
+    images = blobs(rng, 8, shape)
+    registration = DeformableRegistration(input_shape=shape, seed=0, **options)
     history = registration.fit(images, images[0], epochs=10, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     assert history["similarity"][-1] > history["similarity"][0]
@@ -249,7 +258,7 @@ def test_a_file_that_is_not_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"network": "vnet"}, r"network.*\['unet'\].*'vnet'"),
+        ({"network": "vnet"}, r"network.*\['unet', 'voxel.*'vnet'"),
         ({"transform": "affin"}, r"transform.*\['displacement', 'velocity'\]"),
         ({"loss": "ssd"}, r"loss.*\['mse', 'ncc'\].*'ssd'"),
         ({"penalty": None}, r"penalty.*\['gradient'\].*None"),

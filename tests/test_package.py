@@ -28,7 +28,9 @@ def test_public_names():
         _ = dipy_nn_reg.nothing
 
 
-@pytest.mark.parametrize("module", ["metrics", "viz", "compare", "checks", "files"])
+@pytest.mark.parametrize(
+    "module", ["metrics", "splines", "viz", "compare", "checks", "files"]
+)
 def test_what_serves_a_syn_result_needs_no_keras(module):
     code = f"import sys, dipy_nn_reg.{module}; print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -27,6 +27,13 @@ def test_a_row_for_each_pair(rng):
         npt.assert_array_equal(image, expected)
 
 
+def test_one_static_image_for_all(rng):
+    images = rng.random((3, 8, 9))
+    figure = plot_registration(images, images[0], images, np.zeros((3, 8, 9, 2)))
+    for ax in figure.axes[::4]:
+        npt.assert_array_equal(ax.images[0].get_array(), images[0])
+
+
 def test_the_grid_is_drawn_where_it_falls_in_the_moving_image():
     displacement = np.zeros((6, 8, 2))
     displacement[..., 0] = 2  # rows, downward

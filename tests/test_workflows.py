@@ -16,16 +16,20 @@ COMMAND = Path(sys.executable).with_name("dipy_nn_reg_mnist")
 OUTPUTS = {"model.keras", "metrics.csv", "registration.png", "history.png"}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Return a folder of IDX files with a few digits, made of the bundled ones."""
-    folder = tmp_path_factory.mktemp("mnist")
-    for part, (images, labels) in zip(("train", "t10k"), data._from_scikit_learn()):
+def write_idx(folder, train, test):
+    for part, (images, labels) in (("train", train), ("t10k", test)):
         for kind, array in (("images", images), ("labels", labels)):
             header = bytes([0, 0, 8, array.ndim])
             header += np.array(array.shape, ">u4").tobytes()
             path = folder / f"{part}-{kind}-idx{array.ndim}-ubyte"
             path.write_bytes(header + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder of IDX files with a few digits, made of the bundled ones."""
+    folder = tmp_path_factory.mktemp("mnist")
+    write_idx(folder, *data._from_scikit_learn())
     return folder
 
 
@@ -108,6 +112,14 @@ def test_a_mistake_is_told_in_one_line(arguments, message, tmp_path):
     assert line.startswith("dipy_nn_reg_mnist: Expected")
     assert line.endswith(message)
     assert not out.exists()
+
+
+def test_too_few_images(tmp_path):
+    few = np.zeros((39, 28, 28), np.uint8), np.full(39, 7, np.uint8)
+    write_idx(tmp_path, few, few)
+    with pytest.raises(ValueError, match="40 training images.*Received 39 and 39"):
+        MnistFlow().run(folder=str(tmp_path), out_dir=str(tmp_path / "results"))
+    assert not (tmp_path / "results").exists()
 
 
 def test_help_loads_no_framework():

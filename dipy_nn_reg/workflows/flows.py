@@ -7,6 +7,7 @@ imports them inside of ``run``, so that ``--help`` answers at once.
 import csv
 from math import ceil
 from pathlib import Path
+import sys
 
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
@@ -16,9 +17,13 @@ from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.data import load_mnist
 from dipy_nn_reg.files import whole_file
 
-# What a digit needs to be clearly ahead of SyN: batches of training.
+# What a digit of MNIST needs to be clearly ahead of SyN: batches of training.
 TRAINING_STEPS = 1600
 BATCH_SIZE = 32
+# Where images are few, an epoch is short and costs more than its batches.
+MOST_EPOCHS = 200
+# A twentieth of them is for validation, and a pair is two.
+FEWEST_IMAGES = 40
 # Pairs in the figure.
 ROWS = 6
 
@@ -53,7 +58,7 @@ class MnistFlow(Workflow):
             Digit to register, 0 to 9.
         epochs : int, optional
             How often each training image is seen. By default as often as 1,600
-            batches of 32 pairs allow.
+            batches of 32 pairs allow, but 200 times at most.
         folder : string or Path, optional
             Folder with the four IDX files of MNIST. By default the folder that the
             environment variable DIPY_NN_REG_MNIST names, else a download.
@@ -77,6 +82,11 @@ class MnistFlow(Workflow):
         if epochs is not None:
             check_integer("epochs", epochs, lowest=1)
         (train, _), (test, _) = load_mnist(folder, digit=digit)
+        if len(train) < FEWEST_IMAGES or len(test) < 2:
+            raise ValueError(
+                f"Expected {FEWEST_IMAGES} training images and two test images of the "
+                f"digit {digit}, or more. Received {len(train)} and {len(test)}."
+            )
         names = (out_model, out_metrics, out_figure, out_history)
         model_path, metrics_path, figure_path, history_path = self._plan(out_dir, names)
 
@@ -84,12 +94,16 @@ class MnistFlow(Workflow):
         from dipy_nn_reg.compare import compare_with_syn, format_table
 
         validation, train = np.split(train, [len(train) // 20])
+        if epochs is None:
+            epochs = ceil(TRAINING_STEPS * BATCH_SIZE / len(train))
+            epochs = min(epochs, MOST_EPOCHS)
         registration = DeformableRegistration(input_shape=train.shape[1:], seed=seed)
         history = registration.fit(
             train,
-            epochs=epochs or ceil(TRAINING_STEPS * BATCH_SIZE / len(train)),
+            epochs=epochs,
             batch_size=BATCH_SIZE,
             validation_data=(validation, None),
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
         )
         registration.save(model_path)
         _save_figure(viz.plot_history(history.history), history_path)
@@ -105,7 +119,7 @@ class MnistFlow(Workflow):
         moving = moving[:ROWS]
         figure = viz.plot_registration(
             moving,
-            np.stack([static] * len(moving)),
+            static,
             registration.predict(moving, static),
             registration.predict_field(moving, static),
         )
@@ -134,5 +148,8 @@ def _write_csv(table, path):
 
 
 def _save_figure(figure, path):
+    import matplotlib.pyplot as plt
+
     with whole_file(path) as partial:
-        figure.savefig(partial, dpi=150)
+        figure.savefig(partial, dpi=100)
+    plt.close(figure)
