@@ -1,0 +1,48 @@
+"""Configuration of the documentation: sphinx-build -W doc doc/_build/html."""
+
+import os
+import re
+
+from dipy_nn_reg import __version__
+
+project = "dipy_nn_reg"
+copyright = "2026, the dipy_nn_reg developers"
+release = version = __version__
+
+extensions = [
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
+]
+exclude_patterns = ["_build", "examples"]
+html_theme = "pydata_sphinx_theme"
+html_title = "dipy_nn_reg"
+html_show_sourcelink = False
+html_sidebars = {"**": []}
+bibtex_bibfiles = ["references.bib"]
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    # Every file is an example that runs, as in DIPY.
+    "filename_pattern": re.escape(os.sep),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+}
+suppress_warnings = ["config.cache"]
+
+
+def escape_shapes(app, what, name, obj, options, lines):
+    """Keep the star of a shape such as (batch, *spatial) from opening an emphasis."""
+    lines[:] = [re.sub(r"\*(spatial|shape)\b", r"\\*\1", line) for line in lines]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", escape_shapes, priority=400)
