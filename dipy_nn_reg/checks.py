@@ -20,7 +20,7 @@ def check_input_shape(input_shape):
             f"Expected input_shape of two or three axes. Received {input_shape!r}."
         )
     for size in input_shape:
-        check_integer("each axis of input_shape", size, lowest=1)
+        check_integer("each axis of input_shape", size, lowest=2)
 
 
 def check_integer(option, value, *, lowest):
@@ -31,11 +31,16 @@ def check_integer(option, value, *, lowest):
         )
 
 
-def check_number(option, value, *, above):
-    """Raise ValueError unless ``value`` is a finite number greater than ``above``."""
-    if not isinstance(value, Real) or not np.isfinite(value) or value <= above:
+def check_number(option, value, *, or_zero=False):
+    """Raise ValueError unless ``value`` is finite and positive, or 0 where allowed."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    in_range = (
+        is_number and np.isfinite(value) and (value > 0 or (value == 0 and or_zero))
+    )
+    if not in_range:
         raise ValueError(
-            f"Expected {option} to be a finite number > {above}. Received {value!r}."
+            f"Expected {option} to be a finite number {'>=' if or_zero else '>'} 0. "
+            f"Received {value!r}."
         )
 
 
@@ -72,18 +77,18 @@ def check_images(images, *, name, ndim, num_channels):
             f"Expected {name} of shape ({layout}, {num_channels}){without}. "
             f"Received {name}.shape={shape}."
         )
-    if images.size == 0:
+    if images.size == 0 or min(images.shape[1:-1]) < 2:
         raise ValueError(
-            f"Expected at least one image in {name}, and no empty axis. "
-            f"Received {name}.shape={shape}."
+            f"Expected at least one image in {name}, of two voxels or more along each "
+            f"axis. Received {name}.shape={shape}."
         )
     if images.dtype.kind not in "biuf":
         raise ValueError(
             f"Expected real numbers in {name}. Received {name}.dtype={images.dtype}."
         )
     lowest, highest = images.min(), images.max()  # NaN if there is one
-    with np.errstate(over="ignore"):
-        if not np.all(np.isfinite(np.array([lowest, highest]).astype(np.float32))):
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(np.float32(highest) - np.float32(lowest)):
             raise ValueError(
                 f"Expected finite values in {name}, in the range of float32. "
                 f"Received values from {lowest} to {highest}."

@@ -45,8 +45,7 @@ class ThinPlateSpline:
     """
 
     def __init__(self, *, smoothing=0.0):
-        if smoothing != 0:
-            check_number("smoothing", smoothing, above=0)
+        check_number("smoothing", smoothing, or_zero=True)
         self.smoothing = smoothing
 
     def fit(self, moving, static):

@@ -40,7 +40,9 @@ def test_images_are_not_copied():
         (np.ones((5, 4)), r"moving of shape \(n, x, y, 1\) or \(n, x, y\).*\(5, 4\)"),
         (np.ones((2, 5, 4, 3)), r"moving of shape.*\(2, 5, 4, 3\)"),
         (np.ones((0, 5, 4)), r"at least one image.*\(0, 5, 4\)"),
-        (np.ones((2, 0, 4)), "no empty axis"),
+        (np.ones((2, 0, 4)), "two voxels or more"),
+        (np.ones((28, 28, 1)), r"two voxels or more.*\(28, 28, 1\)"),
+        (np.array([[[-3e38, 3e38]] * 2], np.float32), "range of float32"),
         (np.full((2, 5, 4), np.nan), "finite values in moving.*nan"),
         (np.full((2, 5, 4), -np.inf), "finite values in moving.*-inf"),
         (np.full((2, 5, 4), 1e39), "range of float32"),
@@ -87,12 +89,14 @@ def test_training_pairs_need_a_static_image_or_two_images():
         ),
         (lambda: check_integer("n", 1.0, lowest=1), "Received 1.0"),
         (lambda: check_integer("n", True, lowest=1), "Received True"),
-        (lambda: check_number("w", -1, above=0), "w to be a finite number > 0"),
-        (lambda: check_number("w", float("nan"), above=0), "Received nan"),
-        (lambda: check_number("w", "1", above=0), "Received '1'"),
+        (lambda: check_number("w", 0), "w to be a finite number > 0. Received 0"),
+        (lambda: check_number("w", -1, or_zero=True), "finite number >= 0"),
+        (lambda: check_number("w", float("nan")), "Received nan"),
+        (lambda: check_number("w", "1"), "Received '1'"),
+        (lambda: check_number("w", True), "Received True"),
         (lambda: check_input_shape((28,)), r"two or three axes. Received \(28,\)"),
         (lambda: check_input_shape(28), "Received 28"),
-        (lambda: check_input_shape((28, 0)), "integer >= 1. Received 0"),
+        (lambda: check_input_shape((28, 1)), "integer >= 2. Received 1"),
     ],
 )
 def test_bad_options(call, message):
@@ -103,5 +107,6 @@ def test_bad_options(call, message):
 def test_good_options():
     check_name("loss", "a", ("a", "b"))
     check_integer("n", np.int64(1), lowest=1)
-    check_number("w", np.float32(0.5), above=0)
+    check_number("w", np.float32(0.5))
+    check_number("w", 0, or_zero=True)
     check_input_shape([28, 30, 20])
