@@ -37,7 +37,8 @@ def read_linear(image, positions, border):
             return ops.take(voxels, offset, axis=0)
         upper = interpolate(offset + to_upper[axis], axis + 1)
         below = interpolate(offset, axis + 1)
-        return below + weights[axis] * (upper - below)
+        # In this form weights of 0 and of 1 give back a voxel bit for bit.
+        return (1 - weights[axis]) * below + weights[axis] * upper
 
     return interpolate(_offsets(lower, strides, padded), 0)
 

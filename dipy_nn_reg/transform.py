@@ -143,6 +143,7 @@ def warp(image, displacement, *, interpolation="linear", border="zero"):
         len(displacement.shape) != ndim + batched + 1
         or len(image.shape) != ndim + batched + has_channels
         or (batched and not _batches_fit(image, displacement))
+        or (not batched and _is_batch_of(image, displacement))
     ):
         raise ValueError(
             f"Expected a displacement of shape ([batch,] *spatial, ndim) and an image "
@@ -174,8 +175,18 @@ def compose(first, second):
     -------
     displacement : ndarray or tensor, shape ([batch,] *spatial, ndim)
         ``second(x) + first(x + second(x))``, in voxels.
+
+    Raises
+    ------
+    ValueError
+        If the shapes are not those of two displacements.
     """
-    second = ops.convert_to_tensor(second, dtype="float32")
+    first, second = (ops.convert_to_tensor(u, dtype="float32") for u in (first, second))
+    if first.shape[-1] != second.shape[-1] or len(first.shape) != len(second.shape):
+        raise ValueError(
+            f"Expected two displacements of shape ([batch,] *spatial, ndim). Received "
+            f"first.shape={tuple(first.shape)} and second.shape={tuple(second.shape)}."
+        )
     return second + warp(first, second, border="repeat")
 
 
@@ -211,6 +222,7 @@ def integrate(velocity, *, steps=7):
     .. footbibliography::
     """
     check_integer("steps", steps, lowest=0)
+    steps = int(steps)  # TensorFlow takes a NumPy scalar for a tensor
     velocity = ops.convert_to_tensor(velocity, dtype="float32")
     ndim = velocity.shape[-1]
     if len(velocity.shape) not in (ndim + 1, ndim + 2):
@@ -226,6 +238,12 @@ def integrate(velocity, *, steps=7):
 def _batches_fit(image, field):
     """Tell whether the batches are equal, or one of them is 1 and serves all."""
     return len({image.shape[0], field.shape[0]} - {1, None}) <= 1
+
+
+def _is_batch_of(image, field):
+    """Tell whether images of the field's grid come where a single one is expected."""
+    spatial = tuple(field.shape[:-1])
+    return tuple(image.shape[1:]) == spatial != tuple(image.shape[:-1])
 
 
 @compiled

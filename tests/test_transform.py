@@ -24,11 +24,16 @@ def scipy_warp(image, displacement, *, order, mode):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("border", ["zero", "repeat"])
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
-def test_zero_displacement_returns_the_image_bit_for_bit(shape, interpolation, rng):
+def test_zero_displacement_returns_the_image_bit_for_bit(
+    shape, interpolation, border, rng
+):
     image = rng.normal(size=(2, *shape, 3)).astype(np.float32)
+    image[0] *= 1e8
     zero = np.zeros((2, *shape, len(shape)), np.float32)
-    npt.assert_array_equal(warp(image, zero, interpolation=interpolation), image)
+    warped = warp(image, zero, interpolation=interpolation, border=border)
+    npt.assert_array_equal(warped, image)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 7)])
@@ -154,6 +159,36 @@ def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
             npt.assert_allclose(found.flat[index], expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("shape", [(6, 7), (4, 5, 4)])
+def test_gradients_of_fields_agree_with_finite_differences(shape, rng, gradient):
+    ndim = len(shape)
+    # Small and of one sign, so that no path crosses a grid line, where there is a kink.
+    fields = rng.uniform(0.2, 0.6, (2, 1, *shape, ndim)).astype(np.float32)
+    weights = rng.normal(size=fields[0].shape).astype(np.float32)
+
+    def composed(first, second):
+        return ops.sum(compose(first, second) * weights)
+
+    def integrated(velocity, second):
+        return ops.sum((integrate(velocity, steps=4) + 0 * second) * weights)
+
+    def sampled(first, second):
+        positions = second + identity_grid(shape)
+        return ops.sum(sample(first, positions, border="repeat") * weights)
+
+    for function in (composed, integrated, sampled):
+        gradients = gradient(function, *fields)
+        for direction in rng.normal(size=(5, *fields.shape)):
+            step = 1e-3 * direction
+            up, down = (
+                float(function(*(fields + s * step).astype(np.float32)))
+                for s in (1, -1)
+            )
+            expected = (up - down) / 2e-3
+            found = sum(np.sum(g * d) for g, d in zip(gradients, direction))
+            npt.assert_allclose(found, expected, rtol=2e-2, atol=2e-2)
+
+
 def test_compose_is_one_warp_after_the_other():
     # A linear image is interpolated exactly, so both ways agree inside.
     rows, columns = np.mgrid[:20, :20].astype(np.float32)
@@ -201,6 +236,9 @@ def test_integrate_batches_and_no_steps(rng):
     velocity = rng.normal(size=(2, 8, 9, 2)).astype(np.float32)
     npt.assert_allclose(integrate(velocity)[1], integrate(velocity[1]), atol=1e-6)
     npt.assert_array_equal(integrate(velocity, steps=0), velocity)
+    npt.assert_array_equal(
+        integrate(velocity, steps=np.int64(3)), integrate(velocity, steps=3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,6 +247,8 @@ def test_integrate_batches_and_no_steps(rng):
         (lambda: warp(np.ones((4, 4)), np.ones((4, 4, 3))), "Expected a displacement"),
         (lambda: warp(np.ones((2, 4, 4)), np.ones((3, 4, 4, 2))), "same batch"),
         (lambda: warp(np.ones(4), np.ones((4, 4, 2))), "Expected a displacement"),
+        (lambda: warp(np.ones((3, 4, 4)), np.ones((4, 4, 2))), "same batch"),
+        (lambda: compose(np.ones((4, 4, 1)), np.ones((4, 4, 2))), "two displacements"),
         (
             lambda: warp(np.ones((4, 4)), np.ones((4, 4, 2)), interpolation="cubic"),
             "'linear', 'nearest'.*Received 'cubic'",
