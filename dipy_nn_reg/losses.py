@@ -6,8 +6,8 @@ tensors with batch and channels. Both return one value for each item of the batc
 
 from keras import ops
 
-# Keeps the correlation of a constant image finite, and at 0.
-_EPSILON = 1e-6
+# Added to a variance: keeps the correlation of a constant image finite, and at 0.
+_EPSILON = 1e-10
 
 
 def mse(static, warped):
@@ -36,13 +36,16 @@ def ncc(static, warped):
     -------
     loss : tensor, shape (batch,)
         From 0 (equal up to a positive scale and an offset) to 2. Over all voxels
-        and channels together; 1 if an image is constant.
+        and channels together; 1 if an image is constant. For images in the range
+        from 0 to 1: a standard deviation near 1e-5 counts as none.
     """
     axes = tuple(range(1, len(static.shape)))
     static = static - ops.mean(static, axes, keepdims=True)
     warped = warped - ops.mean(warped, axes, keepdims=True)
-    variances = _mean(ops.square(static)) * _mean(ops.square(warped))
-    return 1 - _mean(static * warped) / ops.sqrt(variances + _EPSILON**2)
+    variances = (_mean(ops.square(static)) + _EPSILON) * (
+        _mean(ops.square(warped)) + _EPSILON
+    )
+    return 1 - _mean(static * warped) / ops.sqrt(variances)
 
 
 def gradient(field):

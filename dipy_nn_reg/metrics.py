@@ -31,9 +31,11 @@ def ncc(static, warped):
     1.0
     """
     static, warped = _same_shape(static, warped)
+    if np.ptp(static) == 0 or np.ptp(warped) == 0:
+        return 0.0
     static, warped = static - static.mean(), warped - warped.mean()
     norm = np.sqrt(np.sum(static**2) * np.sum(warped**2))
-    return float(np.sum(static * warped) / norm) if norm > 0 else 0.0
+    return float(np.sum(static * warped) / norm)
 
 
 def dice(static, warped, *, threshold=0.5):
@@ -112,7 +114,7 @@ def folding(displacement, *, strict=False):
     Returns
     -------
     percentage : float
-        From 0 to 100.
+        From 0 to 100. Where the field is not a number it counts as folded.
 
     Raises
     ------
@@ -120,13 +122,13 @@ def folding(displacement, *, strict=False):
         If the shape is not that of a field.
     """
     if not strict:
-        return 100 * float(np.mean(jacobian_determinant(displacement) <= 0))
+        return 100 * float(np.mean(_is_folded(jacobian_determinant(displacement))))
     displacement = _field(displacement)
     one_sided = [
         _one_sided_differences(displacement, axis)
         for axis in range(displacement.shape[-1])
     ]
-    folded = [_determinant(choice) <= 0 for choice in product(*one_sided)]
+    folded = [_is_folded(_determinant(choice)) for choice in product(*one_sided)]
     return 100 * float(np.mean(np.any(folded, axis=0)))
 
 
@@ -154,7 +156,13 @@ def _field(displacement):
 def _determinant(derivatives):
     """Return ``det(1 + du/dx)`` from the derivatives along each axis."""
     jacobian = np.stack(derivatives, axis=-1) + np.eye(len(derivatives))
-    return np.linalg.det(jacobian)
+    with np.errstate(invalid="ignore"):  # NaN stays NaN, without a warning
+        return np.linalg.det(jacobian)
+
+
+def _is_folded(determinant):
+    """Count what is not a number as folded: a broken field must not look perfect."""
+    return ~(determinant > 0)
 
 
 def _one_sided_differences(displacement, axis):

@@ -26,6 +26,7 @@ def test_one_value_for_each_image_over_all_channels(shape, rng):
 def test_ncc_limits(rng):
     image = rng.random((1, 8, 8, 1), dtype=np.float32)
     npt.assert_allclose(loss_of(ncc, image, 0.5 * image + 0.2), 0, atol=1e-5)
+    npt.assert_allclose(loss_of(ncc, image, 0.001 * image), 0, atol=2e-3)
     npt.assert_allclose(loss_of(ncc, image, 1 - image), 2, atol=1e-5)
     npt.assert_allclose(loss_of(ncc, image, np.ones_like(image)), 1, atol=1e-5)
 

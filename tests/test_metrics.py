@@ -13,7 +13,8 @@ def test_ncc_is_the_correlation_coefficient(shape, rng):
     npt.assert_allclose(ncc(a, b), np.corrcoef(a.ravel(), b.ravel())[0, 1])
     npt.assert_allclose(ncc(a, 3 * a + 5), 1)
     npt.assert_allclose(ncc(a, -a), -1)
-    assert ncc(a, np.ones(shape)) == 0
+    assert ncc(a, np.full(shape, 0.3)) == 0
+    assert np.isnan(ncc(a, np.full(shape, np.nan)))
 
 
 def test_dice_by_hand():
@@ -43,6 +44,11 @@ def test_folding_of_a_reflection_and_of_no_motion(ndim):
     displacement[..., 0] = -2 * np.indices(shape)[0]  # x -> -x
     for strict in (False, True):
         assert folding(displacement, strict=strict) == 100
+
+
+def test_a_field_that_is_not_a_number_does_not_look_perfect():
+    displacement = np.full((5, 5, 2), np.nan)
+    assert folding(displacement) == folding(displacement, strict=True) == 100
 
 
 def test_strict_folding_sees_what_central_differences_miss():
