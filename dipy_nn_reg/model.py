@@ -25,7 +25,7 @@ from dipy_nn_reg.transform import warp
 
 # Weight of the penalty for each loss, chosen on held-out training images of MNIST: at
 # half of it two to seven times as many pixels fold (doc/design.rst).
-SMOOTHNESS = {"mse": 0.08, "ncc": 0.4}
+SMOOTHNESS = {"mse": 0.1, "ncc": 0.5}
 # What is predicted at a time: enough to keep the machine busy, little to hold.
 VOXELS_PER_BATCH = 2**18
 
@@ -48,8 +48,8 @@ class DeformableRegistration:
     network : {"unet", "voxelmorph1", "voxelmorph2"}, optional
         What predicts the field, see :mod:`dipy_nn_reg.networks`.
     transform : {"velocity", "displacement"}, optional
-        What the field means: a stationary velocity, integrated so that the map does
-        not fold, or the displacement itself.
+        What the field means: a stationary velocity, which is integrated so that
+        folds are rare, or the displacement itself.
     loss : {"ncc", "mse"}, optional
         Dissimilarity of the static and the warped image, see
         :mod:`dipy_nn_reg.losses`.
@@ -107,8 +107,7 @@ class DeformableRegistration:
         check_name("loss", loss, LOSSES)
         check_name("penalty", penalty, PENALTIES)
         smoothness = SMOOTHNESS[loss] if smoothness is None else smoothness
-        if smoothness != 0:
-            check_number("smoothness", smoothness, above=0)
+        check_number("smoothness", smoothness, or_zero=True)
         if seed is not None:
             check_integer("seed", seed, lowest=0)
         optimizer, learning_rate = get_optimizer(optimizer, learning_rate)
@@ -161,7 +160,8 @@ class DeformableRegistration:
             By default each moving image is registered to another one, drawn anew in
             each epoch.
         epochs, batch_size : int, optional
-            In an epoch each moving image is seen once.
+            In an epoch each moving image is seen once; some are seen twice to fill
+            the last batch.
         validation_data : tuple, optional
             ``(moving, static)``, as above; with None as static, each image is
             registered to the one before it.
@@ -189,12 +189,15 @@ class DeformableRegistration:
             validation_pairs = Pairs(
                 *self._check_validation_data(validation_data), batch_size=batch_size
             )
+        learning_rate = self.model.options["learning_rate"]
+        if learning_rate is not None:  # where an earlier fit has left another one
+            self.model.optimizer.learning_rate = learning_rate
         return self.model.fit(
             Pairs(moving, static, batch_size=batch_size, rng=self._rng),
             epochs=epochs,
             shuffle=False,  # Pairs are drawn at random; Keras would ignore the seed.
             validation_data=validation_pairs,
-            callbacks=add_cosine_rate(callbacks, self.model.options["learning_rate"]),
+            callbacks=add_cosine_rate(callbacks, learning_rate),
             verbose=verbose,
         )
 
@@ -224,8 +227,7 @@ class DeformableRegistration:
         pairs = self._pairs(moving, static)
         loss = self.model.evaluate(pairs, verbose=verbose, return_dict=True)["loss"]
         rows = []
-        for batch, field in self._fields(pairs):
-            warped = warp(batch["moving"], field)
+        for batch, field, warped in self._register(pairs):
             for *images, u in zip(batch["moving"], batch["static"], warped, field):
                 rows.append(_measure(*images, u))
         means = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
@@ -252,9 +254,7 @@ class DeformableRegistration:
             not finite.
         """
         pairs = self._pairs(moving, static)
-        warped = np.concatenate(
-            [warp(batch["moving"], field) for batch, field in self._fields(pairs)]
-        )
+        warped = np.concatenate([warped for *_, warped in self._register(pairs)])
         return warped.reshape(np.shape(moving))
 
     def predict_field(self, moving, static):
@@ -276,7 +276,7 @@ class DeformableRegistration:
             As :meth:`predict`.
         """
         pairs = self._pairs(moving, static)
-        return np.concatenate([field for _, field in self._fields(pairs)])
+        return np.concatenate([field for _, field, _ in self._register(pairs)])
 
     def save(self, path):
         """Save configuration, preprocessing, weights and optimizer in one file.
@@ -359,17 +359,18 @@ class DeformableRegistration:
         voxels = int(np.prod(moving.shape[1:-1]))
         return Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
 
-    def _fields(self, pairs):
-        """Yield each batch of pairs with its displacements."""
+    def _register(self, pairs):
+        """Yield each batch of pairs with its displacements and warped images."""
         for i in range(len(pairs)):
             batch = pairs[i]
             n = len(batch["moving"])
             # A last batch of another size would be compiled anew: fill it up.
             full = {
-                k: np.resize(v, (pairs.batch_size, *v.shape[1:]))
-                for k, v in batch.items()
+                name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
+                for name, images in batch.items()
             }
-            yield batch, self._field_model.predict_on_batch(full)[:n]
+            field = self._field_model.predict_on_batch(full)
+            yield batch, field[:n], warp(full["moving"], field)[:n]
 
     def _save(self, save, path, *, ending):
         if not str(path).endswith(ending):

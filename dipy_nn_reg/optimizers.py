@@ -38,10 +38,15 @@ def get_optimizer(optimizer, learning_rate):
     Raises
     ------
     ValueError
-        If the name is unknown, if the learning rate is not positive, or if there is
-        one beside an optimizer that has its own.
+        If the name is unknown, if the learning rate is not positive, if there is one
+        beside an optimizer that has its own, or if that serves a model already.
     """
     if isinstance(optimizer, keras.optimizers.Optimizer):
+        if optimizer.built:
+            raise ValueError(
+                f"Expected an optimizer of its own for each model. Received a "
+                f"{type(optimizer).__name__} that serves another one."
+            )
         if learning_rate is not None:
             raise ValueError(
                 f"Expected learning_rate=None, since the optimizer has its own. "
@@ -50,7 +55,7 @@ def get_optimizer(optimizer, learning_rate):
         return optimizer, None
     check_name("optimizer", optimizer, OPTIMIZERS)
     learning_rate = LEARNING_RATE if learning_rate is None else learning_rate
-    check_number("learning_rate", learning_rate, above=0)
+    check_number("learning_rate", learning_rate)
     return keras.optimizers.get(optimizer), float(learning_rate)
 
 

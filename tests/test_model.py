@@ -5,10 +5,9 @@ import keras
 import numpy as np
 import numpy.testing as npt
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.transform import warp
 
 SHAPES = [(28, 28), (27, 31), (33, 50), (20, 24, 17)]
 
@@ -43,7 +42,9 @@ def test_any_size_trains_and_predicts(shape, rng):
     assert warped.shape == moving.shape
     assert field.shape == (*moving.shape, len(shape))
     assert warped.dtype == field.dtype == np.float32
-    npt.assert_allclose(warped, warp(moving, field), atol=1e-6)
+    positions = np.moveaxis(field[1], -1, 0) + np.indices(shape)
+    expected = map_coordinates(moving[1], positions, order=1, mode="grid-constant")
+    npt.assert_allclose(warped[1], expected, atol=1e-5)
     results = registration.evaluate(moving, static, verbose=0)
     assert results["similarity_after"] > results["similarity_before"]
     assert results["folding"] == results["strict_folding"] == 0
@@ -173,6 +174,31 @@ def test_evaluate_agrees_with_the_validation_of_fit(rng):
     npt.assert_allclose(results["loss"], history["val_loss"][-1], rtol=1e-4)
     after = results["similarity_after"]
     npt.assert_allclose(after, history["val_similarity"][-1], atol=1e-4)
+
+
+def test_a_scheduler_of_the_user_starts_from_the_learning_rate(rng):
+    images = blobs(rng, 4, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), learning_rate=0.01)
+    registration.fit(images, epochs=1, verbose=0)  # leaves another rate behind
+    half = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    registration.fit(images, epochs=2, callbacks=half, verbose=0)
+    rate = float(registration.model.optimizer.learning_rate)
+    npt.assert_allclose(rate, 0.0025, rtol=1e-5)
+
+
+def test_an_interruption_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
+    registration = DeformableRegistration(seed=0)
+    registration.save(tmp_path / "model.keras")
+    before = (tmp_path / "model.keras").read_bytes()
+
+    def interrupt(path, *args, **kwargs):
+        path.write_bytes(b"half a file")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registration.model, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        registration.save(tmp_path / "model.keras")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 def test_summary_lists_the_layers(capsys):

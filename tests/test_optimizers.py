@@ -25,6 +25,9 @@ def test_an_optimizer_keeps_its_own_rate():
     assert get_optimizer(mine, None) == (mine, None)
     with pytest.raises(ValueError, match="learning_rate=None.*Received.*0.1"):
         get_optimizer(mine, 0.1)
+    mine.build([keras.Variable(np.zeros(2))])
+    with pytest.raises(ValueError, match="optimizer of its own.*Received a Adam"):
+        get_optimizer(mine, None)
 
 
 @pytest.mark.parametrize("options", [("adams", None), ("adam", 0), ("adam", -1)])
