@@ -63,7 +63,10 @@ def load_mnist(folder=None, *, digit=None):
     if folder:
         train, test = _read_folder(folder)
     else:
-        train, test = _from_keras() or _from_scikit_learn()
+        try:
+            train, test = _from_keras()
+        except OSError as error:
+            train, test = _from_scikit_learn(reason=error)
     return _prepare(*train, digit), _prepare(*test, digit)
 
 
@@ -117,11 +120,11 @@ def _read_idx(folder, stem, *, ndim):
 
 
 def _from_keras():
-    """Load from the cache of Keras, or into it; None if neither can be had."""
+    """Load from the cache of Keras, or into it; OSError if neither can be had."""
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     is_cached = (home / "datasets" / "mnist.npz").is_file()
     if not is_cached and not _answers(_MNIST_URL):
-        return None
+        raise OSError("no answer from the network")
     import keras  # takes seconds, and only now they are worth it
 
     time_out = socket.getdefaulttimeout()
@@ -129,8 +132,7 @@ def _from_keras():
     try:
         return keras.datasets.mnist.load_data()
     except Exception as error:  # Keras raises a bare one
-        logger.warning("Keras could not load MNIST: %s", error)
-        return None
+        raise OSError(str(error)) from error
     finally:
         socket.setdefaulttimeout(time_out)
 
@@ -152,15 +154,16 @@ def _answers(url):
     return bool(answers)
 
 
-def _from_scikit_learn():
+def _from_scikit_learn(*, reason):
     """Return the 1,797 digits of 8x8 pixels as 20x20 in 28x28, as MNIST has them."""
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
 
     logger.warning(
-        "MNIST is not at hand and cannot be downloaded: using the 1,797 handwritten "
-        "digits of scikit-learn instead. For MNIST, set %s to a folder with its IDX "
-        "files.",
+        "MNIST is not at hand and cannot be downloaded (%s): using the 1,797 "
+        "handwritten digits of scikit-learn instead. For MNIST, set %s to a folder "
+        "with its IDX files.",
+        reason,
         MNIST_VARIABLE,
     )
     digits = load_digits()

@@ -32,7 +32,7 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
         If the images are not 2D or their number differs.
     """
     shape = np.shape(moving)
-    fits = {np.shape(warped), np.shape(displacement)[:-1]} == {shape}
+    fits = np.shape(warped) == shape and np.shape(displacement) == (*shape, 2)
     if len(shape) != 3 or not fits or np.shape(static) not in (shape, shape[1:]):
         raise ValueError(
             f"Expected images of one shape (n, rows, columns) and displacements of "

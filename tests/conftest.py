@@ -1,5 +1,6 @@
 """Images and oracles that several test modules use."""
 
+import gzip
 import os
 
 import numpy as np
@@ -20,8 +21,20 @@ def sevens():
     if os.environ.get(data.MNIST_VARIABLE):
         (images, _), _ = data.load_mnist(digit=7)
         return images[:640]
-    (images, labels), _ = data._from_scikit_learn()
+    (images, labels), _ = data._from_scikit_learn(reason="a test")
     return images[labels == 7].astype(np.float32) / 255
+
+
+@pytest.fixture(scope="session")
+def write_idx():
+    """Return a writer of an array of bytes in the IDX format of MNIST."""
+
+    def write(path, array):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        content = header + array.astype(np.uint8).tobytes()
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+    return write
 
 
 @pytest.fixture

@@ -10,20 +10,13 @@ import pytest
 from dipy_nn_reg import data
 
 
-def idx(array):
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return header + array.tobytes()
-
-
 @pytest.fixture
-def folder(tmp_path, rng):
+def folder(tmp_path, rng, write_idx):
     """Return a folder with four small IDX files, two of them compressed."""
     for part, n in (("train", 30), ("t10k", 20)):
-        images = rng.integers(0, 256, (n, 28, 28)).astype(np.uint8)
-        labels = (np.arange(n) % 10).astype(np.uint8)
-        name = f"{part}-images-idx3-ubyte.gz"
-        (tmp_path / name).write_bytes(gzip.compress(idx(images)))
-        (tmp_path / f"{part}-labels.idx1-ubyte").write_bytes(idx(labels))
+        images = rng.integers(0, 256, (n, 28, 28))
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", images)
+        write_idx(tmp_path / f"{part}-labels.idx1-ubyte", np.arange(n) % 10)
     return tmp_path
 
 
@@ -78,9 +71,8 @@ def test_a_damaged_file(folder, damage):
         data.load_mnist(folder)
 
 
-def test_images_without_labels(folder):
-    path = folder / "t10k-labels.idx1-ubyte"
-    path.write_bytes(idx(np.zeros(19, np.uint8)))
+def test_images_without_labels(folder, write_idx):
+    write_idx(folder / "t10k-labels.idx1-ubyte", np.zeros(19))
     with pytest.raises(ValueError, match="label for each image.*20 images.*19 labels"):
         data.load_mnist(folder)
 
@@ -107,6 +99,23 @@ def test_without_a_network_bundled_digits_stand_in(no_cache, monkeypatch):
     assert 0.9 < images.max() <= 1
     assert len(warnings) == 1
     assert "scikit-learn" in warnings[0][0]
+
+
+def test_a_download_that_fails_is_told_in_one_warning(no_cache, monkeypatch):
+    import keras
+
+    def fail():
+        raise Exception("URL fetch failure")  # as Keras does
+
+    warnings = []
+    monkeypatch.setattr(data, "_answers", lambda url: True)
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
+    monkeypatch.setattr(data.logger, "warning", lambda *text: warnings.append(text))
+    (images, _), _ = data.load_mnist(digit=3)
+    assert len(images) > 100
+    (warning,) = warnings
+    assert "URL fetch failure" in warning[0] % warning[1:]
+    assert socket.getdefaulttimeout() is None
 
 
 def test_a_network_that_never_answers_is_not_waited_for(no_cache, monkeypatch):

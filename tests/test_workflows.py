@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+from matplotlib.figure import Figure
 import numpy as np
 import pytest
 
@@ -12,24 +13,28 @@ from dipy_nn_reg import DeformableRegistration, data
 from dipy_nn_reg.workflows import cli
 from dipy_nn_reg.workflows.flows import MnistFlow
 
+builtin_open = open
 COMMAND = Path(sys.executable).with_name("dipy_nn_reg_mnist")
 OUTPUTS = {"model.keras", "metrics.csv", "registration.png", "history.png"}
 
 
-def write_idx(folder, train, test):
-    for part, (images, labels) in (("train", train), ("t10k", test)):
-        for kind, array in (("images", images), ("labels", labels)):
-            header = bytes([0, 0, 8, array.ndim])
-            header += np.array(array.shape, ">u4").tobytes()
-            path = folder / f"{part}-{kind}-idx{array.ndim}-ubyte"
-            path.write_bytes(header + array.tobytes())
+@pytest.fixture(scope="module")
+def write_parts(write_idx):
+    """Return a writer of the four files of MNIST."""
+
+    def write(folder, train, test):
+        for part, (images, labels) in (("train", train), ("t10k", test)):
+            write_idx(folder / f"{part}-images-idx3-ubyte", images)
+            write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
+
+    return write
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, write_parts):
     """Return a folder of IDX files with a few digits, made of the bundled ones."""
     folder = tmp_path_factory.mktemp("mnist")
-    write_idx(folder, *data._from_scikit_learn())
+    write_parts(folder, *data._from_scikit_learn(reason="a test"))
     return folder
 
 
@@ -73,26 +78,60 @@ def test_the_command_trains_compares_and_leaves_its_results(folder, tmp_path):
 
 def test_force_overwrites(folder, tmp_path):
     (tmp_path / "metrics.csv").write_text("old")
-    flow = MnistFlow(force=True)
-    options = {"epochs": 1, "syn_pairs": 1, "out_dir": str(tmp_path)}
-    flow.run(digit=1, folder=str(folder), **options)
+    options = ("--epochs", 1, "--syn_pairs", 1, "--out_dir", tmp_path, "--force")
+    done = run_command("--digit", 1, "--folder", folder, *options)
+    assert done.returncode == 0, done.stderr
     assert "SyN" in (tmp_path / "metrics.csv").read_text()
 
 
-def test_an_interruption_leaves_no_half_written_file(folder, tmp_path):
+def test_an_interruption_of_the_training_is_told_in_one_line(folder, tmp_path):
     process = subprocess.Popen(
         [COMMAND, "--epochs", "100000", "--folder", folder, "--out_dir", tmp_path],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     while "Epoch 2" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.strip().endswith("dipy_nn_reg_mnist: interrupted")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("broken", ["history.png", "metrics.csv", "registration.png"])
+def test_an_interruption_while_writing_leaves_no_half_file(
+    broken, folder, tmp_path, monkeypatch
+):
+    def interrupt(path, *args, **kwargs):
+        if Path(path).name.endswith(broken):
+            Path(path).write_bytes(b"half a file")
+            raise KeyboardInterrupt
+        return save(*args, **kwargs)
+
+    save = Figure.savefig
+    if broken.endswith(".png"):
+        monkeypatch.setattr(
+            Figure,
+            "savefig",
+            lambda self, path, **options: interrupt(path, self, path, **options),
+        )
+    else:
+        monkeypatch.setattr(
+            "builtins.open",
+            lambda path, *args, **kwargs: (
+                interrupt(path)
+                if str(path).endswith(broken)
+                else builtin_open(path, *args, **kwargs)
+            ),
+        )
+    flow = MnistFlow()
+    with pytest.raises(KeyboardInterrupt):
+        flow.run(epochs=1, syn_pairs=1, folder=str(folder), out_dir=str(tmp_path))
+    written = {path.name for path in tmp_path.iterdir()}
+    assert broken not in written
+    assert written <= OUTPUTS
+    assert DeformableRegistration.load(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize(
@@ -102,11 +141,16 @@ def test_an_interruption_leaves_no_half_written_file(folder, tmp_path):
         (("--epochs", 0), "epochs to be an integer >= 1. Received 0."),
         (("--syn_pairs", 0), "syn_pairs to be an integer >= 1. Received 0."),
         (("--folder", "/nowhere"), "'/nowhere', which has none of them."),
+        (
+            ("--out_model", "m.h5"),
+            "out_model to end with one of ['.keras']. Received 'm.h5'.",
+        ),
+        (("--out_figure", "a.xyz"), "'.svg']. Received 'a.xyz'."),
     ],
 )
-def test_a_mistake_is_told_in_one_line(arguments, message, tmp_path):
+def test_a_mistake_is_told_in_one_line(arguments, message, folder, tmp_path):
     out = tmp_path / "results"
-    done = run_command(*arguments, "--out_dir", out)
+    done = run_command(*arguments, "--out_dir", out, folder=folder)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("dipy_nn_reg_mnist: Expected")
@@ -114,9 +158,9 @@ def test_a_mistake_is_told_in_one_line(arguments, message, tmp_path):
     assert not out.exists()
 
 
-def test_too_few_images(tmp_path):
-    few = np.zeros((39, 28, 28), np.uint8), np.full(39, 7, np.uint8)
-    write_idx(tmp_path, few, few)
+def test_too_few_images(tmp_path, write_parts):
+    few = np.zeros((39, 28, 28)), np.full(39, 7)
+    write_parts(tmp_path, few, few)
     with pytest.raises(ValueError, match="40 training images.*Received 39 and 39"):
         MnistFlow().run(folder=str(tmp_path), out_dir=str(tmp_path / "results"))
     assert not (tmp_path / "results").exists()

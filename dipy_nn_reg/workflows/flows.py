@@ -24,8 +24,9 @@ BATCH_SIZE = 32
 MOST_EPOCHS = 200
 # A twentieth of them is for validation, and a pair is two.
 FEWEST_IMAGES = 40
-# Pairs in the figure.
+# Pairs in the figure, and what it can be written as.
 ROWS = 6
+FIGURES = {".jpg", ".pdf", ".png", ".svg"}
 
 
 class MnistFlow(Workflow):
@@ -87,6 +88,9 @@ class MnistFlow(Workflow):
                 f"Expected {FEWEST_IMAGES} training images and two test images of the "
                 f"digit {digit}, or more. Received {len(train)} and {len(test)}."
             )
+        _check_ending("out_model", out_model, {".keras"})
+        _check_ending("out_figure", out_figure, FIGURES)
+        _check_ending("out_history", out_history, FIGURES)
         names = (out_model, out_metrics, out_figure, out_history)
         model_path, metrics_path, figure_path, history_path = self._plan(out_dir, names)
 
@@ -137,6 +141,14 @@ class MnistFlow(Workflow):
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         return paths
+
+
+def _check_ending(option, name, endings):
+    if Path(name).suffix not in endings:
+        raise ValueError(
+            f"Expected {option} to end with one of {sorted(endings)}. "
+            f"Received {name!r}."
+        )
 
 
 def _write_csv(table, path):
