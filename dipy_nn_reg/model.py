@@ -24,7 +24,7 @@ from dipy_nn_reg.training import TRANSFORMS, RegistrationModel
 from dipy_nn_reg.transform import warp
 
 # Weight of the penalty for each loss, chosen on held-out training images of MNIST: at
-# half of it two to seven times as many pixels fold (doc/design.rst).
+# half of it folding exceeds what we allow (doc/design.rst).
 SMOOTHNESS = {"mse": 0.1, "ncc": 0.5}
 # What is predicted at a time: enough to keep the machine busy, little to hold.
 VOXELS_PER_BATCH = 2**18

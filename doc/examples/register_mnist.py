@@ -25,16 +25,16 @@ from dipy_nn_reg.viz import plot_history, plot_registration
 ###############################################################################
 # We load the images of the digit 7 in MNIST :footcite:p:`LeCun1998`. They come from
 # the folder that the environment variable ``DIPY_NN_REG_MNIST`` names, or else from
-# a download. The last 200 training images are for validation.
+# a download. A twentieth of the training images is for validation.
 
 (train, _), (test, _) = load_mnist(digit=7)
-train, validation = train[:-200], train[-200:]
+validation, train = np.split(train, [len(train) // 20])
 print(f"{len(train)} images to train on, {len(test)} to test, of {test.shape[1:]}")
 
 ###############################################################################
 # A model is built and compiled on construction. Its U-Net
 # :footcite:p:`Ronneberger2015` sees a moving and a static image and predicts a
-# stationary velocity; integrated, it is a displacement that does not fold
+# stationary velocity; integrated, it is a displacement that hardly ever folds
 # :footcite:p:`Arsigny2006`. The moving image is warped by it with bilinear
 # interpolation :footcite:p:`Jaderberg2015`.
 
