@@ -1,5 +1,6 @@
 """The class that a user meets."""
 
+from itertools import islice
 from pathlib import Path
 
 import keras
@@ -227,9 +228,10 @@ class DeformableRegistration:
         pairs = self._pairs(moving, static)
         loss = self.model.evaluate(pairs, verbose=verbose, return_dict=True)["loss"]
         rows = []
-        for batch, field, warped in self._register(pairs):
-            for *images, u in zip(batch["moving"], batch["static"], warped, field):
-                rows.append(_measure(*images, u))
+        for batch, field, n in self._fields(pairs):
+            warped = warp(batch["moving"], field)
+            results = zip(batch["moving"], batch["static"], warped, field)
+            rows += [_measure(*result) for result in islice(results, n)]
         means = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
         return {"loss": float(loss), **means}
 
@@ -254,7 +256,9 @@ class DeformableRegistration:
             not finite.
         """
         pairs = self._pairs(moving, static)
-        warped = np.concatenate([warped for *_, warped in self._register(pairs)])
+        warped = np.concatenate(
+            [warp(batch["moving"], u)[:n] for batch, u, n in self._fields(pairs)]
+        )
         return warped.reshape(np.shape(moving))
 
     def predict_field(self, moving, static):
@@ -276,7 +280,7 @@ class DeformableRegistration:
             As :meth:`predict`.
         """
         pairs = self._pairs(moving, static)
-        return np.concatenate([field for _, field, _ in self._register(pairs)])
+        return np.concatenate([field[:n] for _, field, n in self._fields(pairs)])
 
     def save(self, path):
         """Save configuration, preprocessing, weights and optimizer in one file.
@@ -359,18 +363,19 @@ class DeformableRegistration:
         voxels = int(np.prod(moving.shape[1:-1]))
         return Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
 
-    def _register(self, pairs):
-        """Yield each batch of pairs with its displacements and warped images."""
+    def _fields(self, pairs):
+        """Yield each batch, its displacements, and how many of them count.
+
+        A last batch of another size would be compiled anew, so it is filled up.
+        """
         for i in range(len(pairs)):
             batch = pairs[i]
             n = len(batch["moving"])
-            # A last batch of another size would be compiled anew: fill it up.
-            full = {
+            batch = {
                 name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
                 for name, images in batch.items()
             }
-            field = self._field_model.predict_on_batch(full)
-            yield batch, field[:n], warp(full["moving"], field)[:n]
+            yield batch, self._field_model.predict_on_batch(batch), n
 
     def _save(self, save, path, *, ending):
         if not str(path).endswith(ending):
