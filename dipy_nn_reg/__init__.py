@@ -8,9 +8,12 @@ from importlib import import_module
 
 __version__ = "0.1.0.dev0"
 
-_HOMES = {"DeformableRegistration": "dipy_nn_reg.model"}
+_HOMES = {
+    "AffineRegistration": "dipy_nn_reg.model",
+    "DeformableRegistration": "dipy_nn_reg.model",
+}
 
-__all__ = ["DeformableRegistration", "__version__"]
+__all__ = ["AffineRegistration", "DeformableRegistration", "__version__"]
 
 
 def __getattr__(name):

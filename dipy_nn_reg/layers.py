@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from dipy_nn_reg.control import SPLINES
+from dipy_nn_reg.sampling import voxel_grid
 from dipy_nn_reg.transform import integrate, warp
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
@@ -27,24 +29,143 @@ class RescaleIntensity(keras.layers.Layer):
 
 
 @_register
-class UpsampleLike(keras.layers.Layer):
-    """Double the grid of features and cut it to the size of a reference.
+class CutLike(keras.layers.Layer):
+    """Cut features to the size of a reference.
 
-    A strided convolution takes n voxels to ceil(n / 2); this is the way back for
-    any n, odd ones included, so that no image needs padding.
+    A strided convolution takes n voxels to ceil(n / 2). Doubled and cut, they have
+    the size they came from, odd sizes included, so that no image needs padding.
 
-    Inputs: features with ceil(n / 2) voxels for each n of the reference, and the
-    reference, shape (batch, *spatial, any). Output: shape (batch, *spatial, channels).
+    Inputs: features, and a reference of shape (batch, *spatial, any) that is nowhere
+    larger. Output: shape (batch, *spatial, channels).
     """
 
     def call(self, features, reference):
-        spatial = ops.shape(reference)[1:-1]
-        for axis in range(1, len(spatial) + 1):
-            features = ops.repeat(features, 2, axis=axis)
-        return features[(slice(None), *[slice(0, size) for size in spatial])]
+        sizes = ops.shape(reference)[1:-1]
+        return features[(slice(None), *[slice(0, size) for size in sizes])]
 
     def compute_output_shape(self, features_shape, reference_shape):
         return (*reference_shape[:-1], features_shape[-1])
+
+
+@_register
+class Moments(keras.layers.Layer):
+    """Summarise features of any size by their means and first moments.
+
+    Input: shape (batch, *spatial, channels). Output: shape
+    (batch, (1 + ndim) * channels): for each channel its mean, and the mean of its
+    products with the position along each axis, from -1 to 1 over the longest axis.
+    """
+
+    def call(self, features):
+        sizes = ops.shape(features)[1:-1]
+        axes = tuple(range(1, len(sizes) + 1))
+        grid = voxel_grid(sizes)
+        sizes = ops.cast(ops.convert_to_tensor(sizes), "float32")
+        positions = (2 * grid - (sizes - 1)) / ops.max(sizes)
+        weights = [1.0, *(positions[..., axis, None] for axis in range(len(axes)))]
+        moments = [ops.mean(features * weight, axis=axes) for weight in weights]
+        return ops.concatenate(moments, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        ndim = len(input_shape) - 2
+        return (input_shape[0], (1 + ndim) * input_shape[-1])
+
+
+@_register
+class ControlPoints(keras.layers.Layer):
+    """Turn control points into a dense field, see :mod:`dipy_nn_reg.control`.
+
+    Inputs: values at control points, shape (batch, *points, ndim), and a reference of
+    shape (batch, *spatial, any). Output: shape (batch, *spatial, ndim).
+
+    Parameters
+    ----------
+    spline : {"bspline", "tps"}
+    spacing : int
+        Distance of the control points in voxels.
+    """
+
+    def __init__(self, *, spline, spacing, **kwargs):
+        super().__init__(**kwargs)
+        self.spline, self.spacing = spline, spacing
+
+    def call(self, values, reference):
+        shape = ops.shape(reference)[1:-1]
+        return SPLINES[self.spline](values, shape, self.spacing)
+
+    def compute_output_shape(self, values_shape, reference_shape):
+        return (*reference_shape[:-1], values_shape[-1])
+
+    def get_config(self):
+        options = {"spline": self.spline, "spacing": self.spacing}
+        return {**super().get_config(), **options}
+
+
+@_register
+class AffineMatrix(keras.layers.Layer):
+    """Turn the parameters of an affine map about the image centre into its matrix.
+
+    Inputs: parameters, shape (batch, ndim * (ndim + 1)), and a reference of shape
+    (batch, *spatial, any). Output: shape (batch, ndim, ndim + 1), from voxels of the
+    static to voxels of the moving image.
+
+    With the parameters as a matrix ``[P | t]`` the map is ``x + P (x - c) + t n / 2``:
+    c is the centre of the image and n the number of voxels along its longest axis, so
+    that a change of any parameter moves the border about as far. Parameters of 0 are
+    the identity.
+    """
+
+    def call(self, parameters, reference):
+        sizes = ops.cast(ops.convert_to_tensor(ops.shape(reference)[1:-1]), "float32")
+        ndim = sizes.shape[0]
+        parameters = ops.reshape(parameters, (-1, ndim, ndim + 1))
+        linear, center = parameters[..., :ndim], (sizes - 1) / 2
+        offset = parameters[..., ndim] * ops.max(sizes) / 2
+        offset = offset - ops.einsum("bij,j->bi", linear, center)
+        return ops.concatenate([linear + ops.eye(ndim), offset[..., None]], axis=-1)
+
+    def compute_output_shape(self, parameters_shape, reference_shape):
+        ndim = len(reference_shape) - 2
+        return (parameters_shape[0], ndim, ndim + 1)
+
+
+@_register
+class ComposeAffine(keras.layers.Layer):
+    """Multiply the matrices of two affine maps: ``A(B(x))``.
+
+    Inputs: matrices A and B of :class:`AffineMatrix`. Output: shape
+    (batch, ndim, ndim + 1).
+    """
+
+    def call(self, outer, inner):
+        ndim = outer.shape[-2]
+        product = ops.matmul(outer[..., :ndim], inner)
+        return product + ops.pad(outer[..., ndim:], [(0, 0), (0, 0), (ndim, 0)])
+
+    def compute_output_shape(self, outer_shape, inner_shape):
+        return inner_shape
+
+
+@_register
+class ApplyAffine(keras.layers.Layer):
+    """Follow a displacement by an affine map: ``u(x) = A(x + d(x)) - x``.
+
+    Inputs: matrices of :class:`AffineMatrix` and displacements d in voxels, shape
+    (batch, *spatial, ndim), or (batch, *spatial, 1) where all components are equal.
+    Output: u, shape (batch, *spatial, ndim). An image warped by it is interpolated
+    once.
+    """
+
+    def call(self, matrix, displacement):
+        ndim = matrix.shape[-2]
+        positions = voxel_grid(ops.shape(displacement)[1:-1]) + displacement
+        change = matrix[..., :ndim] - ops.eye(ndim)
+        moved = ops.einsum("bij,b...j->b...i", change, positions)
+        offset = ops.reshape(matrix[..., ndim], (-1, *[1] * ndim, ndim))
+        return displacement + moved + offset
+
+    def compute_output_shape(self, matrix_shape, displacement_shape):
+        return (*displacement_shape[:-1], matrix_shape[-2])
 
 
 @_register

@@ -1,36 +1,51 @@
-"""What training minimises: dissimilarity of images and roughness of fields.
+"""How dissimilar two images are: what training minimises.
 
-A dissimilarity takes ``(static, warped)`` and a penalty takes ``(field)``, as
-tensors with batch and channels. Both return one value for each item of the batch.
+A loss takes ``(static, warped)``, tensors of shape (batch, *spatial, channels) in the
+range from 0 to 1, and an optional mask of shape (batch, *spatial, 1) that says which
+voxels count. It returns one value for each item of the batch. Where a loss has options,
+``functools.partial(lncc, window=5)`` is a loss as well.
 """
 
+from itertools import combinations
+
+import keras
 from keras import ops
+
+from dipy_nn_reg.backend import compiled
+from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.sampling import repeat_border
 
 # Added to a variance: keeps the correlation of a constant image finite, and at 0.
 _EPSILON = 1e-10
 
+_register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
 
-def mse(static, warped):
+
+@_register
+def mse(static, warped, *, mask=None):
     """Return the mean squared difference.
 
     Parameters
     ----------
     static, warped : tensor, shape (batch, *spatial, channels)
+    mask : tensor, shape (batch, *spatial, 1), optional
 
     Returns
     -------
     loss : tensor, shape (batch,)
         Over all voxels and channels.
     """
-    return _mean(ops.square(static - warped))
+    return _mean(ops.square(static - warped), mask)
 
 
-def ncc(static, warped):
+@_register
+def ncc(static, warped, *, mask=None):
     """Return one minus the normalised cross-correlation.
 
     Parameters
     ----------
     static, warped : tensor, shape (batch, *spatial, channels)
+    mask : tensor, shape (batch, *spatial, 1), optional
 
     Returns
     -------
@@ -39,50 +54,243 @@ def ncc(static, warped):
         and channels together; 1 if an image is constant. For images in the range
         from 0 to 1: a standard deviation near 1e-5 counts as none.
     """
-    axes = tuple(range(1, len(static.shape)))
-    static = static - ops.mean(static, axes, keepdims=True)
-    warped = warped - ops.mean(warped, axes, keepdims=True)
-    variances = (_mean(ops.square(static)) + _EPSILON) * (
-        _mean(ops.square(warped)) + _EPSILON
+    static = static - _mean(static, mask, keepdims=True)
+    warped = warped - _mean(warped, mask, keepdims=True)
+    variances = (_mean(ops.square(static), mask) + _EPSILON) * (
+        _mean(ops.square(warped), mask) + _EPSILON
     )
-    return 1 - _mean(static * warped) / ops.sqrt(variances)
+    return 1 - _mean(static * warped, mask) / ops.sqrt(variances)
 
 
-def gradient(field):
-    """Return the mean squared gradient (diffusion penalty).
+@_register
+def lncc(static, warped, *, mask=None, window=9):
+    r"""Return one minus the squared normalised cross-correlation of small windows.
+
+    It tolerates contrast that varies slowly over the image.
 
     Parameters
     ----------
-    field : tensor, shape (batch, *spatial, ndim)
-        Velocity or displacement in voxels.
+    static, warped : tensor, shape (batch, *spatial, channels)
+    mask : tensor, shape (batch, *spatial, 1), optional
+        Voxels outside of it count as those beyond the border.
+    window : int, optional
+        Odd; width in voxels along each axis.
 
     Returns
     -------
-    penalty : tensor, shape (batch,)
-        Squared forward differences, averaged over voxels, components and axes.
+    loss : tensor, shape (batch,)
+        From 0 to 1, averaged over the windows around all voxels, and channels.
+
+    Raises
+    ------
+    ValueError
+        If the window is not odd, or larger than the image.
 
     Notes
     -----
-    As in VoxelMorph :footcite:p:`Balakrishnan2018`.
+    As in VoxelMorph :footcite:p:`Balakrishnan2018`: beyond the border are zeros, and
+    :math:`10^{-5}` is added to the product of the two sums of squares.
 
     References
     ----------
     .. footbibliography::
     """
-    ndim = field.shape[-1]
-    squares = [_mean(ops.square(_difference(field, axis))) for axis in range(ndim)]
-    return sum(squares) / ndim
+    check_integer("window", window, lowest=3)
+    smallest = min(size or window for size in static.shape[1:-1])
+    if window % 2 == 0 or window > smallest:
+        raise ValueError(
+            f"Expected window to be odd and no larger than the image, whose shortest "
+            f"axis has {smallest} voxels. Received window={window}."
+        )
+    if mask is not None:
+        static, warped = static * mask, warped * mask
+    return 1 - _mean(_squared_local_correlation(static, warped, int(window)), mask)
 
 
-LOSSES = {"mse": mse, "ncc": ncc}
-PENALTIES = {"gradient": gradient}
+@_register
+def mi(static, warped, *, mask=None, bins=16):
+    r"""Return the negative mutual information.
+
+    It asks only that intensities of one image tell something of those of the other,
+    and so serves for images of different contrast.
+
+    Parameters
+    ----------
+    static, warped : tensor, shape (batch, *spatial, channels)
+        In the range from 0 to 1.
+    mask : tensor, shape (batch, *spatial, 1), optional
+    bins : int, optional
+        Number of bins, evenly spaced from 0 to 1.
+
+    Returns
+    -------
+    loss : tensor, shape (batch,)
+        In nats, from -log(bins) to 0; the mean over the channels.
+
+    Notes
+    -----
+    Parzen windows as in :footcite:t:`Guo2019`: each voxel is shared among the bins in
+    proportion to a Gaussian of half the width of a bin. Memory for ``bins`` values a
+    voxel and image is needed.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    check_integer("bins", bins, lowest=2)
+    return _negative_mutual_information(static, warped, mask, int(bins))
 
 
-def _mean(x):
-    return ops.mean(x, axis=tuple(range(1, len(x.shape))))
+@_register
+def mind(static, warped, *, mask=None, radius=1, dilation=2):
+    """Return the mean squared difference of self-similarity descriptors (MIND-SSC).
+
+    A descriptor says how alike the neighbours of a voxel are to one another, which
+    images of different contrast have in common.
+
+    Parameters
+    ----------
+    static, warped : tensor, shape (batch, *spatial, channels)
+    mask : tensor, shape (batch, *spatial, 1), optional
+        Where the descriptors are compared; their neighbourhoods reach beyond it.
+    radius : int, optional
+        Patches of ``2 * radius + 1`` voxels along each axis are compared.
+    dilation : int, optional
+        Distance of the neighbours from the voxel, in voxels.
+
+    Returns
+    -------
+    loss : tensor, shape (batch,)
+        From 0 to 1.
+
+    Notes
+    -----
+    See :footcite:t:`Heinrich2013`. Of the neighbours at ``dilation`` along each axis,
+    those pairs are compared that are not opposite each other: 4 in 2D, 12 in 3D.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    check_integer("radius", radius, lowest=1)
+    check_integer("dilation", dilation, lowest=1)
+    radius, dilation = int(radius), int(dilation)
+    difference = descriptors(static, radius, dilation) - descriptors(
+        warped, radius, dilation
+    )
+    return _mean(ops.square(difference), mask)
 
 
-def _difference(field, axis):
-    """Subtract each voxel from the next one along a spatial axis."""
-    before, after = [slice(None)] * (axis + 1), [slice(None)] * (axis + 1)
-    return field[(*after, slice(1, None))] - field[(*before, slice(None, -1))]
+LOSSES = {"lncc": lncc, "mi": mi, "mind": mind, "mse": mse, "ncc": ncc}
+
+
+def _mean(x, mask, *, keepdims=False):
+    """Average over all but the batch, and over the mask if there is one."""
+    axes = tuple(range(1, len(x.shape)))
+    if mask is None:
+        return ops.mean(x, axis=axes, keepdims=keepdims)
+    weights = ops.broadcast_to(mask, ops.shape(x))
+    total = ops.sum(weights, axis=axes, keepdims=keepdims)
+    # A mask that misses the image after a warp weighs nothing: 0, not NaN.
+    total = ops.maximum(total, _EPSILON)
+    return ops.sum(x * weights, axis=axes, keepdims=keepdims) / total
+
+
+@compiled
+def _squared_local_correlation(static, warped, window):
+    products = (static, warped, static * static, warped * warped, static * warped)
+    means = _box_mean(ops.concatenate(products, axis=-1), window)
+    a, b, aa, bb, ab = ops.split(means, 5, axis=-1)
+    squares = ops.maximum(aa - a * a, 0) * ops.maximum(bb - b * b, 0)
+    voxels = window ** (len(static.shape) - 2)
+    return ops.square(ab - a * b) / (squares + 1e-5 / voxels**2)
+
+
+def _box_mean(x, window):
+    """Average over a window around each voxel, with zeros beyond the border."""
+    ndim = len(x.shape) - 2
+    half = window // 2
+    x = ops.pad(x, [(0, 0), *[(half, half)] * ndim, (0, 0)])
+    return _average_along_each_axis(x, window)
+
+
+def _average_along_each_axis(x, window):
+    """Average over a window; it shortens each axis by ``window - 1``."""
+    ndim = len(x.shape) - 2
+    for axis in range(ndim):
+        pool = tuple(window if a == axis else 1 for a in range(ndim))
+        x = ops.average_pool(x, pool, strides=1, data_format="channels_last")
+    return x
+
+
+@compiled
+def _negative_mutual_information(static, warped, mask, bins):
+    a, b = _shares_of_bins(static, bins), _shares_of_bins(warped, bins)
+    if mask is None:
+        weights = ops.ones_like(static[..., :1])
+    else:
+        weights = ops.cast(mask, "float32")
+    weights = ops.reshape(weights, (ops.shape(static)[0], -1, 1, 1))
+    weights = weights / ops.maximum(ops.sum(weights, 1, keepdims=True), _EPSILON)
+    joint = ops.einsum("bnci,bncj->bcij", a * weights, b)
+    independent = ops.sum(joint, 3, keepdims=True) * ops.sum(joint, 2, keepdims=True)
+    epsilon = 1e-7
+    information = joint * ops.log(joint / (independent + epsilon) + epsilon)
+    return -ops.mean(ops.sum(information, axis=(2, 3)), axis=1)
+
+
+def _shares_of_bins(image, bins):
+    """Return how voxels are shared among bins: (batch, voxels, channels, bins)."""
+    centers = ops.linspace(0.0, 1.0, bins)
+    sigma = 0.5 / (bins - 1)
+    image = ops.cast(image, "float32")
+    image = ops.reshape(image, (ops.shape(image)[0], -1, image.shape[-1], 1))
+    return ops.softmax(-ops.square((image - centers) / sigma) / 2, axis=-1)
+
+
+@compiled
+def descriptors(image, radius, dilation):
+    """Return the MIND-SSC descriptor of each voxel, see :func:`mind`.
+
+    Parameters
+    ----------
+    image : tensor, shape (batch, *spatial, channels)
+    radius, dilation : int
+
+    Returns
+    -------
+    descriptors : tensor, shape (batch, *spatial, pairs * channels)
+        From 0 to 1; the first of the channels first, for each pair.
+    """
+    ndim = len(image.shape) - 2
+    padded = repeat_border(image, dilation)
+    neighbours = {
+        (axis, sign): _shifted(padded, image, axis, sign * dilation, margin=dilation)
+        for axis in range(ndim)
+        for sign in (-1, 1)
+    }
+    differences = [
+        ops.square(neighbours[one] - neighbours[other])
+        for one, other in combinations(neighbours, 2)
+        if one[0] != other[0]
+    ]
+    pairs = len(differences)
+    distances = _average_along_each_axis(
+        repeat_border(ops.concatenate(differences, axis=-1), radius), 2 * radius + 1
+    )
+    distances = ops.stack(ops.split(distances, pairs, axis=-1), axis=-1)
+    distances = distances - ops.min(distances, axis=-1, keepdims=True)
+    variance = ops.mean(distances, axis=-1, keepdims=True)
+    usual = ops.mean(variance, axis=tuple(range(1, ndim + 1)), keepdims=True)
+    variance = ops.clip(variance, 1e-3 * usual, 1e3 * usual)
+    values = ops.exp(-distances / ops.maximum(variance, 1e-8))
+    return ops.concatenate([values[..., i] for i in range(pairs)], axis=-1)
+
+
+def _shifted(padded, image, axis, offset, *, margin):
+    """Read a padded image at ``offset`` voxels along one axis from each voxel."""
+    window = [slice(None)]
+    for a, size in enumerate(ops.shape(image)[1:-1]):
+        start = margin + (offset if a == axis else 0)
+        window.append(slice(start, start + size))
+    return padded[tuple(window)]

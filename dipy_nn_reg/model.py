@@ -1,37 +1,26 @@
-"""The class that a user meets."""
+"""The classes that a user meets."""
 
-from itertools import islice
-from pathlib import Path
-
-import keras
 import numpy as np
 
-from dipy_nn_reg import metrics
-from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import (
     check_input_shape,
     check_integer,
     check_name,
     check_number,
-    check_pairs,
-    check_training_pairs,
 )
-from dipy_nn_reg.files import whole_file
-from dipy_nn_reg.losses import LOSSES, PENALTIES
-from dipy_nn_reg.networks import NETWORKS
-from dipy_nn_reg.optimizers import add_cosine_rate, get_optimizer
-from dipy_nn_reg.pairs import Pairs
-from dipy_nn_reg.training import TRANSFORMS, RegistrationModel
-from dipy_nn_reg.transform import warp
+from dipy_nn_reg.fields import TRANSFORMS, check_spacing
+from dipy_nn_reg.losses import LOSSES
+from dipy_nn_reg.networks import check_network
+from dipy_nn_reg.optimizers import get_optimizer
+from dipy_nn_reg.options import check_choice, check_penalty, default_smoothness
+from dipy_nn_reg.registration import Registration
 
-# Weight of the penalty for each loss, chosen on held-out training images of MNIST: at
-# half of it folding exceeds what we allow (doc/design.rst).
-SMOOTHNESS = {"mse": 0.1, "ncc": 0.5}
-# What is predicted at a time: enough to keep the machine busy, little to hold.
-VOXELS_PER_BATCH = 2**18
+# How often an affine network looks. On brain slices of 128 x 128 voxels, two passes
+# halve the error of one, and three halve it again.
+AFFINE_PASSES = 3
 
 
-class DeformableRegistration:
+class DeformableRegistration(Registration):
     """Learn to register images without ground truth, in 2D and 3D.
 
     A network sees a moving and a static image and predicts a field; the moving image
@@ -46,18 +35,38 @@ class DeformableRegistration:
         any other size are taken as well.
     num_channels : int, optional
         Number of channels of each image.
-    network : {"unet", "voxelmorph1", "voxelmorph2"}, optional
-        What predicts the field, see :mod:`dipy_nn_reg.networks`.
-    transform : {"velocity", "displacement"}, optional
-        What the field means: a stationary velocity, which is integrated so that
-        folds are rare, or the displacement itself.
-    loss : {"ncc", "mse"}, optional
-        Dissimilarity of the static and the warped image, see
-        :mod:`dipy_nn_reg.losses`.
-    penalty : {"gradient"}, optional
-        Penalty on the field.
+    network : str, keras.Model or callable, optional
+        What predicts the field: "unet", "voxelmorph1", "voxelmorph2",
+        "encoder_decoder", "fcn" or "dirnet", see :mod:`dipy_nn_reg.networks`, or one
+        of your own, called with the moving and the static image.
+    transform : str, optional
+        What the network predicts. A field at each voxel: a stationary "velocity",
+        which is integrated so that folds are rare, or the "displacement" itself.
+        Control points of a cubic B-spline that is one of these, "bspline_velocity" or
+        "bspline", or of a thin-plate spline, "tps". Or the parameters of one "affine"
+        map, see :class:`AffineRegistration`.
+    spacing : int, optional
+        Distance of the control points in voxels. By default 4 for B-splines, and a
+        quarter of the longest axis, or a little more, for thin-plate splines.
+    loss : str or callable, optional
+        Dissimilarity of the static and the warped image: "ncc", "mse", "lncc", "mi"
+        or "mind", see :mod:`dipy_nn_reg.losses`; or a function of
+        ``(static, warped)``, such as ``functools.partial(lncc, window=5)``.
+    penalty : str, callable or dict of float, optional
+        What is penalised: "gradient", "tv" or "bending" of the field, "folding" of the
+        displacement, or "inverse_consistency", for which both directions are
+        registered, see :mod:`dipy_nn_reg.penalties`; a function of the field; or a
+        weight for each of several names.
     smoothness : float, optional
-        Weight of the penalty, 0 or more. By default one that suits the loss.
+        Weight of the penalty, 0 or more. By default one that suits both the loss and
+        the penalty if they are given by name.
+    label_weight, landmark_weight : float, optional
+        Weights of one minus the soft Dice overlap of labels, and of the squared
+        distance of landmarks in voxels, where :meth:`fit` is given any.
+    affine : AffineRegistration, optional
+        A first stage, trained before. The field is predicted for the moving image
+        after it, and both are composed, so that the image is interpolated once. It is
+        copied and does not change.
     optimizer : str or keras.optimizers.Optimizer, optional
         With a name, the learning rate rises and falls during each fit, unless a
         callback of Keras's changes it. An optimizer is used as it is.
@@ -76,7 +85,8 @@ class DeformableRegistration:
     Raises
     ------
     ValueError
-        If an option is not one of those listed.
+        If an option is not one of those listed, or if options do not fit each other
+        or the size of the images.
 
     Examples
     --------
@@ -94,175 +104,108 @@ class DeformableRegistration:
         num_channels=1,
         network="unet",
         transform="velocity",
+        spacing=None,
         loss="ncc",
         penalty="gradient",
         smoothness=None,
+        label_weight=1.0,
+        landmark_weight=0.01,
+        affine=None,
         optimizer="adam",
         learning_rate=None,
         seed=None,
     ):
-        check_input_shape(input_shape)
-        check_integer("num_channels", num_channels, lowest=1)
-        check_name("network", network, NETWORKS)
+        _check_common(input_shape, num_channels, loss, seed)
         check_name("transform", transform, TRANSFORMS)
-        check_name("loss", loss, LOSSES)
-        check_name("penalty", penalty, PENALTIES)
-        smoothness = SMOOTHNESS[loss] if smoothness is None else smoothness
-        check_number("smoothness", smoothness, or_zero=True)
-        if seed is not None:
-            check_integer("seed", seed, lowest=0)
+        check_spacing(transform, input_shape, spacing)
+        check_network(network, transform)
+        check_penalty(penalty, smoothness)
+        check_number("label_weight", label_weight, or_zero=True)
+        check_number("landmark_weight", landmark_weight, or_zero=True)
+        _check_first_stage(affine, transform, input_shape, num_channels)
+        if smoothness is None and not isinstance(penalty, dict):
+            smoothness = default_smoothness(loss, penalty, transform)
         optimizer, learning_rate = get_optimizer(optimizer, learning_rate)
-        model = RegistrationModel(
+        super().__init__(
+            optimizer=optimizer,
             input_shape=[int(axis) for axis in input_shape],
             num_channels=int(num_channels),
             network=network,
             transform=transform,
+            spacing=None if spacing is None else int(spacing),
             loss=loss,
             penalty=penalty,
-            smoothness=float(smoothness),
+            smoothness=None if smoothness is None else float(smoothness),
+            label_weight=float(label_weight),
+            landmark_weight=float(landmark_weight),
+            affine=None if affine is None else affine.model,
+            passes=AFFINE_PASSES,
             learning_rate=learning_rate,
             seed=None if seed is None else int(seed),
         )
-        # Built now, so that weights can be loaded before any training.
-        optimizer.build(model.trainable_variables)
-        model.compile(optimizer=optimizer, jit_compile=JIT_COMPILE)
-        self._adopt(model)
 
-    def _adopt(self, model):
-        self.model = model
-        self._rng = np.random.default_rng(model.options["seed"])
-        # Its own graph: the warp is for the images as they came, not rescaled ones.
-        self._field_model = keras.Model(model.input, model.output["displacement"])
-        self._field_model.compile(jit_compile=JIT_COMPILE)
 
-    def summary(self):
-        """Print the layers, as Keras does."""
-        return self.model.summary()
+class AffineRegistration(Registration):
+    """Learn to align images by affine maps without ground truth, in 2D and 3D.
 
-    def fit(
+    A network sees a moving and a static image and predicts the 6 (3D: 12) parameters
+    of an affine map about the centre of the image; before training they are those of
+    the identity. It is trained, used and saved as :class:`DeformableRegistration` is.
+
+    Parameters
+    ----------
+    input_shape, num_channels, network, loss, optimizer, learning_rate, seed
+        As for :class:`DeformableRegistration`.
+    passes : int, optional
+        How often the network predicts: after the first time, what is left to do. The
+        maps are composed.
+
+    Attributes
+    ----------
+    model : keras.Model
+
+    Raises
+    ------
+    ValueError
+        If an option is not one of those listed.
+    """
+
+    def __init__(
         self,
-        moving,
-        static=None,
         *,
-        epochs=5,
-        batch_size=32,
-        validation_data=None,
-        callbacks=None,
-        verbose="auto",
+        input_shape=(28, 28),
+        num_channels=1,
+        network="unet",
+        passes=AFFINE_PASSES,
+        loss="ncc",
+        optimizer="adam",
+        learning_rate=None,
+        seed=None,
     ):
-        """Train on pairs of images.
-
-        Parameters
-        ----------
-        moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
-            Of any finite intensities.
-        static : ndarray, optional
-            One image, with or without an axis for n, or one for each moving image.
-            By default each moving image is registered to another one, drawn anew in
-            each epoch.
-        epochs, batch_size : int, optional
-            In an epoch each moving image is seen once; some are seen twice to fill
-            the last batch.
-        validation_data : tuple, optional
-            ``(moving, static)``, as above; with None as static, each image is
-            registered to the one before it.
-        callbacks : keras.callbacks.Callback or list of these, optional
-        verbose : "auto", 0, 1 or 2, optional
-            As in Keras.
-
-        Returns
-        -------
-        history : keras.callbacks.History
-            ``loss``, ``similarity`` (normalised cross-correlation) and ``penalty`` of
-            each epoch, and the same with ``val_`` in front.
-
-        Raises
-        ------
-        ValueError
-            If the images do not fit the model or each other, hold values that are
-            not finite, or if an option is out of range.
-        """
-        check_integer("epochs", epochs, lowest=1)
-        check_integer("batch_size", batch_size, lowest=1)
-        moving, static = check_training_pairs(moving, static, **self._layout())
-        validation_pairs = None
-        if validation_data is not None:
-            validation_pairs = Pairs(
-                *self._check_validation_data(validation_data), batch_size=batch_size
-            )
-        learning_rate = self.model.options["learning_rate"]
-        if learning_rate is not None:  # where an earlier fit has left another one
-            self.model.optimizer.learning_rate = learning_rate
-        return self.model.fit(
-            Pairs(moving, static, batch_size=batch_size, rng=self._rng),
-            epochs=epochs,
-            shuffle=False,  # Pairs are drawn at random; Keras would ignore the seed.
-            validation_data=validation_pairs,
-            callbacks=add_cosine_rate(callbacks, learning_rate),
-            verbose=verbose,
+        _check_common(input_shape, num_channels, loss, seed)
+        check_network(network, "affine")
+        check_integer("passes", passes, lowest=1)
+        optimizer, learning_rate = get_optimizer(optimizer, learning_rate)
+        super().__init__(
+            optimizer=optimizer,
+            input_shape=[int(axis) for axis in input_shape],
+            num_channels=int(num_channels),
+            network=network,
+            transform="affine",
+            spacing=None,
+            loss=loss,
+            penalty="gradient",
+            smoothness=0.0,
+            label_weight=1.0,
+            landmark_weight=0.01,
+            affine=None,
+            passes=int(passes),
+            learning_rate=learning_rate,
+            seed=None if seed is None else int(seed),
         )
 
-    def evaluate(self, moving, static, *, verbose=2):
-        """Measure how well images are registered.
-
-        Parameters
-        ----------
-        moving, static : ndarray
-            As for :meth:`predict`.
-        verbose : "auto", 0, 1 or 2, optional
-            As in Keras.
-
-        Returns
-        -------
-        results : dict of float
-            Means over the pairs: ``loss``; ``similarity_before`` and
-            ``similarity_after``, the normalised cross-correlation; ``folding`` and
-            ``strict_folding`` in percent of the voxels, see
-            :func:`dipy_nn_reg.metrics.folding`.
-
-        Raises
-        ------
-        ValueError
-            As :meth:`predict`.
-        """
-        pairs = self._pairs(moving, static)
-        loss = self.model.evaluate(pairs, verbose=verbose, return_dict=True)["loss"]
-        rows = []
-        for batch, field, n in self._fields(pairs):
-            warped = warp(batch["moving"], field)
-            results = zip(batch["moving"], batch["static"], warped, field)
-            rows += [_measure(*result) for result in islice(results, n)]
-        means = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
-        return {"loss": float(loss), **means}
-
-    def predict(self, moving, static):
-        """Warp moving images to static ones.
-
-        Parameters
-        ----------
-        moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
-        static : ndarray
-            One image, with or without an axis for n, or one for each moving image.
-
-        Returns
-        -------
-        warped : ndarray, float32
-            In the layout and the intensities of ``moving``.
-
-        Raises
-        ------
-        ValueError
-            If the images do not fit the model or each other, or hold values that are
-            not finite.
-        """
-        pairs = self._pairs(moving, static)
-        warped = np.concatenate(
-            [warp(batch["moving"], u)[:n] for batch, u, n in self._fields(pairs)]
-        )
-        return warped.reshape(np.shape(moving))
-
-    def predict_field(self, moving, static):
-        """Predict displacements: ``warped(x) = moving(x + u(x))``.
+    def predict_affine(self, moving, static):
+        """Predict affine maps from voxels of the static to those of the moving image.
 
         Parameters
         ----------
@@ -271,8 +214,9 @@ class DeformableRegistration:
 
         Returns
         -------
-        displacement : ndarray, shape (n, *spatial, ndim)
-            Float32, in voxels; component d moves along axis d.
+        affine : ndarray, shape (n, ndim + 1, ndim + 1)
+            Float32, in voxels: ``affine @ [*x, 1]`` is where the moving image is read
+            for voxel x of the static grid.
 
         Raises
         ------
@@ -280,116 +224,37 @@ class DeformableRegistration:
             As :meth:`predict`.
         """
         pairs = self._pairs(moving, static)
-        return np.concatenate([field[:n] for _, field, n in self._fields(pairs)])
-
-    def save(self, path):
-        """Save configuration, preprocessing, weights and optimizer in one file.
-
-        Parameters
-        ----------
-        path : string or Path
-            Ends with ``.keras``. An existing file is replaced once the new one is
-            complete.
-
-        Raises
-        ------
-        ValueError
-            If the name ends otherwise.
-        """
-        self._save(self.model.save, path, ending=".keras")
-
-    @classmethod
-    def load(cls, path):
-        """Load what :meth:`save` has written.
-
-        Parameters
-        ----------
-        path : string or Path
-
-        Returns
-        -------
-        registration : DeformableRegistration
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is not such a model.
-        """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"Expected a file. Received path={str(path)!r}.")
-        expected = f"Expected a file written by {cls.__name__}.save"
-        try:
-            model = keras.saving.load_model(path)
-        except Exception as error:
-            raise ValueError(
-                f"{expected}. Received path={str(path)!r}, which Keras cannot load: "
-                f"{error}"
-            ) from error
-        if not isinstance(model, RegistrationModel):
-            raise ValueError(f"{expected}. Received a {type(model).__name__}.")
-        registration = cls.__new__(cls)
-        registration._adopt(model)
-        return registration
-
-    def save_weights(self, path):
-        """Save the weights alone, to a name that ends with ``.weights.h5``."""
-        self._save(self.model.save_weights, path, ending=".weights.h5")
-
-    def load_weights(self, path):
-        """Load weights into a model of the same configuration."""
-        self.model.load_weights(path)
-
-    def _layout(self):
-        options = self.model.options
-        return {
-            "ndim": len(options["input_shape"]),
-            "num_channels": options["num_channels"],
-        }
-
-    def _check_validation_data(self, validation_data):
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            raise ValueError(
-                f"Expected validation_data=(moving, static). "
-                f"Received a {type(validation_data).__name__}."
-            )
-        moving, static = check_training_pairs(*validation_data, **self._layout())
-        return moving, np.roll(moving, 1, axis=0) if static is None else static
-
-    def _pairs(self, moving, static):
-        """Return pairs for prediction, in batches that fit the size of the images."""
-        moving, static = check_pairs(moving, static, **self._layout())
-        voxels = int(np.prod(moving.shape[1:-1]))
-        return Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
-
-    def _fields(self, pairs):
-        """Yield each batch, its displacements, and how many of them count.
-
-        A last batch of another size would be compiled anew, so it is filled up.
-        """
-        for i in range(len(pairs)):
-            batch = pairs[i]
-            n = len(batch["moving"])
-            batch = {
-                name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
-                for name, images in batch.items()
-            }
-            yield batch, self._field_model.predict_on_batch(batch), n
-
-    def _save(self, save, path, *, ending):
-        if not str(path).endswith(ending):
-            raise ValueError(
-                f"Expected a name that ends with {ending!r}. Received {str(path)!r}."
-            )
-        with whole_file(path) as partial:
-            save(partial)
+        matrices = np.concatenate([o["matrix"][:n] for _, o, n in self._outputs(pairs)])
+        last_row = np.eye(matrices.shape[2], dtype=np.float32)[-1:]
+        last_rows = np.broadcast_to(last_row, (len(matrices), *last_row.shape))
+        return np.concatenate([matrices, last_rows], axis=1)
 
 
-def _measure(moving, static, warped, displacement):
-    return {
-        "similarity_before": metrics.ncc(static, moving),
-        "similarity_after": metrics.ncc(static, warped),
-        "folding": metrics.folding(displacement),
-        "strict_folding": metrics.folding(displacement, strict=True),
-    }
+def _check_common(input_shape, num_channels, loss, seed):
+    check_input_shape(input_shape)
+    check_integer("num_channels", num_channels, lowest=1)
+    check_choice("loss", loss, LOSSES)
+    if seed is not None:
+        check_integer("seed", seed, lowest=0)
+
+
+def _check_first_stage(affine, transform, input_shape, num_channels):
+    if affine is None:
+        return
+    if not isinstance(affine, AffineRegistration):
+        raise ValueError(
+            f"Expected affine to be an AffineRegistration. "
+            f"Received a {type(affine).__name__}."
+        )
+    if TRANSFORMS[transform].affine:
+        raise ValueError(
+            "Expected a transform that deforms, with an affine first stage. "
+            "Received transform='affine'."
+        )
+    options = affine.model.options
+    found = len(options["input_shape"]), options["num_channels"]
+    if found != (len(input_shape), num_channels):
+        raise ValueError(
+            f"Expected an affine first stage for images of {len(input_shape)} axes and "
+            f"{num_channels} channels. Received one for {found[0]} and {found[1]}."
+        )

@@ -5,6 +5,8 @@ from math import ceil
 import keras
 import numpy as np
 
+from dipy_nn_reg.annotations import one_hot
+
 
 class Pairs(keras.utils.PyDataset):
     """Batches of a moving and a static image, in float32.
@@ -16,14 +18,20 @@ class Pairs(keras.utils.PyDataset):
         One for all, one for each, or None: any other of the moving images, drawn
         anew in each epoch. That needs two images and ``rng``.
     batch_size : int
+    annotations : dict of ndarray, optional
+        What goes with the images, see
+        :func:`~dipy_nn_reg.annotations.check_annotations`. A batch is then a tuple of
+        the images and of these.
     rng : numpy.random.Generator, optional
         Shuffles in each epoch. All batches then have one size, so that they compile
         once: the last one is filled from the start of the order.
     """
 
-    def __init__(self, moving, static, *, batch_size, rng=None):
+    def __init__(self, moving, static, *, batch_size, annotations=None, rng=None):
         super().__init__()
         self.moving, self.static = moving, static
+        self.annotations = {} if annotations is None else dict(annotations)
+        self.labels = self.annotations.pop("labels", None)
         self.batch_size = min(batch_size, len(moving))
         self.rng = rng
         self.on_epoch_end()
@@ -33,11 +41,24 @@ class Pairs(keras.utils.PyDataset):
 
     def __getitem__(self, batch):
         window = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        static = self.moving if self.static is None else self.static
-        return {
-            "moving": self.moving[self.moving_index[window]].astype(np.float32),
-            "static": static[self.static_index[window]].astype(np.float32),
+        moving, static = self.moving_index[window], self.static_index[window]
+        static_images = self.moving if self.static is None else self.static
+        images = {
+            "moving": self.moving[moving].astype(np.float32),
+            "static": _pick(static_images, static).astype(np.float32),
         }
+        if not self.annotations:
+            return images
+        return images, {
+            name: self._annotation(name, moving if "moving" in name else static)
+            for name in self.annotations
+        }
+
+    def _annotation(self, name, index):
+        chosen = _pick(self.annotations[name], index)
+        if name.endswith("labels"):
+            return one_hot(chosen, self.labels)
+        return chosen.astype(np.float32)
 
     def on_epoch_end(self):
         """Draw the order, and the partners, of the next epoch."""
@@ -46,8 +67,11 @@ class Pairs(keras.utils.PyDataset):
             index = np.arange(n)
         else:
             index = np.resize(self.rng.permutation(n), len(self) * self.batch_size)
-        self.moving_index = index
+        self.moving_index = self.static_index = index
         if self.static is None:
             self.static_index = (index + self.rng.integers(1, n, len(index))) % n
-        else:
-            self.static_index = index % len(self.static)
+
+
+def _pick(array, index):
+    """Take items by index, where a single one serves all."""
+    return array[index % len(array)]

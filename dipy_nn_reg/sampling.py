@@ -63,6 +63,23 @@ def read_nearest(image, positions, border):
 READERS = {"linear": read_linear, "nearest": read_nearest}
 
 
+def voxel_grid(shape):
+    """Return the position of each voxel of a grid, a tensor of (*shape, ndim)."""
+    axes = [ops.arange(0, size, dtype="float32") for size in shape]
+    return ops.stack(ops.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+def repeat_border(image, margin):
+    """Repeat the border of images ``margin`` times along each spatial axis."""
+    for axis in range(1, len(image.shape) - 1):
+        everything = (slice(None),) * axis
+        first = image[(*everything, slice(None, 1))]
+        last = image[(*everything, slice(-1, None))]
+        first, last = (ops.repeat(edge, margin, axis=axis) for edge in (first, last))
+        image = ops.concatenate([first, image, last], axis=axis)
+    return image
+
+
 def _with_zeros_around(image, margin):
     if not margin:
         return image

@@ -73,16 +73,8 @@ class ThinPlateSpline:
                 "Expected static landmarks that differ from one another, or "
                 "smoothing > 0. Received some that coincide and smoothing=0."
             )
-        n, ndim = static.shape
         self.landmarks = static
-        system = np.zeros((n + ndim + 1, n + ndim + 1))
-        system[:n, :n] = _kernel(cdist(static, static), ndim)
-        system[:n, :n] += self.smoothing * np.eye(n)
-        system[:n, n:] = _with_ones(static)
-        system[n:, :n] = system[:n, n:].T
-        values = np.concatenate([moving, np.zeros((ndim + 1, ndim))])
-        solution = np.linalg.solve(system, values)
-        self.weights, self.affine = solution[:n], solution[n:]
+        self.weights, self.affine = _solve(static, moving, self.smoothing)
         return self
 
     def evaluate(self, points):
@@ -122,6 +114,45 @@ class ThinPlateSpline:
         """
         grid = np.moveaxis(np.indices(shape, np.float64), 0, -1)
         return (self.evaluate(grid) - grid).astype(np.float32)
+
+
+def thin_plate_influence(landmarks, points):
+    """Return the influence of the value at each landmark on a spline at points.
+
+    Parameters
+    ----------
+    landmarks : ndarray, shape (n, ndim)
+        Not all on one line (3D: in one plane), and all different.
+    points : ndarray, shape (m, ndim)
+
+    Returns
+    -------
+    influence : ndarray, shape (m, n)
+        Float32. ``influence @ values`` is the spline through the values, at the points.
+    """
+    # Solved in float64: the terms of the spline are large and cancel.
+    weights, affine = _solve(landmarks, np.eye(len(landmarks)), 0)
+    influence = np.empty((len(points), len(landmarks)), np.float32)
+    for start in range(0, len(points), POINTS_PER_CHUNK):
+        chunk = points[start : start + POINTS_PER_CHUNK]
+        kernel = _kernel(cdist(chunk, landmarks), landmarks.shape[1])
+        influence[start : start + POINTS_PER_CHUNK] = (
+            kernel @ weights + _with_ones(chunk) @ affine
+        )
+    return influence
+
+
+def _solve(landmarks, values, smoothing):
+    """Return weights of the kernel and affine part of the spline through values."""
+    n, ndim = landmarks.shape
+    system = np.zeros((n + ndim + 1, n + ndim + 1))
+    system[:n, :n] = _kernel(cdist(landmarks, landmarks), ndim)
+    system[:n, :n] += smoothing * np.eye(n)
+    system[:n, n:] = _with_ones(landmarks)
+    system[n:, :n] = system[:n, n:].T
+    values = np.concatenate([values, np.zeros((ndim + 1, values.shape[1]))])
+    solution = np.linalg.solve(system, values)
+    return solution[:n], solution[n:]
 
 
 def _kernel(distances, ndim):

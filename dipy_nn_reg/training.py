@@ -4,11 +4,33 @@ import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.layers import IntegrateVelocity, RescaleIntensity, Warp
-from dipy_nn_reg.losses import LOSSES, PENALTIES, ncc
-from dipy_nn_reg.networks import NETWORKS
+from dipy_nn_reg.fields import (
+    TRANSFORMS,
+    choose_spacing,
+    connect_affine,
+    connect_field,
+    values_needed,
+)
+from dipy_nn_reg.layers import ApplyAffine, RescaleIntensity, Warp
+from dipy_nn_reg.losses import ncc
+from dipy_nn_reg.networks import connect
+from dipy_nn_reg.options import (
+    evaluate_penalty,
+    from_config,
+    get_loss,
+    get_penalties,
+    to_config,
+)
+from dipy_nn_reg.penalties import inverse_consistency
+from dipy_nn_reg.supervision import label_overlap, landmark_error
+from dipy_nn_reg.transform import warp
 
-TRANSFORMS = ("displacement", "velocity")
+# Of the losses of a network with several fields, the finest first (Li and Fan, 2017).
+LEVEL_WEIGHTS = (1.0, 0.6, 0.3)
+SUPERVISED_TRACKERS = {
+    "label_overlap": "static_labels",
+    "landmark_error": "static_landmarks",
+}
 
 
 @keras.saving.register_keras_serializable(package="dipy_nn_reg")
@@ -17,8 +39,8 @@ class RegistrationModel(keras.Model):
 
     The images are brought to the range from 0 to 1, so that the range of a user's
     images does not matter. The loss compares them in that range and needs no truth:
-    it is the dissimilarity after warping plus ``smoothness`` times the penalty on
-    the field that the network predicts.
+    it is the dissimilarity after warping plus the weighted penalties, and what labels
+    and landmarks add where there are any.
 
     Parameters
     ----------
@@ -32,42 +54,173 @@ class RegistrationModel(keras.Model):
         ndim = len(options["input_shape"])
         shape = (*[None] * ndim, options["num_channels"])
         images = {n: keras.Input(shape, name=n) for n in ("moving", "static")}
-        moving = RescaleIntensity()(images["moving"])
-        static = RescaleIntensity()(images["static"])
-        rng = np.random.default_rng(options["seed"])
-        field = NETWORKS[options["network"]](
-            moving, static, values=ndim, seed=lambda: int(rng.integers(2**31))
-        )
-        is_velocity = options["transform"] == "velocity"
-        displacement = IntegrateVelocity()(field) if is_velocity else field
-        super().__init__(
-            inputs=images,
-            outputs={
-                "static": static,
-                "field": field,
-                "displacement": displacement,
-                "warped": Warp()(moving, displacement),
-            },
-            name=name,
-        )
+        if (affine := options["affine"]) is not None:
+            options = {**options, "affine": _frozen_copy(affine)}
+        outputs = _connect(images, options)
+        if "inverse_consistency" in (penalties := get_penalties(options)):
+            swapped = {"moving": images["static"], "static": images["moving"]}
+            outputs["backward"] = keras.Model(images, outputs)(swapped)
+        super().__init__(inputs=images, outputs=outputs, name=name)
         self.options = options
+        self._loss = get_loss(options["loss"])
+        self._penalties = penalties
+        self._supervised_by = ()
         self.similarity = keras.metrics.Mean(name="similarity")
         self.penalty = keras.metrics.Mean(name="penalty")
+        self.overlap = keras.metrics.Mean(name="label_overlap")
+        self.distance = keras.metrics.Mean(name="landmark_error")
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Return the mean loss of a batch; track correlation and penalty."""
-        static, warped = y_pred["static"], y_pred["warped"]
-        dissimilarity = LOSSES[self.options["loss"]](static, warped)
-        penalty = PENALTIES[self.options["penalty"]](y_pred["field"])
-        self.similarity.update_state(1 - ncc(static, warped))
+        """Return the mean loss of a batch, and track what it is made of.
+
+        ``y`` holds what :class:`~dipy_nn_reg.pairs.Pairs` has beside the images.
+        """
+        y = {} if y is None else y
+        self._supervised_by = tuple(y)
+        loss, penalty = self._loss_of(y_pred, y)
+        if "backward" in y_pred:
+            forward, backward = (
+                y_pred["displacement"],
+                y_pred["backward"]["displacement"],
+            )
+            other = self._loss_of(y_pred["backward"], _swap(y, backward))
+            loss, penalty = (loss + other[0]) / 2, (penalty + other[1]) / 2
+            weight = self._penalties["inverse_consistency"]
+            penalty += weight * inverse_consistency(forward, backward)
+        self.similarity.update_state(1 - ncc(y_pred["static"], y_pred["warped"]))
         self.penalty.update_state(penalty)
-        return ops.mean(dissimilarity + self.options["smoothness"] * penalty)
+        return ops.mean(loss + penalty)
+
+    def get_metrics_result(self):
+        """Return what was tracked, without what only labels or landmarks tell."""
+        results = super().get_metrics_result()
+        absent = {
+            tracker
+            for tracker, needed in SUPERVISED_TRACKERS.items()
+            if needed not in self._supervised_by
+        }
+        return {name: r for name, r in results.items() if name not in absent}
+
+    def _loss_of(self, outputs, y):
+        """Return loss and penalty of each pair, in one direction."""
+        mask = y.get("mask")
+        loss = penalty = 0.0
+        for weight, level in zip(LEVEL_WEIGHTS, [outputs, *outputs.get("coarser", [])]):
+            loss += weight * self._loss(level["static"], level["warped"], mask)
+            penalty += weight * self._penalty_of(level)
+            mask = None if mask is None else _halve(mask)
+        displacement = outputs["displacement"]
+        if "static_labels" in y:
+            static, moving = (y[f"{image}_labels"] for image in ("static", "moving"))
+            overlap = label_overlap(static, warp(moving, displacement))
+            self.overlap.update_state(overlap)
+            loss += self.options["label_weight"] * (1 - overlap)
+        if "static_landmarks" in y:
+            error = landmark_error(
+                displacement, y["static_landmarks"], y["moving_landmarks"]
+            )
+            self.distance.update_state(error)
+            loss += self.options["landmark_weight"] * error
+        return loss, penalty
+
+    def _penalty_of(self, level):
+        penalty = ops.zeros(ops.shape(level["field"])[:1])
+        for name, weight in self._penalties.items():
+            if name != "inverse_consistency":
+                penalty += weight * evaluate_penalty(
+                    name, field=level["field"], displacement=level["displacement"]
+                )
+        return penalty
 
     def get_config(self):
-        return {**self.options, "name": self.name}
+        return {**to_config(self.options), "name": self.name}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        return cls(**from_config(config, custom_objects))
+
+
+def _frozen_copy(model):
+    """Copy a model, so that the user's is neither frozen nor changed."""
+    copy = RegistrationModel(**{**model.options, "name": "affine"})
+    copy.set_weights(model.get_weights())
+    copy.trainable = False
+    return copy
+
+
+def _connect(images, options):
+    """Connect all layers from the images to what the loss needs."""
+    rng = np.random.default_rng(options["seed"])
+    ndim, transform = len(options["input_shape"]), options["transform"]
+    moving, static = (RescaleIntensity()(images[n]) for n in ("moving", "static"))
+    first = None if options["affine"] is None else options["affine"](images)
+    aligned = moving if first is None else first["warped"]
+    spacing = choose_spacing(transform, options["input_shape"], options["spacing"])
+    values = connect(
+        options["network"],
+        aligned,
+        static,
+        shape=options["input_shape"],
+        values=values_needed(transform, ndim),
+        spacing=spacing,
+        seed=lambda: int(rng.integers(2**31)),
+    )
+    outputs = {"static": static}
+    if TRANSFORMS[transform].affine:
+        predict = keras.Model([aligned, static], values[0])
+        matrix, displacement = connect_affine(
+            predict, moving, static, options["passes"]
+        )
+        outputs |= {"matrix": matrix, "field": displacement}
+    else:
+        field, displacement = connect_field(
+            transform, values[0], static, spacing=spacing
+        )
+        outputs["field"] = field
+        if first is not None:
+            outputs["matrix"] = first["matrix"]
+            displacement = ApplyAffine()(first["matrix"], displacement)
+    outputs |= {
+        "displacement": displacement,
+        "warped": Warp()(moving, displacement),
+    }
+    if len(values) > 1:
+        outputs["coarser"] = _connect_coarser(values[1:], aligned, static, transform)
+    return outputs
+
+
+def _connect_coarser(values, moving, static, transform):
+    """Connect fields at half, a quarter ... of the resolution, each to its images."""
+    levels = []
+    for field in values:
+        moving, static = _halve(moving), _halve(static)
+        field, displacement = connect_field(transform, field, static, spacing=1)
+        levels.append(
+            {
+                "static": static,
+                "field": field,
+                "displacement": displacement,
+                "warped": Warp()(moving, displacement),
+            }
+        )
+    return levels
+
+
+def _halve(images):
+    return ops.average_pool(
+        images, 2, strides=2, padding="same", data_format="channels_last"
+    )
+
+
+def _swap(y, displacement):
+    """Return what supervises the other direction; masks are those of static images."""
+    swapped = {}
+    for kind in ("labels", "landmarks"):
+        if f"static_{kind}" in y:
+            swapped[f"static_{kind}"] = y[f"moving_{kind}"]
+            swapped[f"moving_{kind}"] = y[f"static_{kind}"]
+    if "mask" in y:
+        swapped["mask"] = warp(y["mask"], displacement)
+    return swapped

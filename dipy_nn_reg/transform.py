@@ -15,7 +15,7 @@ import numpy as np
 
 from dipy_nn_reg.backend import compiled
 from dipy_nn_reg.checks import check_integer, check_name
-from dipy_nn_reg.sampling import BORDERS, READERS, read_linear
+from dipy_nn_reg.sampling import BORDERS, READERS, read_linear, voxel_grid
 
 
 def _arrays_like_given(function):
@@ -267,6 +267,4 @@ def _integrate(velocity, steps):
 
 
 def _positions(displacement):
-    spatial = ops.shape(displacement)[1:-1]
-    axes = [ops.arange(0, size, dtype="float32") for size in spatial]
-    return ops.stack(ops.meshgrid(*axes, indexing="ij"), axis=-1) + displacement
+    return voxel_grid(ops.shape(displacement)[1:-1]) + displacement

@@ -52,6 +52,21 @@ def smooth_field(rng):
 
 
 @pytest.fixture(scope="session")
+def blobs():
+    """Return a maker of images of a smooth blob each, at random places."""
+
+    def make(rng, n, shape):
+        images = np.zeros((n, *shape))
+        for image in images:
+            place = tuple(rng.integers(size // 3, 2 * size // 3) for size in shape)
+            image[place] = 1
+            image[:] = gaussian_filter(image, min(shape) / 8)
+        return (images / images.max()).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def gradient():
     """Return a function: the gradient of a scalar function in each of its arrays."""
     tf = pytest.importorskip("tensorflow")

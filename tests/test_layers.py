@@ -5,31 +5,54 @@ import pytest
 
 from dipy_nn_reg import transform
 from dipy_nn_reg.layers import (
+    AffineMatrix,
+    ApplyAffine,
+    ComposeAffine,
+    ControlPoints,
+    CutLike,
     IntegrateVelocity,
+    Moments,
     RescaleIntensity,
-    UpsampleLike,
     Warp,
 )
 
+SHAPE = (7, 8, 5)
+# What each layer takes: images of so many channels, fields, or something else.
 CASES = {
     "rescale": (RescaleIntensity(), [3]),
-    "upsample": (UpsampleLike(), [3, 2]),
-    "warp": (Warp(), [1, None]),
-    "warp nearest": (Warp(interpolation="nearest"), [3, None]),
-    "integrate": (IntegrateVelocity(steps=3), [None]),
+    "cut": (CutLike(), [3, 2]),
+    "moments": (Moments(), [3]),
+    "control points": (ControlPoints(spline="bspline", spacing=3), ["points", 1]),
+    "thin plate": (ControlPoints(spline="tps", spacing=3), ["points", 1]),
+    "affine matrix": (AffineMatrix(), ["parameters", 1]),
+    "compose affine": (ComposeAffine(), ["matrix", "matrix"]),
+    "apply affine": (ApplyAffine(), ["matrix", "field"]),
+    "warp": (Warp(), [1, "field"]),
+    "warp nearest": (Warp(interpolation="nearest"), [3, "field"]),
+    "integrate": (IntegrateVelocity(steps=3), ["field"]),
 }
 
 
 def make_inputs(name, ndim, rng):
-    """Return arrays for a case; None in its channels stands for a field's."""
-    shape = (7, 8, 5)[:ndim]
-    arrays = [
-        rng.normal(size=(2, *shape, c or ndim)).astype(np.float32)
-        for c in CASES[name][1]
+    """Return the arrays of a case."""
+    shape = SHAPE[:ndim]
+    shapes = {
+        "field": (*shape, ndim),
+        "matrix": (ndim, ndim + 1),
+        "parameters": (ndim * (ndim + 1),),
+        "points": (*[-(-n // 3) for n in shape], ndim),
+    }
+    return [
+        rng.normal(size=(2, *shapes.get(kind, (*shape, kind)))).astype(np.float32)
+        for kind in CASES[name][1]
     ]
-    if name == "upsample":
-        arrays[0] = arrays[0][(slice(None), *[slice((n + 1) // 2) for n in shape])]
-    return arrays
+
+
+def shape_of_input(array, ndim):
+    """Return a shape of any size, as images and fields have."""
+    if array.ndim < ndim + 2:
+        return array.shape[1:]
+    return (*[None] * ndim, array.shape[-1])
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -38,11 +61,11 @@ def test_layer_contract(name, ndim, rng):
     """Same result in a graph of any size, and from the configuration alone."""
     layer = CASES[name][0]
     arrays = make_inputs(name, ndim, rng)
-    inputs = [keras.Input((*[None] * ndim, a.shape[-1])) for a in arrays]
+    inputs = [keras.Input(shape_of_input(array, ndim)) for array in arrays]
     copy = type(layer).from_config(layer.get_config())
     model = keras.Model(inputs, copy(*inputs))
     direct = keras.ops.convert_to_numpy(layer(*arrays))
-    npt.assert_allclose(model.predict_on_batch(arrays), direct, atol=1e-6)
+    npt.assert_allclose(model.predict_on_batch(arrays), direct, atol=1e-5)
     assert direct.shape == copy.compute_output_shape(*[a.shape for a in arrays])
 
 
@@ -68,9 +91,52 @@ def test_rescale_each_image_and_channel():
     npt.assert_array_equal(rescaled[1], 0)
 
 
-@pytest.mark.parametrize("size", [4, 5])
-def test_upsample_repeats_and_cuts(size):
-    features = np.arange((size + 1) // 2, dtype=np.float32)[None, :, None, None]
-    reference = np.zeros((1, size, 1, 1), np.float32)
-    upsampled = keras.ops.convert_to_numpy(UpsampleLike()(features, reference))
-    npt.assert_array_equal(upsampled[0, :, 0, 0], np.arange(size) // 2)
+@pytest.mark.parametrize("shape", [(4, 6), (5, 3, 4)])
+def test_cut_keeps_the_start_of_each_axis(shape, rng):
+    features = rng.random((1, *[n + 1 for n in shape], 2), dtype=np.float32)
+    reference = np.zeros((1, *shape, 1), np.float32)
+    found = keras.ops.convert_to_numpy(CutLike()(features, reference))
+    start = (slice(None), *[slice(n) for n in shape])
+    npt.assert_array_equal(found, features[start])
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (4, 6, 5)])
+def test_moments_tell_where_a_feature_is(shape):
+    """A single voxel of height h: its mean, and that times its position."""
+    place = (1, 4, 2)[: len(shape)]
+    features = np.zeros((1, *shape, 1), np.float32)
+    features[(0, *place)] = 3 * np.prod(shape)
+    found = keras.ops.convert_to_numpy(Moments()(features))[0]
+    positions = [(2 * p - (n - 1)) / max(shape) for p, n in zip(place, shape)]
+    npt.assert_allclose(found, [3, *np.multiply(3, positions)], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (7, 10, 5)])
+def test_an_affine_map_about_the_centre(shape, rng):
+    ndim, center = len(shape), (np.array(shape) - 1) / 2
+    parameters = rng.normal(0, 0.2, (2, ndim, ndim + 1)).astype(np.float32)
+    reference = np.zeros((2, *shape, 1), np.float32)
+    flat = parameters.reshape(2, -1)
+    matrices = keras.ops.convert_to_numpy(AffineMatrix()(flat, reference))
+    point = rng.uniform(0, 9, ndim)
+    for matrix, parameter in zip(matrices, parameters):
+        linear, offset = np.eye(ndim) + parameter[:, :ndim], parameter[:, ndim]
+        expected = linear @ (point - center) + center + offset * max(shape) / 2
+        npt.assert_allclose(matrix @ [*point, 1], expected, atol=1e-5)
+    identity = keras.ops.convert_to_numpy(AffineMatrix()(0 * flat, reference))
+    npt.assert_array_equal(identity[0], np.eye(ndim, ndim + 1))
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (7, 10, 5)])
+def test_affine_maps_in_a_row(shape, rng):
+    ndim = len(shape)
+    outer, inner = rng.normal(0, 1, (2, 1, ndim, ndim + 1)).astype(np.float32)
+    displacement = rng.normal(size=(1, *shape, ndim)).astype(np.float32)
+    product = keras.ops.convert_to_numpy(ComposeAffine()(outer, inner))[0]
+    last = np.eye(ndim + 1)[-1:]
+    expected = np.vstack([outer[0], last]) @ np.vstack([inner[0], last])
+    npt.assert_allclose(product, expected[:ndim], atol=1e-5)
+    found = keras.ops.convert_to_numpy(ApplyAffine()(outer, displacement))[0]
+    grid = np.moveaxis(np.indices(shape), 0, -1)
+    moved = (grid + displacement[0]) @ outer[0, :, :ndim].T + outer[0, :, ndim]
+    npt.assert_allclose(found, moved - grid, atol=1e-4)

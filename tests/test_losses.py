@@ -1,26 +1,276 @@
+from functools import partial
+from itertools import combinations, product
+
 from keras import ops
 import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.losses import LOSSES, gradient, mse, ncc
+from dipy_nn_reg.losses import LOSSES, lncc, mi, mind, mse, ncc
 
-SHAPES = [(2, 6, 7, 1), (2, 6, 7, 3), (2, 4, 5, 6, 2)]
+SHAPES = [(2, 7, 6, 1), (2, 5, 9, 3), (2, 5, 4, 6, 2)]
+SMALL = [(2, 5, 4, 2), (2, 4, 3, 5, 1)]
+# Where the defaults do not suit small images.
+OPTIONS = {"lncc": {"window": 3}}
 
 
-def loss_of(function, *arrays):
-    return ops.convert_to_numpy(function(*(ops.convert_to_tensor(a) for a in arrays)))
+def mse_reference(static, warped, weights):
+    return np.average(np.mean((static - warped) ** 2, axis=-1), weights=weights)
 
 
+def ncc_reference(static, warped, weights):
+    weights = np.repeat(weights[..., None], static.shape[-1], axis=-1).ravel()
+    (ss, sw), (_, ww) = np.cov(static.ravel(), warped.ravel(), aweights=weights)
+    return 1 - sw / np.sqrt(ss * ww)
+
+
+def lncc_reference(static, warped, weights, *, window=9):
+    half = window // 2
+    padding = [*[(half, half)] * weights.ndim, (0, 0)]
+    padded = [np.pad(i * weights[..., None], padding) for i in (static, warped)]
+    squared = np.zeros(static.shape)
+    for *voxel, channel in np.ndindex(*static.shape):
+        box = (*(slice(i, i + window) for i in voxel), channel)
+        a, b = (image[box] - image[box].mean() for image in padded)
+        product_of_sums = np.sum(a**2) * np.sum(b**2)
+        squared[*voxel, channel] = np.sum(a * b) ** 2 / (product_of_sums + 1e-5)
+    return 1 - np.average(squared.mean(axis=-1), weights=weights)
+
+
+def mutual_information(joint):
+    independent = np.outer(joint.sum(axis=1), joint.sum(axis=0))
+    there = joint > 0
+    return np.sum(joint[there] * np.log(joint[there] / independent[there]))
+
+
+def mi_reference(static, warped, weights, *, bins=16):
+    centers = np.arange(bins) / (bins - 1)
+    sigma = 0.5 / (bins - 1)
+
+    def shares(value):
+        densities = np.exp(-((value - centers) ** 2) / (2 * sigma**2))
+        return densities / densities.sum()
+
+    joint = np.zeros((static.shape[-1], bins, bins))
+    for *voxel, channel in np.ndindex(*static.shape):
+        a, b = (shares(image[*voxel, channel]) for image in (static, warped))
+        joint[channel] += weights[*voxel] / weights.sum() * np.outer(a, b)
+    return -np.mean([mutual_information(j) for j in joint])
+
+
+def self_similarity(image, radius, dilation):
+    *shape, channels = image.shape
+    grid = np.indices(shape)
+
+    def read(array, offset):  # with the border repeated
+        places = zip(grid, offset, shape)
+        return array[tuple(np.clip(i + o, 0, n - 1) for i, o, n in places)]
+
+    unit = np.eye(len(shape), dtype=int)
+    neighbours = dilation * np.concatenate([unit, -unit])
+    patch = list(product(range(-radius, radius + 1), repeat=len(shape)))
+    distances = []
+    for one, other in combinations(neighbours, 2):
+        if one @ other == 0:  # not opposite each other
+            squares = (read(image, one) - read(image, other)) ** 2
+            distances.append(np.mean([read(squares, step) for step in patch], axis=0))
+    assert len(distances) == {2: 4, 3: 12}[len(shape)]
+    distances = distances - np.min(distances, axis=0)
+    variance = np.mean(distances, axis=0)
+    usual = variance.reshape(-1, channels).mean(axis=0)
+    return np.exp(-distances / np.clip(variance, 1e-3 * usual, 1e3 * usual))
+
+
+def mind_reference(static, warped, weights, *, radius=1, dilation=2):
+    static, warped = (self_similarity(i, radius, dilation) for i in (static, warped))
+    squares = np.mean((static - warped) ** 2, axis=(0, -1))
+    return np.average(squares, weights=weights)
+
+
+REFERENCES = {
+    "lncc": lncc_reference,
+    "mi": mi_reference,
+    "mind": mind_reference,
+    "mse": mse_reference,
+    "ncc": ncc_reference,
+}
+
+
+def loss_and_reference(name, **options):
+    options = OPTIONS.get(name, {}) | options
+    return (partial(f, **options) for f in (LOSSES[name], REFERENCES[name]))
+
+
+def masked(function, static, warped, mask=None):
+    if mask is None:
+        return function(static, warped)
+    return function(static, warped, mask=ops.convert_to_tensor(mask, "float32"))
+
+
+def loss_of(function, static, warped, mask=None):
+    static, warped = (ops.convert_to_tensor(i, "float32") for i in (static, warped))
+    return ops.convert_to_numpy(masked(function, static, warped, mask))
+
+
+def expected_of(reference, static, warped, mask=None):
+    """Evaluate the reference for one image after the other, in float64."""
+    mask = np.ones((*static.shape[:-1], 1)) if mask is None else mask
+    images = (np.asarray(array, np.float64) for array in (static, warped, mask[..., 0]))
+    return [reference(*items) for items in zip(*images)]
+
+
+@pytest.fixture
+def make_images(rng):
+    """Return a maker of two images that tell something of each other."""
+
+    def make(shape):
+        static, noise = rng.random((2, *shape), dtype=np.float32)
+        return static, 0.7 * (1 - static) ** 2 + 0.3 * noise
+
+    return make
+
+
+@pytest.fixture
+def make_mask(rng):
+    def make(shape, kind):
+        if kind is None:
+            return None
+        shape = (*shape[:-1], 1)
+        inside = rng.integers(0, 2, shape).astype(np.float32)
+        # A mask that was warped has shares at its border.
+        return inside if kind == "voxels" else inside * rng.random(shape, np.float32)
+
+    return make
+
+
+@pytest.mark.parametrize("kind", [None, "voxels", "shares"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_one_value_for_each_image_over_all_channels(shape, rng):
-    static, warped = rng.random((2, *shape), dtype=np.float32)
-    expected = [np.mean((s - w) ** 2) for s, w in zip(static, warped)]
-    npt.assert_allclose(loss_of(mse, static, warped), expected, rtol=1e-5)
-    expected = [
-        1 - np.corrcoef(s.ravel(), w.ravel())[0, 1] for s, w in zip(static, warped)
+@pytest.mark.parametrize("name", LOSSES)
+def test_agrees_with_a_loop_in_numpy(name, shape, kind, make_images, make_mask):
+    static, warped = make_images(shape)
+    mask = make_mask(shape, kind)
+    function, reference = loss_and_reference(name)
+    npt.assert_allclose(
+        loss_of(function, static, warped, mask),
+        expected_of(reference, static, warped, mask),
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("window", [3, 5, 9])
+@pytest.mark.parametrize("shape", [(2, 11, 9, 2), (2, 9, 10, 9, 2)])
+def test_lncc_windows(shape, window, masked, make_images, make_mask):
+    static, warped = make_images(shape)
+    mask = make_mask(shape, "voxels" if masked else None)
+    function, reference = loss_and_reference("lncc", window=window)
+    found = loss_of(function, static, warped, mask)
+    expected = expected_of(reference, static, warped, mask)
+    npt.assert_allclose(found, expected, rtol=1e-4)
+    if window == 9:
+        npt.assert_array_equal(loss_of(lncc, static, warped, mask), found)
+
+
+@pytest.mark.parametrize("bins", [2, 7, 32])
+def test_mi_bins(bins, make_images):
+    static, warped = make_images((2, 12, 13, 1))
+    function, reference = loss_and_reference("mi", bins=bins)
+    npt.assert_allclose(
+        loss_of(function, static, warped),
+        expected_of(reference, static, warped),
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(("radius", "dilation"), [(2, 1), (1, 3)])
+@pytest.mark.parametrize("shape", [(2, 7, 8, 1), (1, 6, 5, 4, 2)])
+def test_mind_neighbourhoods(shape, radius, dilation, make_images):
+    static, warped = make_images(shape)
+    function, reference = loss_and_reference("mind", radius=radius, dilation=dilation)
+    npt.assert_allclose(
+        loss_of(function, static, warped),
+        expected_of(reference, static, warped),
+        rtol=1e-4,
+    )
+
+
+def test_mind_where_texture_is_weak_or_rare(make_images):
+    # The variance is then less than 1e-3, or more than 1e3, of what is usual.
+    static, warped = make_images((2, 250, 260, 1))
+    static[0, :100] *= 0.003
+    rare = static[1]
+    rare[:-5] = rare[:, :-5] = 0
+    mask = np.zeros((2, 250, 260, 1))
+    mask[0, 50:120] = mask[1, -8:, -8:] = 1
+    expected = expected_of(mind_reference, static, warped, mask)
+    npt.assert_allclose(loss_of(mind, static, warped, mask), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_image_of_a_batch_has_its_own_loss(name, make_images, make_mask):
+    shape = (3, 8, 7, 2)
+    static, warped = make_images(shape)
+    mask = make_mask(shape, "voxels")
+    function, _ = loss_and_reference(name)
+    found = loss_of(function, static, warped, mask)
+    one_by_one = [
+        loss_of(function, static[i : i + 1], warped[i : i + 1], mask[i : i + 1])[0]
+        for i in range(3)
     ]
-    npt.assert_allclose(loss_of(ncc, static, warped), expected, rtol=1e-4)
+    assert len(set(one_by_one)) == 3
+    npt.assert_allclose(found, one_by_one, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_mask_with_every_voxel_changes_nothing(name, make_images):
+    static, warped = make_images(SHAPES[1])
+    function, _ = loss_and_reference(name)
+    npt.assert_allclose(
+        loss_of(function, static, warped, np.ones((2, 5, 9, 1))),
+        loss_of(function, static, warped),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("kind", [None, "voxels"])
+@pytest.mark.parametrize("shape", SMALL)
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_agree_with_finite_differences(
+    name, shape, kind, make_images, make_mask, rng, gradient
+):
+    images = make_images(shape)
+    mask = make_mask(shape, kind)
+    function, reference = loss_and_reference(name)
+    found = gradient(lambda s, w: ops.sum(masked(function, s, w, mask)), *images)
+    for which in (0, 1):
+        indices = rng.choice(images[which].size, 15, replace=False)
+        expected = []
+        for index in indices:
+            losses = []
+            for step in (1e-5, -1e-5):
+                changed = [image.astype(np.float64) for image in images]
+                changed[which].flat[index] += step
+                losses.append(np.sum(expected_of(reference, *changed, mask)))
+            expected.append((losses[0] - losses[1]) / 2e-5)
+        largest = np.abs(expected).max()
+        assert largest > 1e-3
+        npt.assert_allclose(found[which].flat[indices], expected, atol=1e-3 * largest)
+
+
+@pytest.mark.parametrize("kind", [None, "empty"])
+@pytest.mark.parametrize("shape", SMALL)
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_constant_images_are_finite(name, shape, kind, rng, gradient):
+    textured = rng.random(shape, dtype=np.float32)
+    constant = np.zeros(shape, np.float32)
+    constant[1] = 0.3
+    function, _ = loss_and_reference(name)
+    # A mask may miss an image altogether, once it is warped.
+    mask = np.zeros((*shape[:-1], 1), np.float32) if kind == "empty" else None
+    for pair in ((textured, constant), (constant, textured), (constant, constant)):
+        assert np.all(np.isfinite(loss_of(function, *pair, mask)))
+        found = gradient(lambda s, w: ops.sum(masked(function, s, w, mask)), *pair)
+        assert np.all(np.isfinite(found))
 
 
 def test_ncc_limits(rng):
@@ -31,37 +281,106 @@ def test_ncc_limits(rng):
     npt.assert_allclose(loss_of(ncc, image, np.ones_like(image)), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_gradients_agree_with_finite_differences(name, rng, gradient):
-    static, warped = rng.random((2, 1, 4, 5, 1), dtype=np.float32)
-    function = LOSSES[name]
-    (found,) = gradient(
-        lambda w: ops.sum(function(ops.cast(static, "float32"), w)), warped
+@pytest.mark.parametrize("shape", [(1, 14, 13, 1), (1, 10, 9, 11, 1)])
+def test_lncc_limits(shape, rng):
+    image = rng.random(shape, dtype=np.float32)
+    npt.assert_allclose(loss_of(lncc, image, image), 0, atol=1e-4)
+    npt.assert_allclose(loss_of(lncc, image, 0.5 * image), 0, atol=1e-4)
+    # Squared, so that the sign does not count.
+    npt.assert_allclose(loss_of(lncc, image, -image), 0, atol=1e-4)
+    npt.assert_allclose(loss_of(lncc, image, np.zeros_like(image)), 1, atol=1e-5)
+
+
+def test_mi_of_values_on_the_centers_of_far_bins_is_that_of_their_histogram(rng):
+    # Five bins apart are ten standard deviations: the windows do not overlap.
+    static, other = rng.choice(
+        [0, 5, 10, 15], (2, 1, 40, 41, 1), p=[0.4, 0.3, 0.2, 0.1]
+    )
+    warped = np.where(rng.random(static.shape) < 0.6, (static + 5) % 20, other)
+    edges = np.arange(17) - 0.5
+    counts = np.histogram2d(static.ravel(), warped.ravel(), bins=[edges, edges])[0]
+    expected = -mutual_information(counts / counts.sum())
+    npt.assert_allclose(loss_of(mi, static / 15, warped / 15), expected, atol=1e-4)
+    # Of an image and itself it is the entropy.
+    p = np.unique(static, return_counts=True)[1] / static.size
+    entropy = -np.sum(p * np.log(p))
+    npt.assert_allclose(loss_of(mi, static / 15, static / 15), -entropy, atol=1e-4)
+
+
+def test_mi_of_values_on_all_centers_is_at_most_that_of_their_histogram(rng):
+    # Sharing voxels among bins loses information: with a width of two standard
+    # deviations more than half of what an image tells of itself is left.
+    image = rng.integers(0, 16, (1, 40, 41, 1))
+    p = np.bincount(image.ravel()) / image.size
+    entropy = -np.sum(p * np.log(p))
+    found = loss_of(mi, image / 15, image / 15)
+    assert 0.5 * entropy < -found < entropy
+    npt.assert_allclose(
+        found, expected_of(mi_reference, image / 15, image / 15), rtol=1e-4
     )
 
-    def value(w):
-        return float(loss_of(function, static.astype("f8"), w)[0])
 
-    for index in np.ndindex(*warped.shape):
-        change = np.zeros(warped.shape)
-        change[index] = 1e-4
-        expected = (value(warped + change) - value(warped - change)) / 2e-4
-        npt.assert_allclose(found[index], expected, atol=1e-4)
-
-
-def test_gradients_of_a_constant_image_are_finite(gradient):
-    static = np.random.default_rng(0).random((1, 4, 4, 1))
-    (found,) = gradient(
-        lambda w: ops.sum(ncc(ops.cast(static, "float32"), w)), np.ones((1, 4, 4, 1))
+def test_mi_of_independent_images_is_zero(rng):
+    rows, columns = np.indices((30, 31)) / 30
+    npt.assert_allclose(
+        loss_of(mi, rows[None, ..., None], columns[None, ..., None]), 0, atol=1e-4
     )
-    assert np.all(np.isfinite(found))
+    # A finite sample of two images tells (bins - 1)^2 / (2 n) at most, on average.
+    static, warped = rng.random((2, 1, 150, 151, 1))
+    npt.assert_allclose(loss_of(mi, static, warped), 0, atol=225 / (2 * 150 * 151))
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-def test_gradient_penalty_of_a_linear_field(ndim, rng):
-    matrix = rng.normal(size=(ndim, ndim))
-    grid = np.moveaxis(np.indices((6, 5, 7)[:ndim]), 0, -1)
-    field = np.stack([grid @ matrix.T, np.ones(grid.shape)]).astype(np.float32)
-    # Each difference is an entry of the matrix; a constant field costs nothing.
-    expected = [np.mean(matrix**2), 0]
-    npt.assert_allclose(loss_of(gradient, field), expected, rtol=1e-4, atol=1e-7)
+@pytest.mark.parametrize("function", [mi, mind])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_inverted_contrast_changes_nothing(function, shape, make_images):
+    static, warped = make_images(shape)
+    found = loss_of(function, static, 1 - warped)
+    npt.assert_allclose(found, loss_of(function, static, warped), rtol=1e-4)
+    assert np.all(np.abs(found) > 1e-3)
+
+
+def test_mind_of_an_image_and_its_inverse_is_zero(rng):
+    image = rng.random((1, 9, 8, 1), dtype=np.float32)
+    npt.assert_allclose(loss_of(mind, image, image), 0)
+    npt.assert_allclose(loss_of(mind, image, 1 - image), 0, atol=1e-8)
+
+
+@pytest.mark.parametrize("function", [mse, ncc])
+def test_channels_count_together(function, rng):
+    static, warped = rng.random((2, 2, 5, 6, 3), dtype=np.float32)
+    spread = [image.reshape(2, 5, 18, 1) for image in (static, warped)]
+    npt.assert_allclose(
+        loss_of(function, static, warped), loss_of(function, *spread), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["lncc", "mi", "mind"])
+def test_channels_count_one_by_one(name, make_images):
+    static, warped = make_images(SHAPES[1])
+    function, _ = loss_and_reference(name)
+    one_by_one = [
+        loss_of(function, static[..., c : c + 1], warped[..., c : c + 1])
+        for c in range(3)
+    ]
+    npt.assert_allclose(
+        loss_of(function, static, warped), np.mean(one_by_one, axis=0), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "message"),
+    [
+        (lncc, {"window": 4}, "window to be odd.*Received window=4"),
+        (lncc, {"window": 7}, "no larger than.*shortest axis has 6.*window=7"),
+        (lncc, {}, "no larger than.*shortest axis has 6.*window=9"),
+        (lncc, {"window": 1}, "window to be an integer >= 3.*Received 1"),
+        (lncc, {"window": 5.0}, "window to be an integer >= 3.*Received 5.0"),
+        (mi, {"bins": 1}, "bins to be an integer >= 2.*Received 1"),
+        (mind, {"radius": 0}, "radius to be an integer >= 1.*Received 0"),
+        (mind, {"dilation": 0}, "dilation to be an integer >= 1.*Received 0"),
+    ],
+)
+def test_bad_options(function, options, message):
+    image = ops.ones((1, 8, 6, 1))
+    with pytest.raises(ValueError, match=f"Expected .*{message}"):
+        function(image, image, **options)

@@ -2,6 +2,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
+from dipy_nn_reg.annotations import one_hot
 from dipy_nn_reg.pairs import Pairs
 
 
@@ -56,3 +57,93 @@ def test_random_pairs_are_of_two_images_and_new_in_each_epoch(images):
 def test_a_batch_is_no_larger_than_the_images(images):
     assert len(Pairs(images, images, batch_size=64)) == 1
     assert len(Pairs(images, images, batch_size=64)[0]["moving"]) == 10
+
+
+@pytest.fixture
+def annotate():
+    """Return a maker of annotations, each a known function of the image's number."""
+
+    def make(moving, static):
+        names = {"moving": moving, "static": static}
+        numbers = {kind: images.ravel().astype(int) for kind, images in names.items()}
+        annotations = {"labels": np.arange(1, 11)}
+        for kind, n in numbers.items():
+            annotations[f"{kind}_labels"] = (n % 11).reshape(-1, 1, 1)
+            points = np.stack([n, -n, n + 0.5, n**2], axis=-1)
+            annotations[f"{kind}_landmarks"] = points.reshape(-1, 2, 2)
+        # Of the static image: the mask is there for every third.
+        annotations["mask"] = (numbers["static"] % 3 == 0).reshape(-1, 1, 1, 1)
+        return annotations
+
+    return make
+
+
+def assert_annotations_fit(pairs):
+    """Compare the annotations of each pair with those of its images, by number."""
+    for images, annotations in (pairs[i] for i in range(len(pairs))):
+        assert all(array.dtype == np.float32 for array in annotations.values())
+        for kind in ("moving", "static"):
+            n = images[kind].ravel().astype(int)
+            shares = annotations[f"{kind}_labels"]
+            assert shares.shape == (len(n), 1, 1, 10)
+            npt.assert_array_equal(shares[:, 0, 0], np.eye(11)[n % 11, 1:])
+            points = np.stack([n, -n, n + 0.5, n**2], axis=-1).reshape(-1, 2, 2)
+            npt.assert_array_equal(annotations[f"{kind}_landmarks"], points)
+        static = images["static"].ravel()
+        npt.assert_array_equal(annotations["mask"].ravel(), static % 3 == 0)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_annotations_go_with_their_images(shuffled, images, annotate):
+    rng = np.random.default_rng(0) if shuffled else None
+    static = images + 105
+    annotations = annotate(images, static)
+    pairs = Pairs(images, static, batch_size=4, annotations=annotations, rng=rng)
+    for _ in range(3):
+        assert_annotations_fit(pairs)
+        pairs.on_epoch_end()
+    moved = np.concatenate([pairs[i][0]["moving"].ravel() for i in range(3)])
+    assert (moved.tolist() != list(range(10))) == shuffled
+
+
+def test_annotations_of_one_static_serve_all(images, annotate):
+    static = images[:1] + 105
+    annotations = annotate(images, static)
+    rng = np.random.default_rng(0)
+    pairs = Pairs(images, static, batch_size=4, annotations=annotations, rng=rng)
+    assert_annotations_fit(pairs)
+    # And so does one mask for many static images.
+    annotations = {"mask": np.ones((1, 1, 1, 1), bool)}
+    pairs = Pairs(images, images, batch_size=4, annotations=annotations)
+    npt.assert_array_equal(pairs[2][1]["mask"], np.ones((2, 1, 1, 1)))
+
+
+def test_annotations_go_with_random_partners(images, annotate):
+    annotations = annotate(images, images)
+    rng = np.random.default_rng(0)
+    pairs = Pairs(images, None, batch_size=5, annotations=annotations, rng=rng)
+    for _ in range(20):
+        assert_annotations_fit(pairs)
+        pairs.on_epoch_end()
+
+
+def test_labels_are_one_hot_without_background():
+    label_maps = np.array([[[0, 7], [300, 7]], [[9, 0], [0, 300]]])
+    shares = one_hot(label_maps, np.array([7, 300]))
+    assert shares.shape == (2, 2, 2, 2)
+    assert shares.dtype == np.float32
+    npt.assert_array_equal(shares[..., 0], [[[0, 1], [0, 1]], [[0, 0], [0, 0]]])
+    npt.assert_array_equal(shares[..., 1], [[[0, 0], [1, 0]], [[0, 0], [0, 1]]])
+
+
+def test_a_batch_without_annotations_is_the_images_alone(images):
+    assert set(Pairs(images, images, batch_size=4)[0]) == {"moving", "static"}
+    pairs = Pairs(images, images, batch_size=4, annotations={})
+    assert set(pairs[0]) == {"moving", "static"}
+
+
+def test_annotations_of_the_caller_stay_as_they_are(images, annotate):
+    annotations = annotate(images, images)
+    names = set(annotations)
+    Pairs(images, images, batch_size=4, annotations=annotations)
+    assert set(annotations) == names

@@ -1,0 +1,121 @@
+"""Dense fields from a grid of control points.
+
+Tensors only. For an image of n voxels along an axis there are ceil(n / spacing) control
+points, ``spacing`` voxels apart and centred in the image.
+"""
+
+from functools import lru_cache
+
+from keras import ops
+import numpy as np
+
+from dipy_nn_reg.backend import from_sizes
+from dipy_nn_reg.sampling import repeat_border
+from dipy_nn_reg.splines import thin_plate_influence
+
+
+def bspline(values, shape, spacing):
+    """Return the cubic B-spline field of control points.
+
+    Parameters
+    ----------
+    values : tensor, shape (batch, *points, ndim)
+        Coefficients; those at the border are repeated beyond it, so that equal ones
+        make a constant field.
+    shape : sequence of int
+        Spatial shape of the field.
+    spacing : int
+        Distance of the control points in voxels.
+
+    Returns
+    -------
+    field : tensor, shape (batch, *shape, ndim)
+
+    Notes
+    -----
+    :footcite:t:`Rueckert1999`.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    margin = 2  # of control points: how far a cubic B-spline reaches
+    field = repeat_border(values, margin)
+    for axis, size in enumerate(shape, start=1):
+        points = ops.shape(values)[axis]
+        positions = _positions(size, points, spacing)
+        columns = ops.arange(-margin, points + margin, dtype="float32")
+        basis = _cubic_bspline(positions[:, None] - columns)
+        field = ops.moveaxis(ops.tensordot(basis, field, axes=[[1], [axis]]), 0, axis)
+    return field
+
+
+def thin_plate(values, shape, spacing):
+    """Return the thin-plate spline field through control points.
+
+    Parameters
+    ----------
+    values : tensor, shape (batch, *points, ndim)
+        Of the field at the control points, of which there are two or more along
+        each axis.
+    shape : sequence of int
+        Spatial shape of the field.
+    spacing : int
+        Distance of the control points in voxels.
+
+    Returns
+    -------
+    field : tensor, shape (batch, *shape, ndim)
+
+    Notes
+    -----
+    That of a spatial transformer :footcite:p:`Jaderberg2015`: the control points are
+    the same for all images, so one system of equations is solved for all. The kernel
+    is that of :class:`~dipy_nn_reg.splines.ThinPlateSpline`. Memory for a number for
+    each voxel and control point is needed.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    batch, *points, ndim = ops.shape(values)
+    influence = from_sizes(_influence, *shape, *points, spacing)
+    flat = ops.reshape(values, (batch, -1, ndim))
+    return ops.reshape(ops.matmul(influence, flat), (batch, *shape, ndim))
+
+
+SPLINES = {"bspline": bspline, "tps": thin_plate}
+
+
+@lru_cache(maxsize=8)
+def _influence(*sizes):
+    """Return the influence of each control point on each voxel.
+
+    It is worked out once for images of one size.
+
+    Parameters
+    ----------
+    *sizes : int
+        Number of voxels along each axis, of control points along each axis, and the
+        spacing.
+    """
+    *sizes, spacing = sizes
+    shape, points = np.split(np.array(sizes), 2)
+    center = (shape - 1) / 2 - spacing * (points - 1) / 2
+    control = np.indices(points).reshape(len(points), -1).T * spacing + center
+    voxels = np.indices(shape).reshape(len(shape), -1).T
+    return thin_plate_influence(control, voxels)
+
+
+def _positions(size, points, spacing):
+    """Return where the voxels of an axis are, counted in control points."""
+    voxels = ops.arange(0, size, dtype="float32")
+    size, points = ops.cast(size, "float32"), ops.cast(points, "float32")
+    return (voxels - (size - 1) / 2) / spacing + (points - 1) / 2
+
+
+def _cubic_bspline(distance):
+    distance = ops.abs(distance)
+    near = 2 / 3 - distance**2 + distance**3 / 2
+    far = (2 - ops.minimum(distance, 2)) ** 3 / 6
+    return ops.where(distance < 1, near, far)

@@ -1,0 +1,171 @@
+"""From the values that a network predicts to a displacement: the transforms."""
+
+from dataclasses import dataclass
+from math import ceil, log2, prod
+
+from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.layers import (
+    AffineMatrix,
+    ApplyAffine,
+    ComposeAffine,
+    ControlPoints,
+    IntegrateVelocity,
+    Warp,
+)
+
+# For a thin-plate spline: 2 GiB of influences of control points on voxels.
+MOST_INFLUENCES = 2**29
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What the values of a network are.
+
+    Attributes
+    ----------
+    spline : {"bspline", "tps"} or None
+        They belong to control points of this spline; else to voxels.
+    integrated : bool
+        They make a velocity, which is integrated; else a displacement.
+    affine : bool
+        They are the parameters of one affine map.
+    """
+
+    spline: str | None = None
+    integrated: bool = False
+    affine: bool = False
+
+
+TRANSFORMS = {
+    "affine": Transform(affine=True),
+    "bspline": Transform(spline="bspline"),
+    "bspline_velocity": Transform(spline="bspline", integrated=True),
+    "displacement": Transform(),
+    "tps": Transform(spline="tps"),
+    "velocity": Transform(integrated=True),
+}
+
+
+def values_needed(transform, ndim):
+    """Return how many values a transform needs, for a voxel, a point or an image."""
+    return ndim * (ndim + 1) if TRANSFORMS[transform].affine else ndim
+
+
+def choose_spacing(transform, shape, spacing=None):
+    """Return the spacing of the values that a transform needs.
+
+    Parameters
+    ----------
+    transform : str
+    shape : sequence of int
+        Spatial shape of the images.
+    spacing : int, optional
+        Distance of control points in voxels. By default 4 for B-splines; for
+        thin-plate splines, whose cost grows with their number, a quarter of the
+        longest axis, rounded up to a power of two.
+
+    Returns
+    -------
+    spacing : int or None
+        As :mod:`dipy_nn_reg.networks` has it: 1 for values at each voxel, None for
+        values of the whole image.
+    """
+    if TRANSFORMS[transform].affine:
+        return None
+    if TRANSFORMS[transform].spline is None:
+        return 1
+    if spacing is not None:
+        return spacing
+    if TRANSFORMS[transform].spline == "bspline":
+        return 4
+    return 2 ** ceil(log2(max(shape) / 4))
+
+
+def check_spacing(transform, shape, spacing=None):
+    """Raise ValueError unless control points of a spacing fit into an image.
+
+    Parameters
+    ----------
+    transform, shape, spacing
+        As for :func:`choose_spacing`.
+    """
+    spline = TRANSFORMS[transform].spline
+    if spline is None:
+        if spacing is not None:
+            with_points = sorted(n for n, kind in TRANSFORMS.items() if kind.spline)
+            raise ValueError(
+                f"Expected spacing=None, since only {with_points} have control points. "
+                f"Received transform={transform!r} and spacing={spacing!r}."
+            )
+        return
+    spacing = choose_spacing(transform, shape, spacing)
+    # A thin-plate spline needs two points along each axis, a B-spline one.
+    largest = min(shape) - 1 if spline == "tps" else min(shape)
+    check_integer("spacing", spacing, lowest=2)
+    if spacing > largest:
+        raise ValueError(
+            f"Expected spacing to be {largest} voxels at most, so that the control "
+            f"points fit into an image of {tuple(shape)}. Received spacing={spacing}."
+        )
+    points = prod(-(-size // spacing) for size in shape)
+    if spline == "tps" and points * prod(shape) > MOST_INFLUENCES:
+        raise ValueError(
+            f"Expected a larger spacing with transform='tps', which needs a number for "
+            f"each voxel and control point. Received spacing={spacing}, that is "
+            f"{points} points in an image of {tuple(shape)}."
+        )
+
+
+def connect_field(transform, values, reference, *, spacing):
+    """Connect the layers that turn values into a field and a displacement.
+
+    Parameters
+    ----------
+    transform : str
+        Any but "affine".
+    values : KerasTensor
+        What the network predicts.
+    reference : KerasTensor, shape (batch, *spatial, any)
+        On the grid of the field.
+    spacing : int
+        Of :func:`choose_spacing`.
+
+    Returns
+    -------
+    field, displacement : KerasTensor, shape (batch, *spatial, ndim)
+        In voxels. The field is a velocity if the transform is integrated, else the
+        displacement.
+    """
+    kind = TRANSFORMS[transform]
+    field = values
+    if kind.spline is not None:
+        field = ControlPoints(spline=kind.spline, spacing=spacing)(values, reference)
+    return field, IntegrateVelocity()(field) if kind.integrated else field
+
+
+def connect_affine(predict, moving, static, passes):
+    """Connect the layers that align images by an affine map.
+
+    Parameters
+    ----------
+    predict : keras.Model
+        Predicts parameters, shape (batch, ndim * (ndim + 1)), from moving and static
+        images.
+    moving, static : KerasTensor, shape (batch, *spatial, channels)
+    passes : int
+        How often it predicts: after the first time, what is left to do.
+
+    Returns
+    -------
+    matrix : KerasTensor, shape (batch, ndim, ndim + 1)
+        From voxels of the static to voxels of the moving image.
+    displacement : KerasTensor, shape (batch, *spatial, ndim)
+    """
+    nowhere = 0 * static[..., :1]
+    matrix, aligned = None, moving
+    for _ in range(passes):
+        step = AffineMatrix()(predict([aligned, static]), static)
+        matrix = step if matrix is None else ComposeAffine()(matrix, step)
+        displacement = ApplyAffine()(matrix, nowhere)
+        aligned = Warp()(moving, displacement)
+    return matrix, displacement

@@ -1,0 +1,228 @@
+"""How rough a field is, how it folds, and how two fields undo each other.
+
+A penalty takes a field, a tensor of shape (batch, *spatial, ndim) in voxels, and
+returns one value for each item of the batch.
+"""
+
+from itertools import combinations, product
+
+import keras
+from keras import ops
+
+from dipy_nn_reg.transform import compose
+
+_register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
+
+
+@_register
+def gradient(field):
+    """Return the mean squared gradient (diffusion penalty).
+
+    Parameters
+    ----------
+    field : tensor, shape (batch, *spatial, ndim)
+        Velocity or displacement in voxels.
+
+    Returns
+    -------
+    penalty : tensor, shape (batch,)
+        Squared forward differences, averaged over voxels, components and axes.
+
+    Notes
+    -----
+    As in VoxelMorph :footcite:p:`Balakrishnan2018`.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    ndim = field.shape[-1]
+    squares = [_mean(ops.square(_difference(field, axis))) for axis in range(ndim)]
+    return sum(squares) / ndim
+
+
+@_register
+def tv(field):
+    r"""Return the total variation, which lets a field change abruptly.
+
+    Parameters
+    ----------
+    field : tensor, shape (batch, *spatial, ndim)
+        Velocity or displacement in voxels.
+
+    Returns
+    -------
+    penalty : tensor, shape (batch,)
+        Length of the gradient of a component, by forward differences, averaged over
+        voxels and components.
+
+    Notes
+    -----
+    Used by :footcite:t:`Li2017`. The length is :math:`\sqrt{g^2 + \epsilon^2} -
+    \epsilon` with :math:`\epsilon = 10^{-3}`, which has a derivative at 0.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    epsilon = 1e-3
+    ndim = field.shape[-1]
+    # At the voxels that have a next one along each axis.
+    squares = sum(
+        ops.square(_cut(_difference(field, axis), _others(axis, ndim), slice(None, -1)))
+        for axis in range(ndim)
+    )
+    return _mean(ops.sqrt(squares + epsilon**2) - epsilon)
+
+
+@_register
+def bending(field):
+    """Return the bending energy, which leaves affine motion free.
+
+    Parameters
+    ----------
+    field : tensor, shape (batch, *spatial, ndim)
+        Velocity or displacement in voxels; at least three voxels along each axis.
+
+    Returns
+    -------
+    penalty : tensor, shape (batch,)
+        Squared second derivatives, each mixed one counted twice, averaged over
+        voxels and components.
+
+    Raises
+    ------
+    ValueError
+        If an axis has fewer than three voxels.
+
+    Notes
+    -----
+    As in :footcite:t:`deVos2019`.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    if any(size is not None and size < 3 for size in field.shape[1:-1]):
+        raise ValueError(
+            f"Expected three voxels or more along each axis for the bending energy. "
+            f"Received field.shape={tuple(field.shape)}."
+        )
+    axes = range(field.shape[-1])
+    first = [_difference(field, axis) for axis in axes]
+    pure = [_mean(ops.square(_difference(first[axis], axis))) for axis in axes]
+    mixed = [
+        _mean(ops.square(_difference(first[one], other)))
+        for one, other in combinations(axes, 2)
+    ]
+    return sum(pure) + 2 * sum(mixed)
+
+
+@_register
+def folding(displacement):
+    """Return how far the Jacobian determinant is below zero.
+
+    Parameters
+    ----------
+    displacement : tensor, shape (batch, *spatial, ndim)
+        In voxels; at least two voxels along each axis.
+
+    Returns
+    -------
+    penalty : tensor, shape (batch,)
+        The negative part of the determinant, averaged over voxels and over all
+        choices of a forward or a backward difference for each axis. It is 0 where
+        nothing folds, whichever way that is counted.
+    """
+    axes = range(displacement.shape[-1])
+    differences = [_difference(displacement, axis) for axis in axes]
+    # A choice of differences is a corner of the cell between neighbouring voxels.
+    corners = list(product((slice(None, -1), slice(1, None)), repeat=len(axes)))
+    negative_parts = []
+    for corner in corners:
+        derivatives = differences
+        for axis, window in zip(axes, corner):
+            derivatives = [
+                d if axis == along else _cut(d, [axis], window)
+                for along, d in enumerate(derivatives)
+            ]
+        negative_parts.append(_mean(ops.relu(-_determinant(derivatives))))
+    return sum(negative_parts) / len(corners)
+
+
+def inverse_consistency(forward, backward):
+    """Return how far two displacements are from undoing each other.
+
+    Parameters
+    ----------
+    forward, backward : tensor, shape (batch, *spatial, ndim)
+        Displacements from static to moving, and from moving to static image, in
+        voxels.
+
+    Returns
+    -------
+    penalty : tensor, shape (batch,)
+        Squared distance in voxels from where a point started, there and back,
+        averaged over voxels and over both orders.
+
+    Notes
+    -----
+    As in :footcite:t:`Greer2021`, there for points between the voxels.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    ndim = forward.shape[-1]
+    there, back = compose(backward, forward), compose(forward, backward)
+    return ndim * (_mean(ops.square(there)) + _mean(ops.square(back))) / 2
+
+
+# On the field that is predicted, and on the displacement that follows from it.
+FIELD_PENALTIES = {"bending": bending, "gradient": gradient, "tv": tv}
+DISPLACEMENT_PENALTIES = {"folding": folding}
+# Of the displacements in both directions, which are computed for it.
+PENALTIES = (*FIELD_PENALTIES, *DISPLACEMENT_PENALTIES, "inverse_consistency")
+
+
+def _mean(x):
+    return ops.mean(x, axis=tuple(range(1, len(x.shape))))
+
+
+def _difference(field, axis):
+    """Subtract each voxel from the next one along a spatial axis."""
+    return _cut(field, [axis], slice(1, None)) - _cut(field, [axis], slice(None, -1))
+
+
+def _cut(field, axes, window):
+    """Keep a window of each of some spatial axes."""
+    windows = [slice(None)] * len(field.shape)
+    for axis in axes:
+        windows[axis + 1] = window
+    return field[tuple(windows)]
+
+
+def _others(axis, ndim):
+    return [other for other in range(ndim) if other != axis]
+
+
+def _determinant(derivatives):
+    """Return ``det(1 + du/dx)`` from the derivatives along each axis."""
+    rows = [
+        [
+            d[..., component] + (axis == component)
+            for component in range(len(derivatives))
+        ]
+        for axis, d in enumerate(derivatives)
+    ]
+    return _laplace(rows)
+
+
+def _laplace(rows):
+    """Expand a determinant along its first row."""
+    if len(rows) == 1:
+        return rows[0][0]
+    return sum(
+        (-1) ** i * entry * _laplace([row[:i] + row[i + 1 :] for row in rows[1:]])
+        for i, entry in enumerate(rows[0])
+    )

@@ -1,0 +1,361 @@
+"""What a registration by a network does, whatever its transform."""
+
+from itertools import islice
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.annotations import check_training_data, check_validation_data
+from dipy_nn_reg.backend import JIT_COMPILE
+from dipy_nn_reg.checks import check_integer, check_pairs
+from dipy_nn_reg.fields import check_spacing
+from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.optimizers import add_cosine_rate
+from dipy_nn_reg.options import check_loss, check_penalties, takes_mask
+from dipy_nn_reg.pairs import Pairs
+from dipy_nn_reg.training import RegistrationModel
+from dipy_nn_reg.transform import warp
+
+# What is predicted at a time: enough to keep the machine busy, little to hold.
+VOXELS_PER_BATCH = 2**18
+PREDICTED = ("displacement", "matrix")
+
+
+class Registration:
+    """Train and use a :class:`~dipy_nn_reg.training.RegistrationModel`.
+
+    The methods that :class:`~dipy_nn_reg.model.DeformableRegistration` and
+    :class:`~dipy_nn_reg.model.AffineRegistration` share; these say how it is built.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        Of its own.
+    **options
+        Those of :class:`~dipy_nn_reg.training.RegistrationModel`, checked.
+
+    Attributes
+    ----------
+    model : keras.Model
+    """
+
+    def __init__(self, *, optimizer, **options):
+        model = RegistrationModel(**options)
+        # Built now, so that weights can be loaded before any training.
+        optimizer.build(model.trainable_variables)
+        model.compile(optimizer=optimizer, jit_compile=JIT_COMPILE)
+        self._adopt(model)
+        self._check_size(options["input_shape"], training=True)
+
+    def _adopt(self, model):
+        self.model = model
+        self._rng = np.random.default_rng(model.options["seed"])
+        # Its own graph: the warp is for the images as they came, not rescaled ones.
+        outputs = {n: o for n, o in model.output.items() if n in PREDICTED}
+        self._predictor = keras.Model(model.input, outputs)
+        self._predictor.compile(jit_compile=JIT_COMPILE)
+
+    def summary(self):
+        """Print the layers, as Keras does."""
+        return self.model.summary()
+
+    def fit(
+        self,
+        moving,
+        static=None,
+        *,
+        moving_labels=None,
+        static_labels=None,
+        moving_landmarks=None,
+        static_landmarks=None,
+        mask=None,
+        epochs=5,
+        batch_size=32,
+        validation_data=None,
+        callbacks=None,
+        verbose="auto",
+    ):
+        """Train on pairs of images.
+
+        Parameters
+        ----------
+        moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
+            Of any finite intensities.
+        static : ndarray, optional
+            One image, with or without an axis for n, or one for each moving image.
+            By default each moving image is registered to another one, drawn anew in
+            each epoch.
+        moving_labels, static_labels : ndarray of int, shape (n, *spatial), optional
+            Label maps of the images, 0 for background: their overlap is trained as
+            well. For one static image, one map. Without static images, those of the
+            moving ones are used.
+        moving_landmarks, static_landmarks : ndarray, shape (n, points, ndim), optional
+            Positions in voxels that correspond, given as the label maps are: their
+            distance after registration is trained as well.
+        mask : ndarray, shape (n, *spatial), optional
+            One for all or one for each static image: where it is 0, the images are
+            not compared.
+        epochs, batch_size : int, optional
+            In an epoch each moving image is seen once; some are seen twice to fill
+            the last batch.
+        validation_data : tuple or dict, optional
+            ``(moving, static)``, or any of the arrays above by name; with None as
+            static, each image is registered to the one before it.
+        callbacks : keras.callbacks.Callback or list of these, optional
+        verbose : "auto", 0, 1 or 2, optional
+            As in Keras.
+
+        Returns
+        -------
+        history : keras.callbacks.History
+            ``loss``, ``similarity`` (normalised cross-correlation) and ``penalty`` (its
+            part of the loss) of each epoch, ``label_overlap`` (soft Dice) and
+            ``landmark_error`` (squared, in voxels) where there are any, and the same
+            with ``val_`` in front.
+
+        Raises
+        ------
+        ValueError
+            If the images do not fit the model or each other, if labels, landmarks or
+            the mask do not fit the images, if values are not finite, if the loss does
+            not take images of this size, or if an option is out of range.
+        """
+        check_integer("epochs", epochs, lowest=1)
+        check_integer("batch_size", batch_size, lowest=1)
+        data = check_training_data(
+            moving,
+            static,
+            moving_labels=moving_labels,
+            static_labels=static_labels,
+            moving_landmarks=moving_landmarks,
+            static_landmarks=static_landmarks,
+            mask=mask,
+            **self._layout(),
+        )
+        self._check_data(data)
+        validation_pairs = None
+        if validation_data is not None:
+            validation_data = check_validation_data(validation_data, **self._layout())
+            self._check_data(validation_data)
+            validation_pairs = Pairs(**validation_data, batch_size=batch_size)
+        learning_rate = self.model.options["learning_rate"]
+        if learning_rate is not None:  # where an earlier fit has left another one
+            self.model.optimizer.learning_rate = learning_rate
+        return self.model.fit(
+            Pairs(**data, batch_size=batch_size, rng=self._rng),
+            epochs=epochs,
+            shuffle=False,  # Pairs are drawn at random; Keras would ignore the seed.
+            validation_data=validation_pairs,
+            callbacks=add_cosine_rate(callbacks, learning_rate),
+            verbose=verbose,
+        )
+
+    def evaluate(self, moving, static, *, verbose=2):
+        """Measure how well images are registered.
+
+        Parameters
+        ----------
+        moving, static : ndarray
+            As for :meth:`predict`.
+        verbose : "auto", 0, 1 or 2, optional
+            As in Keras.
+
+        Returns
+        -------
+        results : dict of float
+            Means over the pairs: ``loss``; ``similarity_before`` and
+            ``similarity_after``, the normalised cross-correlation; ``folding`` and
+            ``strict_folding`` in percent of the voxels, see
+            :func:`dipy_nn_reg.metrics.folding`.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`predict`.
+        """
+        pairs = self._pairs(moving, static)
+        loss = self.model.evaluate(pairs, verbose=verbose, return_dict=True)["loss"]
+        rows = []
+        for batch, outputs, n in self._outputs(pairs):
+            field = outputs["displacement"]
+            warped = warp(batch["moving"], field)
+            results = zip(batch["moving"], batch["static"], warped, field)
+            rows += [_measure(*result) for result in islice(results, n)]
+        means = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
+        return {"loss": float(loss), **means}
+
+    def predict(self, moving, static):
+        """Warp moving images to static ones.
+
+        Parameters
+        ----------
+        moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
+        static : ndarray
+            One image, with or without an axis for n, or one for each moving image.
+
+        Returns
+        -------
+        warped : ndarray, float32
+            In the layout and the intensities of ``moving``.
+
+        Raises
+        ------
+        ValueError
+            If the images do not fit the model or each other, or hold values that are
+            not finite.
+        """
+        pairs = self._pairs(moving, static)
+        warped = [
+            warp(batch["moving"], outputs["displacement"])[:n]
+            for batch, outputs, n in self._outputs(pairs)
+        ]
+        return np.concatenate(warped).reshape(np.shape(moving))
+
+    def predict_field(self, moving, static):
+        """Predict displacements: ``warped(x) = moving(x + u(x))``.
+
+        Parameters
+        ----------
+        moving, static : ndarray
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        displacement : ndarray, shape (n, *spatial, ndim)
+            Float32, in voxels; component d moves along axis d.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`predict`.
+        """
+        pairs = self._pairs(moving, static)
+        return np.concatenate(
+            [o["displacement"][:n] for _, o, n in self._outputs(pairs)]
+        )
+
+    def save(self, path):
+        """Save configuration, preprocessing, weights and optimizer in one file.
+
+        Parameters
+        ----------
+        path : string or Path
+            Ends with ``.keras``. An existing file is replaced once the new one is
+            complete.
+
+        Raises
+        ------
+        ValueError
+            If the name ends otherwise.
+        """
+        self._save(self.model.save, path, ending=".keras")
+
+    @classmethod
+    def load(cls, path):
+        """Load what :meth:`save` has written.
+
+        Parameters
+        ----------
+        path : string or Path
+
+        Returns
+        -------
+        registration : DeformableRegistration
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not such a model.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"Expected a file. Received path={str(path)!r}.")
+        expected = f"Expected a file written by {cls.__name__}.save"
+        try:
+            model = keras.saving.load_model(path)
+        except Exception as error:
+            raise ValueError(
+                f"{expected}. Received path={str(path)!r}, which Keras cannot load: "
+                f"{error}"
+            ) from error
+        if not isinstance(model, RegistrationModel):
+            raise ValueError(f"{expected}. Received a {type(model).__name__}.")
+        registration = cls.__new__(cls)
+        registration._adopt(model)
+        return registration
+
+    def save_weights(self, path):
+        """Save the weights alone, to a name that ends with ``.weights.h5``."""
+        self._save(self.model.save_weights, path, ending=".weights.h5")
+
+    def load_weights(self, path):
+        """Load weights into a model of the same configuration."""
+        self.model.load_weights(path)
+
+    def _layout(self):
+        options = self.model.options
+        return {
+            "ndim": len(options["input_shape"]),
+            "num_channels": options["num_channels"],
+        }
+
+    def _check_data(self, data):
+        """Raise ValueError unless the model can be trained on data."""
+        loss = self.model.options["loss"]
+        if "mask" in data["annotations"] and not takes_mask(loss):
+            raise ValueError(
+                f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
+                f"Received loss={loss!r} and a mask."
+            )
+        self._check_size(data["moving"].shape[1:-1], training=True)
+
+    def _check_size(self, spatial, *, training=False):
+        """Raise ValueError unless images of a size can be registered."""
+        options = self.model.options
+        check_spacing(options["transform"], spatial, options["spacing"])
+        for level in range(1 + len(self.model.output.get("coarser", []))):
+            if training:
+                shape = tuple(-(-size // 2**level) for size in spatial)
+                check_loss(options["loss"], (1, *shape, options["num_channels"]))
+                check_penalties(options, (1, *shape, len(spatial)))
+
+    def _pairs(self, moving, static):
+        """Return pairs for prediction, in batches that fit the size of the images."""
+        moving, static = check_pairs(moving, static, **self._layout())
+        self._check_size(moving.shape[1:-1])
+        voxels = int(np.prod(moving.shape[1:-1]))
+        return Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
+
+    def _outputs(self, pairs):
+        """Yield each batch, what is predicted for it, and how much of that counts.
+
+        A last batch of another size would be compiled anew, so it is filled up.
+        """
+        for i in range(len(pairs)):
+            batch = pairs[i]
+            n = len(batch["moving"])
+            batch = {
+                name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
+                for name, images in batch.items()
+            }
+            yield batch, self._predictor.predict_on_batch(batch), n
+
+    def _save(self, save, path, *, ending):
+        if not str(path).endswith(ending):
+            raise ValueError(
+                f"Expected a name that ends with {ending!r}. Received {str(path)!r}."
+            )
+        with whole_file(path) as partial:
+            save(partial)
+
+
+def _measure(moving, static, warped, displacement):
+    return {
+        "similarity_before": metrics.ncc(static, moving),
+        "similarity_after": metrics.ncc(static, warped),
+        "folding": metrics.folding(displacement),
+        "strict_folding": metrics.folding(displacement, strict=True),
+    }

@@ -1,0 +1,57 @@
+"""What labels and landmarks add to the loss."""
+
+from keras import ops
+
+from dipy_nn_reg.transform import sample
+
+
+def label_overlap(static, warped):
+    """Return the soft Dice overlap of label maps.
+
+    Parameters
+    ----------
+    static, warped : tensor, shape (batch, *spatial, labels)
+        The share of each label in each voxel, from 0 to 1.
+
+    Returns
+    -------
+    overlap : tensor, shape (batch,)
+        From 0 to 1; the mean over the labels that are in one of the two, 1 if there
+        is none.
+
+    Notes
+    -----
+    As in :footcite:t:`Balakrishnan2019`.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    spatial = tuple(range(1, len(static.shape) - 1))
+    common = 2 * ops.sum(static * warped, axis=spatial)
+    total = ops.sum(static + warped, axis=spatial)
+    there = ops.cast(total > 0, "float32")
+    dice = (common + (1 - there)) / (total + (1 - there))
+    labels = ops.sum(there, axis=-1)
+    # Labels that are in neither image would count as perfect.
+    mean = ops.sum(dice * there, axis=-1) / ops.maximum(labels, 1)
+    return ops.where(labels > 0, mean, ops.ones_like(mean))
+
+
+def landmark_error(displacement, static, moving):
+    """Return the mean squared distance of landmarks after registration.
+
+    Parameters
+    ----------
+    displacement : tensor, shape (batch, *spatial, ndim)
+        In voxels.
+    static, moving : tensor, shape (batch, n, ndim)
+        Pairs of landmarks in voxels.
+
+    Returns
+    -------
+    error : tensor, shape (batch,)
+        In squared voxels: of ``static + displacement(static) - moving``.
+    """
+    mapped = static + sample(displacement, static, border="repeat")
+    return ops.mean(ops.sum(ops.square(mapped - moving), axis=-1), axis=-1)

@@ -1,0 +1,100 @@
+import keras
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.control import SPLINES
+from dipy_nn_reg.fields import (
+    TRANSFORMS,
+    check_spacing,
+    choose_spacing,
+    connect_affine,
+    connect_field,
+    values_needed,
+)
+from dipy_nn_reg.transform import integrate, warp
+
+
+@pytest.mark.parametrize("transform", sorted(set(TRANSFORMS) - {"affine"}))
+@pytest.mark.parametrize("shape", [(9, 13), (7, 8, 9)])
+def test_what_values_mean(transform, shape, rng):
+    kind, ndim = TRANSFORMS[transform], len(shape)
+    spacing = choose_spacing(transform, shape)
+    points = [-(-n // spacing) for n in shape]
+    values = rng.normal(0, 0.3, (2, *points, ndim)).astype(np.float32)
+    inputs = [keras.Input((*[None] * ndim, n)) for n in (ndim, 1)]
+    model = keras.Model(inputs, connect_field(transform, *inputs, spacing=spacing))
+    reference = np.zeros((2, *shape, 1), np.float32)
+    field, displacement = model.predict_on_batch([values, reference])
+    if kind.spline:
+        values = keras.ops.convert_to_numpy(
+            SPLINES[kind.spline](values, shape, spacing)
+        )
+    npt.assert_allclose(field, values, atol=1e-5)
+    expected = integrate(field, steps=5) if kind.integrated else field
+    npt.assert_allclose(displacement, expected, atol=1e-5)
+
+
+def test_passes_of_an_affine_map_are_composed(rng):
+    """The image is interpolated once: by what two maps in a row do to positions."""
+    shape = (15, 12)
+    parameters = rng.normal(0, 0.1, (1, 6)).astype(np.float32)
+    inputs = [keras.Input((None, None, 1)) for _ in range(2)]
+    constant = keras.layers.Dense(6, kernel_initializer="zeros", name="constant")
+    predict = keras.Model(
+        inputs, constant(keras.layers.GlobalAveragePooling2D()(inputs[0]))
+    )
+    constant.bias.assign(parameters[0])
+    image = rng.random((1, *shape, 1), dtype=np.float32)
+    once, twice = (
+        keras.Model(inputs, connect_affine(predict, *inputs, passes)).predict_on_batch(
+            [image, image]
+        )
+        for passes in (1, 2)
+    )
+    step = np.vstack([once[0][0], [0, 0, 1]])
+    npt.assert_allclose(np.vstack([twice[0][0], [0, 0, 1]]), step @ step, atol=1e-5)
+    grid = np.moveaxis(np.indices(shape), 0, -1)
+    for matrix, displacement in (once, twice):
+        expected = grid @ matrix[0, :, :2].T + matrix[0, :, 2] - grid
+        npt.assert_allclose(displacement[0], expected, atol=1e-4)
+    assert np.abs(once[1]).max() > 0.5
+    assert np.any(warp(image, once[1]) != image)
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape", "expected"),
+    [
+        ("velocity", (28, 28), 1),
+        ("bspline", (28, 28), 4),
+        ("bspline_velocity", (9, 8, 7), 4),
+        ("tps", (28, 28), 8),
+        ("tps", (16, 33), 16),
+        ("affine", (28, 28), None),
+    ],
+)
+def test_default_spacing(transform, shape, expected):
+    assert choose_spacing(transform, shape) == expected
+    check_spacing(transform, shape)
+
+
+def test_values_needed():
+    assert [values_needed("affine", ndim) for ndim in (2, 3)] == [6, 12]
+    assert [values_needed("tps", ndim) for ndim in (2, 3)] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape", "spacing", "message"),
+    [
+        ("bspline", (28, 20), 21, r"20 voxels at most.*\(28, 20\).*spacing=21"),
+        ("tps", (28, 20), 20, "19 voxels at most.*spacing=20"),
+        ("bspline", (3, 20), None, "3 voxels at most.*spacing=4"),
+        ("bspline", (28, 28), 1, "spacing.*>= 2.*1"),
+        ("tps", (28, 28), 7.0, "spacing.*integer.*7.0"),
+        ("velocity", (28, 28), 4, "spacing=None.*'velocity' and spacing=4"),
+        ("tps", (160, 192, 224), 8, "larger spacing.*13440 points"),
+    ],
+)
+def test_spacing_that_does_not_fit(transform, shape, spacing, message):
+    with pytest.raises(ValueError, match=f"Expected .*{message}"):
+        check_spacing(transform, shape, spacing)

@@ -1,0 +1,403 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import map_coordinates
+
+from dipy_nn_reg import DeformableRegistration
+
+SHAPES = [(28, 28), (27, 31), (33, 50), (20, 24, 17)]
+
+
+def train_briefly(rng, blobs, shape=(16, 17), **options):
+    registration = DeformableRegistration(input_shape=shape, seed=3, **options)
+    registration.fit(blobs(rng, 8, shape), epochs=2, batch_size=4, verbose=0)
+    return registration
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_size_trains_and_predicts(shape, rng, blobs):
+    moving, static = blobs(rng, 4, shape), blobs(rng, 1, shape)[0]
+    registration = DeformableRegistration(input_shape=shape, seed=0)
+    history = registration.fit(
+        moving, static, epochs=8, batch_size=2, verbose=0
+    ).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["similarity"][-1] > history["similarity"][0]
+    warped = registration.predict(moving, static)
+    field = registration.predict_field(moving, static)
+    assert warped.shape == moving.shape
+    assert field.shape == (*moving.shape, len(shape))
+    assert warped.dtype == field.dtype == np.float32
+    positions = np.moveaxis(field[1], -1, 0) + np.indices(shape)
+    expected = map_coordinates(moving[1], positions, order=1, mode="grid-constant")
+    npt.assert_allclose(warped[1], expected, atol=1e-5)
+    results = registration.evaluate(moving, static, verbose=0)
+    assert results["similarity_after"] > results["similarity_before"]
+    assert results["folding"] == results["strict_folding"] == 0
+    assert np.isfinite(results["loss"])
+
+
+def test_learns_to_register_digits(sevens):
+    train, test = sevens[:-20], sevens[-20:]
+    registration = DeformableRegistration(input_shape=(28, 28), seed=0)
+    epochs = max(4, 2400 // len(train))
+    registration.fit(train, epochs=epochs, batch_size=16, verbose=0)
+    results = registration.evaluate(test, np.roll(test, 1, axis=0), verbose=0)
+    before, after = (results[f"similarity_{when}"] for when in ("before", "after"))
+    assert 1 - after < 0.5 * (1 - before)
+    assert results["folding"] < 0.1
+
+
+def test_other_sizes_than_the_one_built_for(rng, blobs):
+    registration = train_briefly(rng, blobs, shape=(28, 28))
+    images = blobs(rng, 3, (40, 36))
+    assert registration.predict(images, images[0]).shape == (3, 40, 36)
+    registration.fit(images, epochs=1, verbose=0)
+
+
+def test_no_motion_before_training(rng):
+    images = rng.random((2, 9, 11), dtype=np.float32)
+    registration = DeformableRegistration()
+    npt.assert_array_equal(registration.predict(images, images[::-1]), images)
+    npt.assert_array_equal(registration.predict_field(images, images[::-1]), 0)
+
+
+def test_layouts_and_types_come_out_as_they_went_in(rng, blobs):
+    registration = train_briefly(rng, blobs)
+    moving = (255 * blobs(rng, 3, (16, 17))).astype(np.uint8)
+    static = moving[2]
+    expected = registration.predict(moving, static)
+    assert expected.max() > 100  # in the intensities of the moving image
+    for other in (moving.astype(np.float64), moving.astype(int)):
+        npt.assert_allclose(registration.predict(other, static), expected, atol=1e-3)
+    last = registration.predict(moving[..., None], static[..., None])
+    npt.assert_array_equal(last[..., 0], expected)
+    each = registration.predict(moving, np.stack([static] * 3))
+    npt.assert_array_equal(each, expected)
+    npt.assert_array_equal(registration.predict(moving, static[None]), expected)
+    scaled = registration.predict_field(moving / 100 - 1, static)
+    npt.assert_allclose(scaled, registration.predict_field(moving, static), atol=1e-3)
+
+
+def test_several_channels(rng, blobs):
+    images = np.stack([blobs(rng, 4, (12, 14))] * 2, axis=-1)
+    registration = DeformableRegistration(input_shape=(12, 14), num_channels=2)
+    registration.fit(images, epochs=1, verbose=0)
+    assert registration.predict(images, images[0]).shape == images.shape
+
+
+def test_batches_change_nothing(rng, monkeypatch, blobs):
+    registration = train_briefly(rng, blobs)
+    images = blobs(rng, 5, (16, 17))
+    at_once = registration.predict_field(images, images[0])
+    monkeypatch.setattr("dipy_nn_reg.registration.VOXELS_PER_BATCH", 2 * 16 * 17)
+    in_batches = registration.predict_field(images, images[0])
+    npt.assert_allclose(in_batches, at_once, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_result(blobs):
+    def fields(seed):
+        images = blobs(np.random.default_rng(0), 6, (16, 17))
+        registration = DeformableRegistration(input_shape=(16, 17), seed=seed)
+        registration.fit(images, epochs=3, batch_size=4, verbose=0)
+        return registration.predict_field(images, images[0])
+
+    npt.assert_array_equal(fields(1), fields(1))
+    assert np.any(fields(1) != fields(2))
+
+
+def test_validation_callbacks_and_own_optimizer(rng, blobs):
+    images = blobs(rng, 6, (16, 17))
+    epochs = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda e, logs: epochs.append(e)
+    )
+    registration = DeformableRegistration(
+        input_shape=(16, 17), optimizer=keras.optimizers.SGD(0.01)
+    )
+    for validation_data in ((images, images[0]), (images, None), [images, images]):
+        history = registration.fit(
+            images,
+            epochs=2,
+            validation_data=validation_data,
+            callbacks=[watch],
+            verbose=0,
+        ).history
+        assert set(history) == {
+            f"{prefix}{name}"
+            for prefix in ("", "val_")
+            for name in ("loss", "similarity", "penalty")
+        }
+    assert epochs == [0, 1] * 3
+    npt.assert_allclose(float(registration.model.optimizer.learning_rate), 0.01)
+
+
+def test_evaluate_agrees_with_the_validation_of_fit(rng, blobs):
+    images = blobs(rng, 7, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    history = registration.fit(
+        images, epochs=3, batch_size=4, validation_data=(images, images[0]), verbose=0
+    ).history
+    results = registration.evaluate(images, images[0], verbose=0)
+    npt.assert_allclose(results["loss"], history["val_loss"][-1], rtol=1e-4)
+    after = results["similarity_after"]
+    npt.assert_allclose(after, history["val_similarity"][-1], atol=1e-4)
+
+
+def test_a_scheduler_of_the_user_starts_from_the_learning_rate(rng, blobs):
+    images = blobs(rng, 4, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), learning_rate=0.01)
+    registration.fit(images, epochs=1, verbose=0)  # leaves another rate behind
+    half = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    registration.fit(images, epochs=2, callbacks=half, verbose=0)
+    rate = float(registration.model.optimizer.learning_rate)
+    npt.assert_allclose(rate, 0.0025, rtol=1e-5)
+
+
+def test_an_interruption_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
+    registration = DeformableRegistration(seed=0)
+    registration.save(tmp_path / "model.keras")
+    before = (tmp_path / "model.keras").read_bytes()
+
+    def interrupt(path, *args, **kwargs):
+        path.write_bytes(b"half a file")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registration.model, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        registration.save(tmp_path / "model.keras")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def test_summary_lists_the_layers(capsys):
+    DeformableRegistration().summary()
+    printed = capsys.readouterr().out
+    assert "conv2d" in printed
+    assert "integrate_velocity" in printed
+    assert "Total params" in printed
+
+
+PREDICT_IN_A_NEW_PROCESS = """
+import sys
+import numpy as np
+from dipy_nn_reg import DeformableRegistration
+images = np.load(sys.argv[2])
+registration = DeformableRegistration.load(sys.argv[1])
+np.save(sys.argv[3], registration.predict_field(images, images[0]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((16, 17), {"loss": "mse", "transform": "displacement"}),
+        ((8, 9, 10), {"smoothness": 0}),
+    ],
+)
+def test_a_saved_model_predicts_the_same_in_a_new_process(
+    shape, options, rng, tmp_path, blobs
+):
+    registration = train_briefly(rng, blobs, shape, **options)
+    images = blobs(rng, 3, shape)
+    expected = registration.predict_field(images, images[0])
+    assert np.any(expected)
+    path = tmp_path / "model.keras"
+    registration.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    np.save(tmp_path / "images.npy", images)
+    subprocess.run(
+        [sys.executable, "-c", PREDICT_IN_A_NEW_PROCESS]
+        + [str(tmp_path / name) for name in ("model.keras", "images.npy", "field.npy")],
+        check=True,
+    )
+    npt.assert_array_equal(np.load(tmp_path / "field.npy"), expected)
+
+
+def test_a_loaded_model_goes_on_as_the_saved_one(rng, tmp_path, blobs):
+    registration = train_briefly(rng, blobs)
+    registration.save(tmp_path / "model.keras")
+    loaded = DeformableRegistration.load(str(tmp_path / "model.keras"))
+    assert loaded.model.get_config() == registration.model.get_config()
+    images = blobs(rng, 4, (16, 17))
+    registration._rng, loaded._rng = (np.random.default_rng(0) for _ in range(2))
+    losses = [r.fit(images, verbose=0).history["loss"] for r in (registration, loaded)]
+    npt.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_weights_alone(rng, tmp_path, blobs):
+    registration = train_briefly(rng, blobs)
+    registration.save_weights(tmp_path / "a.weights.h5")
+    other = DeformableRegistration(input_shape=(16, 17))
+    other.load_weights(tmp_path / "a.weights.h5")
+    images = blobs(rng, 2, (16, 17))
+    npt.assert_array_equal(
+        other.predict(images, images[0]), registration.predict(images, images[0])
+    )
+
+
+def test_a_file_that_is_not_a_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.keras"):
+        DeformableRegistration.load(tmp_path / "nothing.keras")
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(ValueError, match="Expected a file written by.*text.keras"):
+        DeformableRegistration.load(tmp_path / "text.keras")
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="Expected a file written by.*Sequential"):
+        DeformableRegistration.load(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="ends with '.keras'"):
+        DeformableRegistration().save(tmp_path / "model.h5")
+
+
+def halves(images):
+    """Return label maps: where a blob is, on either side of the middle."""
+    sides = 1 + (np.arange(images.shape[1]) >= images.shape[1] // 2)
+    return (images > 0.4) * sides.reshape(-1, *[1] * (images.ndim - 2))
+
+
+def centers(images):
+    """Return the centre of mass of each blob as its landmark, shape (n, 1, ndim)."""
+    grid = np.indices(images.shape[1:]).reshape(images.ndim - 1, -1)
+    weights = images.reshape(len(images), -1)
+    return (weights @ grid.T / weights.sum(axis=1, keepdims=True))[:, None]
+
+
+@pytest.mark.parametrize("shape", [(16, 17), (10, 9, 11)])
+def test_labels_and_landmarks_are_trained(shape, rng, blobs):
+    images = blobs(rng, 8, shape)
+    annotations = {"moving_labels": halves(images), "moving_landmarks": centers(images)}
+    static = {
+        "static_labels": halves(images[:1])[0],
+        "static_landmarks": centers(images[:1])[0],
+    }
+    for kind, falls in (("labels", False), ("landmarks", True)):
+        registration = DeformableRegistration(
+            input_shape=shape, seed=0, smoothness=0.01, landmark_weight=0.1
+        )
+        given = {
+            name: array
+            for name, array in (annotations | static).items()
+            if kind in name
+        }
+        history = registration.fit(
+            images,
+            images[0],
+            epochs=30,
+            validation_data=(images, None),
+            verbose=0,
+            **given,
+        ).history
+        name = {"labels": "label_overlap", "landmarks": "landmark_error"}[kind]
+        assert set(history) == {
+            f"{prefix}{n}"
+            for prefix in ("", "val_")
+            for n in ("loss", "similarity", "penalty")
+        } | {name}
+        first, last = history[name][0], history[name][-1]
+        assert (last < 0.7 * first) if falls else (last > first + 0.05)
+
+
+def test_labels_of_random_partners_and_of_validation(rng, blobs):
+    images = blobs(rng, 8, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    history = registration.fit(
+        images,
+        moving_labels=halves(images),
+        mask=np.ones((16, 17)),
+        validation_data={"moving": images, "moving_labels": halves(images)},
+        epochs=2,
+        batch_size=4,
+        verbose=0,
+    ).history
+    assert 0 < history["label_overlap"][0] < 1
+    assert 0 < history["val_label_overlap"][0] < 1
+
+
+def test_what_is_outside_of_the_mask_is_not_seen_by_the_loss(rng, blobs):
+    """Half of each static image is destroyed, differently, and masked out."""
+    images = blobs(rng, 6, (16, 17))
+    mask = np.zeros((16, 17))
+    mask[:, :9] = 1
+    fields = []
+    for noise in rng.random((2, 16, 8)):
+        static = images[0].copy()
+        static[:, 9:] = noise
+        static[0, -1], static[1, -1] = 0, 1  # the range of intensities stays
+        registration = DeformableRegistration(
+            input_shape=(16, 17), seed=0, loss="mse", network=blind_to_static
+        )
+        registration.fit(images, static, mask=mask, epochs=3, verbose=0)
+        fields.append(registration.predict_field(images, static))
+    assert np.abs(fields[0]).max() > 1e-3
+    npt.assert_allclose(*fields, atol=1e-5)
+
+
+def blind_to_static(moving, static):
+    convolution = keras.layers.Conv2D(
+        2, 3, padding="same", kernel_initializer="ones", use_bias=False
+    )
+    return convolution(moving)
+
+
+def test_images_must_have_room_for_windows_and_control_points(rng):
+    registration = DeformableRegistration(loss="lncc")
+    small = rng.random((2, 8, 28))
+    with pytest.raises(ValueError, match="Expected window .*8 voxels.*window=9"):
+        registration.fit(small, verbose=0)
+    registration.predict(small, small)  # needs no window
+    registration = DeformableRegistration(transform="bspline", spacing=9)
+    for method in (registration.fit, registration.predict, registration.evaluate):
+        with pytest.raises(ValueError, match="Expected spacing .*8 voxels.*spacing=9"):
+            method(small, small)
+
+
+def test_a_loss_that_takes_no_mask(rng):
+    registration = DeformableRegistration(
+        loss=lambda static, warped: keras.ops.mean(keras.ops.abs(static - warped))
+    )
+    images = rng.random((2, 28, 28))
+    registration.fit(images, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="Expected a loss that takes a mask"):
+        registration.fit(images, mask=np.ones((28, 28)), verbose=0)
+
+
+def test_bad_input_stops_before_training(rng):
+    registration = DeformableRegistration(seed=0)
+    weights = registration.model.get_weights()
+    images = rng.random((3, 28, 28))
+    bad = images.copy()
+    bad[1, 3, 4] = np.nan
+    for moving, static, options in [
+        (bad, None, {}),
+        (images, bad, {}),
+        (images[0], None, {}),
+        (images[:1], None, {}),
+        (images[:0], None, {}),
+        (images, images[:2], {}),
+        (images, images[0, :20], {}),
+        (images, None, {"epochs": 0}),
+        (images, None, {"batch_size": 0}),
+        (images, None, {"validation_data": images}),
+        (images, None, {"validation_data": (images[:1], None)}),
+        (images, None, {"validation_data": (bad, images)}),
+        (images, None, {"validation_data": {"moving": images, "labels": images}}),
+        (images, None, {"validation_data": {"static": images}}),
+        (images, None, {"moving_labels": np.ones((3, 28, 27), int)}),
+        (images, None, {"static_labels": np.ones((3, 28, 28), int)}),
+        (images, images, {"moving_labels": np.ones((3, 28, 28), int)}),
+        (images, None, {"moving_landmarks": np.ones((3, 5, 3))}),
+        (images, None, {"mask": np.zeros((28, 28))}),
+    ]:
+        with pytest.raises(ValueError, match="Expected .* Received "):
+            registration.fit(moving, static, verbose=0, **options)
+    for method in (registration.predict, registration.predict_field):
+        with pytest.raises(ValueError, match="Expected .* Received "):
+            method(images, bad)
+    with pytest.raises(ValueError, match="Expected .* Received "):
+        registration.evaluate(images, None)
+    for before, after in zip(weights, registration.model.get_weights()):
+        npt.assert_array_equal(before, after)
