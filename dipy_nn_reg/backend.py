@@ -48,6 +48,41 @@ def compiled(function):
     return wrapper
 
 
+def recomputed(function):
+    """Let the gradient of a compiled function compute it anew.
+
+    What the gradient needs is then made where it is used, within one compiled function,
+    and not written to memory in the forward pass. For functions whose tensors all need
+    a gradient.
+
+    Parameters
+    ----------
+    function : callable
+        Takes tensors.
+
+    Returns
+    -------
+    function : callable
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    def backward(upstream, *tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            result = function(*tensors)
+        return tape.gradient(result, tensors, upstream)
+
+    forward, backward = compiled(function), compiled(backward)
+
+    @tf.custom_gradient
+    def wrapper(*tensors):
+        return forward(*tensors), lambda upstream: backward(upstream, *tensors)
+
+    return wrapper
+
+
 def from_sizes(function, *sizes):
     """Make an array with NumPy from sizes, which TensorFlow may not know in advance.
 

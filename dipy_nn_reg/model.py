@@ -71,7 +71,8 @@ class DeformableRegistration(Registration):
         With a name, the learning rate rises and falls during each fit, unless a
         callback of Keras's changes it. An optimizer is used as it is.
     learning_rate : float, optional
-        Highest learning rate of an optimizer given by name.
+        Highest learning rate of an optimizer given by name; by default 0.004 in 2D and
+        0.0015 in 3D.
     seed : int, optional
         Of the weights and of the order of images: the same seed gives the same
         result on the same machine.
@@ -125,7 +126,9 @@ class DeformableRegistration(Registration):
         _check_first_stage(affine, transform, input_shape, num_channels)
         if smoothness is None and not isinstance(penalty, dict):
             smoothness = default_smoothness(loss, penalty, transform)
-        optimizer, learning_rate = get_optimizer(optimizer, learning_rate)
+        optimizer, learning_rate = get_optimizer(
+            optimizer, learning_rate, len(input_shape)
+        )
         super().__init__(
             optimizer=optimizer,
             input_shape=[int(axis) for axis in input_shape],
@@ -185,7 +188,9 @@ class AffineRegistration(Registration):
         _check_common(input_shape, num_channels, loss, seed)
         check_network(network, "affine")
         check_integer("passes", passes, lowest=1)
-        optimizer, learning_rate = get_optimizer(optimizer, learning_rate)
+        optimizer, learning_rate = get_optimizer(
+            optimizer, learning_rate, len(input_shape)
+        )
         super().__init__(
             optimizer=optimizer,
             input_shape=[int(axis) for axis in input_shape],

@@ -13,13 +13,13 @@ from dipy_nn_reg.penalties import DISPLACEMENT_PENALTIES, FIELD_PENALTIES, PENAL
 
 # The default weight of a penalty is the product of the two; chosen on held-out training
 # images of MNIST (doc/design.rst).
-LOSS_SCALES = {"lncc": 1.0, "mi": 1.0, "mind": 0.2, "mse": 0.2, "ncc": 1.0}
+LOSS_SCALES = {"lncc": 1.0, "mi": 1.0, "mind": 0.12, "mse": 0.2, "ncc": 1.0}
 PENALTY_SCALES = {
-    "bending": 0.5,
-    "folding": 10.0,
+    "bending": 0.3,
+    "folding": 100.0,
     "gradient": 0.5,
-    "inverse_consistency": 0.1,
-    "tv": 0.5,
+    "inverse_consistency": 1.0,
+    "tv": 0.4,
 }
 
 

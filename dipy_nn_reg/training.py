@@ -144,7 +144,10 @@ class RegistrationModel(keras.Model):
 
 def _frozen_copy(model):
     """Copy a model, so that the user's is neither frozen nor changed."""
-    copy = RegistrationModel(**{**model.options, "name": "affine"})
+    options = dict(model.options)
+    if isinstance(options["network"], keras.Model):
+        options["network"] = keras.models.clone_model(options["network"])
+    copy = RegistrationModel(name="affine", **options)
     copy.set_weights(model.get_weights())
     copy.trainable = False
     return copy

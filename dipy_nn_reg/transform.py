@@ -13,7 +13,7 @@ from functools import wraps
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.backend import compiled
+from dipy_nn_reg.backend import compiled, recomputed
 from dipy_nn_reg.checks import check_integer, check_name
 from dipy_nn_reg.sampling import BORDERS, READERS, read_linear, voxel_grid
 
@@ -256,14 +256,21 @@ def _warp(image, displacement, interpolation, border):
     return READERS[interpolation](image, _positions(displacement), border)
 
 
-@compiled
 def _integrate(velocity, steps):
     displacement = velocity / 2**steps
     for _ in range(steps):
-        displacement = displacement + read_linear(
-            displacement, _positions(displacement), "repeat"
-        )
+        displacement = _square(displacement)
     return displacement
+
+
+@recomputed
+def _square(displacement):
+    """Compose a displacement with itself.
+
+    Compiled by itself and not with the steps before and after: XLA would merge them
+    and compute a step anew for each neighbour that the next one reads.
+    """
+    return displacement + read_linear(displacement, _positions(displacement), "repeat")
 
 
 def _positions(displacement):

@@ -250,6 +250,18 @@ def test_affine_registration_does_all_that_the_other_does(shape, rng, blobs, tmp
     npt.assert_allclose(warped[1], expected, atol=1e-4)
 
 
+def test_a_network_of_ones_own_in_a_first_stage_is_not_frozen(rng, blobs):
+    images = blobs(rng, 4, (16, 17))
+    inputs = [keras.Input((None, None, 1)) for _ in range(2)]
+    x = layers.Conv2D(4, 3, activation="relu")(layers.Concatenate()(inputs))
+    network = keras.Model(inputs, layers.Dense(6)(layers.GlobalMaxPooling2D()(x)))
+    affine = AffineRegistration(input_shape=(16, 17), network=network, seed=0)
+    both = DeformableRegistration(input_shape=(16, 17), affine=affine, seed=0)
+    assert network.trainable and len(network.trainable_weights) == 4
+    alone = affine.predict(images, images[0])
+    npt.assert_allclose(both.predict(images, images[0]), alone, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_affine_first_stage(shape, rng, blobs, tmp_path):
     images = blobs(rng, 8, shape)

@@ -4,7 +4,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg.optimizers import (
-    LEARNING_RATE,
+    LEARNING_RATES,
     OPTIMIZERS,
     CosineRate,
     add_cosine_rate,
@@ -14,26 +14,27 @@ from dipy_nn_reg.optimizers import (
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_by_name(name):
-    optimizer, rate = get_optimizer(name, None)
+    optimizer, rate = get_optimizer(name, None, 2)
     assert type(optimizer).__name__.lower() == name
-    assert rate == LEARNING_RATE
-    assert get_optimizer(name, 0.1)[1] == 0.1
+    assert rate == LEARNING_RATES[2]
+    assert get_optimizer(name, None, 3)[1] == LEARNING_RATES[3] < rate
+    assert get_optimizer(name, 0.1, 3)[1] == 0.1
 
 
 def test_an_optimizer_keeps_its_own_rate():
     mine = keras.optimizers.Adam(1e-4)
-    assert get_optimizer(mine, None) == (mine, None)
+    assert get_optimizer(mine, None, 2) == (mine, None)
     with pytest.raises(ValueError, match="learning_rate=None.*Received.*0.1"):
-        get_optimizer(mine, 0.1)
+        get_optimizer(mine, 0.1, 2)
     mine.build([keras.Variable(np.zeros(2))])
     with pytest.raises(ValueError, match="optimizer of its own.*Received a Adam"):
-        get_optimizer(mine, None)
+        get_optimizer(mine, None, 2)
 
 
 @pytest.mark.parametrize("options", [("adams", None), ("adam", 0), ("adam", -1)])
 def test_bad_options(options):
     with pytest.raises(ValueError, match="Expected"):
-        get_optimizer(*options)
+        get_optimizer(*options, 2)
 
 
 def test_the_rate_rises_then_falls_to_zero():

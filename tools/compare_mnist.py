@@ -15,18 +15,16 @@ place of the test images: this is how the defaults were chosen.
 """
 
 from argparse import ArgumentParser
-import ast
-import csv
 from itertools import product
 from math import ceil
 from time import perf_counter
 
 import numpy as np
+from tables import parse_options, write_table
 
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.compare import compare_with_syn
 from dipy_nn_reg.data import load_mnist
-from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.workflows.flows import BATCH_SIZE, TRAINING_STEPS
 
 STATIC_IMAGES, MOVING_IMAGES, SYN_PAIRS = 5, 200, 12
@@ -39,17 +37,14 @@ def main():
         (train, _), (test, _) = load_mnist(options.folder, digit=digit)
         if options.held_out:
             train, test = np.split(train, [len(train) * 9 // 10])
-        model_options = _parse_options(variant)
+        model_options = parse_options(variant)
         rng = np.random.default_rng([options.seed, digit])
         row = compare(train, test, model_options, rng=rng)
         name = {"digit": digit, **({"options": variant} if variant else {})}
         rows.append({**name, **row})
         print(rows[-1], flush=True)
     if options.table:
-        with whole_file(options.table) as partial, open(partial, "w") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(rows, options.table)
 
 
 def compare(train, test, model_options, *, rng):
@@ -96,12 +91,6 @@ def _row(tables):
     row["ours ms a pair"] = f"{1000 * mean(ours, 'seconds'):.2f}"
     row["times faster"] = f"{fastest_syn / mean(ours, 'seconds'):.0f}"
     return row
-
-
-def _parse_options(text):
-    """Read options written as in a call: "loss='mse', smoothness=0.04"."""
-    call = ast.parse(f"f({text})", mode="eval").body
-    return {k.arg: ast.literal_eval(k.value) for k in call.keywords}
 
 
 def _parse_arguments():

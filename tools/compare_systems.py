@@ -14,18 +14,16 @@ test images: this is how the defaults were chosen.
 """
 
 from argparse import ArgumentParser
-import ast
-import csv
 from math import ceil
 from time import perf_counter
 
 import keras
 import numpy as np
+from tables import parse_options, write_table
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
 from dipy_nn_reg.compare import SYN_METRICS, measure, register_with_syn
 from dipy_nn_reg.data import load_mnist
-from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.workflows.flows import BATCH_SIZE, TRAINING_STEPS
 
 STATIC_IMAGES, MOVING_IMAGES, SYN_PAIRS = 5, 100, 12
@@ -83,10 +81,7 @@ def main():
         print(rows[-1], flush=True)
         keras.backend.clear_session()
     if options.table:
-        with whole_file(options.table) as partial, open(partial, "w") as file:
-            writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(rows, options.table)
 
 
 def compare(system, train, pairs, *, seed):
@@ -126,7 +121,7 @@ def _train(system, train, contrast, seed):
             _fit(registration, train, contrast, seed)
             registration = DeformableRegistration(affine=registration, **common)
     else:
-        registration = DeformableRegistration(**common, **_parse_options(system))
+        registration = DeformableRegistration(**common, **parse_options(system))
     _fit(registration, train, contrast, seed)
     return registration
 
@@ -178,12 +173,6 @@ def _means(rows):
     return means | {
         t: f"{np.mean([r[c] for r in rows]):.4f}" for t, c in columns.items()
     }
-
-
-def _parse_options(text):
-    """Read options written as in a call: "loss='mse', smoothness=0.04"."""
-    call = ast.parse(f"f({text})", mode="eval").body
-    return {k.arg: ast.literal_eval(k.value) for k in call.keywords}
 
 
 def _parse_arguments():

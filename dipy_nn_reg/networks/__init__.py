@@ -9,7 +9,8 @@ any size, and returns ``values`` numbers for
 - the pair of images, if it is None: shape (batch, values).
 
 ``seed`` is a function that returns a new seed for each layer. A builder may return a
-list of fields, each at half the resolution of the one before it; the first registers.
+list of up to three fields for each voxel, each at half the resolution of the one before
+it; the first registers.
 
 A network of one's own is called with the two images alone and returns the same.
 """
@@ -34,6 +35,8 @@ NETWORKS = {
 }
 
 
+# At full, half and a quarter of the resolution.
+MOST_FIELDS = 3
 # What networks predict that cannot serve every transform, and why.
 LIMITED = {
     "dirnet": (
@@ -106,6 +109,12 @@ def connect(network, moving, static, *, shape, values, spacing, seed):
     else:
         fields = network(moving, static)
     fields = list(fields) if isinstance(fields, (list, tuple)) else [fields]
+    most = MOST_FIELDS if spacing == 1 else 1
+    if len(fields) > most:
+        raise ValueError(
+            f"Expected {most} fields at most of the network, several of them only for "
+            f"values at each voxel. Received {len(fields)}."
+        )
     for level, field in enumerate(fields):
         expected = (None, values)
         if spacing is not None:

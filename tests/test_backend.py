@@ -1,0 +1,56 @@
+import keras
+from keras import ops
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.backend import compiled, from_sizes, output_shape, recomputed
+
+
+def waves(x, y):
+    return ops.sin(x) * y
+
+
+def test_compiled_functions_take_tensors_and_arrays(rng):
+    x, y = rng.random((2, 3, 4), dtype=np.float32)
+    function = compiled(waves)
+    expected = np.sin(x) * y
+    for convert in (np.asarray, ops.convert_to_tensor):
+        found = ops.convert_to_numpy(function(convert(x), convert(y)))
+        npt.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_recomputed_gradient(rng, gradient):
+    x, y, weight = rng.random((3, 3, 4), dtype=np.float32)
+    function = recomputed(waves)
+    npt.assert_allclose(ops.convert_to_numpy(function(x, y)), np.sin(x) * y, rtol=1e-5)
+    found = gradient(lambda x, y: ops.sum(weight * function(x, y)), x, y)
+    npt.assert_allclose(found[0], weight * np.cos(x) * y, rtol=1e-4)
+    npt.assert_allclose(found[1], weight * np.sin(x), rtol=1e-4)
+
+
+def test_arrays_from_sizes_known_and_unknown():
+    def count(n, m):
+        return np.arange(n * m, dtype=np.float32).reshape(n, m)
+
+    npt.assert_array_equal(from_sizes(count, 2, 3), count(2, 3))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None))])
+        def like(x):
+            shape = tf.shape(x)
+            return from_sizes(count, shape[0], shape[1])
+
+        npt.assert_array_equal(like(np.zeros((2, 3), np.float32)), count(2, 3))
+
+
+def test_shapes_are_followed_and_errors_come_through():
+    assert output_shape(waves, (2, 3), (2, 1)) == (2, 3)
+    assert output_shape(lambda x: ops.sum(x), (2, 3)) == ()
+
+    def fail(x):
+        raise ValueError("as it was written")
+
+    with pytest.raises(ValueError, match="^as it was written$"):
+        output_shape(fail, (2, 3))

@@ -1,0 +1,62 @@
+r"""Time each loss, and its gradient, on a volume of 80 x 96 x 80.
+
+    python tools/time_losses.py --table doc/times_losses.csv
+
+``lncc`` is timed for several windows: its cost should not depend on them. A figure is
+the median of seven calls of loss and gradient together, after one that compiles.
+"""
+
+from argparse import ArgumentParser
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+from tables import write_table
+import tensorflow as tf
+
+from dipy_nn_reg.losses import LOSSES, lncc
+
+SHAPE, WINDOWS, CALLS = (1, 80, 96, 80, 1), (5, 9, 15, 31), 7
+
+
+def main():
+    options = _parse_arguments()
+    rng = np.random.default_rng(0)
+    static, warped = (tf.constant(rng.random(SHAPE, np.float32)) for _ in range(2))
+    losses = {f"lncc, window {w}": partial(lncc, window=w) for w in WINDOWS}
+    losses |= {name: LOSSES[name] for name in ("mse", "ncc", "mi", "mind")}
+    rows = []
+    for name, loss in losses.items():
+        rows.append(
+            {"loss": name, "ms": f"{1000 * _seconds(loss, static, warped):.0f}"}
+        )
+        print(rows[-1], flush=True)
+    if options.table:
+        write_table(rows, options.table)
+
+
+def _seconds(loss, static, warped):
+    @tf.function(autograph=False)
+    def gradient(static, warped):
+        with tf.GradientTape() as tape:
+            tape.watch(warped)
+            value = loss(static, warped)
+        return tape.gradient(value, warped)
+
+    gradient(static, warped)
+    seconds = []
+    for _ in range(CALLS):
+        start = perf_counter()
+        gradient(static, warped).numpy()
+        seconds.append(perf_counter() - start)
+    return np.median(seconds)
+
+
+def _parse_arguments():
+    parser = ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--table", help="CSV file to write")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
