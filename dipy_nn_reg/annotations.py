@@ -115,9 +115,7 @@ def check_annotations(annotations, moving, static):
     checked = {}
     for name, array in given.items():
         images = moving if "moving" in name or static is None else static
-        check = {"labels": _check_labels, "mask": _check_mask}.get(
-            name.removeprefix("moving_").removeprefix("static_"), _check_landmarks
-        )
+        check = CHECKS[name.split("_")[-1]]
         checked[name] = check(name, np.asarray(array), images)
     _check_same_number_of_points(checked)
     if "moving_labels" in checked:
@@ -155,13 +153,11 @@ def _add_partner(given, kind, static):
             f"Expected {static_name}=None, since static=None makes pairs of the moving "
             f"images: their {moving_name} are used. Received {static_name}."
         )
-    if (moving_name in given) != (static_name in given):
-        present, absent = sorted((moving_name, static_name), key=given.__contains__)[
-            ::-1
-        ]
-        raise ValueError(
-            f"Expected {absent} beside {present}. Received {present} alone."
-        )
+    for present, absent in ((moving_name, static_name), (static_name, moving_name)):
+        if present in given and absent not in given:
+            raise ValueError(
+                f"Expected {absent} beside {present}. Received {present} alone."
+            )
 
 
 def _check_labels(name, labels, images):
@@ -229,6 +225,9 @@ def _check_landmarks(name, landmarks, images):
             f"Received {name}.dtype={landmarks.dtype}, or values that are not finite."
         )
     return landmarks
+
+
+CHECKS = {"labels": _check_labels, "landmarks": _check_landmarks, "mask": _check_mask}
 
 
 def _check_same_number_of_points(checked):

@@ -87,7 +87,7 @@ def thin_plate(values, shape, spacing):
 SPLINES = {"bspline": bspline, "tps": thin_plate}
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _influence(*sizes):
     """Return the influence of each control point on each voxel.
 

@@ -13,8 +13,8 @@ from dipy_nn_reg.layers import (
     Warp,
 )
 
-# For a thin-plate spline: 2 GiB of influences of control points on voxels.
-MOST_INFLUENCES = 2**29
+# For a thin-plate spline: 1 GiB of influences of control points on voxels.
+MOST_INFLUENCES = 2**28
 
 
 @dataclass(frozen=True)
@@ -62,58 +62,72 @@ def choose_spacing(transform, shape, spacing=None):
     spacing : int, optional
         Distance of control points in voxels. By default 4 for B-splines; for
         thin-plate splines, whose cost grows with their number, a quarter of the
-        longest axis, rounded up to a power of two.
+        longest axis, rounded up to a power of two; less where an axis is short.
 
     Returns
     -------
     spacing : int or None
         As :mod:`dipy_nn_reg.networks` has it: 1 for values at each voxel, None for
         values of the whole image.
+
+    Raises
+    ------
+    ValueError
+        If a spacing is given where there are no control points, or is not an integer
+        of 2 or more, or as :func:`check_spacing`.
     """
-    if TRANSFORMS[transform].affine:
-        return None
-    if TRANSFORMS[transform].spline is None:
-        return 1
-    if spacing is not None:
-        return spacing
-    if TRANSFORMS[transform].spline == "bspline":
-        return 4
-    return 2 ** ceil(log2(max(shape) / 4))
-
-
-def check_spacing(transform, shape, spacing=None):
-    """Raise ValueError unless control points of a spacing fit into an image.
-
-    Parameters
-    ----------
-    transform, shape, spacing
-        As for :func:`choose_spacing`.
-    """
-    spline = TRANSFORMS[transform].spline
-    if spline is None:
+    kind = TRANSFORMS[transform]
+    if kind.spline is None:
         if spacing is not None:
-            with_points = sorted(n for n, kind in TRANSFORMS.items() if kind.spline)
+            with_points = sorted(n for n, other in TRANSFORMS.items() if other.spline)
             raise ValueError(
                 f"Expected spacing=None, since only {with_points} have control points. "
                 f"Received transform={transform!r} and spacing={spacing!r}."
             )
+        return None if kind.affine else 1
+    if spacing is not None:
+        check_integer("spacing", spacing, lowest=2)
+    elif kind.spline == "bspline":
+        spacing = min(4, _largest_spacing(transform, shape))
+    else:
+        spacing = 2 ** ceil(log2(max(shape) / 4))
+        while spacing > _largest_spacing(transform, shape):
+            spacing //= 2
+    check_spacing(transform, shape, spacing)
+    return int(spacing)
+
+
+def check_spacing(transform, shape, spacing):
+    """Raise ValueError unless control points of a spacing fit into an image.
+
+    Parameters
+    ----------
+    transform : str
+    shape : sequence of int
+        Spatial shape of the image.
+    spacing : int or None
+        Of :func:`choose_spacing`.
+    """
+    if TRANSFORMS[transform].spline is None:
         return
-    spacing = choose_spacing(transform, shape, spacing)
-    # A thin-plate spline needs two points along each axis, a B-spline one.
-    largest = min(shape) - 1 if spline == "tps" else min(shape)
-    check_integer("spacing", spacing, lowest=2)
-    if spacing > largest:
+    largest = _largest_spacing(transform, shape)
+    if spacing > largest or spacing < 2:
         raise ValueError(
             f"Expected spacing to be {largest} voxels at most, so that the control "
             f"points fit into an image of {tuple(shape)}. Received spacing={spacing}."
         )
     points = prod(-(-size // spacing) for size in shape)
-    if spline == "tps" and points * prod(shape) > MOST_INFLUENCES:
+    if transform == "tps" and points * prod(shape) > MOST_INFLUENCES:
         raise ValueError(
             f"Expected a larger spacing with transform='tps', which needs a number for "
             f"each voxel and control point. Received spacing={spacing}, that is "
             f"{points} points in an image of {tuple(shape)}."
         )
+
+
+def _largest_spacing(transform, shape):
+    """A thin-plate spline needs two points along each axis, a B-spline one."""
+    return min(shape) - 1 if transform == "tps" else min(shape)
 
 
 def connect_field(transform, values, reference, *, spacing):

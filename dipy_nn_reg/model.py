@@ -8,7 +8,7 @@ from dipy_nn_reg.checks import (
     check_name,
     check_number,
 )
-from dipy_nn_reg.fields import TRANSFORMS, check_spacing
+from dipy_nn_reg.fields import TRANSFORMS, choose_spacing
 from dipy_nn_reg.losses import LOSSES
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.optimizers import get_optimizer
@@ -38,7 +38,8 @@ class DeformableRegistration(Registration):
     network : str, keras.Model or callable, optional
         What predicts the field: "unet", "voxelmorph1", "voxelmorph2",
         "encoder_decoder", "fcn" or "dirnet", see :mod:`dipy_nn_reg.networks`, or one
-        of your own, called with the moving and the static image.
+        of your own, called with the moving and the static image. A Keras model is
+        trained itself, not a copy.
     transform : str, optional
         What the network predicts. A field at each voxel: a stationary "velocity",
         which is integrated so that folds are rare, or the "displacement" itself.
@@ -51,7 +52,9 @@ class DeformableRegistration(Registration):
     loss : str or callable, optional
         Dissimilarity of the static and the warped image: "ncc", "mse", "lncc", "mi"
         or "mind", see :mod:`dipy_nn_reg.losses`; or a function of
-        ``(static, warped)``, such as ``functools.partial(lncc, window=5)``.
+        ``(static, warped)``, such as ``functools.partial(lncc, window=5)``. It has to
+        take ``mask`` as well to be used with one. To be saved, a function of your own
+        is registered by ``keras.saving.register_keras_serializable``.
     penalty : str, callable or dict of float, optional
         What is penalised: "gradient", "tv" or "bending" of the field, "folding" of the
         displacement, or "inverse_consistency", for which both directions are
@@ -59,7 +62,7 @@ class DeformableRegistration(Registration):
         weight for each of several names.
     smoothness : float, optional
         Weight of the penalty, 0 or more. By default one that suits both the loss and
-        the penalty if they are given by name.
+        the penalty if they are given by name; 0 for affine maps.
     label_weight, landmark_weight : float, optional
         Weights of one minus the soft Dice overlap of labels, and of the squared
         distance of landmarks in voxels, where :meth:`fit` is given any.
@@ -98,6 +101,8 @@ class DeformableRegistration(Registration):
     True
     """
 
+    TRANSFORMS = tuple(TRANSFORMS)
+
     def __init__(
         self,
         *,
@@ -118,7 +123,7 @@ class DeformableRegistration(Registration):
     ):
         _check_common(input_shape, num_channels, loss, seed)
         check_name("transform", transform, TRANSFORMS)
-        check_spacing(transform, input_shape, spacing)
+        spacing = choose_spacing(transform, input_shape, spacing)
         check_network(network, transform)
         check_penalty(penalty, smoothness)
         check_number("label_weight", label_weight, or_zero=True)
@@ -135,7 +140,7 @@ class DeformableRegistration(Registration):
             num_channels=int(num_channels),
             network=network,
             transform=transform,
-            spacing=None if spacing is None else int(spacing),
+            spacing=spacing,
             loss=loss,
             penalty=penalty,
             smoothness=None if smoothness is None else float(smoothness),
@@ -172,6 +177,8 @@ class AffineRegistration(Registration):
     ValueError
         If an option is not one of those listed.
     """
+
+    TRANSFORMS = ("affine",)
 
     def __init__(
         self,

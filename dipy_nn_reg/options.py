@@ -27,6 +27,11 @@ def check_choice(option, choice, known):
     """Raise ValueError unless a choice is one of the known names, or callable."""
     if not callable(choice):
         check_name(option, choice, known)
+    elif isinstance(choice, partial) and choice.args:
+        raise ValueError(
+            f"Expected {option} to be a partial with options by name. "
+            f"Received {choice!r}."
+        )
 
 
 def check_penalty(penalty, smoothness):
@@ -159,10 +164,6 @@ def from_config(config, custom_objects=None):
 
 def _to_config(choice):
     if isinstance(choice, partial):
-        if choice.args:
-            raise ValueError(
-                f"Expected a partial with options by name. Received {choice!r}."
-            )
         return {"partial": _to_config(choice.func), "options": choice.keywords}
     return keras.saving.serialize_keras_object(choice)
 

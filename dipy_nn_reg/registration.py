@@ -38,6 +38,8 @@ class Registration:
 
     Attributes
     ----------
+    TRANSFORMS : collection of str
+        What a class is for.
     model : keras.Model
     """
 
@@ -110,10 +112,10 @@ class Registration:
         Returns
         -------
         history : keras.callbacks.History
-            ``loss``, ``similarity`` (normalised cross-correlation) and ``penalty`` (its
-            part of the loss) of each epoch, ``label_overlap`` (soft Dice) and
-            ``landmark_error`` (squared, in voxels) where there are any, and the same
-            with ``val_`` in front.
+            ``loss``, ``similarity`` (normalised cross-correlation of the whole images)
+            and ``penalty`` (its part of the loss) of each epoch, ``label_overlap``
+            (soft Dice) and ``landmark_error`` (squared, in voxels) where there are
+            any, and the same with ``val_`` in front.
 
         Raises
         ------
@@ -175,7 +177,7 @@ class Registration:
         ValueError
             As :meth:`predict`.
         """
-        pairs = self._pairs(moving, static)
+        pairs = self._pairs(moving, static, training=True)
         loss = self.model.evaluate(pairs, verbose=verbose, return_dict=True)["loss"]
         rows = []
         for batch, outputs, n in self._outputs(pairs):
@@ -262,14 +264,16 @@ class Registration:
 
         Returns
         -------
-        registration : DeformableRegistration
+        registration : DeformableRegistration or AffineRegistration
+            Of the class that loads it.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is not such a model.
+            If the file is not such a model, or if a function of the user's in it is
+            not known to Keras, see ``keras.saving.register_keras_serializable``.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"Expected a file. Received path={str(path)!r}.")
@@ -283,6 +287,9 @@ class Registration:
             ) from error
         if not isinstance(model, RegistrationModel):
             raise ValueError(f"{expected}. Received a {type(model).__name__}.")
+        transform = model.options["transform"]
+        if transform not in cls.TRANSFORMS:
+            raise ValueError(f"{expected}. Received one with transform={transform!r}.")
         registration = cls.__new__(cls)
         registration._adopt(model)
         return registration
@@ -316,16 +323,17 @@ class Registration:
         """Raise ValueError unless images of a size can be registered."""
         options = self.model.options
         check_spacing(options["transform"], spatial, options["spacing"])
+        if not training:
+            return
         for level in range(1 + len(self.model.output.get("coarser", []))):
-            if training:
-                shape = tuple(-(-size // 2**level) for size in spatial)
-                check_loss(options["loss"], (1, *shape, options["num_channels"]))
-                check_penalties(options, (1, *shape, len(spatial)))
+            shape = tuple(-(-size // 2**level) for size in spatial)
+            check_loss(options["loss"], (1, *shape, options["num_channels"]))
+            check_penalties(options, (1, *shape, len(spatial)))
 
-    def _pairs(self, moving, static):
+    def _pairs(self, moving, static, *, training=False):
         """Return pairs for prediction, in batches that fit the size of the images."""
         moving, static = check_pairs(moving, static, **self._layout())
-        self._check_size(moving.shape[1:-1])
+        self._check_size(moving.shape[1:-1], training=training)
         voxels = int(np.prod(moving.shape[1:-1]))
         return Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
 

@@ -88,9 +88,21 @@ class ThinPlateSpline:
         Returns
         -------
         mapped : ndarray, shape (..., ndim)
+
+        Raises
+        ------
+        ValueError
+            If there are no landmarks yet, or if the points have other axes than they.
         """
+        if not hasattr(self, "landmarks"):
+            raise ValueError("Expected landmarks, by fit. Received none yet.")
         points = np.asarray(points, np.float64)
         ndim = self.landmarks.shape[1]
+        if points.shape[-1:] != (ndim,):
+            raise ValueError(
+                f"Expected points of shape (..., {ndim}), as the landmarks are. "
+                f"Received points of shape {points.shape}."
+            )
         flat = points.reshape(-1, ndim)
         mapped = _with_ones(flat) @ self.affine
         for start in range(0, len(flat), POINTS_PER_CHUNK):

@@ -6,7 +6,6 @@ import numpy as np
 
 from dipy_nn_reg.fields import (
     TRANSFORMS,
-    choose_spacing,
     connect_affine,
     connect_field,
     values_needed,
@@ -160,14 +159,13 @@ def _connect(images, options):
     moving, static = (RescaleIntensity()(images[n]) for n in ("moving", "static"))
     first = None if options["affine"] is None else options["affine"](images)
     aligned = moving if first is None else first["warped"]
-    spacing = choose_spacing(transform, options["input_shape"], options["spacing"])
     values = connect(
         options["network"],
         aligned,
         static,
         shape=options["input_shape"],
         values=values_needed(transform, ndim),
-        spacing=spacing,
+        spacing=options["spacing"],
         seed=lambda: int(rng.integers(2**31)),
     )
     outputs = {"static": static}
@@ -179,7 +177,7 @@ def _connect(images, options):
         outputs |= {"matrix": matrix, "field": displacement}
     else:
         field, displacement = connect_field(
-            transform, values[0], static, spacing=spacing
+            transform, values[0], static, spacing=options["spacing"]
         )
         outputs["field"] = field
         if first is not None:
@@ -225,5 +223,6 @@ def _swap(y, displacement):
             swapped[f"static_{kind}"] = y[f"moving_{kind}"]
             swapped[f"moving_{kind}"] = y[f"static_{kind}"]
     if "mask" in y:
-        swapped["mask"] = warp(y["mask"], displacement)
+        # A field must not learn to move the mask away from what is dissimilar.
+        swapped["mask"] = ops.stop_gradient(warp(y["mask"], displacement))
     return swapped

@@ -9,6 +9,9 @@ from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import data
 
+# Names a file of crops with ``images``, shape (n, *spatial), of even size.
+HIPPOCAMPUS_VARIABLE = "DIPY_NN_REG_HIPPOCAMPUS"
+
 
 @pytest.fixture
 def rng():
@@ -23,6 +26,25 @@ def sevens():
         return images[:640]
     (images, labels), _ = data._from_scikit_learn(reason="a test")
     return images[labels == 7].astype(np.float32) / 255
+
+
+@pytest.fixture(scope="session")
+def crops(blobs):
+    """Volumes, (n, *spatial): of the hippocampus if a file is named, else blobs."""
+    path = os.environ.get(HIPPOCAMPUS_VARIABLE)
+    if not path:
+        return blobs(np.random.default_rng(0), 8, (12, 13, 11))
+    with np.load(path) as file:
+        images = file["images"][:8].astype(np.float32) / 255
+    n, *spatial = images.shape
+    split = [part for size in spatial for part in (size // 2, 2)]
+    return images.reshape(n, *split).mean(axis=(2, 4, 6))
+
+
+@pytest.fixture(params=[2, 3], ids=["2D", "3D"])
+def images(request, sevens, crops):
+    """A few images to train on: digits, and volumes."""
+    return sevens[:8] if request.param == 2 else crops
 
 
 @pytest.fixture(scope="session")

@@ -147,7 +147,7 @@ def test_labels_of_any_integer_type(labels):
         ),
         (
             {"moving_landmarks": POINTS[0], "static_landmarks": POINTS[:1]},
-            r"moving_landmarks of shape \(3, points, 2\).*Received.*shape=\(1, 4, 2\)",
+            r"moving_landmarks of shape \(3, points, 2\).*Received.*shape=\(4, 2\)",
         ),
         (
             {"moving_landmarks": POINTS, "static_landmarks": POINTS},

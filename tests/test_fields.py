@@ -6,7 +6,6 @@ import pytest
 from dipy_nn_reg.control import SPLINES
 from dipy_nn_reg.fields import (
     TRANSFORMS,
-    check_spacing,
     choose_spacing,
     connect_affine,
     connect_field,
@@ -69,13 +68,21 @@ def test_passes_of_an_affine_map_are_composed(rng):
         ("bspline", (28, 28), 4),
         ("bspline_velocity", (9, 8, 7), 4),
         ("tps", (28, 28), 8),
-        ("tps", (16, 33), 16),
+        ("tps", (16, 33), 8),
+        ("tps", (40, 33), 16),
+        ("bspline", (3, 20), 3),
+        ("tps", (160, 192, 224), 64),
         ("affine", (28, 28), None),
     ],
 )
 def test_default_spacing(transform, shape, expected):
     assert choose_spacing(transform, shape) == expected
-    check_spacing(transform, shape)
+    assert (
+        choose_spacing(
+            transform, shape, expected if expected not in (1, None) else None
+        )
+        == expected
+    )
 
 
 def test_values_needed():
@@ -88,7 +95,7 @@ def test_values_needed():
     [
         ("bspline", (28, 20), 21, r"20 voxels at most.*\(28, 20\).*spacing=21"),
         ("tps", (28, 20), 20, "19 voxels at most.*spacing=20"),
-        ("bspline", (3, 20), None, "3 voxels at most.*spacing=4"),
+        ("tps", (2, 20), None, "1 voxels at most.*spacing=1"),
         ("bspline", (28, 28), 1, "spacing.*>= 2.*1"),
         ("tps", (28, 28), 7.0, "spacing.*integer.*7.0"),
         ("velocity", (28, 28), 4, "spacing=None.*'velocity' and spacing=4"),
@@ -97,4 +104,4 @@ def test_values_needed():
 )
 def test_spacing_that_does_not_fit(transform, shape, spacing, message):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
-        check_spacing(transform, shape, spacing)
+        choose_spacing(transform, shape, spacing)

@@ -30,10 +30,8 @@ def train(cls, images, *, epochs=30, **options):
     return registration.evaluate(images, images[0], verbose=0)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("network", "transform"), SYSTEMS)
-def test_each_network_with_each_transform(network, transform, shape, rng, blobs):
-    images = blobs(rng, 8, shape)
+def test_each_network_with_each_transform(network, transform, images):
     results = train(
         DeformableRegistration, images, network=network, transform=transform
     )
@@ -46,17 +44,15 @@ def absolute(static, warped):
     return ops.mean(ops.abs(static - warped))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("loss", [*LOSSES, absolute, partial(lncc, window=5)])
-def test_each_loss(loss, shape, rng, blobs):
-    results = train(DeformableRegistration, blobs(rng, 8, shape), loss=loss)
+def test_each_loss(loss, images):
+    results = train(DeformableRegistration, images, loss=loss)
     assert results["similarity_after"] > results["similarity_before"]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("penalty", [*PENALTIES, {"bending": 0.2, "folding": 5}])
-def test_each_penalty(penalty, shape, rng, blobs):
-    results = train(DeformableRegistration, blobs(rng, 8, shape), penalty=penalty)
+def test_each_penalty(penalty, images):
+    results = train(DeformableRegistration, images, penalty=penalty)
     assert results["similarity_after"] > results["similarity_before"]
 
 

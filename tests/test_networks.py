@@ -109,6 +109,12 @@ def test_what_makes_no_sense_says_why(network, transform, message):
         check_network(network, transform)
 
 
+def test_a_network_that_cannot_be_called():
+    for network in (keras.Sequential([layers.Dense(2)]), lambda moving: moving):
+        with pytest.raises(ValueError, match="Expected a network that can be called"):
+            connect_own(network)
+
+
 @pytest.mark.parametrize("spacing", [5, 64])
 def test_spacing_of_dirnet(spacing):
     with pytest.raises(ValueError, match=f"power of two .*spacing={spacing}"):

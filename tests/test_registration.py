@@ -7,7 +7,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg import AffineRegistration, DeformableRegistration
 
 SHAPES = [(28, 28), (27, 31), (33, 50), (20, 24, 17)]
 
@@ -184,7 +184,7 @@ def test_summary_lists_the_layers(capsys):
 PREDICT_IN_A_NEW_PROCESS = """
 import sys
 import numpy as np
-from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg import AffineRegistration, DeformableRegistration
 images = np.load(sys.argv[2])
 registration = DeformableRegistration.load(sys.argv[1])
 np.save(sys.argv[3], registration.predict_field(images, images[0]))
@@ -353,6 +353,42 @@ def test_images_must_have_room_for_windows_and_control_points(rng):
     for method in (registration.fit, registration.predict, registration.evaluate):
         with pytest.raises(ValueError, match="Expected spacing .*8 voxels.*spacing=9"):
             method(small, small)
+
+
+@pytest.mark.parametrize("transform", ["tps", "bspline_velocity", "affine"])
+@pytest.mark.parametrize("loss", ["lncc", "mi", "mind"])
+def test_one_model_for_images_of_many_sizes(transform, loss, rng, blobs, tmp_path):
+    """TensorFlow forgets the sizes of images when it has seen several."""
+    registration = DeformableRegistration(
+        input_shape=(16, 17), transform=transform, loss=loss, seed=0
+    )
+    for shape in ((16, 17), (13, 24), (20, 12)):
+        images = blobs(rng, 3, shape)
+        registration.fit(images, epochs=1, verbose=0)
+        field = registration.predict_field(images, images[0])
+        registration.save_weights(tmp_path / "a.weights.h5")
+        fresh = DeformableRegistration(
+            input_shape=(16, 17), transform=transform, loss=loss
+        )
+        fresh.load_weights(tmp_path / "a.weights.h5")
+        npt.assert_allclose(fresh.predict_field(images, images[0]), field, atol=1e-4)
+        results = registration.evaluate(images, images[0], verbose=0)
+        assert np.isfinite(results["loss"])
+    with pytest.raises(ValueError, match="Expected (spacing|window)"):
+        registration.fit(rng.random((3, 4, 12)))
+
+
+def test_evaluate_checks_what_the_loss_needs(rng):
+    registration = DeformableRegistration(loss="lncc")
+    images = rng.random((2, 8, 28))
+    with pytest.raises(ValueError, match="Expected window"):
+        registration.evaluate(images, images[0], verbose=0)
+
+
+def test_an_affine_model_is_loaded_as_what_it_is(tmp_path):
+    DeformableRegistration().save(tmp_path / "deformable.keras")
+    with pytest.raises(ValueError, match="AffineRegistration.save.*'velocity'"):
+        AffineRegistration.load(tmp_path / "deformable.keras")
 
 
 def test_a_loss_that_takes_no_mask(rng):

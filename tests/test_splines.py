@@ -77,3 +77,13 @@ def test_landmarks_that_determine_no_map(moving, static, message):
 def test_bad_smoothing():
     with pytest.raises(ValueError, match="smoothing.*Received -1"):
         ThinPlateSpline(smoothing=-1)
+
+
+def test_points_that_do_not_fit():
+    with pytest.raises(ValueError, match="Expected landmarks, by fit"):
+        ThinPlateSpline().evaluate([(1, 2)])
+    spline = ThinPlateSpline().fit(np.eye(3)[:, :2], np.eye(3)[:, :2])
+    with pytest.raises(ValueError, match=r"shape \(..., 2\).*\(1, 3\)"):
+        spline.evaluate([(1, 2, 3)])
+    with pytest.raises(ValueError, match=r"shape \(..., 2\).*\(4, 4, 4, 3\)"):
+        spline.displacement((4, 4, 4))

@@ -13,7 +13,7 @@ OPTIONS = {
     "num_channels": 1,
     "network": "unet",
     "transform": "velocity",
-    "spacing": None,
+    "spacing": 1,
     "loss": "mse",
     "penalty": "gradient",
     "smoothness": 0.5,
@@ -200,7 +200,7 @@ def test_each_resolution_has_its_own_loss(rng):
 @pytest.mark.parametrize("shape", [(12, 13), (7, 8, 9)])
 def test_an_affine_first_stage_is_frozen_and_composed(shape, rng):
     options = OPTIONS | {"input_shape": list(shape)}
-    affine = RegistrationModel(**options | {"transform": "affine"})
+    affine = RegistrationModel(**options | {"transform": "affine", "spacing": None})
     give_random_weights(affine, rng)
     model = RegistrationModel(**options | {"affine": affine})
     assert not any(w is v for v in affine.weights for w in model.weights)

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from dipy_nn_reg import DeformableRegistration, metrics
 from dipy_nn_reg.transform import integrate, warp
 
-SPACING, LARGEST, SIGMA, TEST_FIELDS = 3, 5, 10, 8
-VARIANTS = ("loss='mind', smoothness=0.03", "loss='mi', smoothness=0.05")
+SPACING, LARGEST, SIGMA, TEST_FIELDS = 3, 5, 10, 4
+VARIANTS = ("loss='mind', smoothness=0.02", "loss='mi', smoothness=0.05")
 
 
 def main():
@@ -109,8 +109,8 @@ def _parse_arguments():
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--atlas", required=True, help="folder of the SRI24 atlas")
     parser.add_argument("--table", help="CSV file to write")
-    parser.add_argument("--fields", type=int, default=8, help="to train on")
-    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--fields", type=int, default=4, help="to train on")
+    parser.add_argument("--epochs", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--variant", action="append", help="options of the model")
     return parser.parse_args()

@@ -12,7 +12,8 @@ any size, and returns ``values`` numbers for
 list of up to three fields for each voxel, each at half the resolution of the one before
 it; the first registers.
 
-A network of one's own is called with the two images alone and returns the same.
+A network of one's own is called with the two images alone and returns the same. A
+function makes new layers each time; a Keras model is trained itself, not a copy of it.
 """
 
 import keras
@@ -102,12 +103,13 @@ def connect(network, moving, static, *, shape, values, spacing, seed):
         builder = NETWORKS[network]
         fields = builder(moving, static, values=values, spacing=spacing, seed=seed)
         return fields if isinstance(fields, list) else [fields]
-    if isinstance(network, keras.Model) and len(network.inputs) == 1:
-        fields = network(layers.Concatenate()([moving, static]))
-    elif isinstance(network, keras.Model):
-        fields = network([moving, static])
-    else:
-        fields = network(moving, static)
+    try:
+        fields = _call(network, moving, static)
+    except Exception as error:
+        raise ValueError(
+            f"Expected a network that can be called with the moving and the static "
+            f"image. Received {network!r}, which fails: {error}"
+        ) from error
     fields = list(fields) if isinstance(fields, (list, tuple)) else [fields]
     most = MOST_FIELDS if spacing == 1 else 1
     if len(fields) > most:
@@ -122,6 +124,16 @@ def connect(network, moving, static, *, shape, values, spacing, seed):
             expected = (None, *[-(-size // stride) for size in shape], values)
         _check_output([moving, static], field, shape, expected)
     return fields
+
+
+def _call(network, moving, static):
+    """Call a user's network; a Keras model knows how many inputs it has."""
+    inputs = getattr(network, "inputs", None)
+    if inputs is None:
+        return network(moving, static)
+    if len(inputs) == 1:
+        return network(layers.Concatenate()([moving, static]))
+    return network([moving, static])
 
 
 def _check_output(images, field, shape, expected):
