@@ -15,6 +15,8 @@ from dipy_nn_reg.optimizers import get_optimizer
 from dipy_nn_reg.options import check_choice, check_penalty, default_smoothness
 from dipy_nn_reg.registration import Registration
 
+# Beside a loss between 0 and 1; landmarks that are ten voxels apart add as much.
+LABEL_WEIGHT, LANDMARK_WEIGHT = 1.0, 0.01
 # How often an affine network looks. On brain slices of 128 x 128 voxels, two passes
 # halve the error of one, and three halve it again.
 AFFINE_PASSES = 3
@@ -114,14 +116,14 @@ class DeformableRegistration(Registration):
         loss="ncc",
         penalty="gradient",
         smoothness=None,
-        label_weight=1.0,
-        landmark_weight=0.01,
+        label_weight=LABEL_WEIGHT,
+        landmark_weight=LANDMARK_WEIGHT,
         affine=None,
         optimizer="adam",
         learning_rate=None,
         seed=None,
     ):
-        _check_common(input_shape, num_channels, loss, seed)
+        common = _check_common(input_shape, num_channels, loss, seed)
         check_name("transform", transform, TRANSFORMS)
         spacing = choose_spacing(transform, input_shape, spacing)
         check_network(network, transform)
@@ -136,12 +138,10 @@ class DeformableRegistration(Registration):
         )
         super().__init__(
             optimizer=optimizer,
-            input_shape=[int(axis) for axis in input_shape],
-            num_channels=int(num_channels),
+            **common,
             network=network,
             transform=transform,
             spacing=spacing,
-            loss=loss,
             penalty=penalty,
             smoothness=None if smoothness is None else float(smoothness),
             label_weight=float(label_weight),
@@ -149,7 +149,6 @@ class DeformableRegistration(Registration):
             affine=None if affine is None else affine.model,
             passes=AFFINE_PASSES,
             learning_rate=learning_rate,
-            seed=None if seed is None else int(seed),
         )
 
 
@@ -192,7 +191,7 @@ class AffineRegistration(Registration):
         learning_rate=None,
         seed=None,
     ):
-        _check_common(input_shape, num_channels, loss, seed)
+        common = _check_common(input_shape, num_channels, loss, seed)
         check_network(network, "affine")
         check_integer("passes", passes, lowest=1)
         optimizer, learning_rate = get_optimizer(
@@ -200,20 +199,17 @@ class AffineRegistration(Registration):
         )
         super().__init__(
             optimizer=optimizer,
-            input_shape=[int(axis) for axis in input_shape],
-            num_channels=int(num_channels),
+            **common,
             network=network,
             transform="affine",
             spacing=None,
-            loss=loss,
             penalty="gradient",
             smoothness=0.0,
-            label_weight=1.0,
-            landmark_weight=0.01,
+            label_weight=LABEL_WEIGHT,
+            landmark_weight=LANDMARK_WEIGHT,
             affine=None,
             passes=int(passes),
             learning_rate=learning_rate,
-            seed=None if seed is None else int(seed),
         )
 
     def predict_affine(self, moving, static):
@@ -243,11 +239,18 @@ class AffineRegistration(Registration):
 
 
 def _check_common(input_shape, num_channels, loss, seed):
+    """Return the options of both classes as what a file can hold."""
     check_input_shape(input_shape)
     check_integer("num_channels", num_channels, lowest=1)
     check_choice("loss", loss, LOSSES)
     if seed is not None:
         check_integer("seed", seed, lowest=0)
+    return {
+        "input_shape": [int(axis) for axis in input_shape],
+        "num_channels": int(num_channels),
+        "loss": loss,
+        "seed": None if seed is None else int(seed),
+    }
 
 
 def _check_first_stage(affine, transform, input_shape, num_channels):

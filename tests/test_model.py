@@ -21,7 +21,7 @@ SYSTEMS = [
 ]
 
 
-def train(cls, images, *, epochs=30, **options):
+def train(cls, images, *, epochs=20, **options):
     """Train on a few images and expect that it helps; return results of evaluate."""
     registration = cls(input_shape=images.shape[1:], seed=0, **options)
     history = registration.fit(images, images[0], epochs=epochs, verbose=0).history

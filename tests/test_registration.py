@@ -355,8 +355,10 @@ def test_images_must_have_room_for_windows_and_control_points(rng):
             method(small, small)
 
 
-@pytest.mark.parametrize("transform", ["tps", "bspline_velocity", "affine"])
-@pytest.mark.parametrize("loss", ["lncc", "mi", "mind"])
+@pytest.mark.parametrize(
+    ("transform", "loss"),
+    [("tps", "lncc"), ("bspline_velocity", "mi"), ("affine", "mind")],
+)
 def test_one_model_for_images_of_many_sizes(transform, loss, rng, blobs, tmp_path):
     """TensorFlow forgets the sizes of images when it has seen several."""
     registration = DeformableRegistration(
@@ -374,8 +376,6 @@ def test_one_model_for_images_of_many_sizes(transform, loss, rng, blobs, tmp_pat
         npt.assert_allclose(fresh.predict_field(images, images[0]), field, atol=1e-4)
         results = registration.evaluate(images, images[0], verbose=0)
         assert np.isfinite(results["loss"])
-    with pytest.raises(ValueError, match="Expected (spacing|window)"):
-        registration.fit(rng.random((3, 4, 12)))
 
 
 def test_evaluate_checks_what_the_loss_needs(rng):

@@ -7,7 +7,7 @@ The folder holds ``spgr.nii.gz`` (T1), ``late.nii.gz`` (T2) and ``lpba40.nii.gz`
 by smooth random velocities of up to 5 voxels. A network is trained to register some of
 the deformed images to the T1 image; their fields it does not see. What it then predicts
 is compared, inside of the brain, with the inverses of the known fields: for the images
-that it was trained on, and for others.
+that it was trained on, and for others. It takes about five minutes on two cores.
 """
 
 from argparse import ArgumentParser
@@ -24,7 +24,7 @@ from dipy_nn_reg import DeformableRegistration, metrics
 from dipy_nn_reg.transform import integrate, warp
 
 SPACING, LARGEST, SIGMA, TEST_FIELDS = 3, 5, 10, 4
-VARIANTS = ("loss='mind', smoothness=0.02", "loss='mi', smoothness=0.05")
+VARIANTS = ("loss='mind', smoothness=0.02",)
 
 
 def main():
