@@ -65,8 +65,8 @@ def test_two_channels_with_each_loss(shape, rng, blobs):
         registration = DeformableRegistration(
             input_shape=shape, num_channels=2, loss=loss, seed=0
         )
-        losses = registration.fit(both, both[0], epochs=6, verbose=0).history["loss"]
-        assert losses[-1] < losses[0]
+        history = registration.fit(both, both[0], epochs=20, verbose=0).history
+        assert history["loss"][-1] < history["loss"][0]
         assert registration.predict(both, both[0]).shape == both.shape
 
 
