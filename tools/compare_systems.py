@@ -4,7 +4,7 @@ r"""Compare all networks, transforms, losses and penalties on one digit of MNIST
 
 Each system is trained on random pairs of the training images, for 1,600 steps of 32
 pairs. Then 100 test images are registered to each of five static test images, and SyN
-registers the first 12 of each 100. It takes about 25 minutes on two cores.
+registers the first 12 of each 100. It took 43 minutes beside other work.
 
     python tools/compare_systems.py --folder MNIST --held_out \
         --variant "loss='mi', smoothness=0.5" --variant "loss='mi', smoothness=1.0"
