@@ -196,22 +196,48 @@ def _mean(x, mask, *, keepdims=False):
     return ops.sum(x * weights, axis=axes, keepdims=keepdims) / total
 
 
-@compiled
 def _squared_local_correlation(static, warped, window):
+    means = _box_means(_products(static, warped), window)
+    return _correlation_of_means(means, window ** (len(static.shape) - 2))
+
+
+@compiled
+def _products(static, warped):
     products = (static, warped, static * static, warped * warped, static * warped)
-    means = _box_mean(ops.concatenate(products, axis=-1), window)
-    a, b, aa, bb, ab = ops.split(means, 5, axis=-1)
+    return ops.stack(products, axis=1)
+
+
+def _box_means(x, window):
+    """Average over a window around each voxel, with zeros beyond the border.
+
+    By a product with a matrix for each axis, whose cost is independent of the window;
+    outside XLA, since TensorFlow's own products of matrices are faster on a CPU.
+
+    Parameters
+    ----------
+    x : tensor, shape (batch, products, *spatial, channels)
+    window : int
+
+    Returns
+    -------
+    means : tensor, shape (batch, products, channels, *spatial)
+    """
+    x = ops.moveaxis(x, -1, 2)
+    for size in ops.shape(x)[3:]:
+        positions = ops.arange(size)
+        distances = ops.abs(positions[:, None] - positions)
+        share = ops.cast(distances <= window // 2, x.dtype) / window
+        # The axis that is averaged over goes to the end: after a round, all are back.
+        x = ops.tensordot(x, share, axes=(3, 0))
+    return x
+
+
+@compiled
+def _correlation_of_means(means, voxels):
+    a, b, aa, bb, ab = ops.unstack(means, 5, axis=1)
     squares = ops.maximum(aa - a * a, 0) * ops.maximum(bb - b * b, 0)
-    voxels = window ** (len(static.shape) - 2)
-    return ops.square(ab - a * b) / (squares + 1e-5 / voxels**2)
-
-
-def _box_mean(x, window):
-    """Average over a window around each voxel, with zeros beyond the border."""
-    ndim = len(x.shape) - 2
-    half = window // 2
-    x = ops.pad(x, [(0, 0), *[(half, half)] * ndim, (0, 0)])
-    return _average_along_each_axis(x, window)
+    correlation = ops.square(ab - a * b) / (squares + 1e-5 / voxels**2)
+    return ops.moveaxis(correlation, 1, -1)
 
 
 def _average_along_each_axis(x, window):
