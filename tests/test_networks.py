@@ -90,7 +90,7 @@ def test_filters_and_levels_of_fcn():
 
 def test_unet_is_compact_and_starts_at_zero(rng):
     network = build("unet", ndim=2)
-    assert network.count_params() < 100_000
+    assert network.count_params() < 300_000
     npt.assert_array_equal(predict("unet", (9, 9), rng), 0)
 
 

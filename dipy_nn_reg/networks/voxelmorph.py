@@ -7,6 +7,8 @@ from keras import initializers, layers
 from dipy_nn_reg.networks.blocks import conv_block, join, read_off
 from dipy_nn_reg.networks.unet import encode
 
+ENCODER = (16, 32, 32, 32)
+
 
 def voxelmorph(moving, static, *, values, spacing, seed, filters):
     """Connect the network of VoxelMorph.
@@ -36,7 +38,7 @@ def voxelmorph(moving, static, *, values, spacing, seed, filters):
     ----------
     .. footbibliography::
     """
-    x, skips = encode(layers.Concatenate()([moving, static]), seed=seed)
+    x, skips = encode(layers.Concatenate()([moving, static]), ENCODER, seed=seed)
     for _ in range(3):
         x = join(conv_block(x, 32, seed=seed), skips.pop())
     x = conv_block(x, 32, seed=seed)
