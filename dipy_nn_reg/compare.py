@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.tables import format_rows
 
 # DIPY asks for images larger than 2 * radius + 1 voxels, at the coarsest level too:
 # that is 7 voxels for images of 28 and three levels.
@@ -114,12 +115,12 @@ def measure(static, warped, displacement):
 
 def format_table(table):
     """Return a table of :func:`compare_with_syn` as lines of text."""
-    width = max(len(method) for method in table)
-    lines = [" ".join([" " * width, *(f"{c:>14}" for c in COLUMNS)])]
-    for method, row in table.items():
-        cells = (f"{row[c]:14.4f}" if c in row else f"{'':>14}" for c in COLUMNS)
-        lines.append(" ".join([f"{method:<{width}}", *cells]))
-    return "\n".join(lines)
+    return format_rows(table_rows(table), ["method", *COLUMNS])
+
+
+def table_rows(table):
+    """Return the rows of a table, each with its method."""
+    return [{"method": method, **row} for method, row in table.items()]
 
 
 def _mean_row(static, warped, displacement):

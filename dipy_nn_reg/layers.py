@@ -7,6 +7,9 @@ from dipy_nn_reg.control import SPLINES
 from dipy_nn_reg.sampling import voxel_grid
 from dipy_nn_reg.transform import integrate, warp
 
+# Of velocities that a network predicts: exact enough where a voxel moves some voxels.
+INTEGRATION_STEPS = 5
+
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
 
 
@@ -207,7 +210,7 @@ class IntegrateVelocity(keras.layers.Layer):
         Number of squarings.
     """
 
-    def __init__(self, *, steps=5, **kwargs):
+    def __init__(self, *, steps=INTEGRATION_STEPS, **kwargs):
         super().__init__(**kwargs)
         self.steps = steps
 

@@ -132,12 +132,79 @@ def folding(displacement, *, strict=False):
     return 100 * float(np.mean(np.any(folded, axis=0)))
 
 
-def _same_shape(static, warped):
+def sd_log_jacobian(displacement):
+    """Return the standard deviation of the logarithm of the Jacobian determinant.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+        In voxels; at least five voxels along each axis.
+
+    Returns
+    -------
+    deviation : float
+        0 where volume changes by one factor everywhere.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not that of a field.
+
+    Notes
+    -----
+    As the challenge Learn2Reg evaluates it :footcite:p:`Hering2023`, so that figures
+    can be compared: 3 is added to the determinant, which is then clipped to 1e-9 ...
+    1e9, and the two outermost voxels on each side are left out.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    inner = jacobian_determinant(displacement)
+    inner = inner[(slice(2, -2),) * inner.ndim]
+    if inner.size == 0:
+        raise ValueError(
+            f"Expected a displacement with five voxels or more along each axis. "
+            f"Received displacement.shape={np.shape(displacement)}."
+        )
+    return float(np.std(np.log(np.clip(inner + 3, 1e-9, 1e9))))
+
+
+def target_registration_error(static_points, warped_points):
+    """Return the mean distance of corresponding points.
+
+    Parameters
+    ----------
+    static_points, warped_points : array-like, shape (n, ndim)
+        In world coordinates, after registration.
+
+    Returns
+    -------
+    error : float
+        In mm.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> target_registration_error([[0, 0, 0], [1, 0, 0]], [[0, 3, 4], [1, 0, 0]])
+    2.5
+    """
+    static_points, warped_points = _same_shape(
+        static_points, warped_points, "static_points", "warped_points"
+    )
+    return float(np.linalg.norm(static_points - warped_points, axis=-1).mean())
+
+
+def _same_shape(static, warped, static_name="static", warped_name="warped"):
     static, warped = np.asarray(static, np.float64), np.asarray(warped, np.float64)
     if static.shape != warped.shape:
         raise ValueError(
-            f"Expected images of one shape. Received static.shape={static.shape} and "
-            f"warped.shape={warped.shape}."
+            f"Expected arrays of one shape. Received {static_name}.shape="
+            f"{static.shape} and {warped_name}.shape={warped.shape}."
         )
     return static, warped
 

@@ -10,6 +10,7 @@ from dipy_nn_reg.checks import (
 )
 from dipy_nn_reg.fields import TRANSFORMS, choose_spacing
 from dipy_nn_reg.losses import LOSSES
+from dipy_nn_reg.mapping import with_last_row
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.optimizers import get_optimizer
 from dipy_nn_reg.options import check_choice, check_penalty, default_smoothness
@@ -232,10 +233,9 @@ class AffineRegistration(Registration):
             As :meth:`predict`.
         """
         pairs = self._pairs(moving, static)
-        matrices = np.concatenate([o["matrix"][:n] for _, o, n in self._outputs(pairs)])
-        last_row = np.eye(matrices.shape[2], dtype=np.float32)[-1:]
-        last_rows = np.broadcast_to(last_row, (len(matrices), *last_row.shape))
-        return np.concatenate([matrices, last_rows], axis=1)
+        return with_last_row(
+            np.concatenate([o["matrix"][:n] for _, o, n in self._outputs(pairs)])
+        )
 
 
 def _check_common(input_shape, num_channels, loss, seed):

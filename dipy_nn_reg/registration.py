@@ -1,7 +1,6 @@
 """What a registration by a network does, whatever its transform."""
 
 from itertools import islice
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,17 +9,20 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_integer, check_pairs
-from dipy_nn_reg.fields import check_spacing
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.fields import TRANSFORMS, check_spacing
+from dipy_nn_reg.layers import INTEGRATION_STEPS
+from dipy_nn_reg.mapping import invert_displacement, with_last_row
 from dipy_nn_reg.optimizers import add_cosine_rate
 from dipy_nn_reg.options import check_loss, check_penalties, takes_mask
 from dipy_nn_reg.pairs import Pairs
+from dipy_nn_reg.physical import predict_mapping
+from dipy_nn_reg.saving import load_model, save_whole
 from dipy_nn_reg.training import RegistrationModel
-from dipy_nn_reg.transform import warp
+from dipy_nn_reg.transform import integrate, warp
 
 # What is predicted at a time: enough to keep the machine busy, little to hold.
 VOXELS_PER_BATCH = 2**18
-PREDICTED = ("displacement", "matrix")
+PREDICTED = ("displacement", "field", "matrix")
 
 
 class Registration:
@@ -238,6 +240,62 @@ class Registration:
             [o["displacement"][:n] for _, o, n in self._outputs(pairs)]
         )
 
+    def predict_mapping(
+        self,
+        moving,
+        static,
+        *,
+        moving_affine=None,
+        static_affine=None,
+        prealign=None,
+        voxel_size=None,
+    ):
+        """Register one pair of images, on any grids, and return DIPY's map.
+
+        The moving image is resampled to the static grid for the network; the map reads
+        the one that was given, and interpolates it once.
+
+        Parameters
+        ----------
+        moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
+            Of any sizes.
+        moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
+            From voxels to world coordinates in mm. Without them both images are on one
+            grid. A 2D model takes affines of 4 x 4 as well, those of slices as NIfTI
+            files have them: the map is then one in 3D, of a single slice.
+        prealign : {"affine", "rigid"} or ndarray, optional
+            From static to moving world coordinates, shape (ndim + 1, ndim + 1), as
+            ``dipy.align.affine_registration`` returns it; or how DIPY is to find it.
+        voxel_size : float, optional
+            In mm, for the images that the network sees: that of the images with which
+            it was trained. By default it sees the voxels of the static image.
+
+        Returns
+        -------
+        mapping : dipy.align.imwarp.DiffeomorphicMap
+            ``mapping.transform(moving)`` is the moving image on the static grid, in its
+            own intensities; ``mapping.transform_inverse(static)`` the reverse. The
+            inverse is integrated from the velocity if there is one, else computed by
+            fixed-point iteration. An affine first stage becomes part of the map's
+            prealignment. The fields of the map are in mm.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`predict`, and if an affine has the wrong shape or cannot be
+            inverted.
+        """
+        return predict_mapping(
+            self._predict_parts,
+            moving,
+            static,
+            moving_affine=moving_affine,
+            static_affine=static_affine,
+            prealign=prealign,
+            voxel_size=voxel_size,
+            **self._layout(),
+        )
+
     def save(self, path):
         """Save configuration, preprocessing, weights and optimizer in one file.
 
@@ -252,7 +310,7 @@ class Registration:
         ValueError
             If the name ends otherwise.
         """
-        self._save(self.model.save, path, ending=".keras")
+        save_whole(self.model.save, path, ending=".keras")
 
     @classmethod
     def load(cls, path):
@@ -275,32 +333,36 @@ class Registration:
             If the file is not such a model, or if a function of the user's in it is
             not known to Keras, see ``keras.saving.register_keras_serializable``.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"Expected a file. Received path={str(path)!r}.")
-        expected = f"Expected a file written by {cls.__name__}.save"
-        try:
-            model = keras.saving.load_model(path)
-        except Exception as error:
-            raise ValueError(
-                f"{expected}. Received path={str(path)!r}, which Keras cannot load: "
-                f"{error}"
-            ) from error
-        if not isinstance(model, RegistrationModel):
-            raise ValueError(f"{expected}. Received a {type(model).__name__}.")
-        transform = model.options["transform"]
-        if transform not in cls.TRANSFORMS:
-            raise ValueError(f"{expected}. Received one with transform={transform!r}.")
         registration = cls.__new__(cls)
-        registration._adopt(model)
+        registration._adopt(load_model(path, cls.__name__, cls.TRANSFORMS))
         return registration
 
     def save_weights(self, path):
         """Save the weights alone, to a name that ends with ``.weights.h5``."""
-        self._save(self.model.save_weights, path, ending=".weights.h5")
+        save_whole(self.model.save_weights, path, ending=".weights.h5")
 
     def load_weights(self, path):
         """Load weights into a model of the same configuration."""
         self.model.load_weights(path)
+
+    def _predict_parts(self, moving, static):
+        """Return displacement, inverse and affine (or None) of one pair, in voxels."""
+        kind = TRANSFORMS[self.model.options["transform"]]
+        _, outputs, _ = next(self._outputs(self._pairs(moving[None], static[None])))
+        field = outputs["field"][0]
+        if kind.affine:
+            displacement = inverse = 0 * field
+        elif kind.integrated:
+            displacement, inverse = (
+                integrate(velocity, steps=INTEGRATION_STEPS)
+                for velocity in (field, -field)
+            )
+        else:
+            displacement, inverse = field, invert_displacement(field)
+        matrix = outputs.get("matrix")
+        if matrix is not None:
+            matrix = with_last_row(matrix)[0]
+        return displacement, inverse, matrix
 
     def _layout(self):
         options = self.model.options
@@ -350,14 +412,6 @@ class Registration:
                 for name, images in batch.items()
             }
             yield batch, self._predictor.predict_on_batch(batch), n
-
-    def _save(self, save, path, *, ending):
-        if not str(path).endswith(ending):
-            raise ValueError(
-                f"Expected a name that ends with {ending!r}. Received {str(path)!r}."
-            )
-        with whole_file(path) as partial:
-            save(partial)
 
 
 def _measure(moving, static, warped, displacement):

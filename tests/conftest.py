@@ -1,13 +1,16 @@
 """Images and oracles that several test modules use."""
 
+from dataclasses import dataclass
 import gzip
 import os
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import data
+from dipy_nn_reg.mapping import displacement_to_mapping
 
 # Names a file of crops with ``images``, shape (n, *spatial), of even size.
 HIPPOCAMPUS_VARIABLE = "DIPY_NN_REG_HIPPOCAMPUS"
@@ -101,3 +104,64 @@ def gradient():
         return [g.numpy() for g in tape.gradient(value, tensors)]
 
     return compute
+
+
+@dataclass
+class Scene:
+    """Images on two grids, and a field between them."""
+
+    field: np.ndarray
+    moving: np.ndarray
+    static_affine: np.ndarray
+    moving_affine: np.ndarray
+    prealign: np.ndarray | None
+
+    def make_mapping(self, **options):
+        return displacement_to_mapping(
+            self.field,
+            static_affine=self.static_affine,
+            moving_shape=self.moving.shape,
+            moving_affine=self.moving_affine,
+            prealign=self.prealign,
+            **options,
+        )
+
+
+@pytest.fixture
+def scene(smooth_field):
+    """Return a maker of scenes: oblique, anisotropic, flipped and sheared grids."""
+
+    def make(ndim, prealigned, *, shear=0.2):
+        rng = np.random.default_rng(ndim)
+        shape, moving_shape = (22, 25, 19)[:ndim], (27, 24, 21)[:ndim]
+        static_affine = affine(rng, [-1.4, 1.1, 2.0][:ndim], shape, shear)
+        moving_affine = affine(rng, [1.2, -1.5, 1.6][:ndim], moving_shape, shear)
+        prealign = None
+        if prealigned:
+            prealign = affine(rng, [1.05, 0.97, 1.02][:ndim], (1,) * ndim, shear)
+            prealign[:-1, -1] = [1.5, -2.0, 0.7][:ndim]
+        moving = gaussian_filter(rng.random(moving_shape), 1.5)
+        moving = (moving - moving.min()) / np.ptp(moving)
+        field = smooth_field(shape, sigma=4, largest=2.0)
+        return Scene(field, moving, static_affine, moving_affine, prealign)
+
+    return make
+
+
+@pytest.fixture(
+    params=[(2, False), (2, True), (3, False), (3, True)],
+    ids=["2D", "2D prealigned", "3D", "3D prealigned"],
+)
+def pair(request, scene):
+    return scene(*request.param)
+
+
+def affine(rng, sizes, shape, shear):
+    """Return a slightly rotated and sheared affine; the grid's centre is at 0."""
+    ndim = len(sizes)
+    skew = rng.uniform(-0.15, 0.15, (ndim, ndim))
+    matrix = np.eye(ndim + 1)
+    matrix[:ndim, :ndim] = expm(skew - skew.T) @ (np.eye(ndim) + shear * skew)
+    matrix[:ndim, :ndim] *= sizes
+    matrix[:ndim, ndim] = -matrix[:ndim, :ndim] @ ((np.array(shape) - 1) / 2)
+    return matrix

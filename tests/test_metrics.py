@@ -4,6 +4,9 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
+from scipy.ndimage import correlate1d
+
+from dipy_nn_reg import metrics
 from dipy_nn_reg.metrics import dice, folding, jacobian_determinant, ncc
 
 
@@ -91,3 +94,37 @@ def test_bad_input():
     for shape in ((4, 4), (4, 4, 3), (1, 4, 2)):
         with pytest.raises(ValueError, match="Expected one displacement"):
             folding(np.zeros(shape))
+
+
+def test_sd_log_jacobian_is_that_of_learn2reg(smooth_field):
+    """Its definition, written out: correlation with (-0.5, 0, 0.5) along each axis."""
+    field = smooth_field((14, 15, 13), sigma=2, largest=3)
+    jacobian = np.stack(
+        [
+            np.stack(
+                [correlate1d(field[..., d], [-0.5, 0, 0.5], axis=a) for a in range(3)],
+                axis=-1,
+            )
+            for d in range(3)
+        ],
+        axis=-2,
+    ) + np.eye(3)
+    determinant = np.linalg.det(jacobian)[2:-2, 2:-2, 2:-2]
+    expected = np.std(np.log(np.clip(determinant + 3, 1e-9, 1e9)))
+    assert expected > 0.01
+    assert metrics.sd_log_jacobian(field) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sd_log_jacobian_of_even_growth_is_0():
+    field = np.moveaxis(np.indices((8, 9, 7)), 0, -1) * 0.3
+    assert metrics.sd_log_jacobian(field) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(ValueError, match="five voxels or more"):
+        metrics.sd_log_jacobian(np.zeros((4, 9, 7, 3)))
+
+
+def test_target_registration_error_is_a_mean_distance(rng):
+    points = rng.normal(size=(20, 3))
+    moved = points + [0, 3, 4]
+    assert metrics.target_registration_error(points, moved) == pytest.approx(5)
+    with pytest.raises(ValueError, match=r"static_points.*\(20, 3\).*\(4, 3\)"):
+        metrics.target_registration_error(points, moved[:4])

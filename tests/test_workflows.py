@@ -11,7 +11,7 @@ import pytest
 
 from dipy_nn_reg import DeformableRegistration, data
 from dipy_nn_reg.workflows import cli
-from dipy_nn_reg.workflows.flows import MnistFlow
+from dipy_nn_reg.workflows.mnist import MnistFlow
 
 builtin_open = open
 COMMAND = Path(sys.executable).with_name("dipy_nn_reg_mnist")

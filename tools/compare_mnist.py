@@ -25,7 +25,7 @@ from tables import parse_options, write_table
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.compare import compare_with_syn
 from dipy_nn_reg.data import load_mnist
-from dipy_nn_reg.workflows.flows import BATCH_SIZE, TRAINING_STEPS
+from dipy_nn_reg.workflows.mnist import BATCH_SIZE, TRAINING_STEPS
 
 STATIC_IMAGES, MOVING_IMAGES, SYN_PAIRS = 5, 200, 12
 

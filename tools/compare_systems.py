@@ -4,7 +4,7 @@ r"""Compare all networks, transforms, losses and penalties on one digit of MNIST
 
 Each system is trained on random pairs of the training images, for 1,600 steps of 32
 pairs. Then 100 test images are registered to each of five static test images, and SyN
-registers the first 12 of each 100. It took 43 minutes beside other work.
+registers the first 12 of each 100. It took 25 minutes beside other work.
 
     python tools/compare_systems.py --folder MNIST --held_out \
         --variant "loss='mi', smoothness=0.5" --variant "loss='mi', smoothness=1.0"
@@ -24,7 +24,7 @@ from tables import parse_options, write_table
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
 from dipy_nn_reg.compare import SYN_METRICS, measure, register_with_syn
 from dipy_nn_reg.data import load_mnist
-from dipy_nn_reg.workflows.flows import BATCH_SIZE, TRAINING_STEPS
+from dipy_nn_reg.workflows.mnist import BATCH_SIZE, TRAINING_STEPS
 
 STATIC_IMAGES, MOVING_IMAGES, SYN_PAIRS = 5, 100, 12
 SYSTEMS = [

@@ -1,10 +1,5 @@
-"""Commands as DIPY workflows.
+"""The command that learns to register MNIST digits, beside DIPY's SyN."""
 
-Keras takes seconds to import, DIPY's registration and matplotlib most of one: a flow
-imports them inside of ``run``, so that ``--help`` answers at once.
-"""
-
-import csv
 from math import ceil
 from pathlib import Path
 import sys
@@ -16,6 +11,8 @@ import numpy as np
 from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.data import load_mnist
 from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.tables import write_csv
+from dipy_nn_reg.workflows.paths import check_outputs
 
 # What a digit of MNIST needs to be clearly ahead of SyN: batches of training.
 TRAINING_STEPS = 1600
@@ -27,6 +24,7 @@ FEWEST_IMAGES = 40
 # Pairs in the figure, and what it can be written as.
 ROWS = 6
 FIGURES = {".jpg", ".pdf", ".png", ".svg"}
+OUTPUTS = ("out_model", "out_metrics", "out_figure", "out_history")
 
 
 class MnistFlow(Workflow):
@@ -92,10 +90,12 @@ class MnistFlow(Workflow):
         _check_ending("out_figure", out_figure, FIGURES)
         _check_ending("out_history", out_history, FIGURES)
         names = (out_model, out_metrics, out_figure, out_history)
-        model_path, metrics_path, figure_path, history_path = self._plan(out_dir, names)
+        paths = [Path(out_dir, name) for name in names]
+        check_outputs(self, [dict(zip(OUTPUTS, paths))])
+        model_path, metrics_path, figure_path, history_path = paths
 
         from dipy_nn_reg import DeformableRegistration, viz
-        from dipy_nn_reg.compare import compare_with_syn, format_table
+        from dipy_nn_reg.compare import compare_with_syn, format_table, table_rows
 
         validation, train = np.split(train, [len(train) // 20])
         if epochs is None:
@@ -116,7 +116,7 @@ class MnistFlow(Workflow):
         static, *moving = np.random.default_rng(seed).permutation(test)
         moving = np.stack(moving)
         table = compare_with_syn(registration, moving, static, syn_pairs=syn_pairs)
-        _write_csv(table, metrics_path)
+        write_csv(table_rows(table), metrics_path)
         pairs = min(syn_pairs, len(moving))
         logger.info(f"Means of {pairs} pairs of test images:\n{format_table(table)}")
 
@@ -130,18 +130,6 @@ class MnistFlow(Workflow):
         _save_figure(figure, figure_path)
         logger.info(f"Results are in {Path(out_dir).resolve()}")
 
-    def _plan(self, out_dir, names):
-        """Return the paths of the outputs; stop if one is there and must stay."""
-        paths = [Path(out_dir, name) for name in names]
-        self.flat_outputs = paths
-        if not self.manage_output_overwrite():
-            raise FileExistsError(
-                f"Expected no earlier results in {Path(out_dir).resolve()}, or --force."
-            )
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        return paths
-
 
 def _check_ending(option, name, endings):
     if Path(name).suffix not in endings:
@@ -149,14 +137,6 @@ def _check_ending(option, name, endings):
             f"Expected {option} to end with one of {sorted(endings)}. "
             f"Received {name!r}."
         )
-
-
-def _write_csv(table, path):
-    columns = list(table["dipy_nn_reg"])
-    with whole_file(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, ["method", *columns])
-        writer.writeheader()
-        writer.writerows({"method": method, **row} for method, row in table.items())
 
 
 def _save_figure(figure, path):

@@ -1,0 +1,67 @@
+"""What a registration does to the directions of diffusion gradients."""
+
+import numpy as np
+from scipy.linalg import polar
+
+from dipy_nn_reg.mapping import check_affine
+
+
+def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
+    """Rotate the b-vectors of a DWI series that is brought to a static image.
+
+    Parameters
+    ----------
+    bvecs : array-like, shape (n, 3)
+        Unit vectors, or zeros, as FSL and DIPY store them: along the voxel axes of the
+        moving series, the first component with its sign changed where the affine has a
+        positive determinant.
+    moving_affine, static_affine : ndarray, shape (4, 4)
+        From voxels to world coordinates.
+    prealign : ndarray, shape (4, 4), optional
+        From static to moving world coordinates: the affine part of the registration.
+
+    Returns
+    -------
+    rotated : ndarray, float64, shape (n, 3)
+        The same directions of the tissue, along the voxel axes of the static image.
+
+    Raises
+    ------
+    ValueError
+        If a shape is another, or an affine cannot be inverted.
+
+    Notes
+    -----
+    Of an affine, the rotation of its polar decomposition is applied: "finite strain"
+    :footcite:p:`Alexander2001`. The deformation beyond it is left out, since it
+    differs from voxel to voxel, and b-vectors are those of all.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    bvecs = np.asarray(bvecs, np.float64)
+    if bvecs.ndim != 2 or bvecs.shape[1] != 3:
+        raise ValueError(f"Expected bvecs of shape (n, 3). Received {bvecs.shape}.")
+    moving_axes = _gradient_axes(moving_affine, "moving_affine")
+    static_axes = _gradient_axes(static_affine, "static_affine")
+    rotation = np.eye(3)
+    if prealign is not None:
+        rotation = _rotation(check_affine(prealign, name="prealign", ndim=3))
+    # Along columns of each matrix: series to world, moving to static, world to image.
+    to_static = static_axes.T @ rotation.T @ moving_axes
+    return bvecs @ to_static.T
+
+
+def _gradient_axes(affine, name):
+    """Return the world directions of b-vectors that are unit vectors, as columns."""
+    affine = check_affine(affine, name=name, ndim=3)
+    axes = _rotation(affine)
+    if np.linalg.det(affine[:3, :3]) > 0:
+        axes = axes * [-1, 1, 1]
+    return axes
+
+
+def _rotation(affine):
+    """Return the orthogonal part of an affine; of voxels, the direction of axes."""
+    return polar(affine[:3, :3])[0]

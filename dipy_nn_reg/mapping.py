@@ -1,0 +1,305 @@
+"""Maps in physical space: DIPY's ``DiffeomorphicMap`` and displacements in voxels.
+
+Everything in millimetres is in this module and in the two that build on it,
+:mod:`~dipy_nn_reg.field_files` and :mod:`~dipy_nn_reg.resampling`. Maps are laid out as
+those of DIPY's SyN: codomain and field on the grid of the static image, domain the grid
+of the moving one. With the affines S and M of these grids and a prealignment P from
+static to moving world coordinates, the moving image is read at ``M^-1 P (S i + b(i))``
+for voxel i, where b is ``mapping.backward`` in mm.
+
+Nothing here needs Keras: a SyN result is treated with the same functions. DIPY's
+registration takes most of a second to import, and is imported where it is called, so
+that commands show their help at once.
+"""
+
+from nibabel.affines import apply_affine
+import numpy as np
+
+# Of the fixed-point inversion: tolerance in voxels.
+_MOST_ITERATIONS, _TOLERANCE = 100, 1e-3
+# In an affine of 4 x 4, what belongs to the first two axes.
+_PLANE = np.ix_([0, 1, 3], [0, 1, 3])
+
+
+def check_affine(affine, *, name, ndim):
+    """Return an affine as float64 after looking for what would go wrong.
+
+    Parameters
+    ----------
+    affine : array-like, shape (ndim + 1, ndim + 1)
+    name : str
+        What to call it in an error.
+    ndim : int
+
+    Returns
+    -------
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, if a value is not finite, if the last row is not that
+        of an affine, or if it cannot be inverted.
+    """
+    affine = np.asarray(affine, np.float64)
+    size = ndim + 1
+    if affine.shape != (size, size):
+        raise ValueError(
+            f"Expected {name} of shape ({size}, {size}). Received {affine.shape}."
+        )
+    if not np.all(np.isfinite(affine)) or np.any(affine[-1] != np.eye(size)[-1]):
+        raise ValueError(
+            f"Expected {name} with finite values and {np.eye(size)[-1].tolist()} as "
+            f"its last row. Received {affine.tolist()}."
+        )
+    # Independent of the size of voxels: 0 where columns are dependent, 1 where at
+    # right angles.
+    linear = affine[:-1, :-1]
+    lengths = np.linalg.norm(linear, axis=0)
+    if np.any(lengths == 0) or abs(np.linalg.det(linear / lengths)) < 1e-6:
+        raise ValueError(
+            f"Expected {name} that can be inverted. Received {affine.tolist()}."
+        )
+    return affine
+
+
+def displacement_to_mapping(
+    displacement,
+    *,
+    static_affine=None,
+    moving_shape=None,
+    moving_affine=None,
+    prealign=None,
+    inverse=None,
+):
+    """Make a DIPY map of a displacement in voxels.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+        In voxels of the static grid: ``warped(x) = moving(x + u(x))``, where the moving
+        image has been resampled to the static grid through the affines and
+        ``prealign``.
+    static_affine, moving_affine : ndarray, shape (ndim + 1, ndim + 1), optional
+        From voxels to world coordinates in mm; the identity by default. A field of two
+        axes with affines of 4 x 4 makes a map of one slice in 3D.
+    moving_shape : tuple of int, optional
+        Size of the moving image; that of the static one by default.
+    prealign : ndarray, shape (ndim + 1, ndim + 1), optional
+        From static to moving world coordinates, as ``prealign`` of
+        ``dipy.align.syn_registration`` and what ``dipy.align.affine_registration``
+        returns.
+    inverse : ndarray, shape (*spatial, ndim), optional
+        The inverse displacement, on the same grid. By default it is computed, see
+        :func:`invert_displacement`.
+
+    Returns
+    -------
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+        ``transform`` brings the moving image to the static one,
+        ``transform_inverse`` the static to the moving one.
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape than said above, or an affine cannot be inverted.
+    """
+    displacement = _check_field("displacement", displacement)
+    if inverse is None:
+        inverse = invert_displacement(displacement)
+    inverse = _check_field("inverse", inverse, shape=displacement.shape)
+    ndim = displacement.shape[-1]
+    if ndim == 2 and np.shape(static_affine) == (4, 4):
+        ndim = 3
+        displacement, inverse = _as_slice(displacement), _as_slice(inverse)
+        moving_shape = None if moving_shape is None else (*moving_shape, 1)[:3]
+    from dipy.align.imwarp import DiffeomorphicMap
+
+    static_shape = displacement.shape[:-1]
+    affines = {
+        "static_affine": static_affine,
+        "moving_affine": moving_affine,
+        "prealign": prealign,
+    }
+    static_affine, moving_affine, prealign = (
+        np.eye(ndim + 1) if affine is None else check_affine(affine, name=n, ndim=ndim)
+        for n, affine in affines.items()
+    )
+    mapping = DiffeomorphicMap(
+        ndim,
+        static_shape,
+        disp_grid2world=static_affine,
+        domain_shape=static_shape if moving_shape is None else moving_shape,
+        domain_grid2world=moving_affine,
+        codomain_shape=static_shape,
+        codomain_grid2world=static_affine,
+        prealign=np.linalg.inv(prealign),
+    )
+    linear = static_affine[:ndim, :ndim]
+    mapping.backward = (displacement @ linear.T).astype(np.float32)
+    mapping.forward = (inverse @ linear.T).astype(np.float32)
+    mapping.is_inverse = True
+    return mapping
+
+
+def mapping_to_displacement(mapping):
+    """Return the displacement of a map in voxels, and that of its inverse.
+
+    Parameters
+    ----------
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+        As :func:`displacement_to_mapping` or DIPY's SyN make it.
+
+    Returns
+    -------
+    displacement, inverse : ndarray, float32, shape (*spatial, ndim)
+        In voxels of the static grid, without the prealignment.
+
+    Raises
+    ------
+    ValueError
+        If the map is laid out otherwise.
+    """
+    if not mapping.is_inverse:
+        raise ValueError(
+            "Expected a map whose transform reads its backward field, as SyN returns "
+            "it. Received one with is_inverse=False."
+        )
+    ndim = mapping.dim
+    linear = world_affine(mapping.disp_grid2world, ndim)[:ndim, :ndim]
+    to_voxels = np.linalg.inv(linear).T
+    fields = mapping.backward, mapping.forward
+    return tuple((np.asarray(f) @ to_voxels).astype(np.float32) for f in fields)
+
+
+def invert_displacement(displacement):
+    """Invert a displacement by DIPY's fixed-point iteration.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+        In voxels. Where it folds there is no inverse.
+
+    Returns
+    -------
+    inverse : ndarray, float32, shape (*spatial, ndim)
+        In voxels, on the same grid. Where it leaves the grid it is not known.
+    """
+    from dipy.align import vector_fields
+
+    displacement = np.ascontiguousarray(displacement, np.float32)
+    ndim = displacement.shape[-1]
+    invert = {
+        2: vector_fields.invert_vector_field_fixed_point_2d,
+        3: vector_fields.invert_vector_field_fixed_point_3d,
+    }[ndim]
+    inverse = invert(
+        displacement, np.eye(ndim + 1), np.ones(ndim), _MOST_ITERATIONS, _TOLERANCE
+    )
+    return np.asarray(inverse)
+
+
+def invert_mapping(mapping):
+    """Return the map from the moving to the static image, on the moving grid.
+
+    Parameters
+    ----------
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+        As :func:`displacement_to_mapping` makes it.
+
+    Returns
+    -------
+    inverse : dipy.align.imwarp.DiffeomorphicMap
+        Laid out in the same way, with static and moving exchanged.
+    """
+    ndim, moving_shape = mapping.dim, tuple(mapping.domain_shape)
+    moving_affine = world_affine(mapping.domain_grid2world, ndim)
+    static_affine = world_affine(mapping.codomain_grid2world, ndim)
+    # DIPY's prealign goes from moving to static, as that of the inverse has to.
+    to_static = world_affine(mapping.prealign, ndim)
+    to_moving = np.linalg.inv(to_static)
+    points = grid_points(moving_shape, moving_affine)
+    backward = apply_affine(to_moving, mapping.transform_points_inverse(points))
+    forward = mapping.transform_points(apply_affine(to_static, points))
+    to_voxels = np.linalg.inv(moving_affine[:ndim, :ndim]).T
+    displacement, inverse = (
+        ((moved - points) @ to_voxels).reshape(*moving_shape, ndim)
+        for moved in (backward, forward)
+    )
+    return displacement_to_mapping(
+        displacement,
+        static_affine=moving_affine,
+        moving_shape=tuple(mapping.codomain_shape),
+        moving_affine=static_affine,
+        prealign=to_static,
+        inverse=inverse,
+    )
+
+
+def lift_mapping(mapping):
+    """Return the map of one slice in 3D that does what a 2D map does."""
+    displacement, inverse = mapping_to_displacement(mapping)
+    static_affine, moving_affine, to_static = (
+        lift_affine(world_affine(affine, 2))
+        for affine in (
+            mapping.codomain_grid2world,
+            mapping.domain_grid2world,
+            mapping.prealign,
+        )
+    )
+    return displacement_to_mapping(
+        displacement,
+        inverse=inverse,
+        static_affine=static_affine,
+        moving_shape=tuple(mapping.domain_shape),
+        moving_affine=moving_affine,
+        prealign=np.linalg.inv(to_static),
+    )
+
+
+def world_affine(affine, ndim):
+    """Return an affine of DIPY's, for which None is the identity."""
+    return np.eye(ndim + 1) if affine is None else np.asarray(affine, np.float64)
+
+
+def grid_points(shape, affine):
+    """Return the world coordinates of all voxels: float64, shape (n, ndim)."""
+    voxels = np.moveaxis(np.indices(shape, dtype=np.float64), 0, -1)
+    return apply_affine(affine, voxels.reshape(-1, len(shape)))
+
+
+def with_last_row(matrices):
+    """Make affines, (n, ndim + 1, ndim + 1), of matrices, (n, ndim, ndim + 1)."""
+    last_row = np.eye(matrices.shape[2], dtype=matrices.dtype)[-1:]
+    last_rows = np.broadcast_to(last_row, (len(matrices), *last_row.shape))
+    return np.concatenate([matrices, last_rows], axis=1)
+
+
+def lift_affine(affine):
+    """Return an affine of 4 x 4 that does in two axes what one of 3 x 3 does."""
+    if len(affine) == 4:
+        return affine
+    whole = np.eye(4)
+    whole[_PLANE] = affine
+    return whole
+
+
+def plane_affine(affine):
+    """Return what an affine of 4 x 4 does in the first two axes."""
+    return affine[_PLANE]
+
+
+def _as_slice(field):
+    """Give a field of two axes a third one, along which nothing moves."""
+    return np.pad(field[:, :, None], [(0, 0)] * 3 + [(0, 1)])
+
+
+def _check_field(name, field, *, shape=None):
+    field = np.asarray(field, np.float32)
+    fits = field.ndim in (3, 4) and field.shape[-1] == field.ndim - 1
+    if not fits or shape not in (None, field.shape):
+        expected = "(*spatial, ndim) in 2D or 3D" if shape is None else shape
+        raise ValueError(
+            f"Expected {name} of shape {expected}. Received {field.shape}."
+        )
+    return field

@@ -1,0 +1,156 @@
+"""Bring images, points and streamlines from one space to another, through many maps.
+
+Maps are given in the order in which a point of the static image passes through them on
+its way to the moving one: DIPY maps, and affines from static to moving world
+coordinates. However many there are, an image is interpolated once.
+"""
+
+from nibabel.affines import apply_affine
+import numpy as np
+from scipy.ndimage import map_coordinates
+from tqdm import tqdm
+
+from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.mapping import grid_points
+
+ORDERS = {"linear": 1, "nearest": 0}
+
+
+def to_moving(points, maps):
+    """Take points of the static image to the moving one.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, ndim)
+        In world coordinates (mm).
+    maps : sequence of DiffeomorphicMap and of ndarray, shape (ndim + 1, ndim + 1)
+
+    Returns
+    -------
+    points : ndarray, float64, shape (n, ndim)
+    """
+    points = np.ascontiguousarray(points, np.float64)
+    for step in maps:
+        if isinstance(step, np.ndarray):
+            points = apply_affine(step, points)
+        else:
+            points = np.asarray(step.transform_points(points))
+    return points
+
+
+def to_static(points, maps):
+    """Take points of the moving image to the static one.
+
+    Parameters
+    ----------
+    points, maps
+        As for :func:`to_moving`.
+
+    Returns
+    -------
+    points : ndarray, float64, shape (n, ndim)
+    """
+    points = np.ascontiguousarray(points, np.float64)
+    for step in reversed(maps):
+        if isinstance(step, np.ndarray):
+            points = apply_affine(np.linalg.inv(step), points)
+        else:
+            points = np.asarray(step.transform_points_inverse(points))
+    return points
+
+
+def resample(image, affine, find, *, shape, grid_affine, interpolation="linear"):
+    """Read an image at other places, on another grid.
+
+    Parameters
+    ----------
+    image : ndarray, shape (*spatial,) or (*spatial, volumes)
+        Outside of it are zeros, to which linear interpolation fades over one voxel.
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+        Of the image, from voxels to world coordinates.
+    find : callable
+        Takes world coordinates of the grid, shape (n, ndim), and returns those in the
+        space of the image.
+    shape : tuple of int
+        Of the grid.
+    grid_affine : ndarray, shape (ndim + 1, ndim + 1)
+    interpolation : {"linear", "nearest"}, optional
+        "nearest" keeps the values and the type of a label map.
+
+    Returns
+    -------
+    resampled : ndarray, shape (*shape,) or (*shape, volumes)
+        Float32 if linear.
+    """
+    check_name("interpolation", interpolation, ORDERS)
+    world_to_image = np.linalg.inv(affine)
+    volumes = image[..., None] if image.ndim == len(shape) else image
+    dtype = np.float32 if interpolation == "linear" else image.dtype
+    resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
+    # Slab by slab: a point is three numbers of 8 bytes, some times over.
+    for i in tqdm(range(shape[0]), desc="Resampling", disable=None, leave=False):
+        points = grid_points((1, *shape[1:]), _starting_at(i, grid_affine))
+        voxels = apply_affine(world_to_image, find(points)).T
+        for v in range(volumes.shape[-1]):
+            resampled[i, ..., v] = map_coordinates(
+                volumes[..., v],
+                voxels,
+                order=ORDERS[interpolation],
+                output=dtype,
+                mode="grid-constant",
+            ).reshape(shape[1:])
+    return resampled if image.ndim > len(shape) else resampled[..., 0]
+
+
+def _starting_at(index, affine):
+    """Return the affine of a grid without the first planes."""
+    moved = affine.copy()
+    moved[:-1, -1] += index * affine[:-1, 0]
+    return moved
+
+
+def warp_image(moving, static, maps, *, interpolation="linear"):
+    """Bring a moving image to the grid of a static one.
+
+    Parameters
+    ----------
+    moving, static : dipy_nn_reg.nifti.Image
+    maps : sequence
+        As for :func:`to_moving`; none for the affines of the images alone.
+    interpolation : {"linear", "nearest"}, optional
+
+    Returns
+    -------
+    warped : ndarray, shape (*spatial,) or (*spatial, volumes)
+        As :func:`resample` returns it.
+    """
+    return resample(
+        moving.data,
+        moving.affine,
+        lambda points: to_moving(points, maps),
+        shape=static.data.shape[:3],
+        grid_affine=static.affine,
+        interpolation=interpolation,
+    )
+
+
+def inverse_error(maps, shape, affine):
+    """Return how far points come back from where they were.
+
+    Parameters
+    ----------
+    maps : sequence
+        As for :func:`to_moving`.
+    shape : tuple of int
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+        Of the static grid.
+
+    Returns
+    -------
+    error : float
+        Mean distance in mm over the voxels of the grid, after going to the moving
+        image and back.
+    """
+    points = grid_points(shape, affine)
+    back = to_static(to_moving(points, maps), maps)
+    return float(np.linalg.norm(back - points, axis=1).mean())

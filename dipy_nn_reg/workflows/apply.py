@@ -1,0 +1,229 @@
+"""The command that brings anything from one space to the other."""
+
+from itertools import product
+
+from dipy.io.gradients import read_bvals_bvecs
+from dipy.io.utils import split_filename_extension
+from dipy.utils.logging import logger
+from dipy.workflows.workflow import Workflow
+from nibabel.affines import apply_affine, voxel_sizes
+import numpy as np
+
+from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.diffusion import rotate_bvecs
+from dipy_nn_reg.field_files import load_field
+from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.mapping import lift_mapping
+from dipy_nn_reg.nifti import check_image_name, read_image, write_image
+from dipy_nn_reg.resampling import ORDERS, resample, to_moving, to_static
+from dipy_nn_reg.workflows.inputs import (
+    POINTS,
+    TRACTOGRAMS,
+    read_affine,
+    read_points,
+    read_streamlines,
+    write_points,
+    write_streamlines,
+)
+from dipy_nn_reg.workflows.paths import as_list, find_inputs, plan_outputs
+
+
+class ApplyFlow(Workflow):
+    @classmethod
+    def get_short_name(cls):
+        return "nn_reg_apply"
+
+    def run(
+        self,
+        static_file,
+        moving_files,
+        transform_files,
+        inverse=False,
+        interpolation="linear",
+        bvecs=None,
+        any_grid=False,
+        out_dir="",
+        out_file="transformed.nii.gz",
+        out_bvecs="transformed.bvec",
+    ):
+        """Bring images, points and tractograms to the space of a static image.
+
+        What is moved is told by the ending of its name. An image is interpolated once,
+        however many transforms there are.
+
+        Parameters
+        ----------
+        static_file : string or Path
+            Path of the static image, or of any image on its grid. With --inverse, of
+            the moving image.
+        moving_files : string or Path
+            Path of what is moved, or a pattern of several: NIfTI images of 2 or 3
+            axes, or of 4, volume by volume; points (.csv or .txt: x, y and z in mm);
+            tractograms (.trk, .trx or .tck).
+        transform_files : variable string
+            Paths of fields (.nii or .nii.gz, of DIPY, ITK, ANTs, AFNI or FSL) and of
+            affines from static to moving world coordinates (.txt), in the order in
+            which a point of the static image passes through them on its way to the
+            moving one.
+        inverse : bool, optional
+            Go the other way: bring what is in the space of the static image to that of
+            the moving one.
+        interpolation : string, optional
+            "linear", or "nearest" for label maps, which keep their values and type.
+        bvecs : string or Path, optional
+            Path of the b-vectors of a DWI series, to be rotated by the affine part of
+            the transforms.
+        any_grid : bool, optional
+            Do not ask that the fields cover what the images cover.
+        out_dir : string or Path, optional
+            Output directory.
+        out_file : string, optional
+            Name of the result; its ending becomes that of what is moved. Of several,
+            their names go in front.
+        out_bvecs : string, optional
+            Name of the rotated b-vectors.
+        """
+        check_name("interpolation", interpolation, ORDERS)
+        moving_paths = find_inputs(moving_files)
+        transforms = [
+            path for one in as_list(transform_files) for path in find_inputs(one)
+        ]
+        static_path = find_inputs(static_file)
+        if len(static_path) != 1:
+            raise ValueError(f"Expected one static image. Received {len(static_path)}.")
+        names = [
+            {
+                "out_file": _with_ending_of(path, out_file),
+                **({"out_bvecs": out_bvecs} if bvecs else {}),
+            }
+            for path in moving_paths
+        ]
+        kept = [*static_path, *transforms]
+        outputs = plan_outputs(self, [moving_paths], out_dir, names, kept=kept)
+        static = read_image(static_path[0], series=True)
+        for path, paths in zip(moving_paths, outputs):
+            moving = read_image(path, series=True) if _is_image(path) else None
+            maps = _read_maps(transforms, static, moving, inverse, check=not any_grid)
+            if moving is not None:
+                warped = _warp(moving, static, maps, inverse, interpolation)
+                if bvecs:
+                    _rotate(bvecs, moving, static, maps, inverse, paths["out_bvecs"])
+                write_image(
+                    paths["out_file"], warped, static.affine, header=static.header
+                )
+            elif path.suffix in POINTS:
+                points = _move(read_points(path), maps, inverse)
+                write_points(paths["out_file"], points)
+            else:
+                _move_streamlines(path, static, maps, inverse, paths["out_file"])
+            logger.info(f"Written: {paths['out_file']}")
+
+
+def _is_image(path):
+    return path.suffix not in (*POINTS, *TRACTOGRAMS)
+
+
+def _with_ending_of(path, name):
+    """Give a name of an output the ending that belongs to what is moved."""
+    if _is_image(path):
+        check_image_name(name)
+        return name
+    return split_filename_extension(name)[0] + path.suffix
+
+
+def _read_maps(paths, static, moving, inverse, *, check):
+    """Read transforms, in the order from the static to the moving image."""
+    # Of the whole chain, from its start to its end; a tractogram has no grid.
+    start, end = (moving, static) if inverse else (static, moving)
+    fallback = {}
+    if end is not None:
+        fallback = {"moving_shape": end.data.shape[:3], "moving_affine": end.affine}
+    maps = []
+    for path in paths:
+        if path.suffix == ".txt":
+            maps.append(read_affine(path))
+            continue
+        mapping = load_field(path, **(fallback if path is paths[-1] else {}))
+        maps.append(lift_mapping(mapping) if mapping.dim == 2 else mapping)
+    if check and not isinstance(maps[0], np.ndarray) and start is not None:
+        _check_grid(start, maps[0].codomain_shape, maps[0].codomain_grid2world)
+    if check and not isinstance(maps[-1], np.ndarray) and end is not None:
+        _check_grid(end, maps[-1].domain_shape, maps[-1].domain_grid2world)
+    return maps
+
+
+def _check_grid(image, shape, affine):
+    """Raise ValueError unless an image covers what a grid covers."""
+    shape = tuple(int(n) for n in shape)
+    boxes = [_box(image.data.shape[:3], image.affine), _box(shape, affine)]
+    voxel = max(voxel_sizes(image.affine).max(), voxel_sizes(affine).max())
+    if np.abs(boxes[0] - boxes[1]).max() > voxel:
+        raise ValueError(
+            f"Expected an image that covers what the field covers, "
+            f"{_describe(shape, affine)}. Received {str(image.path)!r} with "
+            f"{_describe(image.data.shape[:3], image.affine)}; --any_grid goes on."
+        )
+
+
+def _box(shape, affine):
+    """Return the lowest and the highest world coordinates of the voxels' corners."""
+    corners = np.array(list(product(*[(-0.5, n - 0.5) for n in shape])))
+    world = apply_affine(affine, corners)
+    return np.stack([world.min(0), world.max(0)])
+
+
+def _describe(shape, affine):
+    sizes = " x ".join(f"{size:.4g}" for size in voxel_sizes(affine))
+    lowest = ", ".join(f"{x:.4g}" for x in _box(shape, affine)[0])
+    voxels = " x ".join(map(str, shape))
+    return f"{voxels} voxels of {sizes} mm from ({lowest})"
+
+
+def _warp(moving, static, maps, inverse, interpolation):
+    find = to_static if inverse else to_moving
+    return resample(
+        moving.data,
+        moving.affine,
+        lambda points: find(points, maps),
+        shape=static.data.shape[:3],
+        grid_affine=static.affine,
+        interpolation=interpolation,
+    )
+
+
+def _move(points, maps, inverse):
+    """Bring points the way that images go, against that of the voxels they read."""
+    return to_moving(points, maps) if inverse else to_static(points, maps)
+
+
+def _move_streamlines(path, static, maps, inverse, out):
+    tractogram = read_streamlines(path, static.path)
+    points = _move(tractogram.streamlines.get_data(), maps, inverse)
+    outside = write_streamlines(out, tractogram, points, static.path)
+    if outside:
+        logger.warning(
+            f"{outside} of {len(points)} points in {out} are outside of the image "
+            f"{static.path}: DIPY loads it with bbox_valid_check=False."
+        )
+
+
+def _rotate(bvecs, moving, static, maps, inverse, out):
+    _, vectors = read_bvals_bvecs(None, str(bvecs))
+    volumes = moving.data.shape[3:]
+    if (len(vectors),) != volumes:
+        raise ValueError(
+            f"Expected a b-vector for each volume. Received {len(vectors)} in "
+            f"{str(bvecs)!r} and an image of shape {moving.data.shape}."
+        )
+    total = np.eye(4)
+    for step in maps:
+        is_affine = isinstance(step, np.ndarray)
+        total = (step if is_affine else np.linalg.inv(step.prealign)) @ total
+    rotated = rotate_bvecs(
+        vectors,
+        moving_affine=moving.affine,
+        static_affine=static.affine,
+        prealign=np.linalg.inv(total) if inverse else total,
+    )
+    with whole_file(out) as partial:
+        np.savetxt(partial, rotated.T, fmt="%.8f")

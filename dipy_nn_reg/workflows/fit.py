@@ -1,0 +1,184 @@
+"""The command that trains a model on a user's own images."""
+
+from pathlib import Path
+import sys
+
+from dipy.utils.logging import logger
+from dipy.workflows.workflow import Workflow
+import numpy as np
+from tqdm import tqdm
+
+from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.resampling import warp_image
+from dipy_nn_reg.workflows.paths import find_inputs, plan_outputs
+
+
+class FitFlow(Workflow):
+    @classmethod
+    def get_short_name(cls):
+        return "nn_reg_fit"
+
+    def run(
+        self,
+        moving_files,
+        static_files=None,
+        moving_labels=None,
+        static_labels=None,
+        mask_file=None,
+        validation_files=None,
+        network="unet",
+        transform="velocity",
+        loss="ncc",
+        penalty="gradient",
+        smoothness=None,
+        learning_rate=None,
+        epochs=50,
+        batch_size=None,
+        seed=0,
+        checkpoint=None,
+        out_dir="",
+        out_model="model.keras",
+        out_history="history.csv",
+    ):
+        """Learn to register images, without ground truth.
+
+        All images are brought to the grid of the first static image (without any, the
+        first moving one) through the affines in their headers: they should be roughly
+        aligned. The model is written after each epoch, so that an interruption loses
+        no more than one.
+
+        Parameters
+        ----------
+        moving_files : variable string
+            Paths of the images to train on.
+        static_files : variable string, optional
+            Path of the image to which all are registered, or of one for each moving
+            image. By default the moving images are registered to one another.
+        moving_labels : variable string, optional
+            Paths of label maps of the moving images, whose overlap is trained as well.
+        static_labels : variable string, optional
+            Paths of label maps of the static images.
+        mask_file : string or Path, optional
+            Path of a mask on the grid of the static image: where it is 0, images are
+            not compared.
+        validation_files : variable string, optional
+            Paths of further images, each of which is registered to the one before it
+            (or to the static image) after each epoch.
+        network : string, optional
+            Network that predicts the field: "unet", "voxelmorph1", "voxelmorph2",
+            "encoder_decoder", "fcn" or "dirnet".
+        transform : string, optional
+            What it predicts: "velocity", "displacement", "bspline", "bspline_velocity",
+            "tps" or "affine".
+        loss : string, optional
+            Dissimilarity of the images: "ncc", "mse", "lncc", "mi" or "mind".
+        penalty : string, optional
+            What is penalised: "gradient", "tv", "bending", "folding" or
+            "inverse_consistency".
+        smoothness : float, optional
+            Weight of the penalty. By default one that suits loss and penalty.
+        learning_rate : float, optional
+            Highest learning rate. By default 0.004 in 2D and 0.0015 in 3D.
+        epochs : int, optional
+            How often each moving image is seen.
+        batch_size : int, optional
+            Number of pairs in a step. By default 32 in 2D and 1 in 3D.
+        seed : int, optional
+            Seed of the weights and the pairs.
+        checkpoint : string or Path, optional
+            Model to go on with. Its own options then hold, in place of those above; a
+            history that is there is continued.
+        out_dir : string or Path, optional
+            Output directory.
+        out_model : string, optional
+            Name of the trained model.
+        out_history : string, optional
+            Name of the table of the training, a row for each epoch.
+        """
+        check_integer("epochs", epochs, lowest=1)
+        if batch_size is not None:
+            check_integer("batch_size", batch_size, lowest=1)
+        if Path(out_model).suffix != ".keras":
+            raise ValueError(
+                f"Expected out_model to end with '.keras'. Received {out_model!r}."
+            )
+        paths = {"moving": find_inputs(moving_files)}
+        optional = {
+            "static": static_files,
+            "moving_labels": moving_labels,
+            "static_labels": static_labels,
+            "mask": mask_file,
+            "validation": validation_files,
+        }
+        paths |= {n: find_inputs(p) for n, p in optional.items() if p is not None}
+        names = {"out_model": out_model, "out_history": out_history}
+        kept = [path for group in paths.values() for path in group]
+        outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
+        data = _read_all(paths)
+
+        from dipy_nn_reg import DeformableRegistration
+        from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
+
+        shape = data["moving"].shape[1:]
+        if checkpoint is not None:
+            registration = DeformableRegistration.load(checkpoint)
+        else:
+            registration = DeformableRegistration(
+                input_shape=shape,
+                network=network,
+                transform=transform,
+                loss=loss,
+                penalty=penalty,
+                smoothness=smoothness,
+                learning_rate=learning_rate,
+                seed=seed,
+            )
+        if batch_size is None:
+            batch_size = 32 if len(shape) == 2 else 1
+        validation = data.pop("validation", None)
+        if validation is not None:
+            static = data.get("static")
+            one = static is not None and len(static) == 1
+            validation = (validation, static if one else None)
+        registration.fit(
+            **data,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation,
+            callbacks=SaveEachEpoch(
+                registration, **outputs[0], go_on=checkpoint is not None
+            ),
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+        logger.info(f"Trained on images of {shape}: {outputs[0]['out_model']}")
+
+
+def _read_all(paths):
+    """Read what is to be trained on, all of it on one grid."""
+    reference = read_image(paths.get("static", paths["moving"])[0])
+    data = {}
+    for name, group in paths.items():
+        is_label = "label" in name or name == "mask"
+        read = read_labels if is_label else read_image
+        images = [
+            _on_grid(read(path), reference, "nearest" if is_label else "linear")
+            for path in tqdm(group, desc=f"Reading {name}", disable=None, leave=False)
+        ]
+        data[name] = np.stack(images)
+        if reference.data.shape[2] == 1:
+            data[name] = data[name][:, :, :, 0]
+    return data
+
+
+def _on_grid(image, reference, interpolation):
+    same_size = image.data.shape == reference.data.shape
+    if same_size and np.allclose(image.affine, reference.affine, atol=1e-4):
+        return image.data
+    resampled = warp_image(image, reference, [], interpolation=interpolation)
+    if np.ptp(resampled) == 0:
+        raise ValueError(
+            f"Expected images that overlap. {str(image.path)!r} has nothing on the "
+            f"grid of {str(reference.path)!r}."
+        )
+    return resampled

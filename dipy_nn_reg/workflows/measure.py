@@ -1,0 +1,29 @@
+"""What is measured of a map, whatever made it."""
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.mapping import mapping_to_displacement, world_affine
+from dipy_nn_reg.resampling import inverse_error
+
+
+def measure_field(mapping):
+    """Return folding in percent, SDlogJ, and the inverse-consistency error in mm.
+
+    Parameters
+    ----------
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+        In 3D, perhaps of one slice.
+
+    Returns
+    -------
+    row : dict of float
+    """
+    displacement, _ = mapping_to_displacement(mapping)
+    shape = displacement.shape[:-1]
+    if shape[2] == 1:
+        displacement = displacement[:, :, 0, :2]
+    affine = world_affine(mapping.codomain_grid2world, mapping.dim)
+    return {
+        "folding": metrics.folding(displacement),
+        "sd_log_jacobian": metrics.sd_log_jacobian(displacement),
+        "inverse_error_mm": inverse_error([mapping], shape, affine),
+    }

@@ -1,0 +1,109 @@
+import nibabel as nib
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.nifti import read_image, read_labels, write_image
+
+AFFINE = np.diag([2.0, 2, 3, 1])
+
+
+def save(path, data, affine=AFFINE, code="scanner"):
+    image = nib.Nifti1Image(data, affine)
+    image.set_sform(affine, code)
+    image.set_qform(affine, code)
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((4, 5), (4, 5, 1)), ((4, 5, 6), (4, 5, 6)), ((4, 5, 6, 1), (4, 5, 6))],
+)
+def test_an_image_has_three_axes(shape, expected, rng, tmp_path):
+    data = rng.random(shape, np.float32)
+    image = read_image(save(tmp_path / "image.nii.gz", data))
+    npt.assert_array_equal(image.data, data.reshape(expected))
+    npt.assert_array_equal(image.affine, AFFINE)
+
+
+def test_a_series_has_four_where_it_may(rng, tmp_path):
+    path = save(tmp_path / "image.nii", rng.random((4, 5, 6, 7), np.float32))
+    assert read_image(path, series=True).data.shape == (4, 5, 6, 7)
+    with pytest.raises(ValueError, match=r"of 2 or 3 axes.*\(4, 5, 6, 7\)"):
+        read_image(path)
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    path = tmp_path / "image.nii.gz"
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_image(path)
+    path.write_text("not an image")
+    with pytest.raises(ValueError, match="Expected a NIfTI image"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
+def test_a_file_that_is_cut_short_is_refused(name, rng, tmp_path):
+    path = save(tmp_path / name, rng.random((20, 20, 20), np.float32))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="cut short or damaged"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("affine", "code", "message"),
+    [
+        (AFFINE, 0, "an sform or a qform"),
+        (np.diag([1.0, 0, 1, 1]), 1, "can be inverted"),
+        (np.diag([1.0, np.nan, 1, 1]), 1, "finite values"),
+    ],
+)
+def test_a_header_without_a_valid_affine_is_refused(affine, code, message, tmp_path):
+    image = nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), AFFINE)
+    image.set_qform(AFFINE, 0)
+    image.header["sform_code"] = code
+    for row, name in zip(affine, ("srow_x", "srow_y", "srow_z")):
+        image.header[name] = row
+    with open(tmp_path / "image.nii", "wb") as file:
+        image.header.write_to(file)
+        file.write(bytes(4 + 4 * 4**3))
+    with pytest.raises(ValueError, match=message):
+        read_image(tmp_path / "image.nii")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_have_to_be_finite(value, tmp_path):
+    data = np.zeros((4, 4, 4), np.float32)
+    data[1, 2, 3] = value
+    with pytest.raises(ValueError, match="finite values"):
+        read_image(save(tmp_path / "image.nii", data))
+
+
+def test_labels_may_be_stored_as_floats_but_not_fractions(rng, tmp_path):
+    labels = rng.integers(0, 5, (4, 4, 4))
+    path = save(tmp_path / "labels.nii", labels.astype(np.float32))
+    npt.assert_array_equal(read_labels(path).data, labels)
+    assert read_labels(path).data.dtype.kind == "i"
+    with pytest.raises(ValueError, match="fractions"):
+        read_labels(save(path, labels / np.float32(2)))
+
+
+def test_what_is_written_has_the_header_of_its_grid(rng, tmp_path):
+    image = read_image(save(tmp_path / "image.nii", rng.random((4, 5, 6), np.float32)))
+    labels = rng.integers(0, 9, (4, 5, 6)).astype(np.int16)
+    path = tmp_path / "written.nii.gz"
+    write_image(path, labels, image.affine, header=image.header)
+    written = nib.load(path)
+    npt.assert_array_equal(written.affine, AFFINE)
+    npt.assert_array_equal(np.asanyarray(written.dataobj), labels)
+    assert written.get_data_dtype() == np.int16
+    assert written.header["sform_code"] == written.header["qform_code"] == 1
+    assert written.header.get_xyzt_units()[0] == "unknown"  # as in the image
+    assert [path.name for path in tmp_path.glob("*written*")] == ["written.nii.gz"]
+
+
+def test_a_name_has_to_be_that_of_a_nifti_file(tmp_path):
+    with pytest.raises(ValueError, match=r"'\.nii\.gz'.*image\.png"):
+        write_image(tmp_path / "image.png", np.zeros((2, 2, 2)), AFFINE)

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from scipy.linalg import expm
+from scipy.ndimage import gaussian_filter
+
+from dipy_nn_reg.mapping import grid_points
+from dipy_nn_reg.prealign import check_prealign, estimate_prealign
+from dipy_nn_reg.resampling import resample, to_moving
+
+
+@pytest.mark.parametrize("kind", ["rigid", "affine"])
+@pytest.mark.parametrize("shape", [(40, 36), (24, 22, 20), (40, 36, 1)])
+def test_a_known_affine_is_found(kind, shape, rng):
+    """Images of smooth noise within a ball, the static one read through the affine."""
+    ndim = 2 if shape[-1] == 1 else len(shape)
+    size = len(shape) + 1
+    static_affine = np.diag([1.5, -1.2, 1.4, 1][: size - 1] + [1.0])
+    static_affine[:-1, -1] = -static_affine[:-1, :-1] @ ((np.array(shape) - 1) / 2)
+    # The same world box around the origin for both.
+    turn = np.zeros((size - 1, size - 1))
+    turn[0, 1], turn[1, 0] = 0.12, -0.12
+    truth = np.eye(size)
+    truth[:-1, :-1] = expm(turn)
+    if kind == "affine":
+        truth[0, 0] *= 1.06
+    truth[:2, -1] = 2.0, -1.5
+    moving = gaussian_filter(rng.random(shape), [2, 2, 2][:ndim] + [0] * (size - 1 - ndim))
+    moving = (moving - moving.min()) / np.ptp(moving)
+    grid = np.indices(shape) - (np.array(shape)[(slice(None), *[None] * len(shape))] - 1) / 2
+    moving = moving * (np.linalg.norm(grid[:ndim], axis=0) < 0.35 * min(shape[:ndim]))
+    static = resample(
+        moving,
+        static_affine,
+        lambda points: to_moving(points, [truth]),
+        shape=shape,
+        grid_affine=static_affine,
+    )
+    found = estimate_prealign(
+        moving,
+        static,
+        moving_affine=static_affine,
+        static_affine=static_affine,
+        kind=kind,
+    )
+    points = grid_points(shape, static_affine)
+    points = points[static.ravel() > 0]
+    error = to_moving(points, [found]) - to_moving(points, [truth])
+    assert np.linalg.norm(error, axis=1).mean() < 0.5  # a third of a voxel
+
+
+@pytest.mark.parametrize("prealign", ["syn", np.eye(3), np.zeros((4, 4))])
+def test_what_aligns_nothing_is_refused(prealign):
+    with pytest.raises(ValueError, match="Expected prealign"):
+        check_prealign(prealign, ndim=3)

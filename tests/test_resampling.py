@@ -1,0 +1,111 @@
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import map_coordinates
+
+from dipy_nn_reg.mapping import grid_points
+from dipy_nn_reg.nifti import Image
+from dipy_nn_reg.resampling import (
+    inverse_error,
+    resample,
+    to_moving,
+    to_static,
+    warp_image,
+)
+
+
+def test_points_go_where_the_image_is_read(pair):
+    mapping = pair.make_mapping()
+    points = grid_points(pair.field.shape[:-1], pair.static_affine)
+    there = to_moving(points, [mapping])
+    read = map_coordinates(
+        pair.moving,
+        apply(np.linalg.inv(pair.moving_affine), there).T,
+        order=1,
+        mode="grid-constant",
+    )
+    npt.assert_allclose(
+        read, mapping.transform(pair.moving).ravel(), atol=1e-5
+    )
+
+
+def apply(affine, points):
+    return points @ affine[:-1, :-1].T + affine[:-1, -1]
+
+
+def test_maps_and_affines_are_passed_in_order(scene):
+    mapping, affine = scene(3, True).make_mapping(), scene(3, True).prealign
+    points = np.random.default_rng(0).normal(size=(10, 3))
+    expected = apply(affine, np.asarray(mapping.transform_points(points)))
+    npt.assert_allclose(to_moving(points, [mapping, affine]), expected, atol=1e-9)
+    expected = np.asarray(
+        mapping.transform_points_inverse(apply(np.linalg.inv(affine), points))
+    )
+    npt.assert_allclose(to_static(points, [mapping, affine]), expected, atol=1e-9)
+
+
+def test_two_maps_interpolate_once(scene):
+    """A ramp comes through any number of linear interpolations, a checkerboard not."""
+    scenes = scene(3, False)
+    shift = np.eye(4)
+    shift[:3, 3] = scenes.static_affine[:3, 0] / 2  # half a voxel
+    back = np.linalg.inv(shift)
+    image = np.indices(scenes.field.shape[:-1]).sum(0) % 2.0
+    same = Image(image, scenes.static_affine, None, None)
+    npt.assert_allclose(warp_image(same, same, [shift, back]), image, atol=1e-5)
+
+
+@pytest.mark.parametrize("volumes", [None, 4])
+def test_an_image_is_resampled_as_its_map_does(volumes, pair):
+    mapping = pair.make_mapping()
+    expected = mapping.transform(pair.moving)
+    moving = pair.moving
+    if volumes:
+        factors = np.arange(1, volumes + 1)
+        moving, expected = moving[..., None] * factors, expected[..., None] * factors
+    found = resample(
+        moving,
+        pair.moving_affine,
+        lambda points: to_moving(points, [mapping]),
+        shape=pair.field.shape[:-1],
+        grid_affine=pair.static_affine,
+    )
+    assert found.dtype == np.float32
+    npt.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_labels_keep_values_and_type(scene):
+    pair = scene(3, True)
+    labels = np.random.default_rng(0).choice([0, 7, 40000], size=pair.moving.shape)
+    labels = labels.astype(np.uint16)
+    found = resample(
+        labels,
+        pair.moving_affine,
+        lambda points: to_moving(points, [pair.make_mapping()]),
+        shape=pair.field.shape[:-1],
+        grid_affine=pair.static_affine,
+        interpolation="nearest",
+    )
+    assert found.dtype == np.uint16
+    assert set(np.unique(found)) == {0, 7, 40000}
+
+
+def test_unknown_interpolation_is_refused():
+    with pytest.raises(ValueError, match=r"interpolation.*'linear'.*'cubic'"):
+        resample(
+            np.zeros((3, 3)),
+            np.eye(3),
+            lambda points: points,
+            shape=(3, 3),
+            grid_affine=np.eye(3),
+            interpolation="cubic",
+        )
+
+
+def test_the_inverse_error_is_a_distance_in_mm(scene):
+    pair = scene(3, False)
+    mapping = pair.make_mapping(inverse=np.zeros_like(pair.field))
+    # Without an inverse, points do not come back at all.
+    expected = np.linalg.norm(pair.field @ pair.static_affine[:3, :3].T, axis=-1).mean()
+    found = inverse_error([mapping], pair.field.shape[:-1], pair.static_affine)
+    assert found == pytest.approx(expected, rel=1e-4)
