@@ -175,7 +175,10 @@ def test_fslpy_reads_our_field(solid, tmp_path):
 
 def test_a_2d_field_is_one_for_simpleitk(scene, tmp_path):
     pair = scene(2, False)
-    pair.static_affine, pair.moving_affine = np.diag([1.5, 2, 1]), np.diag([1.2, 1.1, 1])
+    pair.static_affine, pair.moving_affine = (
+        np.diag([1.5, 2, 1]),
+        np.diag([1.2, 1.1, 1]),
+    )
     mapping = pair.make_mapping()
     save_field(tmp_path / "field.nii.gz", mapping, format="itk")
     field = sitk.ReadImage(str(tmp_path / "field.nii.gz"), sitk.sitkVectorFloat64)

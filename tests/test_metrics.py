@@ -3,7 +3,6 @@ from itertools import product
 import numpy as np
 import numpy.testing as npt
 import pytest
-
 from scipy.ndimage import correlate1d
 
 from dipy_nn_reg import metrics

@@ -24,10 +24,11 @@ def test_a_known_affine_is_found(kind, shape, rng):
     if kind == "affine":
         truth[0, 0] *= 1.06
     truth[:2, -1] = 2.0, -1.5
-    moving = gaussian_filter(rng.random(shape), [2, 2, 2][:ndim] + [0] * (size - 1 - ndim))
+    moving = gaussian_filter(rng.random(shape), [2] * ndim + [0] * (size - 1 - ndim))
     moving = (moving - moving.min()) / np.ptp(moving)
-    grid = np.indices(shape) - (np.array(shape)[(slice(None), *[None] * len(shape))] - 1) / 2
-    moving = moving * (np.linalg.norm(grid[:ndim], axis=0) < 0.35 * min(shape[:ndim]))
+    grid = np.moveaxis(np.indices(shape), 0, -1) - (np.array(shape) - 1) / 2
+    radius = np.linalg.norm(grid[..., :ndim], axis=-1)
+    moving = moving * (radius < 0.35 * min(shape[:ndim]))
     static = resample(
         moving,
         static_affine,

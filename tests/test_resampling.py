@@ -24,9 +24,7 @@ def test_points_go_where_the_image_is_read(pair):
         order=1,
         mode="grid-constant",
     )
-    npt.assert_allclose(
-        read, mapping.transform(pair.moving).ravel(), atol=1e-5
-    )
+    npt.assert_allclose(read, mapping.transform(pair.moving).ravel(), atol=1e-5)
 
 
 def apply(affine, points):

@@ -25,8 +25,8 @@ def read_points(path):
     -------
     points : ndarray, shape (n, 3)
     """
-    points = np.atleast_2d(_read_table(path, "points"))
-    if points.size == 0 or points.shape[1] != 3:
+    points = _read_table(path, "points")
+    if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(
             f"Expected three columns, x, y and z in mm. Received {str(path)!r} of "
             f"shape {points.shape}."
@@ -115,21 +115,24 @@ def write_streamlines(path, tractogram, points, reference):
 
 
 def _read_table(path, what):
+    """Read rows of numbers; a first line of words is passed over."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    text = Path(path).read_text(errors="replace").replace(",", " ").splitlines()
+    lines = Path(path).read_text(errors="replace").replace(",", " ").splitlines()
+    rows = [line.split() for line in lines if line.strip() and line[0] != "#"]
+    if rows and not any(_is_number(word) for word in rows[0]):
+        rows = rows[1:]
     try:
-        return np.loadtxt(text[_count_header_lines(text) :])
+        return np.array([[float(word) for word in row] for row in rows])
     except ValueError as error:
         raise ValueError(
             f"Expected {what}, numbers in columns. Received {str(path)!r}: {error}"
         ) from error
 
 
-def _count_header_lines(lines):
-    """Return 1 if the first line is not of numbers, else 0."""
+def _is_number(word):
     try:
-        [float(word) for word in lines[0].split()]
-    except (ValueError, IndexError):
-        return 1
-    return 0
+        float(word)
+    except ValueError:
+        return False
+    return True

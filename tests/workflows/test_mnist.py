@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dipy_nn_reg import DeformableRegistration, data
-from dipy_nn_reg.workflows import cli
 from dipy_nn_reg.workflows.mnist import MnistFlow
 
 builtin_open = open
@@ -164,22 +163,3 @@ def test_too_few_images(tmp_path, write_parts):
     with pytest.raises(ValueError, match="40 training images.*Received 39 and 39"):
         MnistFlow().run(folder=str(tmp_path), out_dir=str(tmp_path / "results"))
     assert not (tmp_path / "results").exists()
-
-
-def test_help_loads_no_framework():
-    code = (
-        "import sys; sys.argv = ['dipy_nn_reg_mnist', '--help']\n"
-        "from dipy_nn_reg.workflows import cli\n"
-        "try: cli.run()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'matplotlib', 'dipy.align'}\n"
-        "print('loaded', heavy & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "--digit" in done.stdout
-    assert done.stdout.strip().endswith("loaded set()")
-
-
-def test_each_command_has_a_flow():
-    for module, flow in cli.FLOWS.values():
-        assert hasattr(__import__(module, fromlist=[flow]), flow)

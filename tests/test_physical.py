@@ -1,0 +1,177 @@
+import nibabel as nib
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import map_coordinates
+
+from dipy_nn_reg import AffineRegistration, DeformableRegistration
+from dipy_nn_reg.mapping import grid_points
+
+
+def deforming(ndim, *, kind=DeformableRegistration, **options):
+    """Return a model that deforms, as if it were trained: its weights are shaken."""
+    registration = kind(input_shape=(16,) * ndim, seed=0, **options)
+    rng = np.random.default_rng(0)
+    for weights in registration.model.trainable_weights:
+        weights.assign_add(0.02 * rng.normal(size=weights.shape))
+    return registration
+
+
+def read(image, positions):
+    return map_coordinates(
+        image, np.moveaxis(positions, -1, 0), order=1, mode="grid-constant"
+    )
+
+
+def apply(affine, points):
+    return points @ affine[:-1, :-1].T + affine[:-1, -1]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"transform": "displacement"},
+        {"transform": "bspline_velocity"},
+        {"transform": "affine"},
+    ],
+    ids=lambda options: options.get("transform", "default"),
+)
+def test_on_one_grid_the_map_does_what_predict_does(ndim, options, rng):
+    registration = deforming(ndim, **options)
+    shape = (17, 20, 15)[:ndim]
+    moving, static = rng.random((2, *shape), np.float32)
+    mapping = registration.predict_mapping(moving, static)
+    expected = registration.predict(moving[None], static)[0]
+    assert np.abs(expected - moving).max() > 0.1
+    npt.assert_allclose(mapping.transform(moving), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_an_affine_first_stage_is_part_of_the_map(ndim, rng):
+    first = deforming(ndim, kind=AffineRegistration)
+    registration = deforming(ndim, affine=first)
+    moving, static = rng.random((2, *(18,) * ndim), np.float32)
+    mapping = registration.predict_mapping(moving, static)
+    expected = registration.predict(moving[None], static)[0]
+    npt.assert_allclose(mapping.transform(moving), expected, atol=1e-5)
+    assert not np.allclose(mapping.prealign, np.eye(ndim + 1), atol=1e-3)
+    # What leaves the grid is not known: points near its middle.
+    inner = grid_points((6,) * ndim, np.eye(ndim + 1)) + 6
+    back = mapping.transform_points_inverse(mapping.transform_points(inner))
+    assert np.linalg.norm(back - inner, axis=1).mean() < 0.1
+
+
+def test_on_other_grids_the_moving_image_is_read_once(pair):
+    """What the network is given, and where it then reads, are written out here."""
+    registration = deforming(pair.moving.ndim)
+    static = np.random.default_rng(5).random(pair.field.shape[:-1])
+    total = np.linalg.inv(pair.moving_affine) @ pair.static_affine
+    if pair.prealign is not None:
+        total = np.linalg.inv(pair.moving_affine) @ pair.prealign @ pair.static_affine
+    voxels = np.moveaxis(np.indices(static.shape, dtype=float), 0, -1)
+    seen = read(pair.moving, apply(total, voxels))
+    field = registration.predict_field(seen[None], static)[0]
+    expected = read(pair.moving, apply(total, voxels + field))
+    assert np.abs(expected - seen).max() > 0.02
+
+    mapping = registration.predict_mapping(
+        pair.moving,
+        static,
+        moving_affine=pair.moving_affine,
+        static_affine=pair.static_affine,
+        prealign=pair.prealign,
+    )
+    npt.assert_allclose(mapping.transform(pair.moving), expected, atol=1e-5)
+
+
+def test_the_inverse_brings_points_back(pair):
+    registration = deforming(pair.moving.ndim)
+    mapping = registration.predict_mapping(
+        pair.moving,
+        np.random.default_rng(5).random(pair.field.shape[:-1]),
+        moving_affine=pair.moving_affine,
+        static_affine=pair.static_affine,
+        prealign=pair.prealign,
+    )
+    points = grid_points(pair.field.shape[:-1], pair.static_affine)
+    there = np.asarray(mapping.transform_points(points))
+    back = np.asarray(mapping.transform_points_inverse(there))
+    voxel = np.abs(np.linalg.det(pair.static_affine[:-1, :-1])) ** (1 / points.shape[1])
+    assert np.linalg.norm(back - points, axis=1).mean() < 0.1 * voxel
+
+
+@pytest.mark.parametrize("size", [2.2, 0.9])
+def test_the_network_may_see_other_voxels(size, pair):
+    registration = deforming(pair.moving.ndim)
+    static = np.random.default_rng(5).random(pair.field.shape[:-1])
+    grids = {"moving_affine": pair.moving_affine, "static_affine": pair.static_affine}
+    seen, predict = [], registration._predict_parts
+    registration._predict_parts = lambda *pair: seen.append(pair) or predict(*pair)
+    options = {"voxel_size": size, **grids}
+    mapping = registration.predict_mapping(pair.moving, static, **options)
+    sizes = nib.affines.voxel_sizes(pair.static_affine)
+    expected = np.ceil(np.array(static.shape) * sizes / size)
+    assert seen[0][0].shape[:-1] == seen[0][1].shape[:-1] == tuple(expected)
+
+    # What moves a voxel of the network by its size moves others by as much in mm.
+    parts = np.zeros((*seen[0][0].shape[:-1], static.ndim)) + [
+        1,
+        *[0] * (static.ndim - 1),
+    ]
+    registration._predict_parts = lambda *images: (parts, -parts, None)
+    mapping = registration.predict_mapping(
+        pair.moving, static, voxel_size=size, **grids
+    )
+    expected = pair.static_affine[:-1, 0] / sizes[0] * size
+    middle = tuple(n // 2 for n in static.shape)
+    npt.assert_allclose(mapping.backward[middle], expected, atol=1e-4)
+    npt.assert_allclose(mapping.forward[middle], -expected, atol=1e-4)
+
+
+def test_a_2d_model_takes_slices_of_nifti_files(scene, rng):
+    registration = deforming(2)
+    affine = scene(3, False).static_affine
+    moving, static = rng.random((2, 20, 18, 1), np.float32)
+    grids = {"moving_affine": affine, "static_affine": affine}
+    mapping = registration.predict_mapping(moving, static, **grids)
+    expected = registration.predict(moving[None, ..., 0], static[..., 0])[0]
+    npt.assert_allclose(mapping.transform(moving)[..., 0], expected, atol=1e-5)
+    aligned = registration.predict_mapping(
+        moving, static, prealign="rigid", voxel_size=2.5, **grids
+    )
+    # Nothing moves across the slice.
+    across = affine[:3, 2]
+    npt.assert_allclose(aligned.prealign[:3, :3] @ across, across, atol=1e-6)
+
+
+def test_channels_are_seen_together(rng):
+    registration = deforming(2, num_channels=2)
+    moving, static = rng.random((2, 17, 20, 2), np.float32)
+    mapping = registration.predict_mapping(moving, static)
+    expected = registration.predict(moving[None], static)[0]
+    npt.assert_allclose(mapping.transform(moving[..., 1]), expected[..., 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"moving_affine": np.eye(4)}, "both images or of none.*moving_affine alone"),
+        (
+            {"moving_affine": np.eye(4), "static_affine": np.zeros((4, 4))},
+            "static_affine",
+        ),
+        ({"prealign": "elastic"}, "prealign.*'rigid'.*'elastic'"),
+        ({"prealign": np.eye(3)}, r"prealign of shape \(4, 4\)"),
+        ({"voxel_size": 0}, "voxel_size.*> 0"),
+        ({"static": np.zeros((9, 9))}, r"static of shape.*\(1, 9, 9\)"),
+        ({"moving": np.full((9, 9, 9), np.nan)}, "finite values in moving"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message):
+    images = {"moving": np.zeros((9, 9, 9)), "static": np.zeros((9, 9, 9))}
+    with pytest.raises(ValueError, match=message):
+        DeformableRegistration(input_shape=(9, 9, 9)).predict_mapping(
+            **{**images, **options}
+        )

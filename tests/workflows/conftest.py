@@ -1,0 +1,62 @@
+"""Images in files, and a model that deforms them."""
+
+from pathlib import Path
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from dipy_nn_reg import DeformableRegistration
+
+SHAPE = (17, 20, 15)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a writer of images in a folder of their own."""
+
+    def write(name, data, affine=None):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        affine = np.diag([2.0, 2, 2, 1]) if affine is None else affine
+        nib.save(nib.Nifti1Image(np.asarray(data), affine), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def brains(write, crops):
+    """Return the paths of four images on one grid."""
+    return [write(f"brain_{i}.nii.gz", image) for i, image in enumerate(crops)]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Return paths of models for 2D and 3D whose weights are shaken, not trained."""
+    folder = tmp_path_factory.mktemp("models")
+    for ndim in (2, 3):
+        registration = DeformableRegistration(input_shape=(16,) * ndim, seed=0)
+        rng = np.random.default_rng(0)
+        for weights in registration.model.trainable_weights:
+            weights.assign_add(0.02 * rng.normal(size=weights.shape))
+        registration.save(folder / f"model_{ndim}d.keras")
+    return {ndim: folder / f"model_{ndim}d.keras" for ndim in (2, 3)}
+
+
+@pytest.fixture(scope="session")
+def run_command():
+    """Return a caller of a command, as from a shell."""
+
+    def run(name, *arguments, **options):
+        return subprocess.run(
+            [Path(sys.executable).with_name(name), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            **options,
+        )
+
+    return run

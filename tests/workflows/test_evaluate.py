@@ -1,0 +1,104 @@
+import csv
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.field_files import save_field
+from dipy_nn_reg.workflows.evaluate import EvaluateFlow
+from dipy_nn_reg.workflows.inputs import write_points
+
+
+@pytest.fixture
+def setting(scene, write, tmp_path):
+    """Return paths of two images, their labels and points, and a field."""
+    scene = scene(3, False)
+    scene.mapping = scene.make_mapping()
+    static = scene.mapping.transform(scene.moving)  # which the field makes perfect
+    labels = np.digitize(scene.moving, [0.4, 0.6]).astype(np.int32)
+    voxels = np.moveaxis(np.indices(scene.field.shape[:-1]), 0, -1) + scene.field
+    total = np.linalg.inv(scene.moving_affine) @ scene.static_affine
+    positions = np.moveaxis(voxels @ total[:3, :3].T + total[:3, 3], -1, 0)
+    warped = map_coordinates(labels, positions, order=0, mode="grid-constant")
+    grids = scene.static_affine, scene.moving_affine
+    scene.paths = {
+        "static": write("static.nii.gz", static.astype(np.float32), grids[0]),
+        "moving": write("moving.nii.gz", scene.moving.astype(np.float32), grids[1]),
+        "static_labels": write("sl.nii.gz", np.uint8(warped), grids[0]),
+        "moving_labels": write("ml.nii.gz", labels.astype(np.uint8), grids[1]),
+        "field": tmp_path / "in" / "field.nii.gz",
+        "static_points": tmp_path / "in" / "static.csv",
+        "moving_points": tmp_path / "in" / "moving.csv",
+    }
+    save_field(scene.paths["field"], scene.mapping)
+    points = np.random.default_rng(0).normal(size=(8, 3)) * 3
+    write_points(scene.paths["static_points"], points)
+    there = np.asarray(scene.mapping.transform_points(points))
+    write_points(scene.paths["moving_points"], there + [0, 0.3, 0.4])
+    scene.paths = {name: str(path) for name, path in scene.paths.items()}
+    return scene
+
+
+def evaluate(setting, out, **options):
+    static, moving = (setting.paths[name] for name in ("static", "moving"))
+    EvaluateFlow().run(static, [moving], out_dir=str(out), **options)
+    with open(out / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_known_is_measured(setting, tmp_path):
+    named = ("static_labels", "moving_labels", "static_points", "moving_points")
+    row, mean = evaluate(
+        setting,
+        tmp_path,
+        field_files=[setting.paths["field"]],
+        **{name: [setting.paths[name]] for name in named},
+    )
+    numbers = {name: float(value) for name, value in mean.items() if value != "mean"}
+    assert row["moving"] == "moving.nii.gz"
+    assert numbers["ncc"] == pytest.approx(1, abs=1e-6)
+    # Rounding may send a voxel that lies halfway to either side.
+    assert numbers["dice_label_1"] == pytest.approx(1, abs=1e-3)
+    assert numbers["dice_label_2"] == pytest.approx(1, abs=1e-3)
+    assert numbers["hd95_mm"] == 0
+    assert numbers["tre_mm"] == pytest.approx(0.5, abs=1e-3)
+    assert numbers["folding"] == metrics.folding(setting.field)
+    expected = metrics.sd_log_jacobian(setting.field)
+    assert numbers["sd_log_jacobian"] == pytest.approx(expected, rel=1e-3)
+    points = np.moveaxis(np.indices(setting.field.shape[:-1]), 0, -1).reshape(-1, 3)
+    affine = setting.static_affine
+    points = points @ affine[:3, :3].T + affine[:3, 3]
+    there = setting.mapping.transform_points(points)
+    back = setting.mapping.transform_points_inverse(there)
+    expected = np.linalg.norm(back - points, axis=1).mean()
+    assert numbers["inverse_error_mm"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_without_a_field_images_are_compared_as_they_are(setting, tmp_path):
+    row, _ = evaluate(setting, tmp_path)
+    assert float(row["ncc"]) < 0.9
+    assert set(row) == {"static", "moving", "ncc"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"static_labels": ["static_labels"]}, "labels of static and of moving"),
+        (
+            {"static_labels": ["moving_labels"], "moving_labels": ["moving_labels"]},
+            r"labels of the size of the static image, \(22, 25, 19\)",
+        ),
+        ({"field_files": ["field", "field"]}, "field_files for each of the 1 pairs"),
+        ({"field_files": ["static"]}, "Expected a field of format"),
+        (
+            {"static_labels": ["static"], "moving_labels": ["moving"]},
+            "Expected a label map.*fractions",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message, setting, tmp_path):
+    options = {n: [setting.paths[p] for p in names] for n, names in options.items()}
+    with pytest.raises(ValueError, match=message):
+        evaluate(setting, tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))

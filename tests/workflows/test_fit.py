@@ -1,0 +1,95 @@
+import csv
+
+import numpy as np
+import pytest
+
+from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.workflows.fit import FitFlow
+
+
+def fit(moving, out, *, force=False, **options):
+    FitFlow(force=force).run(
+        [str(path) for path in moving], epochs=2, out_dir=str(out), **options
+    )
+    with open(out / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def labels(brains, write, crops):
+    return [
+        write(f"labels_{i}.nii.gz", (image > 0.5).astype(np.uint8))
+        for i, image in enumerate(crops)
+    ]
+
+
+def test_a_model_and_its_history_are_written(brains, labels, write, crops, tmp_path):
+    mask = write("mask.nii.gz", np.ones(crops[0].shape, np.uint8))
+    rows = fit(
+        brains[1:],
+        tmp_path / "out",
+        static_files=[str(brains[0])],
+        moving_labels=[str(path) for path in labels[1:]],
+        static_labels=[str(labels[0])],
+        mask_file=str(mask),
+        validation_files=[str(brains[1])],
+    )
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for column in ("loss", "similarity", "label_overlap", "val_similarity"):
+        assert np.isfinite([float(row[column]) for row in rows]).all()
+    registration = DeformableRegistration.load(tmp_path / "out" / "model.keras")
+    assert tuple(registration.model.options["input_shape"]) == crops[0].shape
+
+
+def test_training_goes_on_from_a_checkpoint(brains, tmp_path):
+    fit(brains, tmp_path, network="voxelmorph1", loss="mse")
+    model = tmp_path / "model.keras"
+    rows = fit(brains, tmp_path, force=True, checkpoint=str(model))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    options = DeformableRegistration.load(model).model.options
+    assert (options["network"], options["loss"]) == ("voxelmorph1", "mse")
+
+
+def test_slices_train_a_2d_model(sevens, write, tmp_path):
+    paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(sevens[:4])]
+    fit(paths, tmp_path / "out")
+    registration = DeformableRegistration.load(tmp_path / "out" / "model.keras")
+    assert len(registration.model.options["input_shape"]) == 2
+
+
+def test_images_on_other_grids_are_brought_to_the_first(brains, write, crops, tmp_path):
+    """The same image, each voxel cut in eight, is trained on as the same."""
+    fine = crops[1].repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[:3, 3] = -0.5
+    path = write("fine.nii.gz", fine, affine)
+    options = {"static_files": [str(brains[0])], "batch_size": 1}
+    rows = fit([path], tmp_path / "fine", **options)
+    expected = fit([brains[1]], tmp_path / "coarse", **options)
+    for row, other in zip(rows, expected):
+        assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"out_model": "model.h5"}, r"'\.keras'.*model\.h5"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"loss": "l2"}, "loss.*'ncc'.*'l2'"),
+        ({"checkpoint": "nothing.keras"}, "nothing.keras"),
+        ({"moving_files": "far"}, "nothing on the grid"),
+        ({"moving_files": "one"}, "two moving images or more"),
+    ],
+)
+def test_bad_input_is_refused(options, message, brains, write, crops, tmp_path):
+    moving = brains[:2]
+    if options.get("moving_files") == "far":
+        affine = np.eye(4)
+        affine[:3, 3] = 1000
+        moving = [brains[0], write("far.nii.gz", crops[0], affine)]
+    elif options.get("moving_files") == "one":
+        moving = brains[:1]
+    options = {n: v for n, v in options.items() if n != "moving_files"}
+    with pytest.raises((ValueError, OSError), match=message):
+        fit(moving, tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))

@@ -1,0 +1,114 @@
+import csv
+
+import nibabel as nib
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.field_files import FORMATS, load_field
+from dipy_nn_reg.workflows.predict import PredictFlow
+
+OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
+
+
+def predict(static, moving, model, out, **options):
+    moving = [str(path) for path in moving]
+    PredictFlow().run(str(static), moving, str(model), out_dir=str(out), **options)
+    return {path.name for path in out.iterdir()}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_pair_leaves_image_field_inverse_and_measures(
+    format, scene, write, models, tmp_path
+):
+    scene = scene(3, True)
+    static = np.random.default_rng(0).random(scene.field.shape[:-1]).astype(np.float32)
+    moving = scene.moving.astype(np.float32)
+    paths = (
+        write("static.nii.gz", static, scene.static_affine),
+        write("moving.nii.gz", moving, scene.moving_affine),
+    )
+    np.savetxt(tmp_path / "affine.txt", scene.prealign)
+    out = tmp_path / "out"
+    found = predict(
+        paths[0],
+        paths[1:],
+        models[3],
+        out,
+        prealign=str(tmp_path / "affine.txt"),
+        field_format=format,
+    )
+    assert found == OUTPUTS | {"prealign.txt"}
+    npt.assert_allclose(np.loadtxt(out / "prealign.txt"), scene.prealign)
+
+    mapping = DeformableRegistration.load(models[3]).predict_mapping(
+        moving,
+        static,
+        moving_affine=scene.moving_affine,
+        static_affine=scene.static_affine,
+        prealign=scene.prealign,
+    )
+    expected = mapping.transform(moving)
+    warped = nib.load(out / "warped.nii.gz")
+    npt.assert_allclose(warped.get_fdata(), expected, atol=1e-4)
+    npt.assert_allclose(warped.affine, scene.static_affine, atol=1e-5)
+    field, inverse = (load_field(out / f"{n}.nii.gz") for n in ("field", "inverse"))
+    npt.assert_allclose(field.transform(moving), expected, atol=1e-4)
+    npt.assert_allclose(
+        inverse.transform(static), mapping.transform_inverse(static), atol=1e-3
+    )
+    with open(out / "metrics.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    expected = np.corrcoef(static.ravel(), warped.get_fdata().ravel())[0, 1]
+    assert float(row["ncc_after"]) == pytest.approx(expected, abs=1e-4)
+    assert float(row["inverse_error_mm"]) < 0.2
+
+
+def test_three_by_three_pairs_are_all_there(brains, models, tmp_path):
+    pattern = brains[0].parent / "brain_[0-2].nii.gz"
+    found = predict(pattern, [pattern], models[3], tmp_path / "all", all_pairs=True)
+    for kind in OUTPUTS:
+        assert sum(name.endswith(kind) for name in found) == 9
+    found = predict(pattern, [pattern], models[3], tmp_path / "each")
+    assert {name for name in found if "warped" in name} == {
+        f"brain_{i}_brain_{i}__warped.nii.gz" for i in range(3)
+    }
+
+
+def test_dipy_finds_the_prealignment(brains, models, tmp_path):
+    found = predict(
+        brains[0], [brains[1]], models[3], tmp_path, prealign="rigid", voxel_size=2.5
+    )
+    assert "prealign.txt" in found
+    affine = np.loadtxt(tmp_path / "prealign.txt")
+    npt.assert_allclose(affine[:3, :3] @ affine[:3, :3].T, np.eye(3), atol=1e-6)
+
+
+def test_slices_are_registered_in_2d(sevens, write, models, tmp_path):
+    paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
+    assert predict(*paths[:1], paths[1:], models[2], tmp_path / "out") == OUTPUTS
+    warped = nib.load(tmp_path / "out" / "warped.nii.gz").get_fdata()
+    expected = DeformableRegistration.load(models[2]).predict(sevens[1:2], sevens[0])
+    npt.assert_allclose(warped[..., 0], expected[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"field_format": "elastix"}, "field_format.*'elastix'"),
+        ({"voxel_size": -1.0}, "voxel_size"),
+        ({"prealign": "nothing.txt"}, "nothing.txt"),
+        ({"out_warped": "warped.png"}, "warped.png"),
+        ({"model_file": "nothing.keras"}, "nothing.keras"),
+        ({"model_file": 2}, "an image of 2 axes, as the model"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    options, message, brains, models, tmp_path
+):
+    model = options.pop("model_file", 3)
+    model = models.get(model, model)
+    with pytest.raises((ValueError, OSError), match=message):
+        predict(brains[0], brains[1:2], model, tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))
