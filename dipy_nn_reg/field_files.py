@@ -2,17 +2,17 @@
 
 The formats differ in axes, units and in what the displacement is of:
 
-========  ==============  ===========================================================
-format    shape           values
-========  ==============  ===========================================================
-``dipy``  (x, y, z, 3, 2) forward and backward field in mm (RAS+), without prealign;
-                          **the header holds the inverse of the affine**, as DIPY
-                          writes it, so that viewers misplace it
-``itk``   (x, y, z, 1, 3) from a static to a moving point in mm (LPS+)
-``afni``  (x, y, z, 1, 3) the same; AFNI takes it so for grids that are not oblique
-``fsl``   (x, y, z, 3)    the same in FSL's coordinates, which are mm along the axes
+=======  ===============  ==========================================================
+format   shape            values
+=======  ===============  ==========================================================
+dipy     (x, y, z, 3, 2)  forward and backward field in mm (RAS+), without prealign;
+                          the header holds the inverse of the affine, as DIPY writes
+                          it, so that viewers misplace it
+itk      (x, y, z, 1, 3)  from a static to a moving point in mm (LPS+)
+afni     (x, y, z, 1, 3)  the same; AFNI takes it so for grids that are not oblique
+fsl      (x, y, z, 3)     the same in FSL's coordinates, which are mm along the axes
                           of each image, from its corner
-========  ==============  ===========================================================
+=======  ===============  ==========================================================
 
 FreeSurfer reads ITK's by ``mri_warp_convert --initk``. A file of ``nitransforms`` would
 be in the way here: version 25.1 squeezes fields of one slice, and takes FSL's for RAS

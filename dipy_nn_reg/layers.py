@@ -7,6 +7,8 @@ from dipy_nn_reg.control import SPLINES
 from dipy_nn_reg.sampling import voxel_grid
 from dipy_nn_reg.transform import integrate, warp
 
+# How many voxels along each axis tell the percentiles of an image, at most.
+VOXELS_PER_AXIS = {2: 256, 3: 48}
 # Of velocities that a network predicts: exact enough where a voxel moves some voxels.
 INTEGRATION_STEPS = 5
 
@@ -15,17 +17,32 @@ _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
 
 @_register
 class RescaleIntensity(keras.layers.Layer):
-    """Bring each image and channel to the range from 0 to 1.
+    """Bring each image and channel to the range from 0 to 1, whatever its outliers.
 
-    Input and output: shape (batch, *spatial, channels). A constant channel
-    becomes 0.
+    Input and output: shape (batch, *spatial, channels). The 0.1 and 99.9 percentiles,
+    of voxels spread evenly over large images, become 0 and 1, and what is beyond is
+    clipped; where these are equal, the lowest and the highest value take their place. A
+    constant channel becomes 0.
     """
 
     def call(self, images):
+        channels = images.shape[-1]
+        most = VOXELS_PER_AXIS[len(images.shape) - 2]
+        sizes = ops.shape(images)[1:-1]
+        every = [slice(None, None, -(-size // most)) for size in sizes]
+        sample = images[(slice(None), *every)]
+        sample = ops.reshape(sample, (ops.shape(images)[0], -1, channels))
+        shape = (-1, *[1] * len(sizes), channels)
+        low, high = (
+            ops.reshape(ops.quantile(sample, share, axis=1), shape)
+            for share in (0.001, 0.999)
+        )
         axes = tuple(range(1, len(images.shape) - 1))
-        lowest = ops.min(images, axis=axes, keepdims=True)
-        span = ops.max(images, axis=axes, keepdims=True) - lowest
-        return (images - lowest) / ops.where(span > 0, span, ops.ones_like(span))
+        narrow = high <= low
+        low = ops.where(narrow, ops.min(images, axis=axes, keepdims=True), low)
+        high = ops.where(narrow, ops.max(images, axis=axes, keepdims=True), high)
+        span = ops.where(high > low, high - low, ops.ones_like(low))
+        return ops.clip((images - low) / span, 0, 1)
 
     def compute_output_shape(self, input_shape):
         return input_shape

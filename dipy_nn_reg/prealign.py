@@ -7,6 +7,8 @@ from dipy_nn_reg.mapping import check_affine, lift_affine, plane_affine
 
 _STEPS = ("Translation", "Rigid", "Affine")
 KINDS = ("rigid", "affine")
+# Voxels along the longest axis at the finest level, about.
+FINE_ENOUGH = 80
 
 
 def check_prealign(prealign, *, ndim):
@@ -49,12 +51,14 @@ def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="aff
     from dipy.align import imaffine, transforms
 
     ndim = static.ndim
+    # Every voxel would take minutes, and gain what the network sees to anyway.
+    finest = max(1, round(max(static.shape) / FINE_ENOUGH))
     grids = {"static_grid2world": static_affine, "moving_grid2world": moving_affine}
     registration = imaffine.AffineRegistration(
         metric=imaffine.MutualInformationMetric(nbins=32, sampling_proportion=None),
         level_iters=[1000, 200, 50],
-        sigmas=[3.0, 1.0, 0.0],
-        factors=[4, 2, 1],
+        sigmas=[3.0 * finest, 1.0 * finest, 0.5 * (finest - 1)],
+        factors=[4 * finest, 2 * finest, finest],
         verbosity=0,
     )
     result = imaffine.transform_centers_of_mass(

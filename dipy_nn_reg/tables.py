@@ -9,7 +9,7 @@ def write_csv(rows, path):
     """Write rows, dicts that may lack some of the columns."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with whole_file(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -82,13 +82,37 @@ def test_layers_do_as_the_functions(ndim, rng):
     npt.assert_array_equal(found, transform.integrate(field, steps=4))
 
 
-def test_rescale_each_image_and_channel():
-    images = np.zeros((2, 2, 2, 2), np.float32)
-    images[0, ..., 0] = [[-5, 0], [5, 15]]
-    images[1, ..., 1] = 7
+@pytest.mark.parametrize("shape", [(40, 30), (12, 10, 11), (300, 280), (60, 50, 55)])
+def test_rescale_each_image_and_channel(shape, rng):
+    images = rng.normal(size=(2, *shape, 2)).astype(np.float32)
+    images[0, ..., 1] = 7
     rescaled = keras.ops.convert_to_numpy(RescaleIntensity()(images))
-    npt.assert_allclose(rescaled[0, ..., 0], [[0, 0.25], [0.5, 1]])
-    npt.assert_array_equal(rescaled[1], 0)
+    npt.assert_array_equal(rescaled[0, ..., 1], 0)
+    most = {2: 256, 3: 48}[len(shape)]
+    every = tuple(slice(None, None, -(-n // most)) for n in shape)
+    for item, channel in ((0, 0), (1, 0), (1, 1)):
+        values = images[item, ..., channel]
+        low, high = np.percentile(values[every], [0.1, 99.9])
+        expected = np.clip((values - low) / (high - low), 0, 1)
+        npt.assert_allclose(rescaled[item, ..., channel], expected, atol=1e-5)
+
+
+def test_rescale_is_not_misled_by_outliers(rng):
+    image = rng.random((1, 30, 30, 30, 1)).astype(np.float32)
+    spoilt = image.copy()
+    spoilt[0, 3, :2, :4] = 50
+    clean, found = (
+        keras.ops.convert_to_numpy(RescaleIntensity()(x)) for x in (image, spoilt)
+    )
+    assert np.abs(clean - found)[spoilt == image].max() < 0.01
+
+
+def test_rescale_of_little_in_front_of_nothing_is_by_the_extremes():
+    images = np.zeros((1, 50, 50, 50, 1), np.float32)
+    images[0, 20:22, 20:22, 20:22] = 4
+    npt.assert_array_equal(
+        keras.ops.convert_to_numpy(RescaleIntensity()(images)), images / 4
+    )
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (5, 3, 4)])

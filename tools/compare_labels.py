@@ -14,9 +14,9 @@ from math import ceil
 from time import perf_counter
 
 import numpy as np
-from tables import write_table
 
 from dipy_nn_reg import DeformableRegistration, metrics
+from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.transform import warp
 
 TRAINING_CASES, TRAINING_STEPS, BATCH_SIZE = 100, 200, 4
@@ -47,7 +47,7 @@ def main():
         rows.append({**row, "training s": f"{seconds:.0f}"})
         print(rows[-1], flush=True)
     if options.table:
-        write_table(rows, options.table)
+        write_csv(rows, options.table)
 
 
 def _measure(name, images, labels, registration):

@@ -20,11 +20,12 @@ from math import ceil
 from time import perf_counter
 
 import numpy as np
-from tables import parse_options, write_table
+from options import parse_options
 
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.compare import compare_with_syn
 from dipy_nn_reg.data import load_mnist
+from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.workflows.mnist import BATCH_SIZE, TRAINING_STEPS
 
 STATIC_IMAGES, MOVING_IMAGES, SYN_PAIRS = 5, 200, 12
@@ -44,7 +45,7 @@ def main():
         rows.append({**name, **row})
         print(rows[-1], flush=True)
     if options.table:
-        write_table(rows, options.table)
+        write_csv(rows, options.table)
 
 
 def compare(train, test, model_options, *, rng):

@@ -19,11 +19,12 @@ from time import perf_counter
 
 import keras
 import numpy as np
-from tables import parse_options, write_table
+from options import parse_options
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
 from dipy_nn_reg.compare import SYN_METRICS, measure, register_with_syn
 from dipy_nn_reg.data import load_mnist
+from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.workflows.mnist import BATCH_SIZE, TRAINING_STEPS
 
 STATIC_IMAGES, MOVING_IMAGES, SYN_PAIRS = 5, 100, 12
@@ -81,7 +82,7 @@ def main():
         print(rows[-1], flush=True)
         keras.backend.clear_session()
     if options.table:
-        write_table(rows, options.table)
+        write_csv(rows, options.table)
 
 
 def compare(system, train, pairs, *, seed):

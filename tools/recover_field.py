@@ -16,11 +16,12 @@ from time import perf_counter
 
 import nibabel as nib
 import numpy as np
+from options import parse_options
 from scipy.ndimage import gaussian_filter
-from tables import parse_options, write_table
 from tqdm import tqdm
 
 from dipy_nn_reg import DeformableRegistration, metrics
+from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.transform import integrate, warp
 
 SPACING, LARGEST, SIGMA, TEST_FIELDS = 3, 5, 10, 4
@@ -67,7 +68,7 @@ def main():
         rows.append({**row, "training s": f"{seconds:.0f}"})
         print(rows[-1], flush=True)
     if options.table:
-        write_table(rows, options.table)
+        write_csv(rows, options.table)
 
 
 def _load_atlas(folder):

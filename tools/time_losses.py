@@ -11,10 +11,10 @@ from functools import partial
 from time import perf_counter
 
 import numpy as np
-from tables import write_table
 import tensorflow as tf
 
 from dipy_nn_reg.losses import LOSSES, lncc
+from dipy_nn_reg.tables import write_csv
 
 SHAPE, WINDOWS, CALLS = (1, 80, 96, 80, 1), (5, 9, 15, 31), 7
 
@@ -32,7 +32,7 @@ def main():
         )
         print(rows[-1], flush=True)
     if options.table:
-        write_table(rows, options.table)
+        write_csv(rows, options.table)
 
 
 def _seconds(loss, static, warped):
