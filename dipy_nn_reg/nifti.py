@@ -122,7 +122,7 @@ def write_image(path, data, affine, *, header=None, intent=None, extension=None)
         Stored as a comment in the header.
     """
     check_image_name(path)
-    image = nib.Nifti1Image(data, affine)
+    image = nib.Nifti1Image(data, affine, dtype=data.dtype)
     image.header.set_xyzt_units("mm")
     if header is not None:
         image.header.set_xyzt_units(*header.get_xyzt_units())

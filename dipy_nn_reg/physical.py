@@ -74,13 +74,18 @@ def predict_mapping(
             (static, static_affine, []),
         )
     ]
+    if np.ptp(seen[0]) == 0 and np.ptp(moving) > 0:
+        raise ValueError(
+            "Expected images that overlap. Of the moving image, nothing lies on the "
+            "grid of the static one: prealign could bring it there."
+        )
     if in_slice:
         seen = [image[:, :, 0] for image in seen]
     displacement, inverse, matrix = predict_parts(*seen)
     if matrix is not None:
         matrix = lift_affine(matrix) if in_slice else matrix
         prealign = prealign @ affine @ matrix @ np.linalg.inv(affine)
-    if shape != static_shape:
+    if not np.array_equal(affine, static_affine):
         to_working = np.linalg.inv(affine) @ static_affine
         to_working = plane_affine(to_working) if in_slice else to_working
         size = static_shape[:ndim]

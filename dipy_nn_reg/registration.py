@@ -282,8 +282,8 @@ class Registration:
         Raises
         ------
         ValueError
-            As :meth:`predict`, and if an affine has the wrong shape or cannot be
-            inverted.
+            As :meth:`predict`, if an affine has the wrong shape or cannot be inverted,
+            and if the images do not overlap.
         """
         return predict_mapping(
             self._predict_parts,

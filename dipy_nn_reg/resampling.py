@@ -109,14 +109,17 @@ def _starting_at(index, affine):
     return moved
 
 
-def warp_image(moving, static, maps, *, interpolation="linear"):
-    """Bring a moving image to the grid of a static one.
+def warp_image(moving, static, maps, *, inverse=False, interpolation="linear"):
+    """Bring an image to the grid of another one.
 
     Parameters
     ----------
     moving, static : dipy_nn_reg.nifti.Image
+        The static image is on the grid of the result.
     maps : sequence
         As for :func:`to_moving`; none for the affines of the images alone.
+    inverse : bool, optional
+        The maps lead the other way: from the space of ``moving``.
     interpolation : {"linear", "nearest"}, optional
 
     Returns
@@ -124,10 +127,11 @@ def warp_image(moving, static, maps, *, interpolation="linear"):
     warped : ndarray, shape (*spatial,) or (*spatial, volumes)
         As :func:`resample` returns it.
     """
+    find = to_static if inverse else to_moving
     return resample(
         moving.data,
         moving.affine,
-        lambda points: to_moving(points, maps),
+        lambda points: find(points, maps),
         shape=static.data.shape[:3],
         grid_affine=static.affine,
         interpolation=interpolation,

@@ -32,6 +32,13 @@ def write(path, array, affine):
     nib.save(nib.Nifti1Image(array.astype(np.float32), affine), path)
 
 
+def write_all(folder, scene, mapping, *, format):
+    """Write a field and images on the grids between which it goes."""
+    save_field(folder / "field.nii.gz", mapping, format=format)
+    write(folder / "moving.nii.gz", scene.moving, scene.moving_affine)
+    write(folder / "static.nii.gz", scene.field[..., 0], scene.static_affine)
+
+
 def inside(mapping, moving):
     """Return where a warped image depends on no border: there all programs agree."""
     shrunk = np.zeros_like(moving)
@@ -120,9 +127,7 @@ def test_dipy_apply_transform_gives_our_warped_image(scene, tmp_path):
 @PREALIGNED
 def test_simpleitk_reads_our_field(solid, tmp_path):
     mapping = solid.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format="itk")
-    write(tmp_path / "moving.nii.gz", solid.moving, solid.moving_affine)
-    write(tmp_path / "static.nii.gz", solid.field[..., 0], solid.static_affine)
+    write_all(tmp_path, solid, mapping, format="itk")
     field = sitk.ReadImage(str(tmp_path / "field.nii.gz"), sitk.sitkVectorFloat64)
     moving, static = (
         sitk.ReadImage(str(tmp_path / f"{name}.nii.gz"), sitk.sitkFloat32)
@@ -141,9 +146,7 @@ def test_simpleitk_reads_our_field(solid, tmp_path):
 @PREALIGNED
 def test_ants_reads_our_field(solid, tmp_path):
     mapping = solid.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format="itk")
-    write(tmp_path / "moving.nii.gz", solid.moving, solid.moving_affine)
-    write(tmp_path / "static.nii.gz", solid.field[..., 0], solid.static_affine)
+    write_all(tmp_path, solid, mapping, format="itk")
     warped = ants.apply_transforms(
         fixed=ants.image_read(str(tmp_path / "static.nii.gz")),
         moving=ants.image_read(str(tmp_path / "moving.nii.gz")),
@@ -158,9 +161,7 @@ def test_ants_reads_our_field(solid, tmp_path):
 @PREALIGNED
 def test_fslpy_reads_our_field(solid, tmp_path):
     mapping = solid.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format="fsl")
-    write(tmp_path / "moving.nii.gz", solid.moving, solid.moving_affine)
-    write(tmp_path / "static.nii.gz", solid.field[..., 0], solid.static_affine)
+    write_all(tmp_path, solid, mapping, format="fsl")
     moving, static = (
         FslImage(str(tmp_path / f"{name}.nii.gz")) for name in ("moving", "static")
     )

@@ -90,15 +90,16 @@ def test_labels_may_be_stored_as_floats_but_not_fractions(rng, tmp_path):
         read_labels(save(path, labels / np.float32(2)))
 
 
-def test_what_is_written_has_the_header_of_its_grid(rng, tmp_path):
+@pytest.mark.parametrize("dtype", [np.int16, np.int64])
+def test_what_is_written_has_the_header_of_its_grid(dtype, rng, tmp_path):
     image = read_image(save(tmp_path / "image.nii", rng.random((4, 5, 6), np.float32)))
-    labels = rng.integers(0, 9, (4, 5, 6)).astype(np.int16)
+    labels = rng.integers(0, 9, (4, 5, 6)).astype(dtype)
     path = tmp_path / "written.nii.gz"
     write_image(path, labels, image.affine, header=image.header)
     written = nib.load(path)
     npt.assert_array_equal(written.affine, AFFINE)
     npt.assert_array_equal(np.asanyarray(written.dataobj), labels)
-    assert written.get_data_dtype() == np.int16
+    assert written.get_data_dtype() == dtype
     assert written.header["sform_code"] == written.header["qform_code"] == 1
     assert written.header.get_xyzt_units()[0] == "unknown"  # as in the image
     assert [path.name for path in tmp_path.glob("*written*")] == ["written.nii.gz"]

@@ -130,6 +130,16 @@ def test_the_network_may_see_other_voxels(size, pair):
     npt.assert_allclose(mapping.forward[middle], -expected, atol=1e-4)
 
 
+def test_voxels_of_almost_the_same_size_are_not_the_same(rng):
+    registration = deforming(3)
+    registration._predict_parts = lambda *pair: (ones, -ones, None)
+    ones = np.ones((12, 12, 12, 3))
+    images, affine = rng.random((2, 12, 12, 12)), np.diag([2.0, 2, 2, 1])
+    grids = {"moving_affine": affine, "static_affine": affine}
+    mapping = registration.predict_mapping(*images, voxel_size=2.02, **grids)
+    npt.assert_allclose(mapping.backward, 2.02, atol=1e-5)
+
+
 def test_a_2d_model_takes_slices_of_nifti_files(scene, rng):
     registration = deforming(2)
     affine = scene(3, False).static_affine
@@ -152,6 +162,16 @@ def test_channels_are_seen_together(rng):
     mapping = registration.predict_mapping(moving, static)
     expected = registration.predict(moving[None], static)[0]
     npt.assert_allclose(mapping.transform(moving[..., 1]), expected[..., 1], atol=1e-5)
+
+
+def test_images_have_to_overlap(rng):
+    moving, static = rng.random((2, 9, 9, 9))
+    far = np.eye(4)
+    far[0, 3] = 100
+    with pytest.raises(ValueError, match="overlap.*prealign"):
+        DeformableRegistration(input_shape=(9, 9, 9)).predict_mapping(
+            moving, static, moving_affine=far, static_affine=np.eye(4)
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 r"""Train on brains at 2 mm, and register two others, in MNI and in native space.
 
-    python tools/register_brains.py --malf malf --table doc/brains.csv
+    python tools/register_brains.py --malf malf --variant "" --variant "loss='lncc'" \
+        --table doc/brains.csv
 
 The two people of the native images are not trained on. A row holds the mean Dice over
 30 groups of structures before (native: after DIPY's affine registration) and after; how
@@ -33,14 +34,6 @@ def main():
     with np.load(options.malf / "malf_dev_2mm.npz") as file:
         ids, images, groups = file["ids"], file["images"], file["labels30"]
         affine = file["affine"]
-    registration = DeformableRegistration(
-        input_shape=images.shape[1:], seed=0, **parse_options(options.variant)
-    )
-    start = perf_counter()
-    training = images[~np.isin(ids, HELD_OUT)]
-    registration.fit(training, epochs=options.epochs, batch_size=1, verbose=2)
-    print(f"trained in {perf_counter() - start:.0f} s", flush=True)
-
     places = [int(np.flatnonzero(ids == person)[0]) for person in HELD_OUT]
     standard = [
         (Image(images[i], affine, None, None), Image(groups[i], affine, None, None))
@@ -48,17 +41,33 @@ def main():
     ]
     group_of = _read_groups(options.malf / "label_groups30.csv")
     native = [_read_native(options.malf / "native", i, group_of) for i in HELD_OUT]
-    rows = [
-        _register("MNI, 2 mm", registration, *standard),
-        _register("MNI, 2 mm, the other way", registration, *standard[::-1]),
-        _register("native, 1 mm", registration, *native, prealign=True),
-        _register("native, the other way", registration, *native[::-1], prealign=True),
-    ]
+    training = images[~np.isin(ids, HELD_OUT)]
+    rows = []
+    for variant in options.variant or [""]:
+        registration = DeformableRegistration(
+            input_shape=images.shape[1:], seed=0, **parse_options(variant)
+        )
+        start = perf_counter()
+        registration.fit(training, epochs=options.epochs, batch_size=1, verbose=2)
+        model = {
+            "model": variant or "default",
+            "training s": f"{perf_counter() - start:.0f}",
+        }
+        for name, pair, prealign in (
+            ("MNI, 2 mm", standard, False),
+            ("MNI, the other way", standard[::-1], False),
+            ("native, 1 mm", native, True),
+            ("native, the other way", native[::-1], True),
+        ):
+            row = _register(registration, *pair, prealign=prealign)
+            rows.append({"pair": name, **model, **row})
+            print(rows[-1], flush=True)
     if options.table:
         write_csv(rows, options.table)
 
 
-def _register(name, registration, static, moving, *, prealign=False):
+def _register(registration, static, moving, *, prealign):
+    """Register one pair; return a row of the table."""
     (static, static_groups), (moving, moving_groups) = static, moving
     grids = {"moving_affine": moving.affine, "static_affine": static.affine}
     start, affine = perf_counter(), np.eye(4)
@@ -77,19 +86,12 @@ def _register(name, registration, static, moving, *, prealign=False):
     voxel = abs(np.linalg.det(static.affine)) ** (1 / 3)
     distances = np.linalg.norm(back - points, axis=1) / voxel
     displacement, _ = mapping_to_displacement(mapping)
-    dice = [
-        np.nanmean(
-            list(
-                dice_of_labels(
-                    static_groups.data,
-                    warp_image(moving_groups, static, maps, interpolation="nearest"),
-                ).values()
-            )
-        )
-        for maps in ([affine], [mapping])
-    ]
-    row = {
-        "pair": name,
+    dice = []
+    for maps in ([affine], [mapping]):
+        warped = warp_image(moving_groups, static, maps, interpolation="nearest")
+        overlaps = dice_of_labels(static_groups.data, warped)
+        dice.append(np.nanmean(list(overlaps.values())))
+    return {
         "Dice before": f"{dice[0]:.4f}",
         "Dice after": f"{dice[1]:.4f}",
         "folding %": f"{folding(displacement):.4f}",
@@ -98,8 +100,6 @@ def _register(name, registration, static, moving, *, prealign=False):
         "prealign s": f"{prealign_seconds:.1f}",
         "predict_mapping s": f"{seconds:.2f}",
     }
-    print(row, flush=True)
-    return row
 
 
 def _read_groups(path):
@@ -122,7 +122,7 @@ def _parse_arguments():
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--malf", type=Path, required=True, help="folder of the images")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--variant", default="", help="other options of the model")
+    parser.add_argument("--variant", action="append", help="options of the model")
     parser.add_argument("--table", help="CSV file to write")
     return parser.parse_args()
 

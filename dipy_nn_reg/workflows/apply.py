@@ -15,7 +15,7 @@ from dipy_nn_reg.field_files import load_field
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.mapping import lift_mapping
 from dipy_nn_reg.nifti import check_image_name, read_image, write_image
-from dipy_nn_reg.resampling import ORDERS, resample, to_moving, to_static
+from dipy_nn_reg.resampling import ORDERS, to_moving, to_static, warp_image
 from dipy_nn_reg.workflows.inputs import (
     POINTS,
     TRACTOGRAMS,
@@ -105,7 +105,9 @@ class ApplyFlow(Workflow):
             moving = read_image(path, series=True) if _is_image(path) else None
             maps = _read_maps(transforms, static, moving, inverse, check=not any_grid)
             if moving is not None:
-                warped = _warp(moving, static, maps, inverse, interpolation)
+                warped = warp_image(
+                    moving, static, maps, inverse=inverse, interpolation=interpolation
+                )
                 if bvecs:
                     _rotate(bvecs, moving, static, maps, inverse, paths["out_bvecs"])
                 write_image(
@@ -177,18 +179,6 @@ def _describe(shape, affine):
     lowest = ", ".join(f"{x:.4g}" for x in _box(shape, affine)[0])
     voxels = " x ".join(map(str, shape))
     return f"{voxels} voxels of {sizes} mm from ({lowest})"
-
-
-def _warp(moving, static, maps, inverse, interpolation):
-    find = to_static if inverse else to_moving
-    return resample(
-        moving.data,
-        moving.affine,
-        lambda points: find(points, maps),
-        shape=static.data.shape[:3],
-        grid_affine=static.affine,
-        interpolation=interpolation,
-    )
 
 
 def _move(points, maps, inverse):
