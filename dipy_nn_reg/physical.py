@@ -66,9 +66,9 @@ def predict_mapping(
     static_shape = static.shape[:-1]
     shape, affine = static_shape, static_affine
     if voxel_size is not None:
-        shape, affine = _working_grid(static_shape, static_affine, voxel_size, ndim)
+        shape, affine = working_grid(static_shape, static_affine, voxel_size, ndim)
     seen = [
-        _read_on_grid(image, image_affine, maps, shape, affine)
+        read_on_grid(image, image_affine, maps, shape, affine)
         for image, image_affine, maps in (
             (moving, moving_affine, [prealign]),
             (static, static_affine, []),
@@ -126,8 +126,24 @@ def _check_image(image, name, ndim, num_channels, in_slice):
     return image[:, :, None] if in_slice else image
 
 
-def _working_grid(shape, affine, voxel_size, ndim):
-    """Return shape and affine of a grid of other voxels over the same box."""
+def working_grid(shape, affine, voxel_size, ndim):
+    """Return a grid of other voxels over the same box.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    affine : ndarray
+        From voxels to world coordinates.
+    voxel_size : float
+        In mm, along each axis.
+    ndim : int
+        How many of the axes are to change: two for a slice.
+
+    Returns
+    -------
+    shape : tuple of int
+    affine : ndarray
+    """
     sizes = voxel_sizes(affine)
     factors = np.ones(len(shape))
     factors[:ndim] = voxel_size / sizes[:ndim]
@@ -138,9 +154,27 @@ def _working_grid(shape, affine, voxel_size, ndim):
     return tuple(int(n) for n in new_shape), affine @ change
 
 
-def _read_on_grid(image, affine, maps, shape, grid_affine):
-    """Resample an image, but smooth it before where voxels become larger."""
-    same_grid = shape == image.shape[:-1] and np.array_equal(affine, grid_affine)
+def read_on_grid(image, affine, maps, shape, grid_affine):
+    """Resample an image, but smooth it before where voxels become larger.
+
+    Parameters
+    ----------
+    image : ndarray, shape (*spatial,) or (*spatial, channels)
+    affine : ndarray
+    maps : sequence
+        As for :func:`~dipy_nn_reg.resampling.to_moving`.
+    shape : tuple of int
+        Of the grid.
+    grid_affine : ndarray
+
+    Returns
+    -------
+    resampled : ndarray, shape (*shape,) or (*shape, channels)
+        The image itself if there is nothing to do.
+    """
+    same_grid = shape == image.shape[: len(shape)] and np.allclose(
+        affine, grid_affine, rtol=0, atol=1e-6
+    )
     if same_grid and all(np.array_equal(m, np.eye(len(m))) for m in maps):
         return image
     factors = voxel_sizes(grid_affine) / voxel_sizes(affine)
@@ -148,7 +182,7 @@ def _read_on_grid(image, affine, maps, shape, grid_affine):
     sigma = np.sqrt(np.maximum(factors**2 - 1, 0) / 12)
     image = np.asarray(image, np.float32)
     if np.any(sigma > 0.1):
-        image = gaussian_filter(image, [*sigma, 0])
+        image = gaussian_filter(image, [*sigma, *[0] * (image.ndim - len(shape))])
     return resample(
         image,
         affine,

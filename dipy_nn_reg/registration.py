@@ -1,32 +1,24 @@
-"""What a registration by a network does, whatever its transform."""
+"""What a registration by a network is, whatever its transform: training and saving."""
 
 from itertools import islice
 
-import keras
 import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
-from dipy_nn_reg.checks import check_integer, check_pairs
-from dipy_nn_reg.fields import TRANSFORMS, check_spacing
-from dipy_nn_reg.layers import INTEGRATION_STEPS
-from dipy_nn_reg.mapping import invert_displacement, with_last_row
+from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.optimizers import add_cosine_rate
-from dipy_nn_reg.options import check_loss, check_penalties, takes_mask
+from dipy_nn_reg.options import takes_mask
 from dipy_nn_reg.pairs import Pairs
-from dipy_nn_reg.physical import predict_mapping
+from dipy_nn_reg.prediction import Prediction
 from dipy_nn_reg.saving import load_model, save_whole
 from dipy_nn_reg.training import RegistrationModel
-from dipy_nn_reg.transform import integrate, warp
-
-# What is predicted at a time: enough to keep the machine busy, little to hold.
-VOXELS_PER_BATCH = 2**18
-PREDICTED = ("displacement", "field", "matrix")
+from dipy_nn_reg.transform import warp
 
 
-class Registration:
-    """Train and use a :class:`~dipy_nn_reg.training.RegistrationModel`.
+class Registration(Prediction):
+    """Train, use and save a :class:`~dipy_nn_reg.training.RegistrationModel`.
 
     The methods that :class:`~dipy_nn_reg.model.DeformableRegistration` and
     :class:`~dipy_nn_reg.model.AffineRegistration` share; these say how it is built.
@@ -54,12 +46,8 @@ class Registration:
         self._check_size(options["input_shape"], training=True)
 
     def _adopt(self, model):
-        self.model = model
+        super()._adopt(model)
         self._rng = np.random.default_rng(model.options["seed"])
-        # Its own graph: the warp is for the images as they came, not rescaled ones.
-        outputs = {n: o for n, o in model.output.items() if n in PREDICTED}
-        self._predictor = keras.Model(model.input, outputs)
-        self._predictor.compile(jit_compile=JIT_COMPILE)
 
     def summary(self):
         """Print the layers, as Keras does."""
@@ -114,10 +102,10 @@ class Registration:
         Returns
         -------
         history : keras.callbacks.History
-            ``loss``, ``similarity`` (normalised cross-correlation of the whole images)
-            and ``penalty`` (its part of the loss) of each epoch, ``label_overlap``
-            (soft Dice) and ``landmark_error`` (squared, in voxels) where there are
-            any, and the same with ``val_`` in front.
+            ``loss``, ``similarity`` (normalised cross-correlation of the whole images,
+            rescaled as the network sees them) and ``penalty`` (its part of the loss) of
+            each epoch, ``label_overlap`` (soft Dice) and ``landmark_error`` (squared,
+            in voxels) where there are any, and the same with ``val_`` in front.
 
         Raises
         ------
@@ -190,112 +178,6 @@ class Registration:
         means = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
         return {"loss": float(loss), **means}
 
-    def predict(self, moving, static):
-        """Warp moving images to static ones.
-
-        Parameters
-        ----------
-        moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
-        static : ndarray
-            One image, with or without an axis for n, or one for each moving image.
-
-        Returns
-        -------
-        warped : ndarray, float32
-            In the layout and the intensities of ``moving``.
-
-        Raises
-        ------
-        ValueError
-            If the images do not fit the model or each other, or hold values that are
-            not finite.
-        """
-        pairs = self._pairs(moving, static)
-        warped = [
-            warp(batch["moving"], outputs["displacement"])[:n]
-            for batch, outputs, n in self._outputs(pairs)
-        ]
-        return np.concatenate(warped).reshape(np.shape(moving))
-
-    def predict_field(self, moving, static):
-        """Predict displacements: ``warped(x) = moving(x + u(x))``.
-
-        Parameters
-        ----------
-        moving, static : ndarray
-            As for :meth:`predict`.
-
-        Returns
-        -------
-        displacement : ndarray, shape (n, *spatial, ndim)
-            Float32, in voxels; component d moves along axis d.
-
-        Raises
-        ------
-        ValueError
-            As :meth:`predict`.
-        """
-        pairs = self._pairs(moving, static)
-        return np.concatenate(
-            [o["displacement"][:n] for _, o, n in self._outputs(pairs)]
-        )
-
-    def predict_mapping(
-        self,
-        moving,
-        static,
-        *,
-        moving_affine=None,
-        static_affine=None,
-        prealign=None,
-        voxel_size=None,
-    ):
-        """Register one pair of images, on any grids, and return DIPY's map.
-
-        The moving image is resampled to the static grid for the network; the map reads
-        the one that was given, and interpolates it once.
-
-        Parameters
-        ----------
-        moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-            Of any sizes.
-        moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
-            From voxels to world coordinates in mm. Without them both images are on one
-            grid. A 2D model takes affines of 4 x 4 as well, those of slices as NIfTI
-            files have them: the map is then one in 3D, of a single slice.
-        prealign : {"affine", "rigid"} or ndarray, optional
-            From static to moving world coordinates, shape (ndim + 1, ndim + 1), as
-            ``dipy.align.affine_registration`` returns it; or how DIPY is to find it.
-        voxel_size : float, optional
-            In mm, for the images that the network sees: that of the images with which
-            it was trained. By default it sees the voxels of the static image.
-
-        Returns
-        -------
-        mapping : dipy.align.imwarp.DiffeomorphicMap
-            ``mapping.transform(moving)`` is the moving image on the static grid, in its
-            own intensities; ``mapping.transform_inverse(static)`` the reverse. The
-            inverse is integrated from the velocity if there is one, else computed by
-            fixed-point iteration. An affine first stage becomes part of the map's
-            prealignment. The fields of the map are in mm.
-
-        Raises
-        ------
-        ValueError
-            As :meth:`predict`, if an affine has the wrong shape or cannot be inverted,
-            and if the images do not overlap.
-        """
-        return predict_mapping(
-            self._predict_parts,
-            moving,
-            static,
-            moving_affine=moving_affine,
-            static_affine=static_affine,
-            prealign=prealign,
-            voxel_size=voxel_size,
-            **self._layout(),
-        )
-
     def save(self, path):
         """Save configuration, preprocessing, weights and optimizer in one file.
 
@@ -345,32 +227,6 @@ class Registration:
         """Load weights into a model of the same configuration."""
         self.model.load_weights(path)
 
-    def _predict_parts(self, moving, static):
-        """Return displacement, inverse and affine (or None) of one pair, in voxels."""
-        kind = TRANSFORMS[self.model.options["transform"]]
-        _, outputs, _ = next(self._outputs(self._pairs(moving[None], static[None])))
-        field = outputs["field"][0]
-        if kind.affine:
-            displacement = inverse = 0 * field
-        elif kind.integrated:
-            displacement, inverse = (
-                integrate(velocity, steps=INTEGRATION_STEPS)
-                for velocity in (field, -field)
-            )
-        else:
-            displacement, inverse = field, invert_displacement(field)
-        matrix = outputs.get("matrix")
-        if matrix is not None:
-            matrix = with_last_row(matrix)[0]
-        return displacement, inverse, matrix
-
-    def _layout(self):
-        options = self.model.options
-        return {
-            "ndim": len(options["input_shape"]),
-            "num_channels": options["num_channels"],
-        }
-
     def _check_data(self, data):
         """Raise ValueError unless the model can be trained on data."""
         loss = self.model.options["loss"]
@@ -380,38 +236,6 @@ class Registration:
                 f"Received loss={loss!r} and a mask."
             )
         self._check_size(data["moving"].shape[1:-1], training=True)
-
-    def _check_size(self, spatial, *, training=False):
-        """Raise ValueError unless images of a size can be registered."""
-        options = self.model.options
-        check_spacing(options["transform"], spatial, options["spacing"])
-        if not training:
-            return
-        for level in range(1 + len(self.model.output.get("coarser", []))):
-            shape = tuple(-(-size // 2**level) for size in spatial)
-            check_loss(options["loss"], (1, *shape, options["num_channels"]))
-            check_penalties(options, (1, *shape, len(spatial)))
-
-    def _pairs(self, moving, static, *, training=False):
-        """Return pairs for prediction, in batches that fit the size of the images."""
-        moving, static = check_pairs(moving, static, **self._layout())
-        self._check_size(moving.shape[1:-1], training=training)
-        voxels = int(np.prod(moving.shape[1:-1]))
-        return Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
-
-    def _outputs(self, pairs):
-        """Yield each batch, what is predicted for it, and how much of that counts.
-
-        A last batch of another size would be compiled anew, so it is filled up.
-        """
-        for i in range(len(pairs)):
-            batch = pairs[i]
-            n = len(batch["moving"])
-            batch = {
-                name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
-                for name, images in batch.items()
-            }
-            yield batch, self._predictor.predict_on_batch(batch), n
 
 
 def _measure(moving, static, warped, displacement):

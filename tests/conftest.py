@@ -9,7 +9,7 @@ import pytest
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg import data
+from dipy_nn_reg import DeformableRegistration, data
 from dipy_nn_reg.mapping import displacement_to_mapping
 
 # Names a file of crops with ``images``, shape (n, *spatial), of even size.
@@ -104,6 +104,18 @@ def gradient():
         return [g.numpy() for g in tape.gradient(value, tensors)]
 
     return compute
+
+
+@pytest.fixture
+def train_briefly(rng, blobs):
+    """Return a maker of models that have seen a few images."""
+
+    def train(shape=(16, 17), **options):
+        registration = DeformableRegistration(input_shape=shape, seed=3, **options)
+        registration.fit(blobs(rng, 8, shape), epochs=2, batch_size=4, verbose=0)
+        return registration
+
+    return train
 
 
 @dataclass

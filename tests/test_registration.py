@@ -1,21 +1,12 @@
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg import AffineRegistration, DeformableRegistration
+from dipy_nn_reg import DeformableRegistration
 
 SHAPES = [(28, 28), (27, 31), (33, 50), (20, 24, 17)]
-
-
-def train_briefly(rng, blobs, shape=(16, 17), **options):
-    registration = DeformableRegistration(input_shape=shape, seed=3, **options)
-    registration.fit(blobs(rng, 8, shape), epochs=2, batch_size=4, verbose=0)
-    return registration
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -52,35 +43,11 @@ def test_learns_to_register_digits(sevens):
     assert results["folding"] < 0.1
 
 
-def test_other_sizes_than_the_one_built_for(rng, blobs):
-    registration = train_briefly(rng, blobs, shape=(28, 28))
+def test_other_sizes_than_the_one_built_for(rng, blobs, train_briefly):
+    registration = train_briefly(shape=(28, 28))
     images = blobs(rng, 3, (40, 36))
     assert registration.predict(images, images[0]).shape == (3, 40, 36)
     registration.fit(images, epochs=1, verbose=0)
-
-
-def test_no_motion_before_training(rng):
-    images = rng.random((2, 9, 11), dtype=np.float32)
-    registration = DeformableRegistration()
-    npt.assert_array_equal(registration.predict(images, images[::-1]), images)
-    npt.assert_array_equal(registration.predict_field(images, images[::-1]), 0)
-
-
-def test_layouts_and_types_come_out_as_they_went_in(rng, blobs):
-    registration = train_briefly(rng, blobs)
-    moving = (255 * blobs(rng, 3, (16, 17))).astype(np.uint8)
-    static = moving[2]
-    expected = registration.predict(moving, static)
-    assert expected.max() > 100  # in the intensities of the moving image
-    for other in (moving.astype(np.float64), moving.astype(int)):
-        npt.assert_allclose(registration.predict(other, static), expected, atol=1e-3)
-    last = registration.predict(moving[..., None], static[..., None])
-    npt.assert_array_equal(last[..., 0], expected)
-    each = registration.predict(moving, np.stack([static] * 3))
-    npt.assert_array_equal(each, expected)
-    npt.assert_array_equal(registration.predict(moving, static[None]), expected)
-    scaled = registration.predict_field(moving / 100 - 1, static)
-    npt.assert_allclose(scaled, registration.predict_field(moving, static), atol=1e-3)
 
 
 def test_several_channels(rng, blobs):
@@ -88,15 +55,6 @@ def test_several_channels(rng, blobs):
     registration = DeformableRegistration(input_shape=(12, 14), num_channels=2)
     registration.fit(images, epochs=1, verbose=0)
     assert registration.predict(images, images[0]).shape == images.shape
-
-
-def test_batches_change_nothing(rng, monkeypatch, blobs):
-    registration = train_briefly(rng, blobs)
-    images = blobs(rng, 5, (16, 17))
-    at_once = registration.predict_field(images, images[0])
-    monkeypatch.setattr("dipy_nn_reg.registration.VOXELS_PER_BATCH", 2 * 16 * 17)
-    in_batches = registration.predict_field(images, images[0])
-    npt.assert_allclose(in_batches, at_once, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_result(blobs):
@@ -137,7 +95,8 @@ def test_validation_callbacks_and_own_optimizer(rng, blobs):
 
 
 def test_evaluate_agrees_with_the_validation_of_fit(rng, blobs):
-    images = blobs(rng, 7, (16, 17))
+    # Flat at the top and at the bottom: rescaling for the network clips nothing.
+    images = np.clip(blobs(rng, 7, (16, 17)), 0.05, 0.8)
     registration = DeformableRegistration(input_shape=(16, 17), seed=0)
     history = registration.fit(
         images, epochs=3, batch_size=4, validation_data=(images, images[0]), verbose=0
@@ -158,99 +117,12 @@ def test_a_scheduler_of_the_user_starts_from_the_learning_rate(rng, blobs):
     npt.assert_allclose(rate, 0.0025, rtol=1e-5)
 
 
-def test_an_interruption_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
-    registration = DeformableRegistration(seed=0)
-    registration.save(tmp_path / "model.keras")
-    before = (tmp_path / "model.keras").read_bytes()
-
-    def interrupt(path, *args, **kwargs):
-        path.write_bytes(b"half a file")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(registration.model, "save", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        registration.save(tmp_path / "model.keras")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
-
-
 def test_summary_lists_the_layers(capsys):
     DeformableRegistration().summary()
     printed = capsys.readouterr().out
     assert "conv2d" in printed
     assert "integrate_velocity" in printed
     assert "Total params" in printed
-
-
-PREDICT_IN_A_NEW_PROCESS = """
-import sys
-import numpy as np
-from dipy_nn_reg import AffineRegistration, DeformableRegistration
-images = np.load(sys.argv[2])
-registration = DeformableRegistration.load(sys.argv[1])
-np.save(sys.argv[3], registration.predict_field(images, images[0]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("shape", "options"),
-    [
-        ((16, 17), {"loss": "mse", "transform": "displacement"}),
-        ((8, 9, 10), {"smoothness": 0}),
-    ],
-)
-def test_a_saved_model_predicts_the_same_in_a_new_process(
-    shape, options, rng, tmp_path, blobs
-):
-    registration = train_briefly(rng, blobs, shape, **options)
-    images = blobs(rng, 3, shape)
-    expected = registration.predict_field(images, images[0])
-    assert np.any(expected)
-    path = tmp_path / "model.keras"
-    registration.save(path)
-    assert list(tmp_path.iterdir()) == [path]
-    np.save(tmp_path / "images.npy", images)
-    subprocess.run(
-        [sys.executable, "-c", PREDICT_IN_A_NEW_PROCESS]
-        + [str(tmp_path / name) for name in ("model.keras", "images.npy", "field.npy")],
-        check=True,
-    )
-    npt.assert_array_equal(np.load(tmp_path / "field.npy"), expected)
-
-
-def test_a_loaded_model_goes_on_as_the_saved_one(rng, tmp_path, blobs):
-    registration = train_briefly(rng, blobs)
-    registration.save(tmp_path / "model.keras")
-    loaded = DeformableRegistration.load(str(tmp_path / "model.keras"))
-    assert loaded.model.get_config() == registration.model.get_config()
-    images = blobs(rng, 4, (16, 17))
-    registration._rng, loaded._rng = (np.random.default_rng(0) for _ in range(2))
-    losses = [r.fit(images, verbose=0).history["loss"] for r in (registration, loaded)]
-    npt.assert_allclose(*losses, rtol=1e-5)
-
-
-def test_weights_alone(rng, tmp_path, blobs):
-    registration = train_briefly(rng, blobs)
-    registration.save_weights(tmp_path / "a.weights.h5")
-    other = DeformableRegistration(input_shape=(16, 17))
-    other.load_weights(tmp_path / "a.weights.h5")
-    images = blobs(rng, 2, (16, 17))
-    npt.assert_array_equal(
-        other.predict(images, images[0]), registration.predict(images, images[0])
-    )
-
-
-def test_a_file_that_is_not_a_model(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.keras"):
-        DeformableRegistration.load(tmp_path / "nothing.keras")
-    (tmp_path / "text.keras").write_text("no model")
-    with pytest.raises(ValueError, match="Expected a file written by.*text.keras"):
-        DeformableRegistration.load(tmp_path / "text.keras")
-    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    other.save(tmp_path / "other.keras")
-    with pytest.raises(ValueError, match="Expected a file written by.*Sequential"):
-        DeformableRegistration.load(tmp_path / "other.keras")
-    with pytest.raises(ValueError, match="ends with '.keras'"):
-        DeformableRegistration().save(tmp_path / "model.h5")
 
 
 def halves(images):
@@ -383,12 +255,6 @@ def test_evaluate_checks_what_the_loss_needs(rng):
     images = rng.random((2, 8, 28))
     with pytest.raises(ValueError, match="Expected window"):
         registration.evaluate(images, images[0], verbose=0)
-
-
-def test_an_affine_model_is_loaded_as_what_it_is(tmp_path):
-    DeformableRegistration().save(tmp_path / "deformable.keras")
-    with pytest.raises(ValueError, match="AffineRegistration.save.*'velocity'"):
-        AffineRegistration.load(tmp_path / "deformable.keras")
 
 
 def test_a_loss_that_takes_no_mask(rng):

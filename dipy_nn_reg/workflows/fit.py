@@ -8,8 +8,9 @@ from dipy.workflows.workflow import Workflow
 import numpy as np
 from tqdm import tqdm
 
-from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.checks import check_integer, check_number
+from dipy_nn_reg.nifti import Image, read_image, read_labels
+from dipy_nn_reg.physical import read_on_grid, working_grid
 from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.workflows.paths import find_inputs, plan_outputs
 
@@ -27,6 +28,7 @@ class FitFlow(Workflow):
         static_labels=None,
         mask_file=None,
         validation_files=None,
+        voxel_size=None,
         network="unet",
         transform="velocity",
         loss="ncc",
@@ -65,6 +67,9 @@ class FitFlow(Workflow):
         validation_files : variable string, optional
             Paths of further images, each of which is registered to the one before it
             (or to the static image) after each epoch.
+        voxel_size : float, optional
+            Size in mm of the voxels that the images are brought to: larger ones train
+            faster. By default those of the first image.
         network : string, optional
             Network that predicts the field: "unet", "voxelmorph1", "voxelmorph2",
             "encoder_decoder", "fcn" or "dirnet".
@@ -99,6 +104,8 @@ class FitFlow(Workflow):
         check_integer("epochs", epochs, lowest=1)
         if batch_size is not None:
             check_integer("batch_size", batch_size, lowest=1)
+        if voxel_size is not None:
+            check_number("voxel_size", voxel_size)
         if Path(out_model).suffix != ".keras":
             raise ValueError(
                 f"Expected out_model to end with '.keras'. Received {out_model!r}."
@@ -115,7 +122,7 @@ class FitFlow(Workflow):
         names = {"out_model": out_model, "out_history": out_history}
         kept = [path for group in paths.values() for path in group]
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
-        data = _read_all(paths)
+        data = _read_all(paths, voxel_size)
 
         from dipy_nn_reg import DeformableRegistration
         from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
@@ -154,31 +161,37 @@ class FitFlow(Workflow):
         logger.info(f"Trained on images of {shape}: {outputs[0]['out_model']}")
 
 
-def _read_all(paths):
+def _read_all(paths, voxel_size):
     """Read what is to be trained on, all of it on one grid."""
-    reference = read_image(paths.get("static", paths["moving"])[0])
+    first = read_image(paths.get("static", paths["moving"])[0])
+    shape, affine = first.data.shape, first.affine
+    ndim = 2 if shape[2] == 1 else 3
+    if voxel_size is not None:
+        shape, affine = working_grid(shape, affine, voxel_size, ndim)
+    grid = Image(np.empty(shape, bool), affine, first.header, first.path)
     data = {}
     for name, group in paths.items():
-        is_label = "label" in name or name == "mask"
-        read = read_labels if is_label else read_image
+        read = _read_labels if "label" in name or name == "mask" else _read_image
         images = [
-            _on_grid(read(path), reference, "nearest" if is_label else "linear")
+            read(path, grid)
             for path in tqdm(group, desc=f"Reading {name}", disable=None, leave=False)
         ]
         data[name] = np.stack(images)
-        if reference.data.shape[2] == 1:
+        if ndim == 2:
             data[name] = data[name][:, :, :, 0]
     return data
 
 
-def _on_grid(image, reference, interpolation):
-    same_size = image.data.shape == reference.data.shape
-    if same_size and np.allclose(image.affine, reference.affine, atol=1e-4):
-        return image.data
-    resampled = warp_image(image, reference, [], interpolation=interpolation)
-    if np.ptp(resampled) == 0:
+def _read_image(path, grid):
+    image = read_image(path)
+    found = read_on_grid(image.data, image.affine, [], grid.data.shape, grid.affine)
+    if np.ptp(found) == 0:
         raise ValueError(
-            f"Expected images that overlap. {str(image.path)!r} has nothing on the "
-            f"grid of {str(reference.path)!r}."
+            f"Expected images that overlap. {str(path)!r} has nothing on the grid of "
+            f"{str(grid.path)!r}."
         )
-    return resampled
+    return found
+
+
+def _read_labels(path, grid):
+    return warp_image(read_labels(path), grid, [], interpolation="nearest")

@@ -70,11 +70,25 @@ def test_images_on_other_grids_are_brought_to_the_first(brains, write, crops, tm
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=0.05)
 
 
+def test_images_may_be_trained_on_at_another_resolution(
+    brains, labels, crops, tmp_path
+):
+    fit(
+        brains,
+        tmp_path,
+        moving_labels=[str(path) for path in labels],
+        voxel_size=4.0,  # of 2 mm
+    )
+    options = DeformableRegistration.load(tmp_path / "model.keras").model.options
+    assert tuple(options["input_shape"]) == tuple(-(-n // 2) for n in crops[0].shape)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"out_model": "model.h5"}, r"'\.keras'.*model\.h5"),
         ({"batch_size": 0}, "batch_size"),
+        ({"voxel_size": 0.0}, "voxel_size"),
         ({"loss": "l2"}, "loss.*'ncc'.*'l2'"),
         ({"checkpoint": "nothing.keras"}, "nothing.keras"),
         ({"moving_files": "far"}, "nothing on the grid"),

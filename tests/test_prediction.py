@@ -1,0 +1,37 @@
+import numpy as np
+import numpy.testing as npt
+
+from dipy_nn_reg import DeformableRegistration
+
+
+def test_no_motion_before_training(rng):
+    images = rng.random((2, 9, 11), dtype=np.float32)
+    registration = DeformableRegistration()
+    npt.assert_array_equal(registration.predict(images, images[::-1]), images)
+    npt.assert_array_equal(registration.predict_field(images, images[::-1]), 0)
+
+
+def test_layouts_and_types_come_out_as_they_went_in(rng, blobs, train_briefly):
+    registration = train_briefly()
+    moving = (255 * blobs(rng, 3, (16, 17))).astype(np.uint8)
+    static = moving[2]
+    expected = registration.predict(moving, static)
+    assert expected.max() > 100  # in the intensities of the moving image
+    for other in (moving.astype(np.float64), moving.astype(int)):
+        npt.assert_allclose(registration.predict(other, static), expected, atol=1e-3)
+    last = registration.predict(moving[..., None], static[..., None])
+    npt.assert_array_equal(last[..., 0], expected)
+    each = registration.predict(moving, np.stack([static] * 3))
+    npt.assert_array_equal(each, expected)
+    npt.assert_array_equal(registration.predict(moving, static[None]), expected)
+    scaled = registration.predict_field(moving / 100 - 1, static)
+    npt.assert_allclose(scaled, registration.predict_field(moving, static), atol=1e-3)
+
+
+def test_batches_change_nothing(rng, monkeypatch, blobs, train_briefly):
+    registration = train_briefly()
+    images = blobs(rng, 5, (16, 17))
+    at_once = registration.predict_field(images, images[0])
+    monkeypatch.setattr("dipy_nn_reg.prediction.VOXELS_PER_BATCH", 2 * 16 * 17)
+    in_batches = registration.predict_field(images, images[0])
+    npt.assert_allclose(in_batches, at_once, atol=1e-5)

@@ -1,0 +1,102 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg import AffineRegistration, DeformableRegistration
+
+
+def test_an_interruption_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
+    registration = DeformableRegistration(seed=0)
+    registration.save(tmp_path / "model.keras")
+    before = (tmp_path / "model.keras").read_bytes()
+
+    def interrupt(path, *args, **kwargs):
+        path.write_bytes(b"half a file")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registration.model, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        registration.save(tmp_path / "model.keras")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+PREDICT_IN_A_NEW_PROCESS = """
+import sys
+import numpy as np
+from dipy_nn_reg import AffineRegistration, DeformableRegistration
+images = np.load(sys.argv[2])
+registration = DeformableRegistration.load(sys.argv[1])
+np.save(sys.argv[3], registration.predict_field(images, images[0]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((16, 17), {"loss": "mse", "transform": "displacement"}),
+        ((8, 9, 10), {"smoothness": 0}),
+    ],
+)
+def test_a_saved_model_predicts_the_same_in_a_new_process(
+    shape, options, rng, tmp_path, blobs, train_briefly
+):
+    registration = train_briefly(shape, **options)
+    images = blobs(rng, 3, shape)
+    expected = registration.predict_field(images, images[0])
+    assert np.any(expected)
+    path = tmp_path / "model.keras"
+    registration.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    np.save(tmp_path / "images.npy", images)
+    subprocess.run(
+        [sys.executable, "-c", PREDICT_IN_A_NEW_PROCESS]
+        + [str(tmp_path / name) for name in ("model.keras", "images.npy", "field.npy")],
+        check=True,
+    )
+    npt.assert_array_equal(np.load(tmp_path / "field.npy"), expected)
+
+
+def test_a_loaded_model_goes_on_as_the_saved_one(rng, tmp_path, blobs, train_briefly):
+    registration = train_briefly()
+    registration.save(tmp_path / "model.keras")
+    loaded = DeformableRegistration.load(str(tmp_path / "model.keras"))
+    assert loaded.model.get_config() == registration.model.get_config()
+    images = blobs(rng, 4, (16, 17))
+    registration._rng, loaded._rng = (np.random.default_rng(0) for _ in range(2))
+    losses = [r.fit(images, verbose=0).history["loss"] for r in (registration, loaded)]
+    npt.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_weights_alone(rng, tmp_path, blobs, train_briefly):
+    registration = train_briefly()
+    registration.save_weights(tmp_path / "a.weights.h5")
+    other = DeformableRegistration(input_shape=(16, 17))
+    other.load_weights(tmp_path / "a.weights.h5")
+    images = blobs(rng, 2, (16, 17))
+    npt.assert_array_equal(
+        other.predict(images, images[0]), registration.predict(images, images[0])
+    )
+
+
+def test_a_file_that_is_not_a_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.keras"):
+        DeformableRegistration.load(tmp_path / "nothing.keras")
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(ValueError, match="Expected a file written by.*text.keras"):
+        DeformableRegistration.load(tmp_path / "text.keras")
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="Expected a file written by.*Sequential"):
+        DeformableRegistration.load(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="ends with '.keras'"):
+        DeformableRegistration().save(tmp_path / "model.h5")
+
+
+def test_an_affine_model_is_loaded_as_what_it_is(tmp_path):
+    DeformableRegistration().save(tmp_path / "deformable.keras")
+    with pytest.raises(ValueError, match="AffineRegistration.save.*'velocity'"):
+        AffineRegistration.load(tmp_path / "deformable.keras")
