@@ -1,5 +1,7 @@
 """What is measured of a map, whatever made it."""
 
+import numpy as np
+
 from dipy_nn_reg import metrics
 from dipy_nn_reg.mapping import mapping_to_displacement, world_affine
 from dipy_nn_reg.resampling import inverse_error
@@ -7,6 +9,8 @@ from dipy_nn_reg.resampling import inverse_error
 
 def measure_field(mapping):
     """Return folding in percent, SDlogJ, and the inverse-consistency error in mm.
+
+    SDlogJ is not a number for images of less than five voxels along an axis.
 
     Parameters
     ----------
@@ -22,8 +26,10 @@ def measure_field(mapping):
     if shape[2] == 1:
         displacement = displacement[:, :, 0, :2]
     affine = world_affine(mapping.codomain_grid2world, mapping.dim)
+    # Learn2Reg leaves out two voxels on each side: of few slices, none is left.
+    thin = min(displacement.shape[:-1]) < 5
     return {
         "folding": metrics.folding(displacement),
-        "sd_log_jacobian": metrics.sd_log_jacobian(displacement),
+        "sd_log_jacobian": np.nan if thin else metrics.sd_log_jacobian(displacement),
         "inverse_error_mm": inverse_error([mapping], shape, affine),
     }

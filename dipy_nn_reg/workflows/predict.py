@@ -149,6 +149,7 @@ def _write(mapping, images, paths, field_format):
     save_field(paths["out_field"], mapping, format=field_format)
     save_field(paths["out_inverse"], invert_mapping(mapping), format=field_format)
     prealign = np.linalg.inv(mapping.prealign)
+    paths["out_prealign"].unlink(missing_ok=True)  # that of an earlier registration
     if not np.allclose(prealign, np.eye(len(prealign))):
         with whole_file(paths["out_prealign"]) as partial:
             np.savetxt(partial, prealign)

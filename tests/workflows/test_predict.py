@@ -12,9 +12,9 @@ from dipy_nn_reg.workflows.predict import PredictFlow
 OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
 
 
-def predict(static, moving, model, out, **options):
-    moving = [str(path) for path in moving]
-    PredictFlow().run(str(static), moving, str(model), out_dir=str(out), **options)
+def predict(static, moving, model, out, *, force=False, **options):
+    moving, flow = [str(path) for path in moving], PredictFlow(force=force)
+    flow.run(str(static), moving, str(model), out_dir=str(out), **options)
     return {path.name for path in out.iterdir()}
 
 
@@ -83,6 +83,21 @@ def test_dipy_finds_the_prealignment(brains, models, tmp_path):
     assert "prealign.txt" in found
     affine = np.loadtxt(tmp_path / "prealign.txt")
     npt.assert_allclose(affine[:3, :3] @ affine[:3, :3].T, np.eye(3), atol=1e-6)
+
+
+def test_an_earlier_prealignment_does_not_stay(brains, models, tmp_path):
+    predict(brains[0], [brains[1]], models[3], tmp_path, prealign="rigid")
+    found = predict(brains[0], [brains[1]], models[3], tmp_path, force=True)
+    assert "prealign.txt" not in found
+
+
+def test_few_slices_are_measured_as_well(crops, write, models, tmp_path):
+    paths = [write(f"{i}.nii.gz", image[..., :4]) for i, image in enumerate(crops[:2])]
+    assert predict(*paths[:1], paths[1:], models[3], tmp_path / "out") == OUTPUTS
+    with open(tmp_path / "out" / "metrics.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert np.isnan(float(row["sd_log_jacobian"]))
+    assert float(row["ncc_after"]) > 0
 
 
 def test_slices_are_registered_in_2d(sevens, write, models, tmp_path):
