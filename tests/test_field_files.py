@@ -8,6 +8,7 @@ from fsl.data.image import Image as FslImage
 from fsl.transform.fnirt import readFnirt
 from fsl.transform.nonlinear import applyDeformation
 import nibabel as nib
+from nitransforms.io import afni, itk
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -172,6 +173,22 @@ def test_fslpy_reads_our_field(solid, tmp_path):
     where = inside(mapping, solid.moving)
     expected = mapping.transform(solid.moving)
     npt.assert_allclose(warped[where], expected[where], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("format", "reader"),
+    [("itk", itk.ITKDisplacementsField), ("afni", afni.AFNIDisplacementsField)],
+)
+@PREALIGNED
+def test_nitransforms_reads_our_field(format, reader, solid, tmp_path):
+    mapping = solid.make_mapping()
+    save_field(tmp_path / "field.nii.gz", mapping, format=format)
+    found = reader.from_image(nib.load(tmp_path / "field.nii.gz")).get_fdata()
+    voxels = np.moveaxis(np.indices(found.shape[:-1], dtype=float), 0, -1)
+    affine = solid.static_affine
+    points = (voxels @ affine[:3, :3].T + affine[:3, 3]).reshape(-1, 3)
+    expected = np.asarray(mapping.transform_points(points)) - points
+    npt.assert_allclose(found, expected.reshape(found.shape), atol=1e-4)
 
 
 def test_a_2d_field_is_one_for_simpleitk(scene, tmp_path):
