@@ -1,8 +1,7 @@
 """Register two images wherever they lie in the world."""
 
-from nibabel.affines import voxel_sizes
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.checks import check_images, check_number
 from dipy_nn_reg.mapping import (
@@ -13,7 +12,7 @@ from dipy_nn_reg.mapping import (
     plane_affine,
 )
 from dipy_nn_reg.prealign import check_prealign, estimate_prealign
-from dipy_nn_reg.resampling import resample, to_moving
+from dipy_nn_reg.resampling import read_on_grid, working_grid
 
 
 def predict_mapping(
@@ -124,72 +123,6 @@ def _check_image(image, name, ndim, num_channels, in_slice):
     image = check_images(image[None], name=name, ndim=ndim, num_channels=num_channels)
     image = image[0]
     return image[:, :, None] if in_slice else image
-
-
-def working_grid(shape, affine, voxel_size, ndim):
-    """Return a grid of other voxels over the same box.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    affine : ndarray
-        From voxels to world coordinates.
-    voxel_size : float
-        In mm, along each axis.
-    ndim : int
-        How many of the axes are to change: two for a slice.
-
-    Returns
-    -------
-    shape : tuple of int
-    affine : ndarray
-    """
-    sizes = voxel_sizes(affine)
-    factors = np.ones(len(shape))
-    factors[:ndim] = voxel_size / sizes[:ndim]
-    new_shape = np.maximum(np.ceil(np.array(shape) / factors), 1).astype(int)
-    change = np.diag([*factors, 1])
-    # The centres of both boxes coincide.
-    change[:-1, -1] = (np.array(shape) - 1) / 2 - factors * (new_shape - 1) / 2
-    return tuple(int(n) for n in new_shape), affine @ change
-
-
-def read_on_grid(image, affine, maps, shape, grid_affine):
-    """Resample an image, but smooth it before where voxels become larger.
-
-    Parameters
-    ----------
-    image : ndarray, shape (*spatial,) or (*spatial, channels)
-    affine : ndarray
-    maps : sequence
-        As for :func:`~dipy_nn_reg.resampling.to_moving`.
-    shape : tuple of int
-        Of the grid.
-    grid_affine : ndarray
-
-    Returns
-    -------
-    resampled : ndarray, shape (*shape,) or (*shape, channels)
-        The image itself if there is nothing to do.
-    """
-    same_grid = shape == image.shape[: len(shape)] and np.allclose(
-        affine, grid_affine, rtol=0, atol=1e-6
-    )
-    if same_grid and all(np.array_equal(m, np.eye(len(m))) for m in maps):
-        return image
-    factors = voxel_sizes(grid_affine) / voxel_sizes(affine)
-    # What a box of the new voxels would leave of the old ones.
-    sigma = np.sqrt(np.maximum(factors**2 - 1, 0) / 12)
-    image = np.asarray(image, np.float32)
-    if np.any(sigma > 0.1):
-        image = gaussian_filter(image, [*sigma, *[0] * (image.ndim - len(shape))])
-    return resample(
-        image,
-        affine,
-        lambda points: to_moving(points, maps),
-        shape=shape,
-        grid_affine=grid_affine,
-    )
 
 
 def _refine(field, shape, to_working):

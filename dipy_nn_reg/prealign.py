@@ -4,11 +4,13 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.mapping import check_affine, lift_affine, plane_affine
+from dipy_nn_reg.resampling import read_on_grid, working_grid
 
 _STEPS = ("Translation", "Rigid", "Affine")
 KINDS = ("rigid", "affine")
-# Voxels along the longest axis at the finest level, about.
-FINE_ENOUGH = 80
+# Voxels along the longest axis: with more, DIPY takes minutes, and gains what the
+# network sees to anyway.
+FINE_ENOUGH = 64
 
 
 def check_prealign(prealign, *, ndim):
@@ -51,14 +53,14 @@ def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="aff
     from dipy.align import imaffine, transforms
 
     ndim = static.ndim
-    # Every voxel would take minutes, and gain what the network sees to anyway.
-    finest = max(1, round(max(static.shape) / FINE_ENOUGH))
+    static, static_affine = _coarsen(static, static_affine)
+    moving, moving_affine = _coarsen(moving, moving_affine)
     grids = {"static_grid2world": static_affine, "moving_grid2world": moving_affine}
     registration = imaffine.AffineRegistration(
         metric=imaffine.MutualInformationMetric(nbins=32, sampling_proportion=None),
         level_iters=[1000, 200, 50],
-        sigmas=[3.0 * finest, 1.0 * finest, 0.5 * (finest - 1)],
-        factors=[4 * finest, 2 * finest, finest],
+        sigmas=[3.0, 1.0, 0.0],
+        factors=[4, 2, 1],
         verbosity=0,
     )
     result = imaffine.transform_centers_of_mass(
@@ -70,6 +72,16 @@ def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="aff
             static, moving, transform, None, starting_affine=result.affine, **grids
         )
     return np.asarray(result.affine)
+
+
+def _coarsen(image, affine):
+    """Bring an image of many voxels to fewer ones, as long as wide."""
+    sizes = voxel_sizes(affine)
+    size = max(sizes * image.shape) / FINE_ENOUGH
+    if size <= min(sizes):
+        return image, affine
+    shape, coarse = working_grid(image.shape, affine, size, image.ndim)
+    return read_on_grid(image, affine, [], shape, coarse), coarse
 
 
 def _estimate_in_plane(moving, static, moving_affine, static_affine, kind):

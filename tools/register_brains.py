@@ -1,7 +1,6 @@
 r"""Train on brains at 2 mm, and register two others, in MNI and in native space.
 
-    python tools/register_brains.py --malf malf --variant "" --variant "loss='lncc'" \
-        --table doc/brains.csv
+    python tools/register_brains.py --malf malf --table doc/brains.csv
 
 The two people of the native images are not trained on. A row holds the mean Dice over
 30 groups of structures before (native: after DIPY's affine registration) and after; how

@@ -10,8 +10,7 @@ from tqdm import tqdm
 
 from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.nifti import Image, read_image, read_labels
-from dipy_nn_reg.physical import read_on_grid, working_grid
-from dipy_nn_reg.resampling import warp_image
+from dipy_nn_reg.resampling import read_on_grid, warp_image, working_grid
 from dipy_nn_reg.workflows.paths import find_inputs, plan_outputs
 
 
