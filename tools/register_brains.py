@@ -5,7 +5,7 @@ r"""Train on brains at 2 mm, and register two others, in MNI and in native space
 The two people of the native images are not trained on. A row holds the mean Dice over
 30 groups of structures before (native: after DIPY's affine registration) and after; how
 far points come back from the moving image, in voxels, and what DIPY's map itself says
-of that in mm; and the time of one call. It took 10 minutes on two cores.
+of that in mm; and the time of one call. It took five minutes on two cores.
 """
 
 from argparse import ArgumentParser
