@@ -1,6 +1,7 @@
 """What only one backend can do."""
 
 from functools import cache, partial, wraps
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -48,37 +49,46 @@ def compiled(function):
     return wrapper
 
 
-def recomputed(function):
+def recomputed(function, *, constants=0):
     """Let the gradient of a compiled function compute it anew.
 
     What the gradient needs is then made where it is used, within one compiled function,
-    and not written to memory in the forward pass. For functions whose tensors all need
-    a gradient.
+    and not written to memory in the forward pass; and it is not computed for what is
+    constant, which TensorFlow would do.
 
     Parameters
     ----------
     function : callable
         Takes tensors.
+    constants : int, optional
+        How many of them, the last ones, are given no gradient.
 
     Returns
     -------
     function : callable
     """
     if keras.backend.backend() != "tensorflow":
-        return function
+        return lambda *tensors: function(
+            *tensors[: len(tensors) - constants],
+            *map(keras.ops.stop_gradient, tensors[len(tensors) - constants :]),
+        )
     import tensorflow as tf
 
     def backward(upstream, *tensors):
+        variables = tensors[: len(tensors) - constants]
         with tf.GradientTape() as tape:
-            tape.watch(tensors)
+            tape.watch(variables)
             result = function(*tensors)
-        return tape.gradient(result, tensors, upstream)
+        return tape.gradient(result, variables, upstream)
 
     forward, backward = compiled(function), compiled(backward)
 
     @tf.custom_gradient
     def wrapper(*tensors):
-        return forward(*tensors), lambda upstream: backward(upstream, *tensors)
+        def gradient(upstream):
+            return [*backward(upstream, *tensors), *[None] * constants]
+
+        return forward(*tensors), gradient
 
     return wrapper
 
@@ -105,6 +115,37 @@ def from_sizes(function, *sizes):
     )
     matrix.set_shape((None, None))
     return matrix
+
+
+def has_gpu():
+    """Tell whether the backend computes on a GPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def has_fast_bfloat16():
+    """Tell whether convolutions in bfloat16 are faster than in float32.
+
+    They are on a GPU; and with TensorFlow and PyTorch, which use oneDNN, on a processor
+    that has instructions for them. XLA, and so JAX, makes no use of those.
+    """
+    if has_gpu() or keras.backend.backend() == "jax":
+        return has_gpu()
+    try:
+        processor = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux, which alone tells
+        return False
+    return "avx512_bf16" in processor or "amx_bf16" in processor
 
 
 def output_shape(function, *shapes):

@@ -9,12 +9,14 @@ from dipy_nn_reg.layers import (
     ApplyAffine,
     ComposeAffine,
     ControlPoints,
+    EnlargeDisplacement,
     IntegrateVelocity,
     Warp,
 )
 
 # For a thin-plate spline: 1 GiB of influences of control points on voxels.
 MOST_INFLUENCES = 2**28
+FIELD_STRIDES = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,44 @@ def choose_spacing(transform, shape, spacing=None):
     return int(spacing)
 
 
+def choose_field_stride(transform, network, ndim, field_stride=None):
+    """Return the distance of the voxels that the network sees and predicts for.
+
+    Parameters
+    ----------
+    transform : str
+    network : str, keras.Model or callable
+    ndim : int
+    field_stride : int, optional
+        1, 2 or 4. By default 2 in 3D if there are values for each voxel, except for a
+        network of the user's.
+
+    Returns
+    -------
+    field_stride : int
+
+    Raises
+    ------
+    ValueError
+        If it is another number, or not 1 where there are no values for each voxel.
+    """
+    kind = TRANSFORMS[transform]
+    dense = kind.spline is None and not kind.affine
+    if field_stride is None:
+        return 2 if dense and ndim == 3 and isinstance(network, str) else 1
+    if isinstance(field_stride, bool) or field_stride not in FIELD_STRIDES:
+        raise ValueError(
+            f"Expected field_stride to be one of {list(FIELD_STRIDES)}. "
+            f"Received {field_stride!r}."
+        )
+    if field_stride > 1 and not dense:
+        raise ValueError(
+            f"Expected field_stride=1 with transform={transform!r}, which has no "
+            f"values for each voxel. Received {field_stride!r}."
+        )
+    return int(field_stride)
+
+
 def check_spacing(transform, shape, spacing):
     """Raise ValueError unless control points of a spacing fit into an image.
 
@@ -130,7 +170,7 @@ def _largest_spacing(transform, shape):
     return min(shape) - 1 if transform == "tps" else min(shape)
 
 
-def connect_field(transform, values, reference, *, spacing):
+def connect_field(transform, values, reference, *, spacing, stride=1):
     """Connect the layers that turn values into a field and a displacement.
 
     Parameters
@@ -140,21 +180,28 @@ def connect_field(transform, values, reference, *, spacing):
     values : KerasTensor
         What the network predicts.
     reference : KerasTensor, shape (batch, *spatial, any)
-        On the grid of the field.
+        On the grid of the displacement.
     spacing : int
         Of :func:`choose_spacing`.
+    stride : int, optional
+        Of :func:`choose_field_stride`.
 
     Returns
     -------
-    field, displacement : KerasTensor, shape (batch, *spatial, ndim)
-        In voxels. The field is a velocity if the transform is integrated, else the
+    field : KerasTensor, shape (batch, *coarse, ndim)
+        In coarse voxels: a velocity if the transform is integrated, else the
         displacement.
+    displacement : KerasTensor, shape (batch, *spatial, ndim)
+        In voxels.
     """
     kind = TRANSFORMS[transform]
     field = values
     if kind.spline is not None:
         field = ControlPoints(spline=kind.spline, spacing=spacing)(values, reference)
-    return field, IntegrateVelocity()(field) if kind.integrated else field
+    displacement = IntegrateVelocity()(field) if kind.integrated else field
+    if stride > 1:
+        displacement = EnlargeDisplacement(stride=stride)(displacement, reference)
+    return field, displacement
 
 
 def connect_affine(predict, moving, static, passes):
@@ -181,5 +228,5 @@ def connect_affine(predict, moving, static, passes):
         step = AffineMatrix()(predict([aligned, static]), static)
         matrix = step if matrix is None else ComposeAffine()(matrix, step)
         displacement = ApplyAffine()(matrix, nowhere)
-        aligned = Warp()(moving, displacement)
+        aligned = Warp(image_is_constant=True)(moving, displacement)
     return matrix, displacement

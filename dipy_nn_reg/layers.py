@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from dipy_nn_reg.coarse import enlarge
 from dipy_nn_reg.control import SPLINES
 from dipy_nn_reg.sampling import voxel_grid
 from dipy_nn_reg.transform import integrate, warp
@@ -122,6 +123,34 @@ class ControlPoints(keras.layers.Layer):
 
 
 @_register
+class EnlargeDisplacement(keras.layers.Layer):
+    """Interpolate a coarse displacement, see :func:`dipy_nn_reg.coarse.enlarge`.
+
+    Inputs: a displacement in coarse voxels, shape (batch, *coarse, ndim), and a
+    reference of shape (batch, *spatial, any). Output: shape (batch, *spatial, ndim),
+    in voxels.
+
+    Parameters
+    ----------
+    stride : int
+        Distance of the coarse voxels.
+    """
+
+    def __init__(self, *, stride, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, displacement, reference):
+        return enlarge(displacement, reference, self.stride)
+
+    def compute_output_shape(self, displacement_shape, reference_shape):
+        return (*reference_shape[:-1], displacement_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}
+
+
+@_register
 class AffineMatrix(keras.layers.Layer):
     """Turn the parameters of an affine map about the image centre into its matrix.
 
@@ -198,20 +227,25 @@ class Warp(keras.layers.Layer):
     Parameters
     ----------
     interpolation : {"linear", "nearest"}, optional
+    image_is_constant : bool, optional
+        The images need no gradient.
     """
 
-    def __init__(self, *, interpolation="linear", **kwargs):
+    def __init__(self, *, interpolation="linear", image_is_constant=False, **kwargs):
         super().__init__(**kwargs)
-        self.interpolation = interpolation
+        self.options = {
+            "interpolation": interpolation,
+            "image_is_constant": image_is_constant,
+        }
 
     def call(self, images, displacement):
-        return warp(images, displacement, interpolation=self.interpolation)
+        return warp(images, displacement, **self.options)
 
     def compute_output_shape(self, images_shape, displacement_shape):
         return (*displacement_shape[:-1], images_shape[-1])
 
     def get_config(self):
-        return {**super().get_config(), "interpolation": self.interpolation}
+        return {**super().get_config(), **self.options}
 
 
 @_register

@@ -8,12 +8,13 @@ from dipy_nn_reg.checks import (
     check_name,
     check_number,
 )
-from dipy_nn_reg.fields import TRANSFORMS, choose_spacing
+from dipy_nn_reg.fields import TRANSFORMS, choose_field_stride, choose_spacing
 from dipy_nn_reg.losses import LOSSES
 from dipy_nn_reg.mapping import with_last_row
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.optimizers import get_optimizer
 from dipy_nn_reg.options import check_choice, check_penalty, default_smoothness
+from dipy_nn_reg.precision import PRECISIONS
 from dipy_nn_reg.registration import Registration
 
 # Beside a loss between 0 and 1; landmarks that are ten voxels apart add as much.
@@ -52,6 +53,11 @@ class DeformableRegistration(Registration):
     spacing : int, optional
         Distance of the control points in voxels. By default 4 for B-splines, and a
         quarter of the longest axis, or a little more, for thin-plate splines.
+    field_stride : int, optional
+        1, 2 or 4: the network sees and predicts every voxel, every second or every
+        fourth along each axis, and its field is interpolated. By default 2 in 3D for a
+        velocity or displacement, at which the time and memory of the network are an
+        eighth; 1 in 2D, and for a network of your own.
     loss : str or callable, optional
         Dissimilarity of the static and the warped image: "ncc", "mse", "lncc", "mi"
         or "mind", see :mod:`dipy_nn_reg.losses`; or a function of
@@ -79,6 +85,10 @@ class DeformableRegistration(Registration):
     learning_rate : float, optional
         Highest learning rate of an optimizer given by name; by default 0.004 in 2D and
         0.0015 in 3D.
+    precision : {"float32", "bfloat16", "auto"}, optional
+        In which the network computes, but for its last layer; weights, fields, sampling
+        and losses are float32. With "auto", bfloat16 on machines that are faster with
+        it: where a model is loaded, this is asked anew.
     seed : int, optional
         Of the weights and of the order of images: the same seed gives the same
         result on the same machine.
@@ -114,6 +124,7 @@ class DeformableRegistration(Registration):
         network="unet",
         transform="velocity",
         spacing=None,
+        field_stride=None,
         loss="ncc",
         penalty="gradient",
         smoothness=None,
@@ -122,12 +133,16 @@ class DeformableRegistration(Registration):
         affine=None,
         optimizer="adam",
         learning_rate=None,
+        precision="float32",
         seed=None,
     ):
-        common = _check_common(input_shape, num_channels, loss, seed)
+        common = _check_common(input_shape, num_channels, loss, precision, seed)
         check_name("transform", transform, TRANSFORMS)
         spacing = choose_spacing(transform, input_shape, spacing)
         check_network(network, transform)
+        field_stride = choose_field_stride(
+            transform, network, len(input_shape), field_stride
+        )
         check_penalty(penalty, smoothness)
         check_number("label_weight", label_weight, or_zero=True)
         check_number("landmark_weight", landmark_weight, or_zero=True)
@@ -143,6 +158,7 @@ class DeformableRegistration(Registration):
             network=network,
             transform=transform,
             spacing=spacing,
+            field_stride=field_stride,
             penalty=penalty,
             smoothness=None if smoothness is None else float(smoothness),
             label_weight=float(label_weight),
@@ -162,7 +178,7 @@ class AffineRegistration(Registration):
 
     Parameters
     ----------
-    input_shape, num_channels, network, loss, optimizer, learning_rate, seed
+    input_shape, num_channels, network, loss, optimizer, learning_rate, precision, seed
         As for :class:`DeformableRegistration`.
     passes : int, optional
         How often the network predicts: after the first time, what is left to do. The
@@ -190,9 +206,10 @@ class AffineRegistration(Registration):
         loss="ncc",
         optimizer="adam",
         learning_rate=None,
+        precision="float32",
         seed=None,
     ):
-        common = _check_common(input_shape, num_channels, loss, seed)
+        common = _check_common(input_shape, num_channels, loss, precision, seed)
         check_network(network, "affine")
         check_integer("passes", passes, lowest=1)
         optimizer, learning_rate = get_optimizer(
@@ -204,6 +221,7 @@ class AffineRegistration(Registration):
             network=network,
             transform="affine",
             spacing=None,
+            field_stride=1,
             penalty="gradient",
             smoothness=0.0,
             label_weight=LABEL_WEIGHT,
@@ -238,17 +256,19 @@ class AffineRegistration(Registration):
         )
 
 
-def _check_common(input_shape, num_channels, loss, seed):
+def _check_common(input_shape, num_channels, loss, precision, seed):
     """Return the options of both classes as what a file can hold."""
     check_input_shape(input_shape)
     check_integer("num_channels", num_channels, lowest=1)
     check_choice("loss", loss, LOSSES)
+    check_name("precision", precision, PRECISIONS)
     if seed is not None:
         check_integer("seed", seed, lowest=0)
     return {
         "input_shape": [int(axis) for axis in input_shape],
         "num_channels": int(num_channels),
         "loss": loss,
+        "precision": precision,
         "seed": None if seed is None else int(seed),
     }
 

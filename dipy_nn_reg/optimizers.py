@@ -20,6 +20,8 @@ OPTIMIZERS = (
 # By the number of axes. In 3D, where a batch is one volume or few, that of 2D made a
 # training diverge (doc/design.rst).
 LEARNING_RATES = {2: 4e-3, 3: 1.5e-3}
+# That of most steps is below. On brains, a few steps beyond it made trainings diverge.
+GRADIENT_NORM = 1.0
 
 
 def get_optimizer(optimizer, learning_rate, ndim):
@@ -60,7 +62,8 @@ def get_optimizer(optimizer, learning_rate, ndim):
     check_name("optimizer", optimizer, OPTIMIZERS)
     learning_rate = LEARNING_RATES[ndim] if learning_rate is None else learning_rate
     check_number("learning_rate", learning_rate)
-    return keras.optimizers.get(optimizer), float(learning_rate)
+    config = {"class_name": optimizer, "config": {"global_clipnorm": GRADIENT_NORM}}
+    return keras.optimizers.get(config), float(learning_rate)
 
 
 def add_cosine_rate(callbacks, peak):

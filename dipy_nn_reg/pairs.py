@@ -7,6 +7,9 @@ import numpy as np
 
 from dipy_nn_reg.annotations import one_hot
 
+# Batches that wait for the next step; a batch of volumes is large.
+READY = 2
+
 
 class Pairs(keras.utils.PyDataset):
     """Batches of a moving and a static image, in float32.
@@ -28,7 +31,7 @@ class Pairs(keras.utils.PyDataset):
     """
 
     def __init__(self, moving, static, *, batch_size, annotations=None, rng=None):
-        super().__init__()
+        super().__init__(max_queue_size=READY)
         self.moving, self.static = moving, static
         self.annotations = {} if annotations is None else dict(annotations)
         self.labels = self.annotations.pop("labels", None)
@@ -44,8 +47,8 @@ class Pairs(keras.utils.PyDataset):
         moving, static = self.moving_index[window], self.static_index[window]
         static_images = self.moving if self.static is None else self.static
         images = {
-            "moving": self.moving[moving].astype(np.float32),
-            "static": _pick(static_images, static).astype(np.float32),
+            "moving": self.moving[moving].astype(np.float32, copy=False),
+            "static": _pick(static_images, static).astype(np.float32, copy=False),
         }
         if not self.annotations:
             return images

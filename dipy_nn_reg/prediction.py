@@ -1,16 +1,20 @@
 """What a trained network is used for: warped images, fields and maps."""
 
 import keras
+from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_pairs
+from dipy_nn_reg.coarse import coarse_shape, enlarge
 from dipy_nn_reg.fields import TRANSFORMS, check_spacing
 from dipy_nn_reg.layers import INTEGRATION_STEPS
 from dipy_nn_reg.mapping import invert_displacement, with_last_row
+from dipy_nn_reg.memory import check_memory, memory_to_predict
 from dipy_nn_reg.options import check_loss, check_penalties
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.physical import predict_mapping
+from dipy_nn_reg.precision import layers_in
 from dipy_nn_reg.transform import integrate, warp
 
 # What is predicted at a time: enough to keep the machine busy, little to hold.
@@ -30,7 +34,8 @@ class Prediction:
         self.model = model
         # Its own graph: the warp is for the images as they came, not rescaled ones.
         outputs = {n: o for n, o in model.output.items() if n in PREDICTED}
-        self._predictor = keras.Model(model.input, outputs)
+        with layers_in("float32"):
+            self._predictor = keras.Model(model.input, outputs)
         self._predictor.compile(jit_compile=JIT_COMPILE)
 
     def predict(self, moving, static):
@@ -52,13 +57,15 @@ class Prediction:
         ValueError
             If the images do not fit the model or each other, or hold values that are
             not finite.
+        MemoryError
+            If more memory is needed than there is.
         """
         pairs = self._pairs(moving, static)
         warped = [
             warp(batch["moving"], outputs["displacement"])[:n]
             for batch, outputs, n in self._outputs(pairs)
         ]
-        return np.concatenate(warped).reshape(np.shape(moving))
+        return _join(warped).reshape(np.shape(moving))
 
     def predict_field(self, moving, static):
         """Predict displacements: ``warped(x) = moving(x + u(x))``.
@@ -79,9 +86,7 @@ class Prediction:
             As :meth:`predict`.
         """
         pairs = self._pairs(moving, static)
-        return np.concatenate(
-            [o["displacement"][:n] for _, o, n in self._outputs(pairs)]
-        )
+        return _join([o["displacement"][:n] for _, o, n in self._outputs(pairs)])
 
     def predict_mapping(
         self,
@@ -142,17 +147,19 @@ class Prediction:
     def _predict_parts(self, moving, static):
         """Return displacement, inverse and affine (or None) of one pair, in voxels."""
         kind = TRANSFORMS[self.model.options["transform"]]
-        _, outputs, _ = next(self._outputs(self._pairs(moving[None], static[None])))
-        field = outputs["field"][0]
+        stride = self.model.options["field_stride"]
+        batch, outputs, _ = next(self._outputs(self._pairs(moving[None], static[None])))
+        field = outputs["field"]
+        fields = [field]
         if kind.affine:
-            displacement = inverse = 0 * field
+            fields = [0 * field, 0 * field]
         elif kind.integrated:
-            displacement, inverse = (
-                integrate(velocity, steps=INTEGRATION_STEPS)
-                for velocity in (field, -field)
-            )
-        else:
-            displacement, inverse = field, invert_displacement(field)
+            fields = [integrate(v, steps=INTEGRATION_STEPS) for v in (field, -field)]
+        displacement, *inverse = (
+            ops.convert_to_numpy(enlarge(field, batch["static"], stride))[0]
+            for field in fields
+        )
+        inverse = inverse[0] if inverse else invert_displacement(displacement)
         matrix = outputs.get("matrix")
         if matrix is not None:
             matrix = with_last_row(matrix)[0]
@@ -174,14 +181,22 @@ class Prediction:
         for level in range(1 + len(self.model.output.get("coarser", []))):
             shape = tuple(-(-size // 2**level) for size in spatial)
             check_loss(options["loss"], (1, *shape, options["num_channels"]))
-            check_penalties(options, (1, *shape, len(spatial)))
+            field = coarse_shape(shape, options["field_stride"])
+            check_penalties(options, (1, *field, len(spatial)))
 
     def _pairs(self, moving, static, *, training=False):
         """Return pairs for prediction, in batches that fit the size of the images."""
         moving, static = check_pairs(moving, static, **self._layout())
         self._check_size(moving.shape[1:-1], training=training)
         voxels = int(np.prod(moving.shape[1:-1]))
-        return Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
+        pairs = Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
+        shape = (pairs.batch_size, *moving.shape[1:])
+        check_memory(
+            memory_to_predict(self._predictor, shape) + _size_of_fields(moving),
+            what=f"Registering {len(moving)} pairs of {shape[1:-1]}",
+            advice="Fewer pairs at a time, or images of larger voxels, need less.",
+        )
+        return pairs
 
     def _outputs(self, pairs):
         """Yield each batch, what is predicted for it, and how much of that counts.
@@ -191,8 +206,19 @@ class Prediction:
         for i in range(len(pairs)):
             batch = pairs[i]
             n = len(batch["moving"])
-            batch = {
-                name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
-                for name, images in batch.items()
-            }
+            if n < pairs.batch_size:
+                batch = {
+                    name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
+                    for name, images in batch.items()
+                }
             yield batch, self._predictor.predict_on_batch(batch), n
+
+
+def _size_of_fields(images):
+    """Return the bytes of a displacement for each of the images."""
+    return 4 * (images.ndim - 2) * int(np.prod(images.shape[:-1]))
+
+
+def _join(batches):
+    """Put batches together; a large volume is one by itself and is not copied."""
+    return batches[0] if len(batches) == 1 else np.concatenate(batches)

@@ -8,6 +8,7 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.memory import check_memory, memory_to_train
 from dipy_nn_reg.optimizers import add_cosine_rate
 from dipy_nn_reg.options import takes_mask
 from dipy_nn_reg.pairs import Pairs
@@ -113,6 +114,8 @@ class Registration(Prediction):
             If the images do not fit the model or each other, if labels, landmarks or
             the mask do not fit the images, if values are not finite, if the loss does
             not take images of this size, or if an option is out of range.
+        MemoryError
+            If a step needs more memory than there is.
         """
         check_integer("epochs", epochs, lowest=1)
         check_integer("batch_size", batch_size, lowest=1)
@@ -127,6 +130,8 @@ class Registration(Prediction):
             **self._layout(),
         )
         self._check_data(data)
+        pairs = Pairs(**data, batch_size=batch_size, rng=self._rng)
+        self._check_memory(pairs)
         validation_pairs = None
         if validation_data is not None:
             validation_data = check_validation_data(validation_data, **self._layout())
@@ -136,7 +141,7 @@ class Registration(Prediction):
         if learning_rate is not None:  # where an earlier fit has left another one
             self.model.optimizer.learning_rate = learning_rate
         return self.model.fit(
-            Pairs(**data, batch_size=batch_size, rng=self._rng),
+            pairs,
             epochs=epochs,
             shuffle=False,  # Pairs are drawn at random; Keras would ignore the seed.
             validation_data=validation_pairs,
@@ -226,6 +231,16 @@ class Registration(Prediction):
     def load_weights(self, path):
         """Load weights into a model of the same configuration."""
         self.model.load_weights(path)
+
+    def _check_memory(self, pairs):
+        """State what a training step needs, and refuse what is not there."""
+        shape = (pairs.batch_size, *pairs.moving.shape[1:])
+        check_memory(
+            memory_to_train(self.model, shape),
+            what=f"Training on {pairs.batch_size} pairs at a time of {shape[1:-1]}",
+            advice="A smaller batch_size, a larger field_stride, a loss other than "
+            "'mi' or 'mind', or images of larger voxels need less.",
+        )
 
     def _check_data(self, data):
         """Raise ValueError unless the model can be trained on data."""

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 import numpy as np
 
+from dipy_nn_reg.coarse import coarse_shape, shrink
 from dipy_nn_reg.fields import (
     TRANSFORMS,
     connect_affine,
@@ -21,6 +22,7 @@ from dipy_nn_reg.options import (
     to_config,
 )
 from dipy_nn_reg.penalties import inverse_consistency
+from dipy_nn_reg.precision import layers_in
 from dipy_nn_reg.supervision import label_overlap, landmark_error
 from dipy_nn_reg.transform import warp
 
@@ -55,11 +57,12 @@ class RegistrationModel(keras.Model):
         images = {n: keras.Input(shape, name=n) for n in ("moving", "static")}
         if (affine := options["affine"]) is not None:
             options = {**options, "affine": _frozen_copy(affine)}
-        outputs = _connect(images, options)
-        if "inverse_consistency" in (penalties := get_penalties(options)):
-            swapped = {"moving": images["static"], "static": images["moving"]}
-            outputs["backward"] = keras.Model(images, outputs)(swapped)
-        super().__init__(inputs=images, outputs=outputs, name=name)
+        with layers_in("float32"):
+            outputs = _connect(images, options)
+            if "inverse_consistency" in (penalties := get_penalties(options)):
+                swapped = {"moving": images["static"], "static": images["moving"]}
+                outputs["backward"] = keras.Model(images, outputs)(swapped)
+            super().__init__(inputs=images, outputs=outputs, name=name)
         self.options = options
         self._loss = get_loss(options["loss"])
         self._penalties = penalties
@@ -109,11 +112,13 @@ class RegistrationModel(keras.Model):
         for weight, level in zip(LEVEL_WEIGHTS, [outputs, *outputs.get("coarser", [])]):
             loss += weight * self._loss(level["static"], level["warped"], mask)
             penalty += weight * self._penalty_of(level)
-            mask = None if mask is None else _halve(mask)
+            mask = None if mask is None else shrink(mask, 2)
         displacement = outputs["displacement"]
         if "static_labels" in y:
             static, moving = (y[f"{image}_labels"] for image in ("static", "moving"))
-            overlap = label_overlap(static, warp(moving, displacement))
+            overlap = label_overlap(
+                static, warp(moving, displacement, image_is_constant=True)
+            )
             self.overlap.update_state(overlap)
             loss += self.options["label_weight"] * (1 - overlap)
         if "static_landmarks" in y:
@@ -159,15 +164,18 @@ def _connect(images, options):
     moving, static = (RescaleIntensity()(images[n]) for n in ("moving", "static"))
     first = None if options["affine"] is None else options["affine"](images)
     aligned = moving if first is None else first["warped"]
-    values = connect(
-        options["network"],
-        aligned,
-        static,
-        shape=options["input_shape"],
-        values=values_needed(transform, ndim),
-        spacing=options["spacing"],
-        seed=lambda: int(rng.integers(2**31)),
-    )
+    stride = options["field_stride"]
+    seen = [shrink(image, stride) for image in (aligned, static)]
+    with layers_in(options["precision"]):
+        values = connect(
+            options["network"],
+            *seen,
+            shape=coarse_shape(options["input_shape"], stride),
+            values=values_needed(transform, ndim),
+            spacing=options["spacing"],
+            seed=lambda: int(rng.integers(2**31)),
+        )
+    values = [ops.cast(v, "float32") for v in values]
     outputs = {"static": static}
     if TRANSFORMS[transform].affine:
         predict = keras.Model([aligned, static], values[0])
@@ -177,7 +185,7 @@ def _connect(images, options):
         outputs |= {"matrix": matrix, "field": displacement}
     else:
         field, displacement = connect_field(
-            transform, values[0], static, spacing=options["spacing"]
+            transform, values[0], static, spacing=options["spacing"], stride=stride
         )
         outputs["field"] = field
         if first is not None:
@@ -185,34 +193,28 @@ def _connect(images, options):
             displacement = ApplyAffine()(first["matrix"], displacement)
     outputs |= {
         "displacement": displacement,
-        "warped": Warp()(moving, displacement),
+        "warped": Warp(image_is_constant=True)(moving, displacement),
     }
     if len(values) > 1:
-        outputs["coarser"] = _connect_coarser(values[1:], aligned, static, transform)
+        outputs["coarser"] = _connect_coarser(values[1:], *seen, transform)
     return outputs
 
 
 def _connect_coarser(values, moving, static, transform):
-    """Connect fields at half, a quarter ... of the resolution, each to its images."""
+    """Connect fields at half, a quarter ... of what the network sees."""
     levels = []
     for field in values:
-        moving, static = _halve(moving), _halve(static)
+        moving, static = shrink(moving, 2), shrink(static, 2)
         field, displacement = connect_field(transform, field, static, spacing=1)
         levels.append(
             {
                 "static": static,
                 "field": field,
                 "displacement": displacement,
-                "warped": Warp()(moving, displacement),
+                "warped": Warp(image_is_constant=True)(moving, displacement),
             }
         )
     return levels
-
-
-def _halve(images):
-    return ops.average_pool(
-        images, 2, strides=2, padding="same", data_format="channels_last"
-    )
 
 
 def _swap(y, displacement):

@@ -14,6 +14,8 @@ OPTIONS = {
     "network": "unet",
     "transform": "velocity",
     "spacing": 1,
+    "field_stride": 1,
+    "precision": "float32",
     "loss": "mse",
     "penalty": "gradient",
     "smoothness": 0.5,

@@ -4,11 +4,14 @@ from math import gcd
 
 from keras import initializers, layers
 
-from dipy_nn_reg.layers import CutLike, Moments
+from dipy_nn_reg.layers import CutLike, EnlargeDisplacement, Moments
 
 # Of batch normalisation. With Keras's 0.99, a training of few steps leaves means behind
 # that are still those from before it.
 MOMENTUM = 0.9
+# Of what reads off values, in a network that computes in bfloat16: a field of ten
+# voxels would be known to a thirtieth of a voxel.
+FLOAT = "float32"
 
 
 def ranked(x, name):
@@ -33,6 +36,26 @@ def join(x, skip):
     """Double the resolution of features, and add those that were there before."""
     x = CutLike()(ranked(x, "UpSampling")(2)(x), skip)
     return layers.Concatenate()([x, skip])
+
+
+def add_levels(fields):
+    """Add fields, each at half the resolution of the next, all in voxels of their own.
+
+    Parameters
+    ----------
+    fields : list of KerasTensor
+        The coarsest one first.
+
+    Returns
+    -------
+    field : KerasTensor
+        On the grid of the last one.
+    """
+    total, *finer = fields
+    for field in finer:
+        total = EnlargeDisplacement(stride=2, dtype=FLOAT)(total, field)
+        total = layers.Add(dtype=FLOAT)([total, field])
+    return total
 
 
 def stride_to_reach(spacing, *, coarsest):
@@ -77,11 +100,17 @@ def read_off(x, values, *, spacing, seed, stride=1, kernel_size=3, initializer=N
     initializer = "zeros" if initializer is None else initializer
     if spacing is None:
         kernel = initializers.GlorotUniform(seed=seed())
-        x = layers.Dense(64, kernel_initializer=kernel)(Moments()(x))
+        x = layers.Dense(64, kernel_initializer=kernel, dtype=FLOAT)(
+            Moments(dtype=FLOAT)(x)
+        )
         x = layers.LeakyReLU(negative_slope=0.2)(x)
-        return layers.Dense(values, kernel_initializer=initializer)(x)
+        return layers.Dense(values, kernel_initializer=initializer, dtype=FLOAT)(x)
     if spacing > stride:
         x = ranked(x, "AveragePooling")(spacing // stride, padding="same")(x)
     return ranked(x, "Conv")(
-        values, kernel_size, padding="same", kernel_initializer=initializer
+        values,
+        kernel_size,
+        padding="same",
+        kernel_initializer=initializer,
+        dtype=FLOAT,
     )(x)

@@ -2,12 +2,20 @@
 
 from keras import layers
 
-from dipy_nn_reg.networks.blocks import conv_block, join, read_off, stride_to_reach
+from dipy_nn_reg.networks.blocks import (
+    add_levels,
+    conv_block,
+    join,
+    read_off,
+    stride_to_reach,
+)
 
 # Wide where the resolution is low and voxels are few: on MNIST worth as much as a
 # decoder of twice the width at full resolution, which would cost far more in 3D.
 ENCODER = (32, 64, 64, 64)
 DECODER = (64, 64, 32, 16)
+# The finest levels that add to the field. The coarse ones learn large motion early.
+LEVELS = 3
 
 
 def unet(moving, static, *, values, spacing, seed):
@@ -15,7 +23,8 @@ def unet(moving, static, *, values, spacing, seed):
 
     Four levels, each at half the resolution of the one above; leaky ReLU; no
     normalisation. The way up ends where the resolution suffices for ``spacing``. The
-    last layer starts at zero, so an untrained network predicts no motion.
+    values are the sum of what the last three levels tell, each at its resolution. The
+    layers that tell it start at zero, so an untrained network predicts no motion.
 
     Parameters
     ----------
@@ -38,11 +47,15 @@ def unet(moving, static, *, values, spacing, seed):
     x = conv_block(layers.Concatenate()([moving, static]), 16, seed=seed)
     x, skips = encode(x, ENCODER, seed=seed)
     stop = stride_to_reach(spacing, coarsest=2 ** len(ENCODER))
+    coarser = []
     for stride, filters in zip((8, 4, 2, 1), DECODER):
         if stride >= stop:
             x = conv_block(join(x, skips.pop()), filters, seed=seed)
+            if spacing is not None and stop < stride < stop * 2**LEVELS:
+                coarser.append(read_off(x, values, spacing=1, seed=seed))
     x = conv_block(x, 16, seed=seed)
-    return read_off(x, values, spacing=spacing, seed=seed, stride=stop)
+    finest = read_off(x, values, spacing=spacing, seed=seed, stride=stop)
+    return add_levels([*coarser, finest])
 
 
 def encode(x, filters, *, seed):

@@ -1,0 +1,80 @@
+"""Images and fields on every second or fourth voxel.
+
+Tensors only. An image of n voxels along an axis has ceil(n / stride) coarse ones, each
+of which covers ``stride`` voxels and lies at their centre; the last one may reach
+beyond the image.
+"""
+
+from keras import ops
+
+from dipy_nn_reg.backend import compiled
+
+
+def coarse_shape(shape, stride):
+    """Return the spatial shape of what :func:`shrink` makes of an image."""
+    return tuple(-(-size // stride) for size in shape)
+
+
+def shrink(images, stride):
+    """Average images over the voxels that each coarse one covers.
+
+    Parameters
+    ----------
+    images : tensor, shape (batch, *spatial, channels)
+    stride : int
+
+    Returns
+    -------
+    images : tensor, shape (batch, *coarse, channels)
+    """
+    if stride == 1:
+        return images
+    return ops.average_pool(
+        images, stride, strides=stride, padding="same", data_format="channels_last"
+    )
+
+
+def enlarge(displacement, reference, stride):
+    """Interpolate a coarse displacement linearly; its border is repeated outside.
+
+    Parameters
+    ----------
+    displacement : tensor, shape (batch, *coarse, ndim)
+        In coarse voxels.
+    reference : tensor, shape (batch, *spatial, any)
+        On the grid of the result.
+    stride : int
+
+    Returns
+    -------
+    displacement : tensor, shape (batch, *spatial, ndim)
+        In voxels.
+    """
+    if stride == 1:
+        return displacement
+    # The last axis first, while there is little to do for it. Each is compiled by
+    # itself: XLA would merge them and read eight neighbours for each voxel.
+    for axis in reversed(range(1, len(reference.shape) - 1)):
+        displacement = _enlarge_axis(displacement, reference, axis, stride)
+    return displacement
+
+
+@compiled
+def _enlarge_axis(values, reference, axis, stride):
+    """Interpolate along one axis; the last one to be done brings voxels as the unit."""
+    size = ops.shape(reference)[axis]
+    before = (slice(None),) * axis
+    first, last = values[(*before, slice(0, 1))], values[(*before, slice(-1, None))]
+    lower = ops.concatenate([first, values[(*before, slice(0, -1))]], axis=axis)
+    upper = ops.concatenate([values[(*before, slice(1, None))], last], axis=axis)
+    if axis == 1:
+        values, lower, upper = (stride * v for v in (values, lower, upper))
+    parts = []
+    for voxel in range(stride):
+        offset = (voxel - (stride - 1) / 2) / stride
+        neighbour = upper if offset > 0 else lower
+        parts.append(values + abs(offset) * (neighbour - values))
+    shape = list(ops.shape(values))
+    shape[axis] = shape[axis] * stride
+    values = ops.reshape(ops.stack(parts, axis=axis + 1), shape)
+    return values[(*before, slice(0, size))]
