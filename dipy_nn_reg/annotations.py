@@ -8,6 +8,7 @@ and ``mask``, which belongs to the static images.
 import numpy as np
 
 from dipy_nn_reg.checks import check_training_pairs
+from dipy_nn_reg.padding import pad_to_one_size
 
 DATA = {
     "moving",
@@ -43,8 +44,11 @@ def check_training_data(moving, static=None, *, ndim, num_channels, **annotation
         As these two functions.
     """
     layout = {"ndim": ndim, "num_channels": num_channels}
+    given = {"moving": moving, "static": static, **annotations}
+    given = pad_to_one_size(given, ndim)
+    moving, static = given.pop("moving"), given.pop("static")
     moving, static = check_training_pairs(moving, static, **layout)
-    annotations = check_annotations(annotations, moving, static)
+    annotations = check_annotations(given, moving, static)
     return {"moving": moving, "static": static, "annotations": annotations}
 
 

@@ -22,16 +22,19 @@ def shrink(images, stride):
     ----------
     images : tensor, shape (batch, *spatial, channels)
     stride : int
+        A power of two.
 
     Returns
     -------
     images : tensor, shape (batch, *coarse, channels)
     """
-    if stride == 1:
-        return images
-    return ops.average_pool(
-        images, stride, strides=stride, padding="same", data_format="channels_last"
-    )
+    # Halved again and again: padding for another stride would begin before the image.
+    while stride > 1:
+        images = ops.average_pool(
+            images, 2, strides=2, padding="same", data_format="channels_last"
+        )
+        stride //= 2
+    return images
 
 
 def enlarge(displacement, reference, stride):

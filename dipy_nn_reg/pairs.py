@@ -7,8 +7,9 @@ import numpy as np
 
 from dipy_nn_reg.annotations import one_hot
 
-# Batches that wait for the next step; a batch of volumes is large.
-READY = 2
+# Threads that make batches, and batches that wait for the next step: few, since a batch
+# of volumes is large.
+WORKERS, READY = 2, 2
 
 
 class Pairs(keras.utils.PyDataset):
@@ -25,18 +26,23 @@ class Pairs(keras.utils.PyDataset):
         What goes with the images, see
         :func:`~dipy_nn_reg.annotations.check_annotations`. A batch is then a tuple of
         the images and of these.
+    mirror : int, optional
+        Spatial axis along which half of the pairs are mirrored, drawn anew in each
+        epoch. That needs ``rng``.
     rng : numpy.random.Generator, optional
         Shuffles in each epoch. All batches then have one size, so that they compile
         once: the last one is filled from the start of the order.
     """
 
-    def __init__(self, moving, static, *, batch_size, annotations=None, rng=None):
-        super().__init__(max_queue_size=READY)
+    def __init__(
+        self, moving, static, *, batch_size, annotations=None, mirror=None, rng=None
+    ):
+        super().__init__(workers=WORKERS, max_queue_size=READY)
         self.moving, self.static = moving, static
         self.annotations = {} if annotations is None else dict(annotations)
         self.labels = self.annotations.pop("labels", None)
         self.batch_size = min(batch_size, len(moving))
-        self.rng = rng
+        self.mirror, self.rng = mirror, rng
         self.on_epoch_end()
 
     def __len__(self):
@@ -50,18 +56,28 @@ class Pairs(keras.utils.PyDataset):
             "moving": self.moving[moving].astype(np.float32, copy=False),
             "static": _pick(static_images, static).astype(np.float32, copy=False),
         }
-        if not self.annotations:
-            return images
-        return images, {
+        annotations = {
             name: self._annotation(name, moving if "moving" in name else static)
             for name in self.annotations
         }
+        if self.mirror is not None:
+            for name, array in (images | annotations).items():
+                self._mirror(name, array, self.mirrored[window])
+        return (images, annotations) if annotations else images
 
     def _annotation(self, name, index):
         chosen = _pick(self.annotations[name], index)
         if name.endswith("labels"):
             return one_hot(chosen, self.labels)
         return chosen.astype(np.float32)
+
+    def _mirror(self, name, array, chosen):
+        """Mirror some items of an array in place."""
+        if name.endswith("landmarks"):
+            last = self.moving.shape[1 + self.mirror] - 1
+            array[chosen, :, self.mirror] = last - array[chosen, :, self.mirror]
+        else:
+            array[chosen] = np.flip(array[chosen], axis=1 + self.mirror)
 
     def on_epoch_end(self):
         """Draw the order, and the partners, of the next epoch."""
@@ -73,6 +89,8 @@ class Pairs(keras.utils.PyDataset):
         self.moving_index = self.static_index = index
         if self.static is None:
             self.static_index = (index + self.rng.integers(1, n, len(index))) % n
+        if self.mirror is not None:
+            self.mirrored = self.rng.random(len(index)) < 0.5
 
 
 def _pick(array, index):

@@ -14,7 +14,7 @@ from dipy_nn_reg.memory import check_memory, memory_to_predict
 from dipy_nn_reg.options import check_loss, check_penalties
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.physical import predict_mapping
-from dipy_nn_reg.precision import layers_in
+from dipy_nn_reg.precision import FEWEST_IN_BFLOAT16, layers_in
 from dipy_nn_reg.transform import integrate, warp
 
 # What is predicted at a time: enough to keep the machine busy, little to hold.
@@ -183,6 +183,13 @@ class Prediction:
             check_loss(options["loss"], (1, *shape, options["num_channels"]))
             field = coarse_shape(shape, options["field_stride"])
             check_penalties(options, (1, *field, len(spatial)))
+        seen = coarse_shape(spatial, options["field_stride"])
+        if options["precision"] != "float32" and min(seen) < FEWEST_IN_BFLOAT16:
+            raise ValueError(
+                f"Expected images whose network sees {FEWEST_IN_BFLOAT16} voxels or "
+                f"more along each axis, with precision={options['precision']!r}. "
+                f"Received images of {tuple(spatial)}, of which it sees {seen}."
+            )
 
     def _pairs(self, moving, static, *, training=False):
         """Return pairs for prediction, in batches that fit the size of the images."""

@@ -66,6 +66,7 @@ class Registration(Prediction):
         mask=None,
         epochs=5,
         batch_size=32,
+        mirror=None,
         validation_data=None,
         callbacks=None,
         verbose="auto",
@@ -75,7 +76,8 @@ class Registration(Prediction):
         Parameters
         ----------
         moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
-            Of any finite intensities.
+            Of any finite intensities. A list of images of several sizes is padded with
+            zeros to the largest, as are lists of static images, label maps and masks.
         static : ndarray, optional
             One image, with or without an axis for n, or one for each moving image.
             By default each moving image is registered to another one, drawn anew in
@@ -93,6 +95,9 @@ class Registration(Prediction):
         epochs, batch_size : int, optional
             In an epoch each moving image is seen once; some are seen twice to fill
             the last batch.
+        mirror : int, optional
+            Axis of the image, from 0, along which half of the pairs are mirrored, drawn
+            anew in each epoch, with all that belongs to them.
         validation_data : tuple or dict, optional
             ``(moving, static)``, or any of the arrays above by name; with None as
             static, each image is registered to the one before it.
@@ -130,7 +135,14 @@ class Registration(Prediction):
             **self._layout(),
         )
         self._check_data(data)
-        pairs = Pairs(**data, batch_size=batch_size, rng=self._rng)
+        if mirror is not None:
+            check_integer("mirror", mirror, lowest=0)
+            if mirror >= len(self.model.options["input_shape"]):
+                raise ValueError(
+                    f"Expected mirror to be an axis of the images, of shape "
+                    f"{data['moving'].shape[1:-1]}. Received mirror={mirror}."
+                )
+        pairs = Pairs(**data, batch_size=batch_size, mirror=mirror, rng=self._rng)
         self._check_memory(pairs)
         validation_pairs = None
         if validation_data is not None:

@@ -22,7 +22,7 @@ from dipy_nn_reg.options import (
     to_config,
 )
 from dipy_nn_reg.penalties import inverse_consistency
-from dipy_nn_reg.precision import layers_in
+from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
 from dipy_nn_reg.supervision import label_overlap, landmark_error
 from dipy_nn_reg.transform import warp
 
@@ -175,6 +175,8 @@ def _connect(images, options):
             spacing=options["spacing"],
             seed=lambda: int(rng.integers(2**31)),
         )
+    if options["precision"] != "float32" and isinstance(options["network"], str):
+        keep_coarse_layers_in_float32(images, seen[1], values)
     values = [ops.cast(v, "float32") for v in values]
     outputs = {"static": static}
     if TRANSFORMS[transform].affine:

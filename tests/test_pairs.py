@@ -147,3 +147,51 @@ def test_annotations_of_the_caller_stay_as_they_are(images, annotate):
     names = set(annotations)
     Pairs(images, images, batch_size=4, annotations=annotations)
     assert set(annotations) == names
+
+
+@pytest.mark.parametrize("mirror", [0, 1])
+def test_about_half_of_the_pairs_are_mirrored_with_all_that_belongs_to_them(
+    mirror, rng
+):
+    n, shape = 40, (5, 6)
+    moving, static = rng.random((2, n, *shape, 1), dtype=np.float32)
+    labels = rng.integers(0, 3, (2, n, *shape))
+    landmarks = rng.uniform(0, 4, (2, n, 3, 2)).astype(np.float32)
+    pairs = Pairs(
+        moving,
+        static,
+        batch_size=8,
+        mirror=mirror,
+        rng=np.random.default_rng(0),
+        annotations={
+            "labels": np.array([1, 2]),
+            "moving_labels": labels[0],
+            "static_labels": labels[1],
+            "moving_landmarks": landmarks[0],
+            "static_landmarks": landmarks[1],
+        },
+    )
+    kept = moving.copy()
+    mirrored = 0
+    for i, numbers in enumerate(pairs.moving_index.reshape(-1, 8)):
+        images, annotations = pairs[i]
+        for item, number in enumerate(numbers):
+            flipped = np.any(images["moving"][item] != moving[number])
+            mirrored += flipped
+            axis = mirror if flipped else ()
+            for name, source, maps, points in (
+                ("moving", moving, labels[0], landmarks[0]),
+                ("static", static, labels[1], landmarks[1]),
+            ):
+                npt.assert_array_equal(
+                    images[name][item], np.flip(source[number], axis)
+                )
+                expected = one_hot(np.flip(maps[number], axis)[None], np.array([1, 2]))
+                found = annotations[f"{name}_labels"][item]
+                npt.assert_array_equal(found, expected[0])
+                expected = points[number].copy()
+                if flipped:
+                    expected[:, mirror] = shape[mirror] - 1 - expected[:, mirror]
+                npt.assert_array_equal(annotations[f"{name}_landmarks"][item], expected)
+    assert 10 < mirrored < 30
+    npt.assert_array_equal(moving, kept)

@@ -1,14 +1,16 @@
 """The command that trains a model on a user's own images."""
 
+from functools import partial
 from pathlib import Path
 import sys
+from tempfile import TemporaryDirectory
 
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import numpy as np
-from tqdm import tqdm
 
 from dipy_nn_reg.checks import check_integer, check_number
+from dipy_nn_reg.image_cache import cache_images, compact
 from dipy_nn_reg.nifti import Image, read_image, read_labels
 from dipy_nn_reg.resampling import read_on_grid, warp_image, working_grid
 from dipy_nn_reg.workflows.paths import find_inputs, plan_outputs
@@ -30,10 +32,13 @@ class FitFlow(Workflow):
         voxel_size=None,
         network="unet",
         transform="velocity",
+        field_stride=None,
         loss="ncc",
         penalty="gradient",
         smoothness=None,
         learning_rate=None,
+        precision="float32",
+        mirror=None,
         epochs=50,
         batch_size=None,
         seed=0,
@@ -75,6 +80,9 @@ class FitFlow(Workflow):
         transform : string, optional
             What it predicts: "velocity", "displacement", "bspline", "bspline_velocity",
             "tps" or "affine".
+        field_stride : int, optional
+            1, 2 or 4: the field is predicted at every voxel, every second or every
+            fourth along each axis. By default 2 in 3D and 1 in 2D.
         loss : string, optional
             Dissimilarity of the images: "ncc", "mse", "lncc", "mi" or "mind".
         penalty : string, optional
@@ -84,6 +92,11 @@ class FitFlow(Workflow):
             Weight of the penalty. By default one that suits loss and penalty.
         learning_rate : float, optional
             Highest learning rate. By default 0.004 in 2D and 0.0015 in 3D.
+        precision : string, optional
+            In which the network computes: "float32", "bfloat16", or "auto", which is
+            bfloat16 where the machine is faster with it.
+        mirror : int, optional
+            Axis of the voxels, 0, 1 or 2, along which half of the pairs are mirrored.
         epochs : int, optional
             How often each moving image is seen.
         batch_size : int, optional
@@ -121,7 +134,12 @@ class FitFlow(Workflow):
         names = {"out_model": out_model, "out_history": out_history}
         kept = [path for group in paths.values() for path in group]
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
-        data = _read_all(paths, voxel_size)
+        # What is mapped into memory outlives its name; where it does not (Windows), the
+        # system keeps it from being deleted, and an interruption leaves nothing else.
+        with TemporaryDirectory(
+            prefix="dipy_nn_reg_", ignore_cleanup_errors=True
+        ) as folder:
+            data = _read_all(paths, voxel_size, folder)
 
         from dipy_nn_reg import DeformableRegistration
         from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
@@ -134,10 +152,12 @@ class FitFlow(Workflow):
                 input_shape=shape,
                 network=network,
                 transform=transform,
+                field_stride=field_stride,
                 loss=loss,
                 penalty=penalty,
                 smoothness=smoothness,
                 learning_rate=learning_rate,
+                precision=precision,
                 seed=seed,
             )
         if batch_size is None:
@@ -151,6 +171,7 @@ class FitFlow(Workflow):
             **data,
             epochs=epochs,
             batch_size=batch_size,
+            mirror=mirror,
             validation_data=validation,
             callbacks=SaveEachEpoch(
                 registration, **outputs[0], go_on=checkpoint is not None
@@ -160,8 +181,8 @@ class FitFlow(Workflow):
         logger.info(f"Trained on images of {shape}: {outputs[0]['out_model']}")
 
 
-def _read_all(paths, voxel_size):
-    """Read what is to be trained on, all of it on one grid."""
+def _read_all(paths, voxel_size, folder):
+    """Read what is to be trained on, all of it on one grid, into files of a folder."""
     first = read_image(paths.get("static", paths["moving"])[0])
     shape, affine = first.data.shape, first.affine
     ndim = 2 if shape[2] == 1 else 3
@@ -171,11 +192,7 @@ def _read_all(paths, voxel_size):
     data = {}
     for name, group in paths.items():
         read = _read_labels if "label" in name or name == "mask" else _read_image
-        images = [
-            read(path, grid)
-            for path in tqdm(group, desc=f"Reading {name}", disable=None, leave=False)
-        ]
-        data[name] = np.stack(images)
+        data[name] = cache_images(group, partial(read, grid=grid), folder, name=name)
         if ndim == 2:
             data[name] = data[name][:, :, :, 0]
     return data
@@ -189,8 +206,9 @@ def _read_image(path, grid):
             f"Expected images that overlap. {str(path)!r} has nothing on the grid of "
             f"{str(grid.path)!r}."
         )
-    return found
+    return compact(found)
 
 
 def _read_labels(path, grid):
-    return warp_image(read_labels(path), grid, [], interpolation="nearest")
+    labels = warp_image(read_labels(path), grid, [], interpolation="nearest")
+    return labels.astype(np.int32)

@@ -69,6 +69,12 @@ def test_images_on_other_grids_are_brought_to_the_first(brains, write, crops, tm
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-3)
 
 
+def test_options_of_speed_reach_the_model(brains, tmp_path):
+    fit(brains, tmp_path, field_stride=4, precision="bfloat16", mirror=0)
+    options = DeformableRegistration.load(tmp_path / "model.keras").model.options
+    assert (options["field_stride"], options["precision"]) == (4, "bfloat16")
+
+
 def test_images_may_be_trained_on_at_another_resolution(
     brains, labels, crops, tmp_path
 ):
@@ -88,6 +94,9 @@ def test_images_may_be_trained_on_at_another_resolution(
         ({"out_model": "model.h5"}, r"'\.keras'.*model\.h5"),
         ({"batch_size": 0}, "batch_size"),
         ({"voxel_size": 0.0}, "voxel_size"),
+        ({"field_stride": 3}, r"field_stride.*\[1, 2, 4\].*3"),
+        ({"precision": "float16"}, "precision.*'float16'"),
+        ({"mirror": 3}, "mirror.*3"),
         ({"loss": "l2"}, "loss.*'ncc'.*'l2'"),
         ({"checkpoint": "nothing.keras"}, "nothing.keras"),
         ({"moving_files": "far"}, "nothing on the grid"),

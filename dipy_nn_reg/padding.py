@@ -1,0 +1,48 @@
+"""Images of several sizes, brought to one."""
+
+import numpy as np
+
+
+def pad_to_one_size(arrays, ndim):
+    """Pad lists of images with zeros, after their last voxels, to the largest size.
+
+    Training then compiles once, and positions in voxels stay what they are.
+
+    Parameters
+    ----------
+    arrays : dict
+        Images, label maps and masks by name. Those that are lists of arrays of shape
+        (*spatial,) or (*spatial, channels) count; all else stays as it is.
+    ndim : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    arrays : dict
+
+    Examples
+    --------
+    >>> images = {"moving": [np.ones((2, 3)), np.ones((4, 2))]}
+    >>> pad_to_one_size(images, ndim=2)["moving"].shape
+    (2, 4, 3)
+    """
+    lists = {
+        name: [np.asarray(image) for image in images]
+        for name, images in arrays.items()
+        if isinstance(images, (list, tuple)) and "landmarks" not in name
+    }
+    sizes = {image.shape[:ndim] for images in lists.values() for image in images}
+    if len(sizes) < 2 or any(len(size) < ndim for size in sizes):
+        return arrays
+    largest = np.max(list(sizes), axis=0)
+    padded = {
+        name: np.stack([_pad(image, largest) for image in images])
+        for name, images in lists.items()
+    }
+    return {**arrays, **padded}
+
+
+def _pad(image, size):
+    missing = np.zeros(image.ndim, int)
+    missing[: len(size)] = size - image.shape[: len(size)]
+    return np.pad(image, [(0, n) for n in missing])

@@ -1,0 +1,57 @@
+from keras import ops
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import map_coordinates
+
+from dipy_nn_reg.coarse import coarse_shape, enlarge, shrink
+
+SHAPES = [(12, 16), (13, 9), (8, 12, 10), (7, 9, 11)]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_images_are_averaged_over_the_voxels_that_are_there(shape, stride, rng):
+    image = rng.random((2, *shape, 3), dtype=np.float32)
+    expected = image
+    for axis in list(range(1, len(shape) + 1)) * (
+        stride // 2
+    ):  # 1, 2, 4: 0, 1, 2 times
+        size = expected.shape[axis]
+        starts = np.arange(0, size, 2)
+        sums = np.add.reduceat(expected, starts, axis=axis)
+        counts = np.diff([*starts, size]).reshape([-1] + [1] * (len(shape) + 1 - axis))
+        expected = sums / counts
+    found = ops.convert_to_numpy(shrink(ops.convert_to_tensor(image), stride))
+    assert found.shape[1:-1] == coarse_shape(shape, stride)
+    npt.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_displacement_is_interpolated_as_by_scipy(shape, stride, rng):
+    ndim = len(shape)
+    coarse = rng.normal(size=(2, *coarse_shape(shape, stride), ndim)).astype("float32")
+    reference = np.zeros((2, *shape, 1), np.float32)
+    found = ops.convert_to_numpy(enlarge(coarse, reference, stride))
+    # A coarse voxel lies at the centre of those that it covers.
+    positions = (np.indices(shape) - (stride - 1) / 2) / stride
+    for item, displacement in zip(found, coarse):
+        for component in range(ndim):
+            expected = map_coordinates(
+                displacement[..., component], positions, order=1, mode="nearest"
+            )
+            npt.assert_allclose(
+                item[..., component], stride * expected, rtol=1e-4, atol=1e-5
+            )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_gradient_of_enlarging_is_its_transpose(shape, rng, gradient):
+    ndim = len(shape)
+    coarse = rng.normal(size=(1, *coarse_shape(shape, 2), ndim)).astype("float32")
+    weight = rng.normal(size=(1, *shape, ndim)).astype("float32")
+    (found,) = gradient(lambda u: ops.sum(weight * enlarge(u, weight, 2)), coarse)
+    # It is linear: the sum is the product of the gradient and the displacement.
+    value = np.sum(weight * ops.convert_to_numpy(enlarge(coarse, weight, 2)))
+    npt.assert_allclose(np.sum(found * coarse), value, rtol=1e-3)

@@ -1,0 +1,101 @@
+import logging
+from math import prod
+
+import keras
+import numpy as np
+import pytest
+
+from dipy_nn_reg import AffineRegistration, DeformableRegistration, memory
+from dipy_nn_reg.memory import check_memory, memory_to_predict, memory_to_train
+
+GIB = 2**30
+
+
+@pytest.fixture
+def simple():
+    """A model of known sizes: two convolutions of 8 and 2 channels."""
+    image = keras.Input((None, None, 1), name="image")
+    x = keras.layers.Conv2D(8, 3, padding="same")(image)
+    return keras.Model({"image": image}, {"field": keras.layers.Conv2D(2, 1)(x)})
+
+
+def test_a_prediction_holds_what_is_still_read(simple):
+    # The image and 8 channels, or these and 2: the former are no longer read.
+    expected = 2 * 4 * 20 * 30 * max(1 + 8, 8 + 2)
+    assert memory_to_predict(simple, (1, 20, 30, 1)) == expected
+
+
+def test_a_training_step_holds_all(simple):
+    simple.options = {"loss": "mse"}
+    voxels, weights = 2 * 20 * 30, 9 * 8 + 8 + 8 * 2 + 2
+    layers = 4 * voxels * (1 + 8 + 2) + 2 * 4 * voxels * 8
+    expected = layers + 16 * weights + 4 * voxels * memory.VALUES_PER_VOXEL["mse"]
+    assert memory_to_train(simple, (2, 20, 30, 1)) == expected
+
+
+@pytest.mark.parametrize("estimate", [memory_to_train, memory_to_predict])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"network": "fcn"},
+        {"transform": "tps"},
+        {"penalty": "inverse_consistency"},
+        {"precision": "bfloat16"},
+        {"loss": lambda static, warped: (static - warped) ** 2},
+    ],
+)
+def test_estimates_grow_with_the_images(options, estimate):
+    registration = DeformableRegistration(input_shape=(16, 16), **options)
+    model = registration.model
+    small, large = (estimate(model, (2, *shape, 1)) for shape in [(32, 40), (64, 80)])
+    # But for the weights, and for what a spline needs for each point and voxel.
+    assert 1.5 < large / small < 20
+    assert small > 4 * prod((2, 32, 40, 2))
+
+
+def test_models_inside_are_counted():
+    model = AffineRegistration(input_shape=(16, 16)).model
+    once = AffineRegistration(input_shape=(16, 16), passes=1).model
+    batch = (1, 512, 512, 1)  # beside which the weights are little
+    assert memory_to_train(model, batch) > 1.5 * memory_to_train(once, batch)
+    assert memory_to_predict(model, batch) < 1.5 * memory_to_predict(once, batch)
+
+
+def test_what_is_needed_is_stated_or_refused(monkeypatch, caplog):
+    monkeypatch.setattr(memory, "memory_there", lambda: 3 * GIB)
+    with caplog.at_level(logging.DEBUG, logger="dipy"):
+        check_memory(2 * GIB, what="This", advice="")
+        check_memory(0.5 * GIB, what="That", advice="")
+    levels = [(record.levelname, record.message) for record in caplog.records]
+    assert levels[0] == ("INFO", "This needs about 2.0 GiB of memory.")
+    assert levels[1] == ("DEBUG", "That needs about 0.5 GiB of memory.")
+    with pytest.raises(MemoryError, match=r"This .* 4\.0 GiB .* 3\.0 GiB\. Do less\."):
+        check_memory(4 * GIB, what="This", advice="Do less.")
+    monkeypatch.setattr(memory, "has_gpu", lambda: True)
+    check_memory(4 * GIB, what="This", advice="")
+
+
+def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    machine = memory.memory_there()
+    assert machine > 0
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 50\n")
+    assert memory.memory_there() == 350
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.memory_there() > 350
+
+
+def test_neither_training_nor_prediction_begins_without_memory(monkeypatch, rng):
+    registration = DeformableRegistration(input_shape=(12, 12), seed=0)
+    before = registration.model.get_weights()
+    images = rng.random((3, 12, 12), dtype=np.float32)
+    monkeypatch.setattr(memory, "memory_there", lambda: 1000)
+    with pytest.raises(MemoryError, match="Training on 2 pairs.*smaller batch_size"):
+        registration.fit(images, epochs=1, batch_size=2, verbose=0)
+    for weights, found in zip(before, registration.model.get_weights()):
+        np.testing.assert_array_equal(weights, found)
+    with pytest.raises(MemoryError, match="Registering 3 pairs"):
+        registration.predict(images, images)
