@@ -55,6 +55,7 @@ def enlarge(displacement, reference, stride):
     """
     if stride == 1:
         return displacement
+    displacement = ops.convert_to_tensor(displacement)
     # The last axis first, while there is little to do for it. Each is compiled by
     # itself: XLA would merge them and read eight neighbours for each voxel.
     for axis in reversed(range(1, len(reference.shape) - 1)):

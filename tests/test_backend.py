@@ -4,7 +4,13 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.backend import compiled, from_sizes, output_shape, recomputed
+from dipy_nn_reg.backend import (
+    compiled,
+    from_sizes,
+    has_fast_bfloat16,
+    output_shape,
+    recomputed,
+)
 
 
 def waves(x, y):
@@ -54,3 +60,27 @@ def test_shapes_are_followed_and_errors_come_through():
 
     with pytest.raises(ValueError, match="^as it was written$"):
         output_shape(fail, (2, 3))
+
+
+def test_constants_are_given_no_gradient(rng):
+    tf = pytest.importorskip("tensorflow")
+    x, y = (tf.constant(a) for a in rng.random((2, 3, 4), dtype=np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch([x, y])
+        value = tf.reduce_sum(recomputed(waves, constants=1)(x, y))
+    found = tape.gradient(value, [x, y])
+    npt.assert_allclose(found[0], np.cos(x) * y, rtol=1e-4)
+    assert found[1] is None
+
+
+def test_only_linux_tells_of_a_processor(monkeypatch):
+    monkeypatch.setattr("dipy_nn_reg.backend.has_gpu", lambda: False)
+    for text, expected in (("flags: avx512_bf16", True), ("flags: avx2", False)):
+        monkeypatch.setattr("pathlib.Path.read_text", lambda *_, text=text: text)
+        assert has_fast_bfloat16() == expected
+
+    def fail(*_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("pathlib.Path.read_text", fail)
+    assert not has_fast_bfloat16()

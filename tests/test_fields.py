@@ -3,14 +3,17 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
+from dipy_nn_reg.coarse import coarse_shape, enlarge
 from dipy_nn_reg.control import SPLINES
 from dipy_nn_reg.fields import (
     TRANSFORMS,
+    choose_field_stride,
     choose_spacing,
     connect_affine,
     connect_field,
     values_needed,
 )
+from dipy_nn_reg.layers import INTEGRATION_STEPS
 from dipy_nn_reg.transform import integrate, warp
 
 
@@ -105,3 +108,47 @@ def test_values_needed():
 def test_spacing_that_does_not_fit(transform, shape, spacing, message):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         choose_spacing(transform, shape, spacing)
+
+
+@pytest.mark.parametrize(
+    ("transform", "network", "ndim", "expected"),
+    [
+        ("velocity", "unet", 3, 2),
+        ("displacement", "voxelmorph1", 3, 2),
+        ("velocity", "unet", 2, 1),
+        ("velocity", keras.layers.Identity(), 3, 1),
+        ("bspline", "unet", 3, 1),
+        ("affine", "unet", 3, 1),
+    ],
+)
+def test_default_field_stride(transform, network, ndim, expected):
+    assert choose_field_stride(transform, network, ndim) == expected
+
+
+@pytest.mark.parametrize(
+    ("transform", "stride", "message"),
+    [
+        ("velocity", 3, r"\[1, 2, 4\].*3"),
+        ("velocity", True, r"\[1, 2, 4\].*True"),
+        ("velocity", "2", r"\[1, 2, 4\].*'2'"),
+        ("bspline", 2, "field_stride=1 with transform='bspline'.*2"),
+    ],
+)
+def test_field_stride_that_does_not_fit(transform, stride, message):
+    with pytest.raises(ValueError, match=message):
+        choose_field_stride(transform, "unet", 3, stride)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(16, 21), (11, 16, 13)])
+def test_a_coarse_velocity_is_integrated_and_enlarged(shape, stride, rng):
+    ndim = len(shape)
+    images = [keras.Input((*[None] * ndim, channels)) for channels in (ndim, 1)]
+    outputs = connect_field("velocity", *images, spacing=1, stride=stride)
+    values = rng.normal(size=(2, *coarse_shape(shape, stride), ndim)).astype("float32")
+    image = np.zeros((2, *shape, 1), np.float32)
+    field, displacement = keras.Model(images, outputs).predict_on_batch([values, image])
+    npt.assert_array_equal(field, values)
+    coarse = integrate(values, steps=INTEGRATION_STEPS)
+    expected = keras.ops.convert_to_numpy(enlarge(coarse, image, stride))
+    npt.assert_allclose(displacement, expected, atol=1e-5)

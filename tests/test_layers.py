@@ -10,6 +10,7 @@ from dipy_nn_reg.layers import (
     ComposeAffine,
     ControlPoints,
     CutLike,
+    EnlargeDisplacement,
     IntegrateVelocity,
     Moments,
     RescaleIntensity,
@@ -27,7 +28,9 @@ CASES = {
     "affine matrix": (AffineMatrix(), ["parameters", 1]),
     "compose affine": (ComposeAffine(), ["matrix", "matrix"]),
     "apply affine": (ApplyAffine(), ["matrix", "field"]),
+    "enlarge": (EnlargeDisplacement(stride=2), ["coarse", 1]),
     "warp": (Warp(), [1, "field"]),
+    "warp constant images": (Warp(image_is_constant=True), [3, "field"]),
     "warp nearest": (Warp(interpolation="nearest"), [3, "field"]),
     "integrate": (IntegrateVelocity(steps=3), ["field"]),
 }
@@ -37,6 +40,7 @@ def make_inputs(name, ndim, rng):
     """Return the arrays of a case."""
     shape = SHAPE[:ndim]
     shapes = {
+        "coarse": (*[-(-n // 2) for n in shape], ndim),
         "field": (*shape, ndim),
         "matrix": (ndim, ndim + 1),
         "parameters": (ndim * (ndim + 1),),

@@ -268,3 +268,22 @@ def test_integrate_batches_and_no_steps(rng):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("border", ["zero", "repeat"])
+@pytest.mark.parametrize("shape", [(7, 9), (6, 5, 8)])
+def test_a_constant_image_changes_neither_values_nor_the_field_gradient(
+    shape, border, rng, gradient
+):
+    image = rng.random((2, *shape, 3), dtype=np.float32)
+    displacement = rng.normal(size=(2, *shape, len(shape))).astype(np.float32)
+    weight = rng.normal(size=image.shape).astype(np.float32)
+    options = {"border": border, "image_is_constant": True}
+    npt.assert_array_equal(
+        warp(image, displacement, **options), warp(image, displacement, border=border)
+    )
+    found, expected = (
+        gradient(lambda u, o=o: ops.sum(weight * warp(image, u, **o)), displacement)[0]
+        for o in (options, {"border": border})
+    )
+    npt.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
