@@ -8,14 +8,14 @@ from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_pairs
 from dipy_nn_reg.coarse import coarse_shape, enlarge
 from dipy_nn_reg.fields import TRANSFORMS, check_spacing
-from dipy_nn_reg.layers import INTEGRATION_STEPS
+from dipy_nn_reg.layers import INTEGRATION_STEPS, Warp
 from dipy_nn_reg.mapping import invert_displacement, with_last_row
 from dipy_nn_reg.memory import check_memory, memory_to_predict
 from dipy_nn_reg.options import check_loss, check_penalties
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.physical import predict_mapping
 from dipy_nn_reg.precision import FEWEST_IN_BFLOAT16, layers_in
-from dipy_nn_reg.transform import integrate, warp
+from dipy_nn_reg.transform import integrate
 
 # What is predicted at a time: enough to keep the machine busy, little to hold.
 VOXELS_PER_BATCH = 2**18
@@ -32,13 +32,17 @@ class Prediction:
 
     def _adopt(self, model):
         self.model = model
-        # Its own graph: the warp is for the images as they came, not rescaled ones.
-        outputs = {n: o for n, o in model.output.items() if n in PREDICTED}
+        fields = {n: o for n, o in model.output.items() if n in PREDICTED}
         with layers_in("float32"):
-            self._predictor = keras.Model(model.input, outputs)
-        self._predictor.compile(jit_compile=JIT_COMPILE)
+            # The images as they came are warped, not rescaled ones.
+            warped = Warp()(model.input["moving"], fields["displacement"])
+            images = {"warped": warped, "displacement": fields["displacement"]}
+            self._predictor = keras.Model(model.input, fields)
+            self._warper = keras.Model(model.input, images)
+        for predictor in (self._predictor, self._warper):
+            predictor.compile(jit_compile=JIT_COMPILE)
 
-    def predict(self, moving, static):
+    def predict(self, moving, static, *, return_field=False):
         """Warp moving images to static ones.
 
         Parameters
@@ -46,11 +50,15 @@ class Prediction:
         moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
         static : ndarray
             One image, with or without an axis for n, or one for each moving image.
+        return_field : bool, optional
+            Return the displacement as well, which takes no more time.
 
         Returns
         -------
         warped : ndarray, float32
             In the layout and the intensities of ``moving``.
+        displacement : ndarray, shape (n, *spatial, ndim)
+            If asked for, as of :meth:`predict_field`.
 
         Raises
         ------
@@ -61,11 +69,14 @@ class Prediction:
             If more memory is needed than there is.
         """
         pairs = self._pairs(moving, static)
-        warped = [
-            warp(batch["moving"], outputs["displacement"])[:n]
-            for batch, outputs, n in self._outputs(pairs)
+        wanted = ("warped", "displacement") if return_field else ("warped",)
+        found = [
+            [outputs[name][:n] for name in wanted]
+            for _, outputs, n in self._outputs(pairs, self._warper)
         ]
-        return _join(warped).reshape(np.shape(moving))
+        warped, *displacement = map(_join, zip(*found))
+        warped = warped.reshape(np.shape(moving))
+        return (warped, *displacement) if return_field else warped
 
     def predict_field(self, moving, static):
         """Predict displacements: ``warped(x) = moving(x + u(x))``.
@@ -199,13 +210,13 @@ class Prediction:
         pairs = Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
         shape = (pairs.batch_size, *moving.shape[1:])
         check_memory(
-            memory_to_predict(self._predictor, shape) + _size_of_fields(moving),
+            memory_to_predict(self._warper, shape) + _size_of_fields(moving),
             what=f"Registering {len(moving)} pairs of {shape[1:-1]}",
             advice="Fewer pairs at a time, or images of larger voxels, need less.",
         )
         return pairs
 
-    def _outputs(self, pairs):
+    def _outputs(self, pairs, predictor=None):
         """Yield each batch, what is predicted for it, and how much of that counts.
 
         A last batch of another size would be compiled anew, so it is filled up.
@@ -218,7 +229,7 @@ class Prediction:
                     name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
                     for name, images in batch.items()
                 }
-            yield batch, self._predictor.predict_on_batch(batch), n
+            yield batch, (predictor or self._predictor).predict_on_batch(batch), n
 
 
 def _size_of_fields(images):

@@ -10,6 +10,7 @@ copyright = "2026, the dipy_nn_reg developers"
 release = version = __version__
 
 extensions = [
+    "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",

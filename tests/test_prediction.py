@@ -1,7 +1,9 @@
 import numpy as np
 import numpy.testing as npt
+import pytest
 
 from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.transform import warp
 
 
 def test_no_motion_before_training(rng):
@@ -35,3 +37,13 @@ def test_batches_change_nothing(rng, monkeypatch, blobs, train_briefly):
     monkeypatch.setattr("dipy_nn_reg.prediction.VOXELS_PER_BATCH", 2 * 16 * 17)
     in_batches = registration.predict_field(images, images[0])
     npt.assert_allclose(in_batches, at_once, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(17, 14), (9, 12, 11)])
+def test_images_and_fields_come_of_one_pass(shape, train_briefly, rng):
+    registration = train_briefly(shape)
+    moving, static = rng.random((2, 5, *shape), dtype=np.float32)
+    warped, field = registration.predict(moving, static, return_field=True)
+    npt.assert_array_equal(warped, registration.predict(moving, static))
+    npt.assert_allclose(field, registration.predict_field(moving, static), atol=1e-5)
+    npt.assert_allclose(warped, warp(moving[..., None], field)[..., 0], atol=1e-5)
