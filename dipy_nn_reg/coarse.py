@@ -56,14 +56,22 @@ def enlarge(displacement, reference, stride):
     if stride == 1:
         return displacement
     displacement = ops.convert_to_tensor(displacement)
-    # The last axis first, while there is little to do for it. Each is compiled by
+    # The last axis first, while there is little to do for it. In 3D each is compiled by
     # itself: XLA would merge them and read eight neighbours for each voxel.
-    for axis in reversed(range(1, len(reference.shape) - 1)):
-        displacement = _enlarge_axis(displacement, reference, axis, stride)
+    if len(reference.shape) == 4:
+        return _enlarge(displacement, reference, (2, 1), stride)
+    for axis in (3, 2, 1):
+        displacement = _enlarge(displacement, reference, (axis,), stride)
     return displacement
 
 
 @compiled
+def _enlarge(values, reference, axes, stride):
+    for axis in axes:
+        values = _enlarge_axis(values, reference, axis, stride)
+    return values
+
+
 def _enlarge_axis(values, reference, axis, stride):
     """Interpolate along one axis; the last one to be done brings voxels as the unit."""
     size = ops.shape(reference)[axis]

@@ -44,7 +44,9 @@ suppress_warnings = ["config.cache"]
 
 def escape_shapes(app, what, name, obj, options, lines):
     """Keep the star of a shape such as (batch, *spatial) from opening an emphasis."""
-    lines[:] = [re.sub(r"\*(spatial|shape|points|coarse)\b", r"\\*\1", line) for line in lines]
+    lines[:] = [
+        re.sub(r"\*(spatial|shape|points|coarse)\b", r"\\*\1", line) for line in lines
+    ]
 
 
 def setup(app):
