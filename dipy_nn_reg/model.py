@@ -56,8 +56,8 @@ class DeformableRegistration(Registration):
     field_stride : int, optional
         1, 2 or 4: the network sees and predicts every voxel, every second or every
         fourth along each axis, and its field is interpolated. By default 2 in 3D for a
-        velocity or displacement, at which the time and memory of the network are an
-        eighth; 1 in 2D, and for a network of your own.
+        velocity or displacement, which is several times as fast, with less memory; 1
+        in 2D, and for a network of your own. The penalty is that of the coarse field.
     loss : str or callable, optional
         Dissimilarity of the static and the warped image: "ncc", "mse", "lncc", "mi"
         or "mind", see :mod:`dipy_nn_reg.losses`; or a function of

@@ -37,9 +37,10 @@ def layers_in(precision):
 def keep_coarse_layers_in_float32(images, seen, values):
     """Let what a network does at a quarter of its resolution or less be float32.
 
-    It takes little time. The gradient of a convolution in bfloat16 comes out wrong from
-    TensorFlow 2.21 with oneDNN, at times as NaN, where images have one or two voxels
-    along an axis, as they have deep in a network.
+    So is what it does with values of a whole image. It takes little time. The gradient
+    of a convolution in bfloat16 comes out wrong from TensorFlow 2.21 with oneDNN, at
+    times as NaN, where images have one or two voxels along an axis, as they have deep
+    in a network.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def keep_coarse_layers_in_float32(images, seen, values):
     seen, *found = keras.Model(images, tensors).compute_output_spec(sized)
     for layer, tensors in zip(layers, found):
         sizes = [size for t in keras.tree.flatten(tensors) for size in t.shape[1:-1]]
-        if min(sizes) < seen.shape[1] // 2:
+        if not sizes or min(sizes) < seen.shape[1] // 2:
             layer.dtype_policy = keras.DTypePolicy("float32")
 
 

@@ -175,7 +175,7 @@ def _connect(images, options):
             spacing=options["spacing"],
             seed=lambda: int(rng.integers(2**31)),
         )
-    if options["precision"] != "float32" and isinstance(options["network"], str):
+    if options["precision"] != "float32":
         keep_coarse_layers_in_float32(images, seen[1], values)
     values = [ops.cast(v, "float32") for v in values]
     outputs = {"static": static}

@@ -200,13 +200,13 @@ def compose(first, second):
         first.shape[-1] != ndim
         or len(first.shape) != len(second.shape)
         or len(second.shape) not in (ndim + 1, ndim + 2)
-        or not _batches_fit(first, second)
+        or (len(second.shape) == ndim + 2 and not _batches_fit(first, second))
     ):
         raise ValueError(
             f"Expected two displacements of shape ([batch,] *spatial, ndim). Received "
             f"first.shape={tuple(first.shape)} and second.shape={tuple(second.shape)}."
         )
-    if len(first.shape) == first.shape[-1] + 1:
+    if len(second.shape) == ndim + 1:
         return _compose(first[None], second[None])[0]
     return _compose(first, second)
 

@@ -86,3 +86,31 @@ def test_images_too_small_for_bfloat16_are_refused_for_training(rng):
     with pytest.raises(ValueError, match=r"5 voxels or more.*\(8, 8, 4\)"):
         registration.fit(images, epochs=1, verbose=0)
     assert registration.predict(images, images).shape == images.shape
+
+
+@pytest.mark.parametrize("shape", [(24, 22), (12, 14, 13)])
+@pytest.mark.parametrize("transform", ["affine", "bspline_velocity", "tps"])
+def test_transforms_without_values_for_each_voxel(transform, shape, rng):
+    registration = DeformableRegistration(
+        input_shape=shape, transform=transform, precision="bfloat16", seed=0
+    )
+    images = rng.random((2, *shape), dtype=np.float32)
+    history = registration.fit(images, epochs=2, batch_size=2, verbose=0)
+    assert np.all(np.isfinite(history.history["loss"]))
+    assert np.abs(registration.predict_field(images, images[::-1])).max() > 0
+
+
+def test_a_network_of_the_user_is_protected_as_well():
+    def network(moving, static):
+        x = keras.layers.Concatenate()([moving, static])
+        for _ in range(3):
+            x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(x)
+        x = keras.layers.UpSampling2D(8)(x)
+        return keras.layers.Conv2D(2, 3, padding="same")(x)
+
+    registration = DeformableRegistration(
+        input_shape=(32, 32), network=network, precision="bfloat16"
+    )
+    layers = [w for w in registration.model.layers if w.name.startswith("conv")]
+    found = [layer.compute_dtype for layer in layers]
+    assert found == ["bfloat16", "float32", "float32", "bfloat16"]

@@ -287,3 +287,12 @@ def test_a_constant_image_changes_neither_values_nor_the_field_gradient(
         for o in (options, {"border": border})
     )
     npt.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (6, 5, 7)])
+def test_composed_fields_may_differ_in_size(shape, rng):
+    ndim = len(shape)
+    first = rng.normal(size=(*shape, ndim)).astype(np.float32)
+    second = rng.normal(size=(*[n + 2 for n in shape], ndim)).astype(np.float32)
+    expected = second + warp(first, second, border="repeat")
+    npt.assert_allclose(compose(first, second), expected, atol=1e-6)

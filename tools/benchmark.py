@@ -7,7 +7,8 @@ r"""Time and memory of one machine, beside the peers: one command, one table.
 
 Each figure comes from a process of its own: the peers', in their environment, run in
 between ours, and the whole as many times as ``--rounds`` says. A row holds the medians
-of the rounds, and the ratio of the peer's to ours. It took 12 minutes on two cores.
+of the rounds, and the ratio of the peer's to ours. A round took eight minutes on two
+cores.
 """
 
 from argparse import ArgumentParser
