@@ -117,6 +117,35 @@ def from_sizes(function, *sizes):
     return matrix
 
 
+def grid_sample(field, positions):
+    """Read a field, its border repeated, by PyTorch's own function.
+
+    Parameters
+    ----------
+    field : torch.Tensor, shape (batch, *spatial, ndim)
+    positions : torch.Tensor, shape (batch, *any, ndim)
+        In voxels, with as many axes. A batch of one serves all of the other.
+
+    Returns
+    -------
+    values : torch.Tensor, shape (batch, *any, ndim)
+    """
+    import torch
+
+    batch = max(len(field), len(positions))
+    field, positions = (t.expand(batch, *t.shape[1:]) for t in (field, positions))
+    # It counts from -1 to 1, the last axis first; an axis of one voxel has no length.
+    last = [max(size - 1, 1) for size in field.shape[1:-1]]
+    last = torch.tensor(last, dtype=positions.dtype, device=positions.device)
+    values = torch.nn.functional.grid_sample(
+        field.movedim(-1, 1),
+        (2 * positions / last - 1).flip(-1),
+        padding_mode="border",
+        align_corners=True,
+    )
+    return values.movedim(1, -1)
+
+
 def has_gpu():
     """Tell whether the backend computes on a GPU."""
     backend = keras.backend.backend()

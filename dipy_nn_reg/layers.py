@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from dipy_nn_reg.backend import compiled
 from dipy_nn_reg.coarse import enlarge
 from dipy_nn_reg.control import SPLINES
 from dipy_nn_reg.sampling import voxel_grid
@@ -33,17 +34,16 @@ class RescaleIntensity(keras.layers.Layer):
         every = [slice(None, None, -(-size // most)) for size in sizes]
         sample = images[(slice(None), *every)]
         sample = ops.reshape(sample, (ops.shape(images)[0], -1, channels))
-        shape = (-1, *[1] * len(sizes), channels)
-        low, high = (
-            ops.reshape(ops.quantile(sample, share, axis=1), shape)
-            for share in (0.001, 0.999)
-        )
-        axes = tuple(range(1, len(images.shape) - 1))
+        shape = (2, -1, *[1] * len(sizes), channels)
+        ends = ops.reshape(ops.quantile(sample, [0.001, 0.999], axis=1), shape)
+        low, high = ends[0], ends[1]
         narrow = high <= low
-        low = ops.where(narrow, ops.min(images, axis=axes, keepdims=True), low)
-        high = ops.where(narrow, ops.max(images, axis=axes, keepdims=True), high)
-        span = ops.where(high > low, high - low, ops.ones_like(low))
-        return ops.clip((images - low) / span, 0, 1)
+        low, high = ops.cond(
+            ops.any(narrow),
+            lambda: _extremes_where(narrow, images, low, high),
+            lambda: (low, high),
+        )
+        return _rescale(images, low, high)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -273,3 +273,16 @@ class IntegrateVelocity(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "steps": self.steps}
+
+
+def _extremes_where(narrow, images, low, high):
+    """Put the lowest and the highest value in the place of narrow percentiles."""
+    axes = tuple(range(1, len(images.shape) - 1))
+    lowest, highest = (f(images, axis=axes, keepdims=True) for f in (ops.min, ops.max))
+    return ops.where(narrow, lowest, low), ops.where(narrow, highest, high)
+
+
+@compiled
+def _rescale(images, low, high):
+    span = ops.where(high > low, high - low, ops.ones_like(low))
+    return ops.clip((images - low) / span, 0, 1)

@@ -5,7 +5,10 @@ reader takes images of shape (batch, *spatial, channels), positions in voxels of
 (batch, ..., ndim), and what lies outside: "zero", or "repeat" for the border repeated.
 """
 
+import keras
 from keras import ops
+
+from dipy_nn_reg.backend import grid_sample
 
 BORDERS = ("zero", "repeat")
 
@@ -58,6 +61,17 @@ def read_nearest(image, positions, border):
     if border == "repeat":
         return values
     return ops.where(inside[..., None], values, ops.zeros_like(values))
+
+
+def read_field(field, positions):
+    """Interpolate a field, whose border is repeated, at a position for each voxel.
+
+    By the backend's own sampler where it has one that is faster, which differs in the
+    last digits of a position, so that images are not read by it.
+    """
+    if keras.backend.backend() == "torch":
+        return grid_sample(field, positions)
+    return read_linear(field, positions, "repeat")
 
 
 READERS = {"linear": read_linear, "nearest": read_nearest}

@@ -15,7 +15,13 @@ import numpy as np
 
 from dipy_nn_reg.backend import compiled, recomputed
 from dipy_nn_reg.checks import check_integer, check_name
-from dipy_nn_reg.sampling import BORDERS, READERS, read_linear, voxel_grid
+from dipy_nn_reg.sampling import (
+    BORDERS,
+    READERS,
+    read_field,
+    read_linear,
+    voxel_grid,
+)
 
 
 def _arrays_like_given(function):
@@ -289,7 +295,7 @@ _WARP_CONSTANT = {
 
 @recomputed
 def _compose(first, second):
-    return second + read_linear(first, _positions(second), "repeat")
+    return second + read_field(first, _positions(second))
 
 
 def _integrate(velocity, steps):
@@ -306,7 +312,7 @@ def _square(displacement):
     Compiled by itself and not with the steps before and after: XLA would merge them
     and compute a step anew for each neighbour that the next one reads.
     """
-    return displacement + read_linear(displacement, _positions(displacement), "repeat")
+    return displacement + read_field(displacement, _positions(displacement))
 
 
 def _positions(displacement):
