@@ -11,9 +11,10 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AffineRegistration": "dipy_nn_reg.model",
     "DeformableRegistration": "dipy_nn_reg.model",
+    "register": "dipy_nn_reg.pairwise",
 }
 
-__all__ = ["AffineRegistration", "DeformableRegistration", "__version__"]
+__all__ = ["AffineRegistration", "DeformableRegistration", "__version__", "register"]
 
 
 def __getattr__(name):

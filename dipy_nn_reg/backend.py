@@ -93,6 +93,44 @@ def recomputed(function, *, constants=0):
     return wrapper
 
 
+def value_and_gradient(function):
+    """Return a function that returns what ``function`` does, and its gradient.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a tensor, and further arguments that are given no gradient; returns one
+        number.
+
+    Returns
+    -------
+    function : callable
+        Takes the same, and returns two tensors.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(jax.value_and_grad(function))
+    if keras.backend.backend() == "torch":
+
+        def evaluate(x, *constants):
+            x = x.detach().requires_grad_()
+            value = function(x, *constants)
+            value.backward()
+            return value.detach(), x.grad
+
+        return evaluate
+    import tensorflow as tf
+
+    def evaluate(x, *constants):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x, *constants)
+        return value, tape.gradient(value, x)
+
+    return evaluate
+
+
 def from_sizes(function, *sizes):
     """Make an array with NumPy from sizes, which TensorFlow may not know in advance.
 

@@ -111,6 +111,23 @@ def memory_to_predict(model, batch):
     )
 
 
+def memory_to_optimize(loss, batch, labels):
+    """Estimate what the optimisation of a pair holds, in bytes.
+
+    Parameters
+    ----------
+    loss : str or callable
+    batch : tuple of int
+        Shape of an image: (1, *spatial, channels).
+    labels : int
+        Number of labels whose overlap counts.
+    """
+    values = VALUES_PER_VOXEL.get(loss, OTHER_LOSS) if isinstance(loss, str) else 0
+    per_voxel = 4 * (values or OTHER_LOSS)
+    # Both maps, what is warped, and gradients of these.
+    return prod(batch) * per_voxel + 5 * 4 * labels * prod(batch[:-1])
+
+
 class _Step(NamedTuple):
     """A layer at work: bytes that it puts out, and those inside if it is a model."""
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from dipy_nn_reg.annotations import one_hot
+from dipy_nn_reg.augmentation import augment
 
 # Threads that make batches, and batches that wait for the next step: few, since a batch
 # of volumes is large.
@@ -29,20 +30,31 @@ class Pairs(keras.utils.PyDataset):
     mirror : int, optional
         Spatial axis along which half of the pairs are mirrored, drawn anew in each
         epoch. That needs ``rng``.
+    augment : bool, optional
+        Deform the images and change their contrast, anew in each epoch, see
+        :mod:`dipy_nn_reg.augmentation`. That needs ``rng``.
     rng : numpy.random.Generator, optional
         Shuffles in each epoch. All batches then have one size, so that they compile
         once: the last one is filled from the start of the order.
     """
 
     def __init__(
-        self, moving, static, *, batch_size, annotations=None, mirror=None, rng=None
+        self,
+        moving,
+        static,
+        *,
+        batch_size,
+        annotations=None,
+        mirror=None,
+        augment=False,
+        rng=None,
     ):
         super().__init__(workers=WORKERS, max_queue_size=READY)
         self.moving, self.static = moving, static
         self.annotations = {} if annotations is None else dict(annotations)
         self.labels = self.annotations.pop("labels", None)
         self.batch_size = min(batch_size, len(moving))
-        self.mirror, self.rng = mirror, rng
+        self.mirror, self.augment, self.rng = mirror, augment, rng
         self.on_epoch_end()
 
     def __len__(self):
@@ -63,6 +75,10 @@ class Pairs(keras.utils.PyDataset):
         if self.mirror is not None:
             for name, array in (images | annotations).items():
                 self._mirror(name, array, self.mirrored[window])
+        if self.augment:
+            # Threads make batches in any order: each has numbers of its own.
+            rng = np.random.default_rng([self.epoch_seed, batch])
+            images, annotations = augment(images, annotations, rng)
         return (images, annotations) if annotations else images
 
     def _annotation(self, name, index):
@@ -91,6 +107,8 @@ class Pairs(keras.utils.PyDataset):
             self.static_index = (index + self.rng.integers(1, n, len(index))) % n
         if self.mirror is not None:
             self.mirrored = self.rng.random(len(index)) < 0.5
+        if self.augment:
+            self.epoch_seed = int(self.rng.integers(2**31))
 
 
 def _pick(array, index):

@@ -1,5 +1,7 @@
 """Register two images wherever they lie in the world."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.ndimage import map_coordinates
 
@@ -12,7 +14,27 @@ from dipy_nn_reg.mapping import (
     plane_affine,
 )
 from dipy_nn_reg.prealign import check_prealign, estimate_prealign
-from dipy_nn_reg.resampling import read_on_grid, working_grid
+from dipy_nn_reg.resampling import (
+    read_on_grid,
+    resample,
+    to_moving,
+    working_grid,
+)
+
+
+class Parts(NamedTuple):
+    """What a registration of two images on one grid finds, in voxels.
+
+    Attributes
+    ----------
+    displacement, inverse : ndarray, shape (*spatial, ndim)
+    matrix : ndarray, shape (ndim + 1, ndim + 1), optional
+        An affine that follows the displacement.
+    """
+
+    displacement: np.ndarray
+    inverse: np.ndarray
+    matrix: np.ndarray | None = None
 
 
 def predict_mapping(
@@ -26,6 +48,7 @@ def predict_mapping(
     static_affine=None,
     prealign=None,
     voxel_size=None,
+    annotations=None,
 ):
     """Return the map of one pair of images.
 
@@ -33,13 +56,15 @@ def predict_mapping(
     ----------
     predict_parts : callable
         Takes a moving and a static image of one size, shape (*spatial, channels), and
-        returns a displacement, its inverse and an affine that follows the displacement
-        (or None), all in voxels.
+        what goes with them by name; returns :class:`Parts`.
     moving, static : array-like, shape (*spatial,) or (*spatial, channels)
     ndim, num_channels : int
         What ``predict_parts`` takes.
     moving_affine, static_affine, prealign, voxel_size
         See ``DeformableRegistration.predict_mapping``.
+    annotations : dict of ndarray, optional
+        Label maps and masks by name, of the shape of the image they go with: those
+        whose name begins with "moving" with the moving one.
 
     Returns
     -------
@@ -78,9 +103,25 @@ def predict_mapping(
             "Expected images that overlap. Of the moving image, nothing lies on the "
             "grid of the static one: prealign could bring it there."
         )
+    annotations = {
+        name: _read_annotation(
+            name,
+            array,
+            *(
+                (moving, moving_affine, prealign)
+                if name.startswith("moving")
+                else (static, static_affine, np.eye(dim + 1))
+            ),
+            shape,
+            affine,
+        )
+        for name, array in (annotations or {}).items()
+        if array is not None
+    }
     if in_slice:
         seen = [image[:, :, 0] for image in seen]
-    displacement, inverse, matrix = predict_parts(*seen)
+        annotations = {name: array[:, :, 0] for name, array in annotations.items()}
+    displacement, inverse, matrix = predict_parts(*seen, **annotations)
     if matrix is not None:
         matrix = lift_affine(matrix) if in_slice else matrix
         prealign = prealign @ affine @ matrix @ np.linalg.inv(affine)
@@ -97,6 +138,33 @@ def predict_mapping(
         moving_shape=moving.shape[:-1],
         prealign=prealign,
         **grids,
+    )
+
+
+def _read_annotation(name, array, image, image_affine, to_image, shape, affine):
+    """Read a label map or a mask where its image was read."""
+    array = np.asarray(array)
+    expected = image.shape[:-1]
+    if array.shape != expected and (*array.shape, 1) != expected:
+        raise ValueError(
+            f"Expected {name} of the shape of its image, {expected}. "
+            f"Received {name}.shape={array.shape}."
+        )
+    if array.dtype.kind not in "biu":
+        raise ValueError(
+            f"Expected integers in {name}. Received {name}.dtype={array.dtype}."
+        )
+    array = array.reshape(expected)
+    unmoved = np.array_equal(to_image, np.eye(len(to_image)))
+    if unmoved and shape == expected and np.array_equal(affine, image_affine):
+        return array
+    return resample(
+        array.astype(np.int32),
+        image_affine,
+        lambda points: to_moving(points, [to_image]),
+        shape=shape,
+        grid_affine=affine,
+        interpolation="nearest",
     )
 
 

@@ -13,7 +13,7 @@ from dipy_nn_reg.mapping import invert_displacement, with_last_row
 from dipy_nn_reg.memory import check_memory, memory_to_predict
 from dipy_nn_reg.options import check_loss, check_penalties
 from dipy_nn_reg.pairs import Pairs
-from dipy_nn_reg.physical import predict_mapping
+from dipy_nn_reg.physical import Parts, predict_mapping
 from dipy_nn_reg.precision import FEWEST_IN_BFLOAT16, layers_in
 from dipy_nn_reg.transform import integrate
 
@@ -156,7 +156,11 @@ class Prediction:
         )
 
     def _predict_parts(self, moving, static):
-        """Return displacement, inverse and affine (or None) of one pair, in voxels."""
+        """Return what is predicted for one pair, as Parts."""
+        return self._predict_pair(moving, static)[0]
+
+    def _predict_pair(self, moving, static):
+        """Return Parts, and the velocity if there is one, else None."""
         kind = TRANSFORMS[self.model.options["transform"]]
         stride = self.model.options["field_stride"]
         batch, outputs, _ = next(self._outputs(self._pairs(moving[None], static[None])))
@@ -174,7 +178,8 @@ class Prediction:
         matrix = outputs.get("matrix")
         if matrix is not None:
             matrix = with_last_row(matrix)[0]
-        return displacement, inverse, matrix
+        velocity = field if kind.integrated else None
+        return Parts(displacement, inverse, matrix), velocity
 
     def _layout(self):
         options = self.model.options

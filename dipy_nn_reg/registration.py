@@ -12,6 +12,7 @@ from dipy_nn_reg.memory import check_memory, memory_to_train
 from dipy_nn_reg.optimizers import add_cosine_rate
 from dipy_nn_reg.options import takes_mask
 from dipy_nn_reg.pairs import Pairs
+from dipy_nn_reg.pairwise import register
 from dipy_nn_reg.prediction import Prediction
 from dipy_nn_reg.saving import load_model, save_whole
 from dipy_nn_reg.training import RegistrationModel
@@ -67,6 +68,7 @@ class Registration(Prediction):
         epochs=5,
         batch_size=32,
         mirror=None,
+        augment=False,
         validation_data=None,
         callbacks=None,
         verbose="auto",
@@ -98,6 +100,10 @@ class Registration(Prediction):
         mirror : int, optional
             Axis of the image, from 0, along which half of the pairs are mirrored, drawn
             anew in each epoch, with all that belongs to them.
+        augment : bool, optional
+            Deform each image by a random affine and a smooth random field, and change
+            its contrast, anew in each epoch: what is learned from few people then
+            serves others better.
         validation_data : tuple or dict, optional
             ``(moving, static)``, or any of the arrays above by name; with None as
             static, each image is registered to the one before it.
@@ -142,7 +148,15 @@ class Registration(Prediction):
                     f"Expected mirror to be an axis of the images, of shape "
                     f"{data['moving'].shape[1:-1]}. Received mirror={mirror}."
                 )
-        pairs = Pairs(**data, batch_size=batch_size, mirror=mirror, rng=self._rng)
+        if augment and "static_landmarks" in data["annotations"]:
+            raise ValueError("Expected augment=False with landmarks. Received True.")
+        pairs = Pairs(
+            **data,
+            batch_size=batch_size,
+            mirror=mirror,
+            augment=augment,
+            rng=self._rng,
+        )
         self._check_memory(pairs)
         validation_pairs = None
         if validation_data is not None:
@@ -160,6 +174,34 @@ class Registration(Prediction):
             callbacks=add_cosine_rate(callbacks, learning_rate),
             verbose=verbose,
         )
+
+    def refine(self, moving, static, *, prealign=None, **options):
+        """Register one pair of images, and optimise what is predicted for it.
+
+        Neither the model nor its optimizer changes.
+
+        Parameters
+        ----------
+        moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
+            Of any sizes.
+        prealign : {"affine", "rigid"} or ndarray, optional
+            As for :meth:`predict_mapping`.
+        **options
+            Further ones of :func:`~dipy_nn_reg.pairwise.register`, which returns a
+            report as well.
+
+        Returns
+        -------
+        mapping : dipy.align.imwarp.DiffeomorphicMap
+            As of :meth:`predict_mapping`.
+
+        Raises
+        ------
+        ValueError, MemoryError
+            As :func:`~dipy_nn_reg.pairwise.register`.
+        """
+        mapping, _ = register(moving, static, model=self, prealign=prealign, **options)
+        return mapping
 
     def evaluate(self, moving, static, *, verbose=2):
         """Measure how well images are registered.

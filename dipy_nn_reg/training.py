@@ -14,20 +14,10 @@ from dipy_nn_reg.fields import (
 from dipy_nn_reg.layers import ApplyAffine, RescaleIntensity, Warp
 from dipy_nn_reg.losses import ncc
 from dipy_nn_reg.networks import connect
-from dipy_nn_reg.options import (
-    evaluate_penalty,
-    from_config,
-    get_loss,
-    get_penalties,
-    to_config,
-)
-from dipy_nn_reg.penalties import inverse_consistency
+from dipy_nn_reg.objective import Objective
+from dipy_nn_reg.options import from_config, get_penalties, to_config
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
-from dipy_nn_reg.supervision import label_overlap, landmark_error
-from dipy_nn_reg.transform import warp
 
-# Of the losses of a network with several fields, the finest first (Li and Fan, 2017).
-LEVEL_WEIGHTS = (1.0, 0.6, 0.3)
 SUPERVISED_TRACKERS = {
     "label_overlap": "static_labels",
     "landmark_error": "static_landmarks",
@@ -59,13 +49,12 @@ class RegistrationModel(keras.Model):
             options = {**options, "affine": _frozen_copy(affine)}
         with layers_in("float32"):
             outputs = _connect(images, options)
-            if "inverse_consistency" in (penalties := get_penalties(options)):
+            if "inverse_consistency" in get_penalties(options):
                 swapped = {"moving": images["static"], "static": images["moving"]}
                 outputs["backward"] = keras.Model(images, outputs)(swapped)
             super().__init__(inputs=images, outputs=outputs, name=name)
         self.options = options
-        self._loss = get_loss(options["loss"])
-        self._penalties = penalties
+        self._objective = Objective(options)
         self._supervised_by = ()
         self.similarity = keras.metrics.Mean(name="similarity")
         self.penalty = keras.metrics.Mean(name="penalty")
@@ -81,19 +70,12 @@ class RegistrationModel(keras.Model):
         """
         y = {} if y is None else y
         self._supervised_by = tuple(y)
-        loss, penalty = self._loss_of(y_pred, y)
-        if "backward" in y_pred:
-            forward, backward = (
-                y_pred["displacement"],
-                y_pred["backward"]["displacement"],
-            )
-            other = self._loss_of(y_pred["backward"], _swap(y, backward))
-            loss, penalty = (loss + other[0]) / 2, (penalty + other[1]) / 2
-            weight = self._penalties["inverse_consistency"]
-            penalty += weight * inverse_consistency(forward, backward)
+        terms = self._objective(y_pred, y)
         self.similarity.update_state(1 - ncc(y_pred["static"], y_pred["warped"]))
-        self.penalty.update_state(penalty)
-        return ops.mean(loss + penalty)
+        for tracker in (self.penalty, self.overlap, self.distance):
+            if tracker.name in terms:
+                tracker.update_state(terms[tracker.name])
+        return ops.mean(terms["loss"])
 
     def get_metrics_result(self):
         """Return what was tracked, without what only labels or landmarks tell."""
@@ -104,39 +86,6 @@ class RegistrationModel(keras.Model):
             if needed not in self._supervised_by
         }
         return {name: r for name, r in results.items() if name not in absent}
-
-    def _loss_of(self, outputs, y):
-        """Return loss and penalty of each pair, in one direction."""
-        mask = y.get("mask")
-        loss = penalty = 0.0
-        for weight, level in zip(LEVEL_WEIGHTS, [outputs, *outputs.get("coarser", [])]):
-            loss += weight * self._loss(level["static"], level["warped"], mask)
-            penalty += weight * self._penalty_of(level)
-            mask = None if mask is None else shrink(mask, 2)
-        displacement = outputs["displacement"]
-        if "static_labels" in y:
-            static, moving = (y[f"{image}_labels"] for image in ("static", "moving"))
-            overlap = label_overlap(
-                static, warp(moving, displacement, image_is_constant=True)
-            )
-            self.overlap.update_state(overlap)
-            loss += self.options["label_weight"] * (1 - overlap)
-        if "static_landmarks" in y:
-            error = landmark_error(
-                displacement, y["static_landmarks"], y["moving_landmarks"]
-            )
-            self.distance.update_state(error)
-            loss += self.options["landmark_weight"] * error
-        return loss, penalty
-
-    def _penalty_of(self, level):
-        penalty = ops.zeros(ops.shape(level["field"])[:1])
-        for name, weight in self._penalties.items():
-            if name != "inverse_consistency":
-                penalty += weight * evaluate_penalty(
-                    name, field=level["field"], displacement=level["displacement"]
-                )
-        return penalty
 
     def get_config(self):
         return {**to_config(self.options), "name": self.name}
@@ -217,16 +166,3 @@ def _connect_coarser(values, moving, static, transform):
             }
         )
     return levels
-
-
-def _swap(y, displacement):
-    """Return what supervises the other direction; masks are those of static images."""
-    swapped = {}
-    for kind in ("labels", "landmarks"):
-        if f"static_{kind}" in y:
-            swapped[f"static_{kind}"] = y[f"moving_{kind}"]
-            swapped[f"moving_{kind}"] = y[f"static_{kind}"]
-    if "mask" in y:
-        # A field must not learn to move the mask away from what is dissimilar.
-        swapped["mask"] = ops.stop_gradient(warp(y["mask"], displacement))
-    return swapped

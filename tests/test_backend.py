@@ -10,6 +10,7 @@ from dipy_nn_reg.backend import (
     has_fast_bfloat16,
     output_shape,
     recomputed,
+    value_and_gradient,
 )
 
 
@@ -33,6 +34,15 @@ def test_a_recomputed_gradient(rng, gradient):
     found = gradient(lambda x, y: ops.sum(weight * function(x, y)), x, y)
     npt.assert_allclose(found[0], weight * np.cos(x) * y, rtol=1e-4)
     npt.assert_allclose(found[1], weight * np.sin(x), rtol=1e-4)
+
+
+def test_a_value_and_its_gradient(rng):
+    x, y = rng.random((2, 3, 4), dtype=np.float32)
+    x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+    value, slope = value_and_gradient(lambda x, y: ops.sum(waves(x, y)))(x, y)
+    x, y, value, slope = map(ops.convert_to_numpy, (x, y, value, slope))
+    npt.assert_allclose(value, np.sum(np.sin(x) * y), rtol=1e-5)
+    npt.assert_allclose(slope, np.cos(x) * y, rtol=1e-5)
 
 
 def test_arrays_from_sizes_known_and_unknown():

@@ -195,3 +195,21 @@ def test_about_half_of_the_pairs_are_mirrored_with_all_that_belongs_to_them(
                 npt.assert_array_equal(annotations[f"{name}_landmarks"][item], expected)
     assert 10 < mirrored < 30
     npt.assert_array_equal(moving, kept)
+
+
+def test_augmented_pairs_are_new_in_each_epoch_and_the_same_for_a_seed(rng):
+    images = rng.random((5, 16, 18, 1), dtype=np.float32)
+
+    def make():
+        return Pairs(
+            images, None, batch_size=2, augment=True, rng=np.random.default_rng(4)
+        )
+
+    pairs, again = make(), make()
+    # In whatever order threads ask for them.
+    first = [pairs[i]["moving"] for i in (0, 1, 2)]
+    for i in (2, 0, 1):
+        npt.assert_array_equal(again[i]["moving"], first[i])
+    assert not np.allclose(first[0], images[pairs.moving_index[:2]])
+    pairs.on_epoch_end()
+    assert not np.allclose(pairs[0]["moving"], first[0])

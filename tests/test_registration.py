@@ -293,6 +293,11 @@ def test_bad_input_stops_before_training(rng):
         (images, images, {"moving_labels": np.ones((3, 28, 28), int)}),
         (images, None, {"moving_landmarks": np.ones((3, 5, 3))}),
         (images, None, {"mask": np.zeros((28, 28))}),
+        (
+            images,
+            None,
+            {"moving_landmarks": np.ones((3, 5, 2)), "augment": True},
+        ),
     ]:
         with pytest.raises(ValueError, match="Expected .* Received "):
             registration.fit(moving, static, verbose=0, **options)

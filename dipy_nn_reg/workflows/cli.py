@@ -16,6 +16,7 @@ FLOWS = {
     "dipy_nn_reg_fit": ("dipy_nn_reg.workflows.fit", "FitFlow"),
     "dipy_nn_reg_mnist": ("dipy_nn_reg.workflows.mnist", "MnistFlow"),
     "dipy_nn_reg_predict": ("dipy_nn_reg.workflows.predict", "PredictFlow"),
+    "dipy_nn_reg_register": ("dipy_nn_reg.workflows.register", "RegisterFlow"),
 }
 DEBUG = "--debug"
 

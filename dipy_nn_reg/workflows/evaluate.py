@@ -8,12 +8,12 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.field_files import load_field
 from dipy_nn_reg.label_metrics import dice_of_labels, hausdorff95_of_labels
+from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.mapping import lift_mapping
 from dipy_nn_reg.nifti import read_image, read_labels
 from dipy_nn_reg.resampling import to_moving, warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
 from dipy_nn_reg.workflows.inputs import read_points
-from dipy_nn_reg.workflows.measure import measure_field
 from dipy_nn_reg.workflows.paths import find_inputs, pair_inputs, plan_outputs
 
 

@@ -39,6 +39,7 @@ class FitFlow(Workflow):
         learning_rate=None,
         precision="float32",
         mirror=None,
+        augment=False,
         epochs=50,
         batch_size=None,
         seed=0,
@@ -97,6 +98,9 @@ class FitFlow(Workflow):
             bfloat16 where the machine is faster with it.
         mirror : int, optional
             Axis of the voxels, 0, 1 or 2, along which half of the pairs are mirrored.
+        augment : bool, optional
+            Deform the images at random, and change their contrast, in each epoch: for
+            few images.
         epochs : int, optional
             How often each moving image is seen.
         batch_size : int, optional
@@ -172,6 +176,7 @@ class FitFlow(Workflow):
             epochs=epochs,
             batch_size=batch_size,
             mirror=mirror,
+            augment=augment,
             validation_data=validation,
             callbacks=SaveEachEpoch(
                 registration, **outputs[0], go_on=checkpoint is not None

@@ -1,25 +1,12 @@
 """The command that registers images by a trained model."""
 
-from time import perf_counter
+from pathlib import Path
 
-from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
-import numpy as np
 
-from dipy_nn_reg import metrics
 from dipy_nn_reg.checks import check_name, check_number
-from dipy_nn_reg.field_files import FORMATS, save_field
-from dipy_nn_reg.files import whole_file
-from dipy_nn_reg.mapping import invert_mapping
-from dipy_nn_reg.nifti import check_image_name, read_image, write_image
-from dipy_nn_reg.prealign import KINDS
-from dipy_nn_reg.resampling import warp_image
-from dipy_nn_reg.tables import format_rows, write_csv
-from dipy_nn_reg.workflows.inputs import read_affine
-from dipy_nn_reg.workflows.measure import measure_field
-from dipy_nn_reg.workflows.paths import find_inputs, pair_inputs, plan_outputs
-
-SHOWN = ("moving", "ncc_before", "ncc_after", "folding", "inverse_error_mm", "seconds")
+from dipy_nn_reg.field_files import FORMATS
+from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
 
 class PredictFlow(Workflow):
@@ -46,7 +33,10 @@ class PredictFlow(Workflow):
         """Register moving images to static ones by a trained model.
 
         The images may differ in grid, voxel size and orientation. A warped image is
-        interpolated once, from the moving image as it is in its file.
+        interpolated once, from the moving image as it is in its file. Where the field
+        of the model folds or makes the images less similar, the pair is optimised as
+        dipy_nn_reg_register does it; if that fails, the affine alone remains. The table
+        of measures and the log say what was used.
 
         Parameters
         ----------
@@ -86,13 +76,7 @@ class PredictFlow(Workflow):
         check_name("field_format", field_format, FORMATS)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        for name in (out_warped, out_field, out_inverse):
-            check_image_name(name)
-        static, moving = pair_inputs(
-            find_inputs(static_files), find_inputs(moving_files), all_pairs=all_pairs
-        )
-        if prealign is not None and prealign not in KINDS:
-            prealign = read_affine(prealign)
+        prealign = read_prealign(prealign)
         names = {
             "out_warped": out_warped,
             "out_field": out_field,
@@ -100,66 +84,25 @@ class PredictFlow(Workflow):
             "out_metrics": out_metrics,
             "out_prealign": out_prealign,
         }
-        outputs = plan_outputs(self, [static, moving], out_dir, names)
+        static, moving, outputs = plan_pairs(
+            self,
+            static_files,
+            moving_files,
+            names,
+            all_pairs=all_pairs,
+            out_dir=out_dir,
+            kept=[Path(model_file)],
+        )
 
         from dipy_nn_reg import DeformableRegistration
 
-        registration = DeformableRegistration.load(model_file)
-        options = registration.model.options
-        several = options["num_channels"] > 1
-        rows = []
-        for static_path, moving_path, paths in zip(static, moving, outputs):
-            images = {
-                "static": read_image(static_path, series=several),
-                "moving": read_image(moving_path, series=several),
-            }
-            _check_rank(images, len(options["input_shape"]))
-            start = perf_counter()
-            mapping = registration.predict_mapping(
-                images["moving"].data,
-                images["static"].data,
-                moving_affine=images["moving"].affine,
-                static_affine=images["static"].affine,
-                prealign=prealign,
-                voxel_size=voxel_size,
-            )
-            seconds = perf_counter() - start
-            row = _write(mapping, images, paths, field_format)
-            names = {"static": static_path.name, "moving": moving_path.name}
-            rows.append({**names, **row, "seconds": seconds})
-            write_csv(rows[-1:], paths["out_metrics"])
-        logger.info("Registered:\n" + format_rows(rows, SHOWN))
-
-
-def _check_rank(images, ndim):
-    for image in images.values():
-        shape = image.data.shape
-        if (shape[2] == 1) != (ndim == 2):
-            raise ValueError(
-                f"Expected an image of {ndim} axes, as the model was trained on. "
-                f"Received {str(image.path)!r} of shape {shape}."
-            )
-
-
-def _write(mapping, images, paths, field_format):
-    """Write what belongs to one pair, and return its measures."""
-    static, moving = images["static"], images["moving"]
-    warped = warp_image(moving, static, [mapping])
-    write_image(paths["out_warped"], warped, static.affine, header=static.header)
-    save_field(paths["out_field"], mapping, format=field_format)
-    save_field(paths["out_inverse"], invert_mapping(mapping), format=field_format)
-    prealign = np.linalg.inv(mapping.prealign)
-    paths["out_prealign"].unlink(missing_ok=True)  # that of an earlier registration
-    if not np.allclose(prealign, np.eye(len(prealign))):
-        with whole_file(paths["out_prealign"]) as partial:
-            np.savetxt(partial, prealign)
-    return _measure(mapping, static, moving, warped)
-
-
-def _measure(mapping, static, moving, warped):
-    before = warp_image(moving, static, [])
-    return {
-        "ncc_before": metrics.ncc(static.data, before),
-        "ncc_after": metrics.ncc(static.data, warped),
-        **measure_field(mapping),
-    }
+        register_files(
+            static,
+            moving,
+            outputs,
+            field_format=field_format,
+            model=DeformableRegistration.load(model_file),
+            optimize=False,
+            prealign=prealign,
+            voxel_size=voxel_size,
+        )

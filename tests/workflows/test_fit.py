@@ -70,7 +70,7 @@ def test_images_on_other_grids_are_brought_to_the_first(brains, write, crops, tm
 
 
 def test_options_of_speed_reach_the_model(brains, tmp_path):
-    fit(brains, tmp_path, field_stride=4, precision="bfloat16", mirror=0)
+    fit(brains, tmp_path, field_stride=4, precision="bfloat16", mirror=0, augment=True)
     options = DeformableRegistration.load(tmp_path / "model.keras").model.options
     assert (options["field_stride"], options["precision"]) == (4, "bfloat16")
 

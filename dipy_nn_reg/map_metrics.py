@@ -8,14 +8,14 @@ from dipy_nn_reg.resampling import inverse_error
 
 
 def measure_field(mapping):
-    """Return folding in percent, SDlogJ, and the inverse-consistency error in mm.
+    """Return folding in percent, SDlogJ, and lengths and inverse error in mm.
 
     SDlogJ is not a number for images of less than five voxels along an axis.
 
     Parameters
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
-        In 3D, perhaps of one slice.
+        In 2D or 3D, perhaps of one slice.
 
     Returns
     -------
@@ -23,13 +23,16 @@ def measure_field(mapping):
     """
     displacement, _ = mapping_to_displacement(mapping)
     shape = displacement.shape[:-1]
-    if shape[2] == 1:
+    if shape[2:] == (1,):
         displacement = displacement[:, :, 0, :2]
     affine = world_affine(mapping.codomain_grid2world, mapping.dim)
     # Learn2Reg leaves out two voxels on each side: of few slices, none is left.
     thin = min(displacement.shape[:-1]) < 5
+    lengths = np.linalg.norm(mapping.backward, axis=-1)
     return {
         "folding": metrics.folding(displacement),
         "sd_log_jacobian": np.nan if thin else metrics.sd_log_jacobian(displacement),
+        "mean_displacement_mm": float(lengths.mean()),
+        "largest_displacement_mm": float(lengths.max()),
         "inverse_error_mm": inverse_error([mapping], shape, affine),
     }

@@ -1,0 +1,77 @@
+"""Images that were not there: deformed at random, and of other contrast."""
+
+import numpy as np
+
+from dipy_nn_reg.control import bspline
+from dipy_nn_reg.transform import identity_grid, warp
+
+# Distance of control points as a share of the longest axis, and the standard deviation
+# of their motion as a share of that distance: what people differ by, roughly, and too
+# little to fold.
+_SPACING, _MOTION = 1 / 6, 0.15
+# Standard deviations of the entries of an affine, and of its translation as a share of
+# the longest axis; and of the logarithm of gamma.
+_LINEAR, _TRANSLATION, _LOG_GAMMA = 0.03, 0.01, 0.2
+
+
+def augment(images, annotations, rng):
+    """Deform each image at random, with its labels and mask, and change its contrast.
+
+    Parameters
+    ----------
+    images : dict of ndarray, shape (n, *spatial, channels)
+        ``moving`` and ``static``, which are deformed independently.
+    annotations : dict of ndarray, shape (n, *spatial, any)
+        Shares of labels, and a mask of the static image.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    images, annotations : dict of ndarray
+    """
+    images, annotations = dict(images), dict(annotations)
+    for kind, image in images.items():
+        displacement = random_displacements(image.shape[:-1], rng)
+        images[kind] = _bend(warp(image, displacement), rng)
+        for name, array in annotations.items():
+            if name.startswith(kind) or (name == "mask" and kind == "static"):
+                annotations[name] = warp(array, displacement, interpolation="nearest")
+    return images, annotations
+
+
+def random_displacements(shape, rng):
+    """Return affine motion and a smooth B-spline field for each of some images.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (n, *spatial)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    displacement : ndarray, shape (n, *spatial, ndim)
+        Float32, in voxels.
+    """
+    n, *spatial = shape
+    ndim, longest = len(spatial), max(spatial)
+    spacing = max(2, round(_SPACING * longest))
+    points = [-(-size // spacing) for size in spatial]
+    motion = _MOTION * spacing * rng.normal(size=(n, *points, ndim))
+    smooth = np.asarray(bspline(motion.astype(np.float32), spatial, spacing))
+    linear = _LINEAR * rng.normal(size=(n, ndim, ndim))
+    translation = _TRANSLATION * longest * rng.normal(size=(n, ndim))
+    offset = identity_grid(spatial) - (np.array(spatial) - 1) / 2
+    affine = np.einsum("...j,nij->n...i", offset, linear)
+    affine += translation.reshape(n, *[1] * ndim, ndim)
+    return (smooth + affine).astype(np.float32)
+
+
+def _bend(images, rng):
+    """Raise what is between the darkest and the brightest voxel to a random power."""
+    axes = tuple(range(1, images.ndim - 1))
+    low = images.min(axis=axes, keepdims=True)
+    span = images.max(axis=axes, keepdims=True) - low
+    gamma = np.exp(_LOG_GAMMA * rng.normal(size=span.shape)).astype(np.float32)
+    span = np.where(span > 0, span, 1)
+    return low + span * ((images - low) / span) ** gamma

@@ -1,0 +1,207 @@
+"""Find the best sound field between two images on one grid."""
+
+from dipy.utils.logging import logger
+from keras import ops
+from nibabel.affines import apply_affine
+import numpy as np
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.annotations import one_hot
+from dipy_nn_reg.coarse import coarse_shape, enlarge
+from dipy_nn_reg.fields import check_spacing
+from dipy_nn_reg.layers import INTEGRATION_STEPS, RescaleIntensity
+from dipy_nn_reg.memory import check_memory, memory_to_optimize
+from dipy_nn_reg.objective import Objective
+from dipy_nn_reg.options import check_loss, check_penalties
+from dipy_nn_reg.physical import Parts
+from dipy_nn_reg.refine import optimize_velocity, unfold
+from dipy_nn_reg.transform import compose, identity_grid, integrate, warp
+
+# Most iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2 and 1.
+LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 15, 10), (10, 7)
+# Correlation of images between which there is nothing to find: a loss of small windows
+# would still gain a little where they are almost flat.
+EQUAL = 1 - 1e-6
+# In percent of the voxels: a field with more is not returned.
+MOST_FOLDING = 0.001
+
+
+class Pair:
+    """From what a model predicts to what is returned.
+
+    Parameters
+    ----------
+    model : dipy_nn_reg.registration.Registration or None
+    optimize : bool
+        Whether a sound prediction is optimised as well.
+    options : dict
+        As :func:`~dipy_nn_reg.refine.optimize_velocity` takes them.
+    level_iters : sequence of int or None
+
+    Attributes
+    ----------
+    found : dict
+        What a report says of the images, once they are registered.
+    """
+
+    def __init__(self, model, optimize, options, level_iters):
+        self.model, self.optimize = model, optimize or model is None
+        self.options, self.level_iters = options, level_iters
+        self.found = {}
+
+    def register(self, moving, static, **annotations):
+        """Return the Parts of a map: of a model, optimised, or those of no motion.
+
+        Parameters
+        ----------
+        moving, static : ndarray, shape (*spatial, channels)
+        **annotations : ndarray, shape (*spatial,)
+            ``mask``, or ``moving_labels`` and ``static_labels``, or all of them.
+        """
+        moving, static = (
+            ops.convert_to_tensor(i[None].astype(np.float32)) for i in (moving, static)
+        )
+        y = _as_tensors(annotations)
+        self._check_size(tuple(static.shape), y)
+        still = np.zeros((*static.shape[1:-1], len(static.shape) - 2), np.float32)
+        used, best, velocity = "affine", Parts(still, still), None
+        before = after = self._measure(moving, static, best, y)
+        if before["ncc"] > EQUAL:
+            self._note("affine", before, after)
+            return best
+        if self.model is not None:
+            images = (ops.convert_to_numpy(image)[0] for image in (moving, static))
+            parts, velocity = self.model._predict_pair(*images)
+            measured = self._measure(moving, static, parts, y)
+            if _is_sound("The prediction of the model", parts, measured, before):
+                used, best, after = "model", parts, measured
+        if self.optimize or used == "affine":
+            if used == "model":
+                parts = self._go_on(moving, static, y, best, velocity)
+            else:
+                parts = self._optimize(moving, static, y, LEVEL_ITERS)
+            measured = self._measure(moving, static, parts, y)
+            better = measured["loss"] < after["loss"]
+            if better and _is_sound("The optimised field", parts, measured, after):
+                used = "optimized" if used == "affine" else "model, optimized"
+                best, after = parts, measured
+        if used == "affine":
+            logger.warning("No field was found: the affine alone is returned.")
+        self._note(used, before, after)
+        return best
+
+    def _go_on(self, moving, static, y, start, velocity):
+        """Optimise from where a prediction ends."""
+        if velocity is not None:  # it goes on itself; only an affine has been done
+            done = start._replace(displacement=0 * start.displacement)
+            moving = warp(moving, _whole_displacement(done)[None])
+            stride = self.model.model.options["field_stride"]
+            parts = self._optimize(
+                moving, static, y, LEVEL_ITERS_AFTER_MODEL, velocity, stride
+            )
+            return parts._replace(matrix=start.matrix)
+        moving = warp(moving, _whole_displacement(start)[None])
+        parts = self._optimize(moving, static, y, LEVEL_ITERS_AFTER_MODEL)
+        return Parts(
+            compose(start.displacement, parts.displacement),
+            compose(parts.inverse, start.inverse),
+            start.matrix,
+        )
+
+    def _optimize(self, moving, static, y, level_iters, velocity=None, stride=1):
+        velocity = optimize_velocity(
+            moving,
+            static,
+            y,
+            self.options,
+            level_iters=self.level_iters or level_iters,
+            velocity=velocity,
+            velocity_stride=stride,
+        )
+
+        def displace(velocity):
+            coarse = integrate(
+                ops.convert_to_tensor(velocity[None]), steps=INTEGRATION_STEPS
+            )
+            fine = enlarge(coarse, static, self.options["field_stride"])
+            return ops.convert_to_numpy(fine)[0]
+
+        velocity, displacement = unfold(ops.convert_to_numpy(velocity)[0], displace)
+        return Parts(displacement, displace(-velocity))
+
+    def _measure(self, moving, static, parts, y):
+        """Return how dissimilar the images are, labels included, and their NCC."""
+        moving, static = (RescaleIntensity()(image) for image in (moving, static))
+        displacement = ops.convert_to_tensor(_whole_displacement(parts)[None])
+        warped = warp(moving, displacement)
+        terms = Objective(self.options)(
+            {
+                "static": static,
+                "warped": warped,
+                "field": displacement,
+                "displacement": displacement,
+            },
+            y,
+        )
+        images = (ops.convert_to_numpy(image) for image in (static, warped))
+        loss = ops.convert_to_numpy(terms["loss"] - terms["penalty"])
+        return {"loss": float(loss.mean()), "ncc": metrics.ncc(*images)}
+
+    def _note(self, used, before, after):
+        self.found = {"used": used}
+        for name in before:
+            self.found |= {f"{name}_before": before[name], f"{name}_after": after[name]}
+
+    def _check_size(self, shape, y):
+        """Raise an error unless images of a size can be registered."""
+        options, spatial = self.options, shape[1:-1]
+        check_loss(options["loss"], shape)
+        check_spacing(options["transform"], spatial, options["spacing"])
+        field = coarse_shape(spatial, options["field_stride"])
+        check_penalties(options, (1, *field, len(spatial)))
+        labels = y["static_labels"].shape[-1] if "static_labels" in y else 0
+        check_memory(
+            memory_to_optimize(options["loss"], shape, labels),
+            what=f"Registering images of {spatial}",
+            advice="A voxel_size above that of the images needs less.",
+        )
+
+
+def _as_tensors(annotations):
+    """Return a mask as it is, and label maps as shares of each label."""
+    tensors = {}
+    if "mask" in annotations:
+        mask = annotations["mask"][None, ..., None] > 0
+        tensors["mask"] = ops.convert_to_tensor(mask.astype(np.float32))
+    maps = {n: a[None] for n, a in annotations.items() if n.endswith("labels")}
+    labels = np.unique([label for a in maps.values() for label in np.unique(a)])
+    for name, label_maps in maps.items():
+        shares = one_hot(label_maps, labels[labels != 0])
+        tensors[name] = ops.convert_to_tensor(shares)
+    return tensors
+
+
+def _is_sound(what, parts, measured, limit):
+    """Tell whether a field may be returned; the log says why not."""
+    wrong = None
+    if not all(np.all(np.isfinite(part)) for part in parts if part is not None):
+        wrong = "holds values that are not finite"
+    elif (folding := metrics.folding(parts.displacement)) > MOST_FOLDING:
+        wrong = f"folds at {folding:.4f} % of the voxels"
+    elif not measured["loss"] <= limit["loss"]:
+        wrong = (
+            f"makes the images less similar: the loss goes from {limit['loss']:.4f} "
+            f"to {measured['loss']:.4f}"
+        )
+    if wrong:
+        logger.warning(f"{what} {wrong}. It is not used.")
+    return not wrong
+
+
+def _whole_displacement(parts):
+    """Return the displacement of Parts with their affine, in voxels."""
+    if parts.matrix is None:
+        return parts.displacement
+    grid = identity_grid(parts.displacement.shape[:-1])
+    moved = apply_affine(parts.matrix, grid + parts.displacement) - grid
+    return moved.astype(np.float32)

@@ -1,0 +1,233 @@
+"""Register one pair by optimisation, with no trained model or from where one ends.
+
+A velocity goes down the gradient of the loss that trains a network, from coarse images
+to fine ones. The gradient in the displacement is taken for that in the velocity, which
+spares the way back through the integration and is exact where the velocity is small.
+"""
+
+from functools import lru_cache
+from math import cos, pi
+
+from keras import ops
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from tqdm import tqdm
+
+from dipy_nn_reg.backend import value_and_gradient
+from dipy_nn_reg.coarse import coarse_shape, enlarge, shrink
+from dipy_nn_reg.control import bspline
+from dipy_nn_reg.fields import TRANSFORMS
+from dipy_nn_reg.layers import INTEGRATION_STEPS, RescaleIntensity
+from dipy_nn_reg.metrics import jacobian_determinant
+from dipy_nn_reg.objective import Objective
+from dipy_nn_reg.transform import integrate, warp
+
+# Root mean square of the first step of a level, in voxels. It falls as a cosine, and to
+# half where the loss rises. This and what follows was chosen on five pairs of brains at
+# 2 mm (doc/performance.md).
+STEP = 0.3
+# Of the mean gradient and of its mean square, which is one number for all voxels: one
+# for each, as in Adam, would amplify what is chance where images are flat.
+_MEMORY, _SQUARE_MEMORY = 0.5, 0.9
+# Width in voxels of the Gaussian that smooths the gradient at each voxel.
+_SIGMA = 1.3
+# A level ends when so many iterations have added less than this share to its gain.
+_PATIENCE, _TOLERANCE = 5, 0.01
+# Along each axis; images are not shrunk to less.
+_FEWEST_VOXELS = 12
+_MOST_REPAIRS = 10
+
+
+def optimize_velocity(
+    moving, static, y, options, *, level_iters, velocity=None, velocity_stride=1
+):
+    """Return the velocity that brings a moving image to a static one.
+
+    Parameters
+    ----------
+    moving, static : tensor, shape (1, *spatial, channels)
+        Of any intensities.
+    y : dict of tensor
+        ``mask``, ``moving_labels`` and ``static_labels``, shape (1, *spatial, any),
+        where there are any.
+    options : dict
+        As :class:`~dipy_nn_reg.objective.Objective` takes them, with ``transform``,
+        ``spacing`` and ``field_stride``.
+    level_iters : sequence of int
+        Most iterations of each level. The last one is for the images as they are, the
+        one before for images shrunk by 2, and so on.
+    velocity : tensor, shape (1, *coarse, ndim), optional
+        Where to start, in voxels of ``velocity_stride``.
+    velocity_stride : int, optional
+
+    Returns
+    -------
+    velocity : tensor, shape (1, *coarse, ndim)
+        In voxels of ``field_stride``.
+    """
+    rescale = RescaleIntensity()
+    images = {"moving": rescale(moving), "static": rescale(static)}
+    shape, finest = tuple(static.shape[1:-1]), options["field_stride"]
+    levels = [(2**i, most) for i, most in enumerate(reversed(level_iters))]
+    levels = [
+        (level, most)
+        for level, most in reversed(levels)
+        if level == 1 or min(shape) // level >= _FEWEST_VOXELS
+    ]
+    with tqdm(levels, desc="Registering", disable=None, leave=False) as progress:
+        for level, most in progress:
+            grid = max(level, finest)
+            reference = ops.zeros((1, *coarse_shape(shape, grid), 1))
+            if velocity is None:
+                velocity = ops.zeros((*reference.shape[:-1], len(shape)))
+            else:
+                velocity = _on_grid(velocity, velocity_stride, grid, reference)
+            velocity_stride = grid
+            velocity = _descend(
+                _evaluator(*_hashable(options), grid // level),
+                velocity,
+                {name: shrink(image, level) for name, image in images.items()},
+                {name: shrink(array, level) for name, array in y.items()},
+                options,
+                most,
+                progress,
+            )
+    return velocity
+
+
+def unfold(velocity, displace):
+    """Smooth a velocity where its displacement folds.
+
+    Parameters
+    ----------
+    velocity : ndarray, shape (*coarse, ndim)
+    displace : callable
+        Takes a velocity, and returns a displacement of shape (*spatial, ndim).
+
+    Returns
+    -------
+    velocity : ndarray, shape (*coarse, ndim)
+        What came, if nothing folds; after some repairs something still may.
+    displacement : ndarray, shape (*spatial, ndim)
+    """
+    for _ in range(_MOST_REPAIRS):
+        displacement = displace(velocity)
+        folded = ~(jacobian_determinant(displacement) > 0)
+        if not folded.any():
+            break
+        shape = velocity.shape[:-1]
+        places = np.argwhere(folded) * np.array(shape) // folded.shape
+        near = np.zeros(shape, np.float32)
+        near[tuple(places.T)] = 1
+        # All of it within two voxels, less and less beyond.
+        near = np.clip(40 * gaussian_filter(near, 1.5), 0, 1)[..., None]
+        smooth = gaussian_filter(velocity, [1.0] * len(shape) + [0])
+        velocity = velocity + near * (smooth - velocity)
+    return velocity, displacement
+
+
+def _on_grid(velocity, stride, grid, reference):
+    """Bring a velocity from voxels of one stride to those of another."""
+    if grid > stride:
+        return shrink(velocity, grid // stride) * (stride / grid)
+    return enlarge(velocity, reference, stride // grid)
+
+
+def _descend(evaluate, start, images, y, options, most, progress):
+    """Return the best of the velocities on the way down."""
+    is_spline = TRANSFORMS[options["transform"]].spline is not None
+    shape = start.shape[1:-1]
+    points = coarse_shape(shape, options["spacing"]) if is_spline else shape
+    values = ops.zeros((1, *points, len(shape)))
+    step, mean, square = STEP, 0.0, 0.0
+    best, losses = values, []
+    for i in range(most + 1):
+        loss, gradient = evaluate(values, start, images, y)
+        loss = float(loss)
+        if not losses or loss < min(losses):
+            best = values
+        losses.append(loss)
+        progress.set_postfix(loss=f"{loss:.4f}")
+        if i == most or not np.isfinite(loss) or _has_converged(losses):
+            break
+        if not is_spline:
+            gradient = _smooth(gradient)
+        size = float(ops.mean(ops.sum(ops.square(gradient), axis=-1)))
+        square = _SQUARE_MEMORY * square + (1 - _SQUARE_MEMORY) * size
+        if square == 0:
+            break
+        mean = _MEMORY * mean + (1 - _MEMORY) * gradient
+        unbiased = (1 - _MEMORY ** (i + 1)) / (1 - _SQUARE_MEMORY ** (i + 1)) ** 0.5
+        if i > 0 and loss > losses[-2]:
+            step /= 2
+        rate = step * (1 + cos(pi * i / most)) / 2
+        values = values - rate / (unbiased * square**0.5) * mean
+    return start + _spread(best, shape, options["transform"], options["spacing"])
+
+
+def _has_converged(losses):
+    if len(losses) <= _PATIENCE:
+        return False
+    before, now = min(losses[:-_PATIENCE]), min(losses)
+    return before - now <= _TOLERANCE * (losses[0] - now)
+
+
+@lru_cache(maxsize=16)  # what JAX compiles belongs to one function
+def _evaluator(options, transform, spacing, ratio):
+    """Return a function: the loss of values to add to a velocity, and its gradient."""
+    objective = Objective(
+        {n: dict(o) if isinstance(o, tuple) else o for n, o in options}
+    )
+    symmetric = "inverse_consistency" in objective.penalties
+
+    def connect(velocity, moving, static):
+        integrated = integrate(velocity, steps=INTEGRATION_STEPS)
+        displacement = velocity + ops.stop_gradient(integrated - velocity)
+        displacement = enlarge(displacement, static, ratio)
+        warped = warp(moving, displacement, image_is_constant=True)
+        return {
+            "static": static,
+            "field": velocity,
+            "displacement": displacement,
+            "warped": warped,
+        }
+
+    def evaluate(values, start, images, y):
+        moving, static = images["moving"], images["static"]
+        velocity = start + _spread(values, start.shape[1:-1], transform, spacing)
+        outputs = connect(velocity, moving, static)
+        if symmetric:
+            outputs["backward"] = connect(-velocity, static, moving)
+        return ops.mean(objective(outputs, y)["loss"])
+
+    return value_and_gradient(evaluate)
+
+
+def _hashable(options):
+    """Return the options of an objective, and the two of the values."""
+    names = ("loss", "penalty", "smoothness", "label_weight", "landmark_weight")
+    found = [(name, options[name]) for name in names]
+    return (
+        tuple((n, tuple(o.items()) if isinstance(o, dict) else o) for n, o in found),
+        options["transform"],
+        options["spacing"],
+    )
+
+
+def _spread(values, shape, transform, spacing):
+    if TRANSFORMS[transform].spline is None:
+        return values
+    return bspline(values, shape, spacing)
+
+
+def _smooth(field):
+    """Smooth a field by a Gaussian, whose weights at the border add up to 1 as well."""
+    ndim = field.shape[-1]
+    for size in field.shape[1:-1]:
+        distance = np.subtract.outer(np.arange(size), np.arange(size))
+        weights = np.exp(-((distance / _SIGMA) ** 2) / 2)
+        weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+        # The axis that is smoothed goes to the end, behind the others.
+        field = ops.tensordot(field, ops.convert_to_tensor(weights), axes=[[1], [1]])
+    # Now (batch, components, *spatial).
+    return ops.moveaxis(field, 1, ndim + 1)

@@ -1,0 +1,50 @@
+"""How a registration went."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RegistrationReport:
+    """How one registration went.
+
+    Attributes
+    ----------
+    used : str
+        "optimized", "model", "model, optimized", or "affine" where a field would have
+        made things worse.
+    loss_before, loss_after : float
+        Dissimilarity of the images that were compared, after the affine alone and
+        after all.
+    ncc_before, ncc_after : float
+        Their normalised cross-correlation.
+    folding : float
+        Percentage of the voxels at which the field folds.
+    mean_displacement_mm, largest_displacement_mm : float
+        Of the field, without the affine.
+    inverse_error_mm : float
+        How far points come back from where they were, on average.
+    seconds : float
+        From images to the map, the affine included.
+    """
+
+    used: str
+    loss_before: float
+    loss_after: float
+    ncc_before: float
+    ncc_after: float
+    folding: float
+    mean_displacement_mm: float
+    largest_displacement_mm: float
+    inverse_error_mm: float
+    seconds: float
+
+    def __str__(self):
+        return (
+            f"Registered ({self.used}) in {self.seconds:.1f} s: "
+            f"NCC {self.ncc_before:.3f} to {self.ncc_after:.3f}, "
+            f"loss {self.loss_before:.4f} to {self.loss_after:.4f}, "
+            f"folding {self.folding:.4f} %, "
+            f"displacement {self.mean_displacement_mm:.1f} mm on average and "
+            f"{self.largest_displacement_mm:.1f} mm at most, "
+            f"inverse error {self.inverse_error_mm:.3f} mm"
+        )

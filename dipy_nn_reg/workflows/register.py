@@ -1,0 +1,156 @@
+"""The command that registers images by optimisation, with no model needed."""
+
+from dipy.workflows.workflow import Workflow
+
+from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.field_files import FORMATS
+from dipy_nn_reg.nifti import read_labels
+from dipy_nn_reg.workflows.paths import find_inputs
+from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
+
+
+class RegisterFlow(Workflow):
+    @classmethod
+    def get_short_name(cls):
+        return "nn_reg_register"
+
+    def run(
+        self,
+        static_files,
+        moving_files,
+        model_file=None,
+        prealign="affine",
+        voxel_size=None,
+        transform="velocity",
+        loss=None,
+        penalty=None,
+        smoothness=None,
+        level_iters=None,
+        mask_file=None,
+        moving_labels=None,
+        static_labels=None,
+        field_format="dipy",
+        all_pairs=False,
+        out_dir="",
+        out_warped="warped.nii.gz",
+        out_field="field.nii.gz",
+        out_inverse="inverse.nii.gz",
+        out_metrics="metrics.csv",
+        out_prealign="prealign.txt",
+    ):
+        """Register moving images to static ones, each pair by itself.
+
+        No trained model is needed: DIPY aligns the images by an affine map, and a field
+        is then optimised, from coarse images to fine ones. The images may differ in
+        grid, voxel size and orientation. A warped image is interpolated once, from the
+        moving image as it is in its file. A field that folds or makes the images less
+        similar is left out; the table of measures and the log say what was used.
+
+        Parameters
+        ----------
+        static_files : string or Path
+            Path of the static image; or of several, one for each moving image.
+        moving_files : variable string
+            Paths of the moving images.
+        model_file : string or Path, optional
+            Model to start from, which dipy_nn_reg_fit has written.
+        prealign : string, optional
+            What is done before: "affine" or "rigid" for DIPY's own registration, the
+            path of a text file with the affine from static to moving world
+            coordinates, as dipy_align_affine writes it, or "none" for images that are
+            aligned.
+        voxel_size : float, optional
+            Size in mm of the voxels of the images that are compared: larger ones take
+            less time and memory. By default that of the static image.
+        transform : string, optional
+            What is optimised: "velocity", or "bspline_velocity" for control points.
+        loss : string, optional
+            Dissimilarity of the images: "ncc", "mse", "lncc", "mi" or "mind", the last
+            two for images of different contrast. By default that of the model, or local
+            normalised cross-correlation in windows of 5 voxels.
+        penalty : string, optional
+            What is penalised: "gradient", "tv", "bending", "folding" or
+            "inverse_consistency". By default that of the model, or "gradient".
+        smoothness : float, optional
+            Weight of the penalty. By default one that suits loss and penalty.
+        level_iters : variable int, optional
+            Most iterations of each level, from coarse to fine. By default 10 10 15 10;
+            after a model, 10 7.
+        mask_file : string or Path, optional
+            Path of a mask on the grid of the static image: where it is 0, images are
+            not compared.
+        moving_labels : string or Path, optional
+            Path of a label map of the moving image, whose overlap counts as well.
+        static_labels : string or Path, optional
+            Path of a label map of the static image.
+        field_format : string, optional
+            Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
+            "afni" or "fsl".
+        all_pairs : bool, optional
+            Register each moving image to each static one.
+        out_dir : string or Path, optional
+            Output directory.
+        out_warped : string, optional
+            Name of the moving image on the grid of the static one. Of several pairs,
+            the names of both images go in front of all names.
+        out_field : string, optional
+            Name of the field from static to moving.
+        out_inverse : string, optional
+            Name of the field from moving to static.
+        out_metrics : string, optional
+            Name of the table of measures.
+        out_prealign : string, optional
+            Name of the affine that is done before the field, if there is one. DIPY's
+            own tools need it beside a field of format "dipy".
+        """
+        check_name("field_format", field_format, FORMATS)
+        if voxel_size is not None:
+            check_number("voxel_size", voxel_size)
+        prealign = read_prealign(prealign)
+        given = {
+            "model": model_file,
+            "mask": mask_file,
+            "moving_labels": moving_labels,
+            "static_labels": static_labels,
+        }
+        given = {n: find_inputs(path)[0] for n, path in given.items() if path}
+        names = {
+            "out_warped": out_warped,
+            "out_field": out_field,
+            "out_inverse": out_inverse,
+            "out_metrics": out_metrics,
+            "out_prealign": out_prealign,
+        }
+        static, moving, outputs = plan_pairs(
+            self,
+            static_files,
+            moving_files,
+            names,
+            all_pairs=all_pairs,
+            out_dir=out_dir,
+            kept=list(given.values()),
+        )
+        if len(static) > 1 and set(given) - {"model"}:
+            raise ValueError(
+                f"Expected one pair of images with {sorted(set(given) - {'model'})}. "
+                f"Received {len(static)} pairs."
+            )
+        given |= {n: read_labels(p).data for n, p in given.items() if n != "model"}
+        if "model" in given:
+            from dipy_nn_reg import DeformableRegistration
+
+            given["model"] = DeformableRegistration.load(given["model"])
+        register_files(
+            static,
+            moving,
+            outputs,
+            field_format=field_format,
+            prealign=prealign,
+            voxel_size=voxel_size,
+            transform=transform,
+            loss=loss,
+            penalty=penalty,
+            smoothness=smoothness,
+            level_iters=level_iters,
+            **given,
+        )

@@ -1,0 +1,50 @@
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.augmentation import augment, random_displacements
+
+SHAPES = [(3, 28, 31), (2, 24, 20, 22)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["2D", "3D"])
+def test_random_displacements(shape, rng):
+    fields = random_displacements(shape, rng)
+    assert fields.shape == (*shape, len(shape) - 1)
+    assert fields.dtype == np.float32
+    assert not np.allclose(fields[0], fields[1])
+    for field in fields:
+        assert metrics.folding(field) == 0
+        assert 0.1 < np.abs(field).mean() < max(shape) / 10
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["2D", "3D"])
+def test_labels_and_mask_go_with_their_images(shape, rng, blobs):
+    images = (blobs(rng, shape[0], shape[1:])[..., None] > 0.5).astype(np.float32)
+    pair = {"moving": images, "static": images}
+    labels = {"moving_labels": images, "static_labels": images, "mask": images}
+    seen, annotations = augment(pair, labels, rng)
+    for name, kind in (("moving_labels", "moving"), ("mask", "static")):
+        assert metrics.dice(images, annotations[name]) < 0.97
+        assert metrics.dice(seen[kind], annotations[name]) > 0.93
+        assert set(np.unique(annotations[name])) == {0, 1}
+    assert not np.allclose(seen["moving"], seen["static"])
+    npt.assert_array_equal(annotations["static_labels"], annotations["mask"])
+
+
+def test_the_range_of_intensities_stays(rng):
+    flat = np.full((2, 20, 20, 1), 7.0, np.float32)
+    flat[:, 5:15, 5:15] = 9
+    images, _ = augment({"moving": flat - 7, "static": flat - 7}, {}, rng)
+    for image in images.values():
+        npt.assert_allclose([image.min(), image.max()], [0, 2], atol=1e-5)
+
+
+def test_the_same_numbers_give_the_same_images(blobs):
+    image = blobs(np.random.default_rng(0), 2, (20, 22))[..., None]
+    first, second = (
+        augment({"moving": image}, {}, np.random.default_rng(5))[0]["moving"]
+        for _ in range(2)
+    )
+    npt.assert_array_equal(first, second)

@@ -1,0 +1,257 @@
+import logging
+
+from keras import ops
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
+from dipy_nn_reg.mapping import mapping_to_displacement
+from dipy_nn_reg.transform import warp
+
+SHAPE = (36, 41)
+
+
+def texture(rng, shape):
+    """Return an image of large and small structures, dark at the border."""
+    image = gaussian_filter(rng.random(shape), 1.5)
+    image = (image - image.min()) / np.ptp(image)
+    for axis, size in enumerate(shape):
+        window = np.hanning(size).reshape(
+            [-1 if a == axis else 1 for a in range(len(shape))]
+        )
+        image = image * window**0.5
+    return image.astype(np.float32)
+
+
+@pytest.fixture
+def images(rng, smooth_field):
+    """A moving and a static image in 2D."""
+    moving = texture(rng, SHAPE)
+    field = smooth_field(SHAPE, sigma=6, largest=2.5)
+    return moving, warp(moving, field)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model that predicts no motion: it has not been trained."""
+    return DeformableRegistration(input_shape=SHAPE, seed=0)
+
+
+def test_two_images_and_the_report(images, caplog):
+    moving, static = images
+    mapping, report = register(moving, static, prealign=None)
+    assert report.used == "optimized"
+    warped = mapping.transform(moving)
+    npt.assert_allclose(report.ncc_before, metrics.ncc(static, moving), atol=5e-3)
+    npt.assert_allclose(report.ncc_after, metrics.ncc(static, warped), atol=5e-3)
+    assert report.ncc_after > 0.98 > report.ncc_before
+    assert report.loss_after < report.loss_before
+    displacement, _ = mapping_to_displacement(mapping)
+    lengths = np.linalg.norm(displacement, axis=-1)
+    npt.assert_allclose(report.mean_displacement_mm, lengths.mean(), rtol=1e-4)
+    npt.assert_allclose(report.largest_displacement_mm, lengths.max(), rtol=1e-4)
+    npt.assert_allclose(
+        report.inverse_error_mm, mapping.compute_inversion_error()[1][1], atol=0.05
+    )
+    assert report.folding == metrics.folding(displacement) == 0
+    assert report.seconds > 0
+    assert str(report) in caplog.text or not caplog.records
+
+
+def test_the_same_twice(images):
+    first, second = (register(*images, prealign=None)[0] for _ in range(2))
+    npt.assert_array_equal(first.backward, second.backward)
+    npt.assert_array_equal(first.forward, second.forward)
+
+
+def test_scans_on_grids_of_their_own(scene):
+    """Of DIPY's own making: its map is the truth, in world coordinates."""
+    truth = scene(3, True)
+    rng = np.random.default_rng(7)
+    truth.moving = texture(rng, truth.moving.shape)
+    static = truth.make_mapping().transform(truth.moving)
+    mapping, report = register(
+        truth.moving,
+        static,
+        moving_affine=truth.moving_affine,
+        static_affine=truth.static_affine,
+        prealign=truth.prealign,
+    )
+    assert report.ncc_after > 0.97
+    inside = (slice(6, -6),) * 3
+    found = mapping.backward[inside]
+    true = truth.make_mapping().backward[inside]
+    error = np.linalg.norm(found - true, axis=-1).mean()
+    # Small images, interpolated twice: half of the way is found.
+    assert error < 0.5 * np.linalg.norm(true, axis=-1).mean()
+
+
+def test_dipy_aligns_before(rng):
+    static = texture(rng, (40, 44))
+    static[:8], static[-8:], static[:, :8], static[:, -8:] = 0, 0, 0, 0
+    moving = np.roll(static, (5, -4), (0, 1))
+    grids = {"moving_affine": np.diag([2, 2, 1]), "static_affine": np.diag([2, 2, 1])}
+    mapping, report = register(moving, static, **grids)
+    assert metrics.ncc(static, mapping.transform(moving)) > 0.99
+    # The affine is no part of the field.
+    assert report.mean_displacement_mm < 2
+
+
+def test_slices_of_volumes(images):
+    moving, static = (image[:, :, None] for image in images)
+    grids = {"moving_affine": np.eye(4), "static_affine": np.eye(4)}
+    mapping, report = register(moving, static, prealign=None, **grids)
+    assert mapping.backward.shape == (*SHAPE, 1, 3)
+    assert not mapping.backward[..., 2].any()
+    assert report.ncc_after > 0.98
+
+
+def test_channels(images):
+    moving, static = (np.stack([image, 1 - image], axis=-1) for image in images)
+    _, report = register(moving, static, num_channels=2, prealign=None)
+    assert report.ncc_after > 0.98
+
+
+def test_other_contrast(images):
+    moving, static = images
+    _, report = register(moving, 1 - static, prealign=None, loss="mi")
+    assert report.ncc_after < -0.98
+
+
+def test_mask_and_labels(images):
+    moving, static = images
+    labels = {"moving_labels": moving > 0.5, "static_labels": static > 0.5}
+    mask = np.ones(SHAPE, np.uint8)
+    _, report = register(moving, static, prealign=None, mask=mask, **labels)
+    assert report.used == "optimized"
+    # One minus the overlap is part of the loss.
+    _, without = register(moving, static, prealign=None)
+    assert report.loss_before > without.loss_before + 0.02
+
+
+def test_it_goes_on_from_a_model_which_does_not_change(images, model):
+    before = [w.copy() for w in model.model.get_weights()]
+    state = [np.array(v) for v in model.model.optimizer.variables]
+    mapping, report = register(
+        *images, model=model, prealign=None, level_iters=(10, 10)
+    )
+    assert report.used == "model, optimized"
+    refined = model.refine(*images, level_iters=(10, 10))
+    npt.assert_array_equal(mapping.backward, refined.backward)
+    for old, new in zip(before, model.model.get_weights()):
+        npt.assert_array_equal(old, new)
+    for old, new in zip(state, model.model.optimizer.variables):
+        npt.assert_array_equal(old, np.array(new))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DeformableRegistration(
+            input_shape=SHAPE, transform="displacement", seed=1
+        ),
+        lambda: AffineRegistration(input_shape=SHAPE, seed=1),
+    ],
+    ids=["displacement", "affine"],
+)
+def test_it_goes_on_from_other_transforms(images, make):
+    model = make()
+    weights = model.model.get_weights()
+    rng = np.random.default_rng(3)
+    # Some motion, though nothing was learned.
+    weights = [w + 1e-3 * rng.normal(size=w.shape).astype(w.dtype) for w in weights]
+    model.model.set_weights(weights)
+    mapping, report = register(
+        *images, model=model, prealign=None, level_iters=(10, 10)
+    )
+    assert report.ncc_after > 0.9 > report.ncc_before - 0.1
+    npt.assert_allclose(
+        report.ncc_after,
+        metrics.ncc(images[1], mapping.transform(images[0])),
+        atol=0.01,
+    )
+    assert report.inverse_error_mm < 0.2
+
+
+def spoil(model, value):
+    """Make a model predict nonsense."""
+    model.model.set_weights([w + value for w in model.model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("value", [0.3, np.nan], ids=["wild", "not finite"])
+def test_a_bad_prediction_is_not_used(images, value, caplog):
+    model = spoil(DeformableRegistration(input_shape=SHAPE, seed=0), value)
+    with caplog.at_level(logging.WARNING, logger="dipy"):
+        logging.getLogger("dipy").propagate = True
+        _, report = register(*images, model=model, prealign=None, optimize=False)
+        logging.getLogger("dipy").propagate = False
+    assert report.used == "optimized"
+    assert report.ncc_after > 0.98
+
+
+def test_where_nothing_helps_the_affine_remains(images):
+    moving, static = images
+    mapping, report = register(moving, static, prealign=None, level_iters=(0,))
+    assert report.used == "affine"
+    assert not mapping.backward.any()
+
+    def worse(static, warped):
+        return np.nan * ops.mean(static - warped, axis=(1, 2, 3))
+
+    _, report = register(moving, static, prealign=None, loss=worse)
+    assert report.used == "affine"
+
+
+def test_equal_images_need_no_field(images):
+    smooth = np.exp(-((np.indices(SHAPE) - 18) ** 2).sum(0) / 60)
+    for image in (images[0], smooth):
+        mapping, report = register(image, 3 * image + 5, prealign=None)
+        assert not mapping.backward.any()
+        assert report.used == "affine"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"moving": np.zeros(SHAPE)}, "moving image with contrast"),
+        ({"static": np.full(SHAPE, 3.0)}, "static image with contrast"),
+        (
+            {"static": np.random.default_rng(0).random((*SHAPE, 5, 6))},
+            "two or three axes",
+        ),
+        ({"transform": "tps"}, "Expected transform to be one of"),
+        ({"loss": "dice"}, "Expected loss to be one of"),
+        ({"smoothness": -1}, "Expected smoothness"),
+        ({"level_iters": 5}, "Expected level_iters to be a list"),
+        ({"level_iters": [5, -1]}, "each of level_iters"),
+        ({"spacing": 4}, "Expected spacing=None"),
+        ({"field_stride": 3}, "Expected field_stride"),
+        ({"label_weight": -1}, "Expected label_weight"),
+        ({"moving_labels": np.ones(SHAPE, int)}, "moving_labels alone"),
+        ({"mask": np.ones((3, 3), int)}, "Expected mask of the shape of its image"),
+        ({"mask": np.ones(SHAPE)}, "Expected integers in mask"),
+        ({"num_channels": 0}, "Expected num_channels"),
+        ({"voxel_size": 0}, "Expected voxel_size"),
+    ],
+)
+def test_what_is_refused(images, options, message):
+    given = {"moving": images[0], "static": images[1], "prealign": None, **options}
+    with pytest.raises(ValueError, match=message):
+        register(given.pop("moving"), given.pop("static"), **given)
+
+
+def test_values_that_are_not_finite_are_refused(images):
+    moving, static = (image.copy() for image in images)
+    moving[5, 5] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        register(moving, static)
+
+
+def test_a_model_for_other_images_is_refused(images, model):
+    with pytest.raises(ValueError, match="num_channels"):
+        register(*images, model=model, num_channels=2)
+    with pytest.raises(ValueError, match="Expected moving of shape"):
+        register(*np.random.default_rng(0).random((2, 9, 9, 9)), model=model)

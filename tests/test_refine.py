@@ -1,0 +1,172 @@
+from functools import partial
+
+from keras import ops
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.losses import lncc
+from dipy_nn_reg.refine import optimize_velocity, unfold
+from dipy_nn_reg.transform import integrate
+
+OPTIONS = {
+    "loss": "ncc",
+    "penalty": "gradient",
+    "smoothness": 0.1,
+    "label_weight": 1.0,
+    "landmark_weight": 0.0,
+    "transform": "velocity",
+    "spacing": 1,
+    "field_stride": 1,
+}
+SHAPES = [(37, 40), (26, 24, 27)]
+
+
+def texture(rng, shape):
+    image = gaussian_filter(rng.random(shape), 1.5)
+    return ((image - image.min()) / np.ptp(image)).astype(np.float32)
+
+
+@pytest.fixture
+def make_pair(rng, smooth_field):
+    """Return a maker of two images and the displacement from static to moving."""
+
+    def make(shape, largest=2.0):
+        displacement = smooth_field(shape, sigma=6, largest=largest)
+        moving = texture(rng, shape)
+        positions = np.indices(shape) + np.moveaxis(displacement, -1, 0)
+        static = map_coordinates(moving, positions, order=1, mode="grid-constant")
+        return moving, static, displacement
+
+    return make
+
+
+def optimize(moving, static, y=None, level_iters=(20, 20), **changes):
+    images = (ops.convert_to_tensor(i[None, ..., None]) for i in (moving, static))
+    options = {**OPTIONS, **{k: v for k, v in changes.items() if k in OPTIONS}}
+    start = {k: v for k, v in changes.items() if k not in OPTIONS}
+    found = optimize_velocity(
+        *images, y or {}, options, level_iters=level_iters, **start
+    )
+    return ops.convert_to_numpy(found)
+
+
+def inner_error(velocity, displacement):
+    """Return the mean distance of two fields, away from the border."""
+    found = integrate(velocity)[0]
+    inside = (slice(5, -5),) * (found.ndim - 1)
+    return np.linalg.norm(found - displacement, axis=-1)[inside].mean()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["2D", "3D"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"transform": "bspline_velocity", "spacing": 4}],
+    ids=["velocity", "B-spline"],
+)
+def test_a_known_displacement_is_found(make_pair, shape, options):
+    moving, static, displacement = make_pair(shape)
+    before = inner_error(np.zeros((1, *displacement.shape), np.float32), displacement)
+    velocity = optimize(moving, static, **options)
+    assert velocity.shape == (1, *displacement.shape)
+    assert inner_error(velocity, displacement) < 0.35 * before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": partial(lncc, window=5)},
+        {"loss": "mi", "smoothness": 0.3},
+        {"loss": "mind", "smoothness": 0.03},
+        {"penalty": "bending"},
+        {"penalty": {"tv": 0.02, "folding": 1.0}, "smoothness": None},
+        {"penalty": "inverse_consistency", "smoothness": 0.1},
+    ],
+    ids=str,
+)
+def test_losses_and_penalties(make_pair, options):
+    moving, static, displacement = make_pair(SHAPES[0])
+    before = inner_error(np.zeros((1, *displacement.shape), np.float32), displacement)
+    assert inner_error(optimize(moving, static, **options), displacement) < before / 2
+
+
+def test_values_on_every_second_voxel(make_pair):
+    moving, static, displacement = make_pair(SHAPES[0])
+    velocity = optimize(moving, static, field_stride=2)
+    assert velocity.shape == (1, 19, 20, 2)
+    # In voxels of two: half of what a voxel moves, where it moves.
+    lengths = np.linalg.norm(displacement, axis=-1).mean()
+    npt.assert_allclose(
+        2 * np.linalg.norm(velocity, axis=-1).mean(), lengths, rtol=0.35
+    )
+
+
+def test_it_goes_on_from_a_velocity(make_pair):
+    moving, static, displacement = make_pair(SHAPES[0])
+    good = optimize(moving, static)
+    start = ops.convert_to_tensor(good)
+    kept = optimize(moving, static, level_iters=(0,), velocity=start)
+    npt.assert_array_equal(kept, good)
+    coarse = ops.convert_to_tensor(good[:, ::2, ::2] / 2)
+    found = optimize(
+        moving, static, level_iters=(3,), velocity=coarse, velocity_stride=2
+    )
+    assert inner_error(found, displacement) < 0.35 * inner_error(0 * good, displacement)
+
+
+def test_the_same_twice(make_pair):
+    moving, static, _ = make_pair(SHAPES[0])
+    npt.assert_array_equal(optimize(moving, static), optimize(moving, static))
+
+
+def test_what_is_masked_does_not_count(make_pair):
+    moving, static, displacement = make_pair(SHAPES[0])
+    spoilt = static.copy()
+    spoilt[:, 20:] = static[::-1, 20:]
+    mask = np.ones((1, *SHAPES[0], 1), np.float32)
+    mask[:, :, 20:] = 0
+    errors = [
+        np.linalg.norm(
+            integrate(optimize(moving, spoilt, y))[0] - displacement, axis=-1
+        )
+        for y in ({}, {"mask": ops.convert_to_tensor(mask)})
+    ]
+    without, with_mask = (error[5:-5, 5:18].mean() for error in errors)
+    assert with_mask < 0.3
+    assert without > 1.5 * with_mask
+
+
+def test_labels_alone_move_it(rng):
+    shape = SHAPES[0]
+    labels = np.zeros((2, *shape, 1), np.float32)
+    labels[0, 12:24, 14:26] = 1
+    labels[1, 14:26, 14:26] = 1
+    moving, static = (ops.convert_to_tensor(m[None]) for m in labels)
+    image = texture(rng, shape)
+    y = {"moving_labels": moving, "static_labels": static}
+    velocity = optimize(image, image, y, label_weight=20.0)
+    # The static label lies two voxels further along the first axis.
+    assert -3 < integrate(velocity)[0, 14:24, 16:24, 0].mean() < -1
+
+
+def test_nothing_to_do_is_not_done(rng):
+    image = texture(rng, SHAPES[0])
+    assert not optimize(image, image).any()
+
+
+def test_a_fold_is_smoothed_away():
+    velocity = np.zeros((24, 20, 2), np.float32)
+    velocity[10, 8:12, 0], velocity[12, 8:12, 0] = 1.5, -1.5
+    assert metrics.folding(velocity) > 0
+    smooth, displacement = unfold(velocity, lambda field: field)
+    assert metrics.folding(displacement) == 0
+    npt.assert_array_equal(smooth, displacement)
+    npt.assert_array_equal(smooth[:3], 0)
+
+
+def test_what_does_not_fold_stays(smooth_field):
+    velocity = smooth_field((20, 22), sigma=4, largest=1.0)
+    kept, _ = unfold(velocity, lambda field: field)
+    assert kept is velocity

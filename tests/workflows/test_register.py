@@ -1,0 +1,120 @@
+import csv
+
+import nibabel as nib
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg import metrics, pairwise
+from dipy_nn_reg.field_files import load_field
+from dipy_nn_reg.workflows.register import RegisterFlow
+
+OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
+FEW = [3, 5, 3]
+
+
+def register(static, moving, out, *, force=False, **options):
+    flow = RegisterFlow(force=force)
+    flow.run(str(static), [str(path) for path in moving], out_dir=str(out), **options)
+    return {path.name for path in out.iterdir()}
+
+
+def read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_file_names_are_enough(brains, run_command, tmp_path):
+    done = run_command("dipy_nn_reg_register", *brains[:2], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = {path.name for path in tmp_path.glob("*.*")}
+    assert found == OUTPUTS | {"prealign.txt"}
+    (row,) = read_rows(tmp_path / "metrics.csv")
+    assert row["used"] == "optimized"
+    assert float(row["ncc_after"]) > float(row["ncc_before"])
+    static, moving = (nib.load(path).get_fdata() for path in brains[:2])
+    warped = nib.load(tmp_path / "warped.nii.gz").get_fdata()
+    assert float(row["ncc_after"]) == pytest.approx(
+        metrics.ncc(static, warped), abs=1e-4
+    )
+    mapping = load_field(
+        tmp_path / "field.nii.gz", prealign=np.loadtxt(tmp_path / "prealign.txt")
+    )
+    npt.assert_allclose(mapping.transform(moving), warped, atol=1e-3)
+
+
+def test_options_reach_the_registration(brains, models, write, tmp_path):
+    mask = write("mask.nii.gz", np.ones(nib.load(brains[0]).shape, np.uint8))
+    labels = [
+        write(f"labels_{i}.nii.gz", (nib.load(path).get_fdata() > 0.4).astype(np.uint8))
+        for i, path in enumerate(brains[:2])
+    ]
+    found = register(
+        brains[0],
+        brains[1:2],
+        tmp_path / "out",
+        model_file=str(models[3]),
+        prealign="none",
+        loss="lncc",
+        penalty="bending",
+        smoothness=0.2,
+        level_iters=FEW,
+        transform="bspline_velocity",
+        mask_file=str(mask),
+        moving_labels=str(labels[1]),
+        static_labels=str(labels[0]),
+    )
+    assert found == OUTPUTS
+    (row,) = read_rows(tmp_path / "out" / "metrics.csv")
+    assert row["used"] in ("optimized", "model, optimized")
+
+
+def test_slices(sevens, write, tmp_path):
+    paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
+    assert register(paths[0], paths[1:], tmp_path / "out", prealign="none") == OUTPUTS
+    (row,) = read_rows(tmp_path / "out" / "metrics.csv")
+    assert float(row["ncc_after"]) > float(row["ncc_before"])
+
+
+def test_what_is_interrupted_leaves_nothing(brains, tmp_path, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pairwise, "predict_mapping", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        register(brains[0], brains[1:2], tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"field_format": "elastix"}, "field_format.*'elastix'"),
+        ({"voxel_size": -1.0}, "voxel_size"),
+        ({"prealign": "nothing.txt"}, "nothing.txt"),
+        ({"model_file": "nothing.keras"}, "nothing.keras"),
+        ({"out_warped": "warped.png"}, "warped.png"),
+        ({"loss": "dice"}, "loss"),
+        ({"moving_labels": "moving"}, "moving_labels alone"),
+        ({"mask_file": "moving", "several": True}, "one pair of images with .*mask"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    options, message, brains, write, tmp_path
+):
+    several = options.pop("several", False)
+    labels = write("labels.nii.gz", np.ones(nib.load(brains[1]).shape, np.uint8))
+    options = {n: str(labels) if o == "moving" else o for n, o in options.items()}
+    moving = brains[1:3] if several else brains[1:2]
+    with pytest.raises((ValueError, OSError), match=message):
+        register(brains[0], moving, tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_series_and_an_empty_image_are_refused(brains, write, tmp_path):
+    series = write("series.nii.gz", np.random.default_rng(0).random((9, 9, 9, 4)))
+    empty = write("empty.nii.gz", np.zeros((9, 9, 9)))
+    for path, message in ((series, "2 or 3 axes"), (empty, "with contrast")):
+        with pytest.raises(ValueError, match=message):
+            register(brains[0], [path], tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))

@@ -1,0 +1,342 @@
+r"""Compare registrations of brains: ours, DIPY's SyN, ANTs and SimpleITK's demons.
+
+    python tools/compare_brains.py --malf malf --hippocampus hippocampus.npz \
+        --models models --table doc/brains.csv --figure doc/images/brains.png
+
+Ten of fifteen people are there to train on; the pairs are of the other five, and of the
+last 26 of 126 cases of the hippocampus. Models are trained where ``--models`` has none.
+Each method runs in a process of its own, which registers one pair before the clock
+starts: what is compiled, is. A row holds means over the pairs of a set.
+"""
+
+from argparse import ArgumentParser
+import csv
+from functools import cache, partial
+import json
+from pathlib import Path
+import resource
+import subprocess
+import sys
+from time import perf_counter
+
+from brain_methods import METHODS, NEED_MODEL, map_by_syn
+import numpy as np
+
+from dipy_nn_reg.label_metrics import dice_of_labels
+from dipy_nn_reg.losses import lncc
+from dipy_nn_reg.map_metrics import measure_field
+from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.nifti import Image, read_image, read_labels
+from dipy_nn_reg.resampling import warp_image
+from dipy_nn_reg.tables import write_csv
+
+# People of the images at 1 mm and of those in native space are among them.
+TEST_PEOPLE = ("1001", "1006", "1010", "1017", "1036")
+# Their manual labels are noisy (README of the data).
+LEFT_OUT = (42, 43, 46, 63, 64, 69, 75, 76)
+TRAINING_CASES = 100
+# How the models are trained; chosen on pairs of the ten people, and of the first cases.
+BRAIN_MODEL = {"loss": partial(lncc, window=5), "smoothness": 0.3}
+BRAIN_FIT = {"epochs": 600, "batch_size": 1, "mirror": 0, "verbose": 2}
+HIPPOCAMPUS_MODEL = {"loss": partial(lncc, window=5), "smoothness": 0.3}
+HIPPOCAMPUS_FIT = {"epochs": 40, "batch_size": 4, "verbose": 2}
+NATIVE_METHODS = ("affine", "DIPY SyN (CC)", "trained model, refined", "register")
+DRAWN = ("DIPY SyN (CC)", "trained model", "register")
+
+
+def main():
+    options = _parse_arguments()
+    if options.job:
+        print(json.dumps(JOBS[options.job[0]](options, *options.job[1:])))
+        return
+    rows, found = [], {}
+    options.models.mkdir(parents=True, exist_ok=True)
+    for name in options.set or SETS:
+        if not (options.models / MODELS[name]).exists():
+            print(_run(options, "train", name), flush=True)
+        for method in NATIVE_METHODS if name == "native" else METHODS:
+            found[name, method] = done = _run(options, "register", name, method)
+            rows.append({"set": name, "method": method, **_row(done)})
+            print(rows[-1], flush=True)
+    if options.table:
+        write_csv(rows, options.table)
+    if options.figure:
+        draw({m: found["2 mm", m] for m in DRAWN}, options)
+
+
+def _run(options, *job):
+    """Run a job in a process of its own."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--job", *job]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{job} failed: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def train(options, name):
+    """Train the model of a set."""
+    from dipy_nn_reg import DeformableRegistration
+
+    start = perf_counter()
+    if name == "hippocampus":
+        with np.load(options.hippocampus) as crops:
+            images, labels = (crops[n][:TRAINING_CASES] for n in ("images", "labels"))
+        registration = DeformableRegistration(
+            input_shape=images.shape[1:], seed=0, **HIPPOCAMPUS_MODEL
+        )
+        registration.fit(images, moving_labels=labels.astype(int), **HIPPOCAMPUS_FIT)
+    else:
+        with np.load(options.malf / "malf_dev_2mm.npz") as file:
+            images = file["images"][~np.isin(file["ids"], TEST_PEOPLE)]
+        registration = DeformableRegistration(
+            input_shape=images.shape[1:], seed=0, **BRAIN_MODEL
+        )
+        registration.fit(images, **BRAIN_FIT)
+    seconds = perf_counter() - start
+    registration.save(options.models / MODELS[name])
+    return {"training seconds": seconds}
+
+
+def register_pairs(options, name, method):
+    """Register the pairs of a set; return what was measured of each."""
+    model = None
+    if method in NEED_MODEL:
+        from dipy_nn_reg import DeformableRegistration
+
+        model = DeformableRegistration.load(options.models / MODELS[name])
+    pairs = SETS[name](options)
+    on_one_grid = name != "native"
+    register = partial(_map_on_one_grid if on_one_grid else _map_native, method, model)
+    register(*pairs[0][:2])
+    found = []
+    for i, (moving, static, *labels) in enumerate(pairs):
+        start = perf_counter()
+        mapping = register(moving, static)
+        seconds = perf_counter() - start
+        dice = []
+        for moving_labels, static_labels in labels:
+            warped = warp_image(
+                moving_labels, static, [mapping], interpolation="nearest"
+            )
+            overlaps = dice_of_labels(static_labels.data, warped)
+            dice.append(
+                [o for n, o in overlaps.items() if dice == [] or n not in LEFT_OUT]
+            )
+        found.append({**measure_field(mapping), "dice": dice, "seconds": seconds})
+        if i == 0 and name == "2 mm" and options.figure:
+            warped = warp_image(moving, static, [mapping])
+            np.savez(
+                _slices(options, method),
+                images=np.stack([i[:, 50] for i in (static.data, moving.data, warped)]),
+                field=mapping.backward[:, 50] / 2,
+            )
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"pairs": found, "GiB": usage}
+
+
+def _map_on_one_grid(method, model, moving, static):
+    size = abs(np.linalg.det(static.affine[:3, :3])) ** (1 / 3)
+    displacement, inverse = METHODS[method](moving.data, static.data, size, model)
+    return displacement_to_mapping(
+        displacement,
+        inverse=inverse,
+        static_affine=static.affine,
+        moving_affine=static.affine,
+    )
+
+
+def _map_native(method, model, moving, static):
+    """Register scans wherever they lie; the affine is part of the work."""
+    from dipy_nn_reg import register
+    from dipy_nn_reg.prealign import estimate_prealign
+
+    grids = {"moving_affine": moving.affine, "static_affine": static.affine}
+    if method in ("register", "trained model, refined"):
+        return register(moving.data, static.data, model=model, **grids)[0]
+    prealign = estimate_prealign(moving.data, static.data, **grids)
+    if method == "affine":
+        return displacement_to_mapping(
+            np.zeros((*static.data.shape, 3)),
+            moving_shape=moving.data.shape,
+            prealign=prealign,
+            **grids,
+        )
+    return map_by_syn(
+        moving.data.astype(np.float32),
+        static.data.astype(np.float32),
+        moving_grid2world=moving.affine,
+        static_grid2world=static.affine,
+        prealign=prealign,
+    )
+
+
+def _brains_2mm(options):
+    """Return pairs: moving and static image, and their groups and labels."""
+    with np.load(options.malf / "malf_dev_2mm.npz") as file:
+        places = [list(file["ids"]).index(person) for person in TEST_PEOPLE]
+        images, groups, labels = (file[n] for n in ("images", "labels30", "labels"))
+        affine = file["affine"]
+    people = [
+        [Image(array[i], affine, None, None) for array in (images, groups, labels)]
+        for i in places
+    ]
+    return _in_a_circle(people)
+
+
+def _brains_1mm(options):
+    folder = options.malf / "mni_1mm"
+    people = []
+    for person in TEST_PEOPLE:
+        if (folder / f"{person}_t1.nii.gz").exists():
+            labels = read_labels(folder / f"{person}_label.nii.gz")
+            image = read_image(folder / f"{person}_t1.nii.gz")
+            people.append([image, _grouped(options, labels), labels])
+    return _in_a_circle(people)
+
+
+def _native(options):
+    people = []
+    for person in ("1006", "1017"):
+        labels = read_labels(options.malf / "native" / f"{person}_glm.nii.gz")
+        image = read_image(options.malf / "native" / f"{person}_SS.nii.gz")
+        people.append([image, _grouped(options, labels), labels])
+    return _in_a_circle(people)
+
+
+def _hippocampus(options):
+    with np.load(options.hippocampus) as crops:
+        images, labels = (crops[n][TRAINING_CASES:] for n in ("images", "labels"))
+    cases = [
+        [Image(array[i], np.eye(4), None, None) for array in (images, labels)]
+        for i in range(len(images))
+    ]
+    return _in_a_circle(cases)[:-1]
+
+
+def _in_a_circle(people):
+    """Pair each one, moving, with the next one, and the last with the first."""
+    pairs = []
+    for moving, static in zip(people, people[1:] + people[:1]):
+        images, *labels = zip(moving, static)
+        images = [
+            image._replace(data=image.data.astype(np.float32)) for image in images
+        ]
+        pairs.append([*images, *labels])
+    return pairs
+
+
+def _grouped(options, labels):
+    return labels._replace(data=_group_of_labels(options.malf)[labels.data])
+
+
+@cache
+def _group_of_labels(malf):
+    with open(malf / "label_groups30.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    groups = np.zeros(1 + max(int(row["label"]) for row in rows), np.uint8)
+    for row in rows:
+        groups[int(row["label"])] = int(row["group30"])
+    return groups
+
+
+def _row(done):
+    pairs = done["pairs"]
+    overlaps = [
+        np.mean([np.nanmean(d) for d in dice])
+        for dice in zip(*(p["dice"] for p in pairs))
+    ]
+    means = {n: np.mean([p[n] for p in pairs]) for n in pairs[0] if n != "dice"}
+    return {
+        "pairs": len(pairs),
+        "Dice": f"{overlaps[0]:.4f}",
+        "Dice, all labels": f"{overlaps[1]:.4f}" if len(overlaps) > 1 else "",
+        "folding %": f"{means['folding']:.5f}",
+        "SDlogJ": f"{means['sd_log_jacobian']:.3f}",
+        "inverse error, mm": f"{means['inverse_error_mm']:.3f}",
+        "s": f"{means['seconds']:.2f}",
+        "GiB": f"{done['GiB']:.1f}",
+    }
+
+
+def _slices(options, method):
+    return options.models / f"slices_{method}.npz"
+
+
+def draw(found, options):
+    """Draw slices of the first pair, and the Dice of each structure."""
+    import matplotlib.pyplot as plt
+
+    with np.load(options.malf / "malf_dev_2mm.npz") as file:
+        structures = list(file["group_names"])
+    figure = plt.figure(figsize=(12, 9), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.3))
+    axes = top.subplots(2, 1 + len(found))
+    for axis in axes.ravel():
+        axis.axis("off")
+    shown = {"origin": "lower", "cmap": "gray"}
+    for i, method in enumerate(found):
+        with np.load(_slices(options, method)) as file:
+            (static, moving, warped), field = file["images"], file["field"]
+        if i == 0:
+            for row, name, image in ((0, "static", static), (1, "moving", moving)):
+                axes[row, 0].imshow(image.T, **shown)
+                axes[row, 0].set_title(name)
+        axes[0, i + 1].imshow(warped.T, **shown)
+        axes[0, i + 1].set_title(method)
+        x = np.indices(static.shape) + np.moveaxis(field[..., [0, 2]], -1, 0)
+        for lines in (x[:, ::3], np.swapaxes(x, 1, 2)[:, ::3]):
+            axes[1, i + 1].plot(lines[0].T, lines[1].T, color="C0", linewidth=0.6)
+        axes[1, i + 1].set_aspect("equal")
+    axis = bottom.subplots()
+    width = 0.8 / len(found)
+    for i, (method, done) in enumerate(found.items()):
+        dice = np.array([pair["dice"][0] for pair in done["pairs"]])
+        places = np.arange(dice.shape[1]) + (i - (len(found) - 1) / 2) * width
+        boxes = axis.boxplot(
+            dice,
+            positions=places,
+            widths=0.9 * width,
+            patch_artist=True,
+            manage_ticks=False,
+            medianprops={"color": "black"},
+            flierprops={"markersize": 2},
+        )
+        for box in boxes["boxes"]:
+            box.set_facecolor(f"C{i}")
+        axis.plot([], [], color=f"C{i}", linewidth=6, label=method)
+    axis.set_xticks(range(len(structures)), structures, rotation=60, ha="right")
+    axis.set_ylabel("Dice")
+    axis.grid(axis="y", alpha=0.4)
+    axis.legend(loc="lower left")
+    figure.savefig(options.figure, dpi=100)
+
+
+SETS = {
+    "2 mm": _brains_2mm,
+    "1 mm": _brains_1mm,
+    "hippocampus": _hippocampus,
+    "native": _native,
+}
+MODELS = {
+    "2 mm": "brains.keras",
+    "1 mm": "brains.keras",
+    "native": "brains.keras",
+    "hippocampus": "hippocampus.keras",
+}
+JOBS = {"train": train, "register": register_pairs}
+
+
+def _parse_arguments():
+    parser = ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--malf", type=Path, required=True, help="folder of the brains")
+    parser.add_argument("--hippocampus", type=Path, help="file of the crops")
+    parser.add_argument("--models", type=Path, required=True, help="folder of models")
+    parser.add_argument("--set", action="append", choices=SETS, help="by default all")
+    parser.add_argument("--table", help="CSV file to write")
+    parser.add_argument("--figure", help="PNG file to write")
+    parser.add_argument("--job", nargs="+", help="what a process of its own is to do")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
