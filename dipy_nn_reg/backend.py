@@ -88,7 +88,8 @@ def recomputed(function, *, constants=0):
         def gradient(upstream):
             return [*backward(upstream, *tensors), *[None] * constants]
 
-        return forward(*tensors), gradient
+        # A tape that sees the tensors would have all intermediate values kept for it.
+        return forward(*map(tf.stop_gradient, tensors)), gradient
 
     return wrapper
 

@@ -210,7 +210,9 @@ def _same_shape(static, warped, static_name="static", warped_name="warped"):
 
 
 def _field(displacement):
-    displacement = np.asarray(displacement, np.float64)
+    displacement = np.asarray(displacement)
+    if displacement.dtype != np.float32:  # which is what fields come in
+        displacement = displacement.astype(np.float64)
     *spatial, ndim = displacement.shape
     if len(spatial) != ndim or min(spatial) < 2:
         raise ValueError(

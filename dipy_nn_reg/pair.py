@@ -9,7 +9,7 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import one_hot
 from dipy_nn_reg.coarse import coarse_shape, enlarge
 from dipy_nn_reg.fields import check_spacing
-from dipy_nn_reg.layers import INTEGRATION_STEPS, RescaleIntensity
+from dipy_nn_reg.layers import RescaleIntensity
 from dipy_nn_reg.memory import check_memory, memory_to_optimize
 from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.options import check_loss, check_penalties
@@ -120,9 +120,7 @@ class Pair:
         )
 
         def displace(velocity):
-            coarse = integrate(
-                ops.convert_to_tensor(velocity[None]), steps=INTEGRATION_STEPS
-            )
+            coarse = integrate(ops.convert_to_tensor(velocity[None]))
             fine = enlarge(coarse, static, self.options["field_stride"])
             return ops.convert_to_numpy(fine)[0]
 

@@ -181,8 +181,9 @@ def _evaluator(options, transform, spacing, ratio):
     symmetric = "inverse_consistency" in objective.penalties
 
     def connect(velocity, moving, static):
-        integrated = integrate(velocity, steps=INTEGRATION_STEPS)
-        displacement = velocity + ops.stop_gradient(integrated - velocity)
+        constant = ops.stop_gradient(velocity)
+        integrated = integrate(constant, steps=INTEGRATION_STEPS)
+        displacement = velocity + (integrated - constant)
         displacement = enlarge(displacement, static, ratio)
         warped = warp(moving, displacement, image_is_constant=True)
         return {

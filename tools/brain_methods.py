@@ -32,12 +32,17 @@ def map_by_syn(moving, static, **grids):
     return syn.optimize(static, moving, **grids)
 
 
-def ants_syn(moving, static, size, model, *, metric="mattes"):
+def ants_syn(moving, static, size, model, *, metric="mattes", sampling=32):
     import ants
 
     images = [ants.from_numpy(i, spacing=[size] * i.ndim) for i in (static, moving)]
+    # For "mattes", sampling is the number of bins; for "CC" the radius in voxels.
     done = ants.registration(
-        *images, "SyNOnly", initial_transform="Identity", syn_metric=metric
+        *images,
+        "SyNOnly",
+        initial_transform="Identity",
+        syn_metric=metric,
+        syn_sampling=sampling,
     )
     fields = done["fwdtransforms"][0], done["invtransforms"][-1]
     return tuple(ants.image_read(field).numpy() / size for field in fields)
@@ -86,10 +91,11 @@ METHODS = {
     "affine": affine,
     "DIPY SyN (CC)": dipy_syn,
     "ANTs SyN (MI)": ants_syn,
-    "ANTs SyN (CC)": partial(ants_syn, metric="CC"),
+    "ANTs SyN (CC)": partial(ants_syn, metric="CC", sampling=2),
     "diffeomorphic demons (SimpleITK)": demons,
     "trained model": model,
     "trained model, refined": ours,
     "register": ours,
 }
+COMPILED = ("trained model", "trained model, refined", "register")
 NEED_MODEL = ("trained model", "trained model, refined")

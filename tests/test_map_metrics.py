@@ -1,0 +1,36 @@
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.map_metrics import measure_field
+from dipy_nn_reg.mapping import displacement_to_mapping
+
+
+@pytest.mark.parametrize("shape", [(20, 22), (16, 15, 17), (16, 15, 4)])
+def test_what_is_measured_of_a_map(shape, smooth_field):
+    field = smooth_field(shape, sigma=5, largest=1.0)
+    ndim = len(shape)
+    affine = np.diag([2.0, 3, 4, 1])[-ndim - 1 :, -ndim - 1 :]
+    row = measure_field(
+        displacement_to_mapping(field, static_affine=affine, moving_affine=affine)
+    )
+    lengths = np.linalg.norm(field * np.diag(affine)[:-1], axis=-1)
+    npt.assert_allclose(row["mean_displacement_mm"], lengths.mean(), rtol=1e-5)
+    npt.assert_allclose(row["largest_displacement_mm"], lengths.max(), rtol=1e-5)
+    assert row["folding"] == metrics.folding(field)
+    if min(shape) < 5:
+        assert np.isnan(row["sd_log_jacobian"])
+    else:
+        expected = metrics.sd_log_jacobian(field)
+        npt.assert_allclose(row["sd_log_jacobian"], expected, rtol=1e-4)
+    # At the border, where the field leaves the grid, the inverse is not known.
+    assert 0 < row["inverse_error_mm"] < row["mean_displacement_mm"]
+
+
+def test_a_map_of_one_slice_is_measured_in_its_plane(smooth_field):
+    field = smooth_field((20, 22), sigma=5, largest=1.0)
+    lifted = displacement_to_mapping(field, static_affine=np.eye(4))
+    flat = displacement_to_mapping(field)
+    for name, value in measure_field(flat).items():
+        npt.assert_allclose(measure_field(lifted)[name], value, rtol=1e-4, atol=1e-6)
