@@ -18,6 +18,8 @@ _WORTH_SAYING = GIB
 # gradient is computed (doc/performance.md).
 VALUES_PER_VOXEL = {"mse": 40, "ncc": 40, "lncc": 60, "mi": 330, "mind": 540}
 OTHER_LOSS = 60
+# What the optimisation of a pair holds beside them: fields, and what tells of folds.
+FIELDS_PER_VOXEL = 70
 _BYTES = {"bfloat16": 2, "float32": 4}
 
 
@@ -122,10 +124,10 @@ def memory_to_optimize(loss, batch, labels):
     labels : int
         Number of labels whose overlap counts.
     """
-    values = VALUES_PER_VOXEL.get(loss, OTHER_LOSS) if isinstance(loss, str) else 0
-    per_voxel = 4 * (values or OTHER_LOSS)
+    known = VALUES_PER_VOXEL if isinstance(loss, str) else {}
+    values = known.get(loss, OTHER_LOSS) + FIELDS_PER_VOXEL
     # Both maps, what is warped, and gradients of these.
-    return prod(batch) * per_voxel + 5 * 4 * labels * prod(batch[:-1])
+    return 4 * (values * prod(batch) + 5 * labels * prod(batch[:-1]))
 
 
 class _Step(NamedTuple):

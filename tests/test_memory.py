@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, memory
-from dipy_nn_reg.memory import check_memory, memory_to_predict, memory_to_train
+from dipy_nn_reg.memory import (
+    check_memory,
+    memory_to_optimize,
+    memory_to_predict,
+    memory_to_train,
+)
 
 GIB = 2**30
 
@@ -99,3 +104,15 @@ def test_neither_training_nor_prediction_begins_without_memory(monkeypatch, rng)
         np.testing.assert_array_equal(weights, found)
     with pytest.raises(MemoryError, match="Registering 3 pairs"):
         registration.predict(images, images)
+
+
+def test_the_optimisation_of_a_pair_was_seen_to_hold_as_much():
+    """What a process grew by at 160 x 192 x 160, see doc/performance.md."""
+    found = memory_to_optimize("lncc", (1, 160, 192, 160, 1), 0)
+    assert 0.8 * 2.3 * GIB < found < 1.5 * 2.3 * GIB
+    # Shares of 30 labels: both maps, what is warped, and two gradients.
+    with_labels = memory_to_optimize("lncc", (1, 160, 192, 160, 1), 30)
+    assert with_labels - found == 5 * 4 * 30 * 160 * 192 * 160
+    assert memory_to_optimize("mind", (1, 9, 9, 9, 1), 0) > memory_to_optimize(
+        len, (1, 9, 9, 9, 1), 0
+    )
