@@ -1,8 +1,9 @@
 """Register one pair by optimisation, with no trained model or from where one ends.
 
 A velocity goes down the gradient of the loss that trains a network, from coarse images
-to fine ones. The gradient in the displacement is taken for that in the velocity, which
-spares the way back through the integration and is exact where the velocity is small.
+to fine ones. The gradient in the displacement is taken for that in the velocity, as in
+log-domain demons (Vercauteren et al., MICCAI 2008): this spares the way back through
+the integration, and is exact where the velocity is small.
 """
 
 from functools import lru_cache
