@@ -49,6 +49,27 @@ class Pair:
         self.options, self.level_iters = options, level_iters
         self.found = {}
 
+    def check_size(self, shape, labels=0):
+        """Raise an error unless images of a shape can be registered.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (*spatial, channels)
+        labels : int, optional
+            Number of labels whose overlap counts.
+        """
+        options, spatial = self.options, shape[:-1]
+        check_loss(options["loss"], (1, *shape))
+        check_spacing(options["transform"], spatial, options["spacing"])
+        field = coarse_shape(spatial, options["field_stride"])
+        check_penalties(options, (1, *field, len(spatial)))
+        check_memory(
+            memory_to_optimize(options["loss"], (1, *shape), labels),
+            what=f"Registering images of {spatial}",
+            advice="A voxel_size above that of the images needs less.",
+        )
+
     def register(self, moving, static, **annotations):
         """Return the Parts of a map: of a model, optimised, or those of no motion.
 
@@ -62,7 +83,6 @@ class Pair:
             ops.convert_to_tensor(i[None].astype(np.float32)) for i in (moving, static)
         )
         y = _as_tensors(annotations)
-        self._check_size(tuple(static.shape), y)
         still = np.zeros((*static.shape[1:-1], len(static.shape) - 2), np.float32)
         used, best, velocity = "affine", Parts(still, still), None
         before = after = self._measure(moving, static, best, y)
@@ -149,20 +169,6 @@ class Pair:
         self.found = {"used": used}
         for name in before:
             self.found |= {f"{name}_before": before[name], f"{name}_after": after[name]}
-
-    def _check_size(self, shape, y):
-        """Raise an error unless images of a size can be registered."""
-        options, spatial = self.options, shape[1:-1]
-        check_loss(options["loss"], shape)
-        check_spacing(options["transform"], spatial, options["spacing"])
-        field = coarse_shape(spatial, options["field_stride"])
-        check_penalties(options, (1, *field, len(spatial)))
-        labels = y["static_labels"].shape[-1] if "static_labels" in y else 0
-        check_memory(
-            memory_to_optimize(options["loss"], shape, labels),
-            what=f"Registering images of {spatial}",
-            advice="A voxel_size above that of the images needs less.",
-        )
 
 
 def _as_tensors(annotations):

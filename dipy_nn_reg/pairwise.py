@@ -55,8 +55,9 @@ def register(
     """Register one pair of images, on any grids, by optimisation.
 
     No trained model is needed; where there is one, the optimisation starts from what it
-    predicts. A result that folds, or is less similar than the images were after the
-    affine, is not returned: the affine alone is, and the report says so.
+    predicts. A field that folds at more than 0.001 % of the voxels, or makes the images
+    less similar, is not returned: what was there before it is, the affine alone if need
+    be, and the report says so.
 
     Parameters
     ----------
@@ -130,7 +131,14 @@ def register(
                 f"are all {image.flat[0]}."
             )
     options = _check_options(
-        ndim, model, transform, spacing, field_stride, loss, penalty, smoothness
+        static.shape[:ndim],
+        model,
+        transform,
+        spacing,
+        field_stride,
+        loss,
+        penalty,
+        smoothness,
     )
     check_number("label_weight", label_weight, or_zero=True)
     options |= {"label_weight": float(label_weight), "landmark_weight": 0.0}
@@ -152,6 +160,7 @@ def register(
             "moving_labels": moving_labels,
             "static_labels": static_labels,
         },
+        check_size=partial(pair.check_size, labels=_count(moving_labels)),
     )
     seconds = perf_counter() - start
     measured = measure_field(mapping)
@@ -187,7 +196,7 @@ def _find_layout(static, static_affine, num_channels, model):
 
 
 def _check_options(
-    ndim, model, transform, spacing, field_stride, loss, penalty, smoothness
+    shape, model, transform, spacing, field_stride, loss, penalty, smoothness
 ):
     """Return the options of the optimisation."""
     check_name("transform", transform, TRANSFORMS)
@@ -199,15 +208,9 @@ def _check_options(
     if smoothness is None and not isinstance(penalty, dict):
         smoothness = default_smoothness(loss, penalty, transform)
         smoothness *= SMOOTHER.get(loss, 1.0) if isinstance(loss, str) else 1.0
-    if spacing is None and transform == "bspline_velocity":
-        spacing = 4
-    elif transform == "velocity":
-        spacing = choose_spacing(transform, None, spacing)
-    else:
-        check_integer("spacing", spacing, lowest=2)
-    if field_stride is None:
-        field_stride = 1
-    field_stride = choose_field_stride(transform, None, ndim, field_stride)
+    spacing = choose_spacing(transform, shape, spacing)
+    field_stride = 1 if field_stride is None else field_stride
+    field_stride = choose_field_stride(transform, None, len(shape), field_stride)
     return {
         "transform": transform,
         "spacing": spacing,
@@ -216,6 +219,11 @@ def _check_options(
         "penalty": penalty,
         "smoothness": smoothness,
     }
+
+
+def _count(labels):
+    """Return how many labels there are, without the background; 0 without a map."""
+    return 0 if labels is None else np.count_nonzero(np.unique(labels))
 
 
 def _check_level_iters(level_iters):

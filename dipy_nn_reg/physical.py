@@ -49,6 +49,7 @@ def predict_mapping(
     prealign=None,
     voxel_size=None,
     annotations=None,
+    check_size=None,
 ):
     """Return the map of one pair of images.
 
@@ -65,6 +66,9 @@ def predict_mapping(
     annotations : dict of ndarray, optional
         Label maps and masks by name, of the shape of the image they go with: those
         whose name begins with "moving" with the moving one.
+    check_size : callable, optional
+        Raises an error unless ``predict_parts`` takes images of a shape, which it is
+        called with before anything is computed.
 
     Returns
     -------
@@ -80,43 +84,39 @@ def predict_mapping(
         _check_image(image, name, ndim, num_channels, in_slice)
         for name, image in (("moving", moving), ("static", static))
     )
+    images = {"moving": moving, "static": static}
+    annotations = {
+        name: _check_annotation(array, name, images[_image_of(name)].shape[:-1])
+        for name, array in (annotations or {}).items()
+        if array is not None
+    }
+    static_shape = static.shape[:-1]
+    shape, affine = static_shape, static_affine
+    if voxel_size is not None:
+        shape, affine = working_grid(static_shape, static_affine, voxel_size, ndim)
+    if check_size is not None:
+        check_size((*shape[:ndim], num_channels))
+
     grids = {"moving_affine": moving_affine, "static_affine": static_affine}
     if isinstance(prealign, str):
         prealign = estimate_prealign(
             moving.mean(-1), static.mean(-1), kind=prealign, **grids
         )
     prealign = np.eye(dim + 1) if prealign is None else np.asarray(prealign, float)
-
-    static_shape = static.shape[:-1]
-    shape, affine = static_shape, static_affine
-    if voxel_size is not None:
-        shape, affine = working_grid(static_shape, static_affine, voxel_size, ndim)
-    seen = [
-        read_on_grid(image, image_affine, maps, shape, affine)
-        for image, image_affine, maps in (
-            (moving, moving_affine, [prealign]),
-            (static, static_affine, []),
-        )
-    ]
+    # How each image, and what goes with it, is read on the grid.
+    places = {
+        "moving": (moving_affine, [prealign], shape, affine),
+        "static": (static_affine, [], shape, affine),
+    }
+    seen = [read_on_grid(image, *places[name]) for name, image in images.items()]
     if np.ptp(seen[0]) == 0 and np.ptp(moving) > 0:
         raise ValueError(
             "Expected images that overlap. Of the moving image, nothing lies on the "
             "grid of the static one: prealign could bring it there."
         )
     annotations = {
-        name: _read_annotation(
-            name,
-            array,
-            *(
-                (moving, moving_affine, prealign)
-                if name.startswith("moving")
-                else (static, static_affine, np.eye(dim + 1))
-            ),
-            shape,
-            affine,
-        )
-        for name, array in (annotations or {}).items()
-        if array is not None
+        name: _read_annotation(array, *places[_image_of(name)])
+        for name, array in annotations.items()
     }
     if in_slice:
         seen = [image[:, :, 0] for image in seen]
@@ -141,27 +141,35 @@ def predict_mapping(
     )
 
 
-def _read_annotation(name, array, image, image_affine, to_image, shape, affine):
-    """Read a label map or a mask where its image was read."""
+def _image_of(name):
+    """Tell which image an annotation goes with."""
+    return "moving" if name.startswith("moving") else "static"
+
+
+def _check_annotation(array, name, shape):
+    """Return integers of the shape of their image; a slice may lack its last axis."""
     array = np.asarray(array)
-    expected = image.shape[:-1]
-    if array.shape != expected and (*array.shape, 1) != expected:
+    if array.shape not in (shape, shape[:-1] if shape[-1] == 1 else shape):
         raise ValueError(
-            f"Expected {name} of the shape of its image, {expected}. "
+            f"Expected {name} of the shape of its image, {shape}. "
             f"Received {name}.shape={array.shape}."
         )
     if array.dtype.kind not in "biu":
         raise ValueError(
             f"Expected integers in {name}. Received {name}.dtype={array.dtype}."
         )
-    array = array.reshape(expected)
-    unmoved = np.array_equal(to_image, np.eye(len(to_image)))
-    if unmoved and shape == expected and np.array_equal(affine, image_affine):
+    return array.reshape(shape)
+
+
+def _read_annotation(array, image_affine, maps, shape, affine):
+    """Read a label map or a mask where its image was read."""
+    unmoved = all(np.array_equal(m, np.eye(len(m))) for m in maps)
+    if unmoved and shape == array.shape and np.array_equal(affine, image_affine):
         return array
     return resample(
         array.astype(np.int32),
         image_affine,
-        lambda points: to_moving(points, [to_image]),
+        lambda points: to_moving(points, maps),
         shape=shape,
         grid_affine=affine,
         interpolation="nearest",

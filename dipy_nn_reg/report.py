@@ -11,7 +11,7 @@ class RegistrationReport:
     ----------
     used : str
         "optimized", "model", "model, optimized", or "affine" where a field would have
-        made things worse.
+        made things worse, or where the images were equal before.
     loss_before, loss_after : float
         Dissimilarity of the images that were compared, after the affine alone and
         after all.
