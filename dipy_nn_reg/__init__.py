@@ -11,10 +11,12 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AffineRegistration": "dipy_nn_reg.model",
     "DeformableRegistration": "dipy_nn_reg.model",
+    "cohort_report": "dipy_nn_reg.quality_report",
     "register": "dipy_nn_reg.pairwise",
+    "report": "dipy_nn_reg.quality_report",
 }
 
-__all__ = ["AffineRegistration", "DeformableRegistration", "__version__", "register"]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name):

@@ -22,7 +22,7 @@ def augment(images, annotations, rng):
     images : dict of ndarray, shape (n, *spatial, channels)
         ``moving`` and ``static``, which are deformed independently.
     annotations : dict of ndarray, shape (n, *spatial, any)
-        Shares of labels, and a mask of the static image.
+        Label maps, and a mask of the static image.
     rng : numpy.random.Generator
 
     Returns

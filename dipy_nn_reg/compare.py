@@ -6,9 +6,9 @@ from dipy.align import VerbosityLevels
 from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
 from dipy.align.metrics import CCMetric, SSDMetric
 import numpy as np
-from tqdm import tqdm
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.tables import format_rows
 
 # DIPY asks for images larger than 2 * radius + 1 voxels, at the coarsest level too:
@@ -51,7 +51,7 @@ def compare_with_syn(registration, moving, static, *, syn_pairs):
     for metric in SYN_METRICS:
         results = [
             register_with_syn(image, static, metric=metric)
-            for image in tqdm(sample, desc=f"SyN ({metric})", disable=None)
+            for image in progress_bar(sample, desc=f"SyN ({metric})")
         ]
         syn_warped, displacement, syn_seconds = zip(*results)
         row = _mean_row(static, syn_warped, displacement)

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+
+from dipy_nn_reg.progress import progress_bar
 
 
 def cache_images(paths, read, folder, *, name):
@@ -28,7 +29,7 @@ def cache_images(paths, read, folder, *, name):
     """
     threads = min(os.cpu_count() or 1, len(paths))
     images = None
-    progress = tqdm(total=len(paths), desc=f"Reading {name}", disable=None, leave=False)
+    progress = progress_bar(total=len(paths), desc=f"Reading {name}")
     with ThreadPoolExecutor(threads) as pool, progress:
         # Few at a time: what was read and not yet written is held in memory.
         for first in range(0, len(paths), threads):

@@ -99,6 +99,21 @@ def jacobian_determinant(displacement):
     return _determinant(derivatives)
 
 
+def is_folded(determinant):
+    """Tell where a field folds; what is not a number must not look perfect.
+
+    Parameters
+    ----------
+    determinant : ndarray
+        As :func:`jacobian_determinant` returns it.
+
+    Returns
+    -------
+    folded : ndarray of bool
+    """
+    return ~(determinant > 0)
+
+
 def folding(displacement, *, strict=False):
     """Return the percentage of voxels at which a field folds.
 
@@ -122,13 +137,13 @@ def folding(displacement, *, strict=False):
         If the shape is not that of a field.
     """
     if not strict:
-        return 100 * float(np.mean(_is_folded(jacobian_determinant(displacement))))
+        return 100 * float(np.mean(is_folded(jacobian_determinant(displacement))))
     displacement = _field(displacement)
     one_sided = [
         _one_sided_differences(displacement, axis)
         for axis in range(displacement.shape[-1])
     ]
-    folded = [_is_folded(_determinant(choice)) for choice in product(*one_sided)]
+    folded = [is_folded(_determinant(choice)) for choice in product(*one_sided)]
     return 100 * float(np.mean(np.any(folded, axis=0)))
 
 
@@ -244,11 +259,6 @@ def _expand(rows):
         (-1) ** i * rows[0][i] * _expand([row[:i] + row[i + 1 :] for row in rows[1:]])
         for i in range(len(rows))
     )
-
-
-def _is_folded(determinant):
-    """Count what is not a number as folded: a broken field must not look perfect."""
-    return ~(determinant > 0)
 
 
 def _one_sided_differences(displacement, axis):

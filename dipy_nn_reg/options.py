@@ -157,6 +157,27 @@ def to_config(options):
     return {name: _to_config(choice) for name, choice in options.items()}
 
 
+def check_can_be_loaded(options):
+    """Raise ValueError if an option could be written to a file, but not read again.
+
+    Parameters
+    ----------
+    options : dict
+        As :func:`to_config` takes them.
+    """
+    for name, choice in options.items():
+        if not callable(choice) or isinstance(choice, keras.Model):
+            continue
+        try:
+            _from_config(_to_config(choice), None)
+        except Exception as error:
+            raise ValueError(
+                f"Expected {name} to be registered, without which the model could not "
+                f"be loaded again: @keras.saving.register_keras_serializable() above "
+                f"its definition. Received {choice!r}."
+            ) from error
+
+
 def from_config(config, custom_objects=None):
     """Return the options from what :func:`to_config` has made of them."""
     return {name: _from_config(c, custom_objects) for name, c in config.items()}

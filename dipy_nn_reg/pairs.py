@@ -79,13 +79,16 @@ class Pairs(keras.utils.PyDataset):
             # Threads make batches in any order: each has numbers of its own.
             rng = np.random.default_rng([self.epoch_seed, batch])
             images, annotations = augment(images, annotations, rng)
+        for name in annotations:
+            if name.endswith("labels"):  # at last, since shares take far more room
+                annotations[name] = one_hot(annotations[name][..., 0], self.labels)
         return (images, annotations) if annotations else images
 
     def _annotation(self, name, index):
         chosen = _pick(self.annotations[name], index)
-        if name.endswith("labels"):
-            return one_hot(chosen, self.labels)
-        return chosen.astype(np.float32)
+        return (
+            chosen[..., None] if name.endswith("labels") else chosen.astype(np.float32)
+        )
 
     def _mirror(self, name, array, chosen):
         """Mirror some items of an array in place."""

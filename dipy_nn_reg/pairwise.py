@@ -16,9 +16,9 @@ from dipy_nn_reg.options import (
     default_smoothness,
     takes_mask,
 )
+from dipy_nn_reg.outcome import RegistrationReport
 from dipy_nn_reg.pair import Pair
 from dipy_nn_reg.physical import predict_mapping
-from dipy_nn_reg.report import RegistrationReport
 
 # For images of one contrast. Windows of 5 voxels do better than the usual 9 where what
 # remains to be done is small (doc/performance.md).

@@ -12,15 +12,15 @@ from math import cos, pi
 from keras import ops
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from tqdm import tqdm
 
 from dipy_nn_reg.backend import value_and_gradient
 from dipy_nn_reg.coarse import coarse_shape, enlarge, shrink
 from dipy_nn_reg.control import bspline
 from dipy_nn_reg.fields import TRANSFORMS
 from dipy_nn_reg.layers import INTEGRATION_STEPS, RescaleIntensity
-from dipy_nn_reg.metrics import jacobian_determinant
+from dipy_nn_reg.metrics import is_folded, jacobian_determinant
 from dipy_nn_reg.objective import Objective
+from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.transform import integrate, warp
 
 # Root mean square of the first step of a level, in voxels. It falls as a cosine, and to
@@ -75,7 +75,7 @@ def optimize_velocity(
         for level, most in reversed(levels)
         if level == 1 or min(shape) // level >= _FEWEST_VOXELS
     ]
-    with tqdm(levels, desc="Registering", disable=None, leave=False) as progress:
+    with progress_bar(levels, desc="Levels") as progress:
         for level, most in progress:
             grid = max(level, finest)
             reference = ops.zeros((1, *coarse_shape(shape, grid), 1))
@@ -113,7 +113,7 @@ def unfold(velocity, displace):
     """
     for _ in range(_MOST_REPAIRS):
         displacement = displace(velocity)
-        folded = ~(jacobian_determinant(displacement) > 0)
+        folded = is_folded(jacobian_determinant(displacement))
         if not folded.any():
             break
         shape = velocity.shape[:-1]

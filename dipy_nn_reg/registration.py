@@ -10,7 +10,7 @@ from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.memory import check_memory, memory_to_train
 from dipy_nn_reg.optimizers import add_cosine_rate
-from dipy_nn_reg.options import takes_mask
+from dipy_nn_reg.options import check_can_be_loaded, takes_mask
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.pairwise import register
 from dipy_nn_reg.prediction import Prediction
@@ -249,8 +249,10 @@ class Registration(Prediction):
         Raises
         ------
         ValueError
-            If the name ends otherwise.
+            If the name ends otherwise, or if a function of your own is not known to
+            Keras, so that the file could not be loaded again.
         """
+        check_can_be_loaded(self.model.options)
         save_whole(self.model.save, path, ending=".keras")
 
     @classmethod
@@ -290,7 +292,7 @@ class Registration(Prediction):
         """State what a training step needs, and refuse what is not there."""
         shape = (pairs.batch_size, *pairs.moving.shape[1:])
         check_memory(
-            memory_to_train(self.model, shape),
+            memory_to_train(self.model, shape) + _size_of_labels(pairs),
             what=f"Training on {pairs.batch_size} pairs at a time of {shape[1:-1]}",
             advice="A smaller batch_size, a larger field_stride, a loss other than "
             "'mi' or 'mind', or images of larger voxels need less.",
@@ -305,6 +307,12 @@ class Registration(Prediction):
                 f"Received loss={loss!r} and a mask."
             )
         self._check_size(data["moving"].shape[1:-1], training=True)
+
+
+def _size_of_labels(pairs):
+    """Return the bytes of shares of labels: both, warped, and their gradient."""
+    labels = 0 if pairs.labels is None else len(pairs.labels)
+    return 4 * 4 * labels * pairs.batch_size * int(np.prod(pairs.moving.shape[1:-1]))
 
 
 def _measure(moving, static, warped, displacement):

@@ -8,10 +8,10 @@ coordinates. However many there are, an image is interpolated once.
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
-from tqdm import tqdm
 
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.mapping import grid_points
+from dipy_nn_reg.progress import progress_bar
 
 ORDERS = {"linear": 1, "nearest": 0}
 
@@ -34,7 +34,7 @@ def to_moving(points, maps):
         if isinstance(step, np.ndarray):
             points = apply_affine(step, points)
         else:
-            points = np.asarray(step.transform_points(points))
+            points = _where_finite(step.transform_points, points)
     return points
 
 
@@ -55,7 +55,18 @@ def to_static(points, maps):
         if isinstance(step, np.ndarray):
             points = apply_affine(np.linalg.inv(step), points)
         else:
-            points = np.asarray(step.transform_points_inverse(points))
+            points = _where_finite(step.transform_points_inverse, points)
+    return points
+
+
+def _where_finite(transform, points):
+    """Transform points, but those that are not finite, on which DIPY would crash."""
+    finite = np.isfinite(points).all(1)
+    if finite.all():
+        return np.asarray(transform(points))
+    points = points.copy()
+    points[finite] = transform(points[finite])
+    points[~finite] = np.nan
     return points
 
 
@@ -88,7 +99,7 @@ def resample(image, affine, find, *, shape, grid_affine, interpolation="linear")
     dtype = np.float32 if interpolation == "linear" else image.dtype
     resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
     # Slab by slab: a point is three numbers of 8 bytes, some times over.
-    for i in tqdm(range(shape[0]), desc="Resampling", disable=None, leave=False):
+    for i in progress_bar(range(shape[0]), desc="Resampling"):
         points = grid_points((1, *shape[1:]), _starting_at(i, grid_affine))
         voxels = apply_affine(world_to_image, find(points)).T
         for v in range(volumes.shape[-1]):

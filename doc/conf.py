@@ -1,7 +1,9 @@
 """Configuration of the documentation: sphinx-build -W doc doc/_build/html."""
 
 import os
+from pathlib import Path
 import re
+from runpy import run_path
 
 from dipy_nn_reg import __version__
 
@@ -28,7 +30,10 @@ autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
-NEEDS_NOTHING = "register_mnist|replace_syn"
+NEEDS_NOTHING = (
+    "register_mnist|replace_syn|register_slices|register_modalities"
+    "|register_volumes|own_network"
+)
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -49,5 +54,12 @@ def escape_shapes(app, what, name, obj, options, lines):
     ]
 
 
+def draw_figures(app):
+    """Draw the figures of the pages."""
+    for script in sorted(Path(app.srcdir, "figures").glob("*.py")):
+        run_path(str(script))["draw"](Path(app.srcdir, "images"))
+
+
 def setup(app):
+    app.connect("builder-inited", draw_figures)
     app.connect("autodoc-process-docstring", escape_shapes, priority=400)

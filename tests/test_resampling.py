@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.mapping import grid_points
+from dipy_nn_reg.mapping import displacement_to_mapping, grid_points
 from dipy_nn_reg.nifti import Image
 from dipy_nn_reg.resampling import (
     inverse_error,
@@ -107,3 +107,16 @@ def test_the_inverse_error_is_a_distance_in_mm(scene):
     expected = np.linalg.norm(pair.field @ pair.static_affine[:3, :3].T, axis=-1).mean()
     found = inverse_error([mapping], pair.field.shape[:-1], pair.static_affine)
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_points_that_are_not_finite_stay_so(ndim):
+    """DIPY would end the process on them."""
+    still = np.zeros((*[6] * ndim, ndim), np.float32)
+    maps = [displacement_to_mapping(still, inverse=still)]
+    points = np.full((3, ndim), 2.0)
+    points[1, 0], points[2, 0] = np.nan, np.inf
+    for move in (to_moving, to_static):
+        moved = move(points, maps)
+        npt.assert_allclose(moved[0], points[0])
+        assert np.isnan(moved[1:]).all()

@@ -100,3 +100,17 @@ def test_an_affine_model_is_loaded_as_what_it_is(tmp_path):
     DeformableRegistration().save(tmp_path / "deformable.keras")
     with pytest.raises(ValueError, match="AffineRegistration.save.*'velocity'"):
         AffineRegistration.load(tmp_path / "deformable.keras")
+
+
+def squares(static, warped):
+    return keras.ops.mean((static - warped) ** 2, axis=(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "loss", [squares, lambda static, warped: squares(static, warped)]
+)
+def test_what_could_not_be_loaded_is_not_saved(loss, tmp_path):
+    registration = DeformableRegistration(loss=loss, smoothness=1.0)
+    with pytest.raises(ValueError, match="Expected loss to be registered"):
+        registration.save(tmp_path / "model.keras")
+    assert not list(tmp_path.iterdir())

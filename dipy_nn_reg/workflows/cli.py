@@ -9,6 +9,7 @@ import sys
 from dipy.workflows.flow_runner import run_flow
 
 from dipy_nn_reg import __version__
+from dipy_nn_reg.progress import be_quiet
 
 FLOWS = {
     "dipy_nn_reg_apply": ("dipy_nn_reg.workflows.apply", "ApplyFlow"),
@@ -17,8 +18,9 @@ FLOWS = {
     "dipy_nn_reg_mnist": ("dipy_nn_reg.workflows.mnist", "MnistFlow"),
     "dipy_nn_reg_predict": ("dipy_nn_reg.workflows.predict", "PredictFlow"),
     "dipy_nn_reg_register": ("dipy_nn_reg.workflows.register", "RegisterFlow"),
+    "dipy_nn_reg_report": ("dipy_nn_reg.workflows.report", "ReportFlow"),
 }
-DEBUG = "--debug"
+DEBUG, QUIET = "--debug", "--quiet"
 
 
 def run():
@@ -38,9 +40,16 @@ def run():
             "default": SUPPRESS,  # The flow is not to see it.
             "help": "Show where in the code an error arose.",
         },
+        "quiet": {
+            "action": "store_true",
+            "default": SUPPRESS,
+            "help": "Show no progress.",
+        },
     }
     debug = DEBUG in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != DEBUG]
+    if QUIET in sys.argv:
+        be_quiet()
+    sys.argv = [argument for argument in sys.argv if argument not in (DEBUG, QUIET)]
     try:
         run_flow(getattr(import_module(module), flow)(), extra_args=extra_arguments)
     except KeyboardInterrupt:

@@ -6,15 +6,20 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.field_files import load_field
 from dipy_nn_reg.label_metrics import dice_of_labels, hausdorff95_of_labels
 from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.mapping import lift_mapping
 from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import to_moving, warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
-from dipy_nn_reg.workflows.inputs import read_points
-from dipy_nn_reg.workflows.paths import find_inputs, pair_inputs, plan_outputs
+from dipy_nn_reg.workflows.inputs import read_map, read_points
+from dipy_nn_reg.workflows.paths import (
+    both,
+    find_inputs,
+    one_for_each,
+    pair_inputs,
+    plan_outputs,
+)
 
 
 class EvaluateFlow(Workflow):
@@ -69,19 +74,19 @@ class EvaluateFlow(Workflow):
             find_inputs(static_files), find_inputs(moving_files)
         )
         n = len(moving)
-        fields = _one_for_each("field_files", field_files, n)
-        labels = _both("labels", static_labels, moving_labels, n)
-        points = _both("points", static_points, moving_points, n)
+        fields = one_for_each("field_files", field_files, n)
+        labels = both("labels", static_labels, moving_labels, n)
+        points = both("points", static_points, moving_points, n)
         inputs = [*static, *moving, *filter(None, fields)]
         paths = plan_outputs(
             self, [inputs[:1]], out_dir, {"out_metrics": out_metrics}, kept=inputs
         )
         rows = []
-        for i in range(n):
+        for i in progress_bar(range(n), desc="Pairs"):
             static_image, moving_image = read_image(static[i]), read_image(moving[i])
             maps, row = [], {}
             if fields[i] is not None:
-                mapping = _read_field(fields[i], static_image, moving_image)
+                mapping = read_map(fields[i], static_image, moving_image)
                 maps, row = [mapping], measure_field(mapping)
             warped = warp_image(moving_image, static_image, maps)
             row = {"ncc": metrics.ncc(static_image.data, warped), **row}
@@ -95,48 +100,6 @@ class EvaluateFlow(Workflow):
         write_csv([*rows, means], paths[0]["out_metrics"])
         shown = [name for name in means if "_label_" not in name and name != "static"]
         logger.info("Measured:\n" + format_rows([*rows, means], shown))
-
-
-def _one_for_each(option, paths, n):
-    if paths is None:
-        return [None] * n
-    paths = find_inputs(paths)
-    if len(paths) not in (1, n):
-        raise ValueError(
-            f"Expected one of {option} for each of the {n} pairs, or one for all. "
-            f"Received {len(paths)}."
-        )
-    return paths * n if len(paths) == 1 else paths
-
-
-def _both(what, static, moving, n):
-    """Return a static and a moving path for each pair, or None."""
-    if (static is None) != (moving is None):
-        raise ValueError(
-            f"Expected {what} of static and of moving images, or of none. "
-            f"Received those of one."
-        )
-    if static is None:
-        return [None] * n
-    both = (
-        _one_for_each(f"{name}_{what}", paths, n)
-        for name, paths in (("static", static), ("moving", moving))
-    )
-    return list(zip(*both))
-
-
-def _read_field(path, static, moving):
-    mapping = load_field(
-        path, moving_shape=moving.data.shape, moving_affine=moving.affine
-    )
-    mapping = lift_mapping(mapping) if mapping.dim == 2 else mapping
-    shape = tuple(int(n) for n in mapping.codomain_shape)
-    if shape != static.data.shape:
-        raise ValueError(
-            f"Expected the field on the grid of the static image, of size "
-            f"{static.data.shape}. Received {str(path)!r} of size {shape}."
-        )
-    return mapping
 
 
 def _measure_labels(static, moving, maps, static_image):

@@ -12,6 +12,7 @@ import numpy as np
 from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.image_cache import cache_images, compact
 from dipy_nn_reg.nifti import Image, read_image, read_labels
+from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.resampling import read_on_grid, warp_image, working_grid
 from dipy_nn_reg.workflows.paths import find_inputs, plan_outputs
 
@@ -181,7 +182,7 @@ class FitFlow(Workflow):
             callbacks=SaveEachEpoch(
                 registration, **outputs[0], go_on=checkpoint is not None
             ),
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=keras_verbosity(sys.stdout.isatty()),
         )
         logger.info(f"Trained on images of {shape}: {outputs[0]['out_model']}")
 

@@ -1,4 +1,4 @@
-"""Read what is not an image: affines, points, streamlines."""
+"""Read what is not an image: affines, fields, points, streamlines."""
 
 import csv
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 from nibabel.streamlines.array_sequence import ArraySequence
 import numpy as np
 
+from dipy_nn_reg.field_files import load_field
 from dipy_nn_reg.files import whole_file
-from dipy_nn_reg.mapping import check_affine
+from dipy_nn_reg.mapping import check_affine, lift_mapping
 
 TRACTOGRAMS = (".tck", ".trk", ".trx")
 POINTS = (".csv", ".txt")
@@ -112,6 +113,36 @@ def write_streamlines(path, tractogram, points, reference):
     voxels = moved.streamlines.get_data()
     inside = np.all((voxels >= 0) & (voxels <= moved.dimensions), axis=1)
     return int(np.sum(~inside))
+
+
+def read_map(path, static, moving):
+    """Read a field between two images.
+
+    Parameters
+    ----------
+    path : Path
+    static, moving : dipy_nn_reg.nifti.Image
+
+    Returns
+    -------
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+
+    Raises
+    ------
+    ValueError
+        If it is not on the grid of the static image.
+    """
+    mapping = load_field(
+        path, moving_shape=moving.data.shape, moving_affine=moving.affine
+    )
+    mapping = lift_mapping(mapping) if mapping.dim == 2 else mapping
+    shape = tuple(int(n) for n in mapping.codomain_shape)
+    if shape != static.data.shape:
+        raise ValueError(
+            f"Expected the field on the grid of the static image, of size "
+            f"{static.data.shape}. Received {str(path)!r} of size {shape}."
+        )
+    return mapping
 
 
 def _read_table(path, what):

@@ -11,6 +11,7 @@ import numpy as np
 from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.data import load_mnist
 from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.workflows.paths import check_outputs
 
@@ -107,7 +108,7 @@ class MnistFlow(Workflow):
             epochs=epochs,
             batch_size=BATCH_SIZE,
             validation_data=(validation, None),
-            verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
+            verbose=keras_verbosity(sys.stdout.isatty()),
         )
         registration.save(model_path)
         _save_figure(viz.plot_history(history.history), history_path)

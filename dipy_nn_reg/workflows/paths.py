@@ -44,6 +44,35 @@ def pair_inputs(static, moving, *, all_pairs=False):
     return [paths * most if len(paths) < most else paths for paths in (static, moving)]
 
 
+def one_for_each(option, paths, n):
+    """Return a path, or None, for each of n pairs, from one for all or one for each."""
+    if paths is None:
+        return [None] * n
+    paths = find_inputs(paths)
+    if len(paths) not in (1, n):
+        raise ValueError(
+            f"Expected one of {option} for each of the {n} pairs, or one for all. "
+            f"Received {len(paths)}."
+        )
+    return paths * n if len(paths) == 1 else paths
+
+
+def both(what, static, moving, n):
+    """Return a static and a moving path for each pair, or None."""
+    if (static is None) != (moving is None):
+        raise ValueError(
+            f"Expected {what} of static and of moving images, or of none. "
+            f"Received those of one."
+        )
+    if static is None:
+        return [None] * n
+    both = (
+        one_for_each(f"{name}_{what}", paths, n)
+        for name, paths in (("static", static), ("moving", moving))
+    )
+    return list(zip(*both))
+
+
 def plan_outputs(flow, inputs, out_dir, names, *, kept=()):
     """Return where the outputs go, after making sure that they can be written.
 

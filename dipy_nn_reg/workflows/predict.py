@@ -23,12 +23,15 @@ class PredictFlow(Workflow):
         voxel_size=None,
         field_format="dipy",
         all_pairs=False,
+        no_report=False,
         out_dir="",
         out_warped="warped.nii.gz",
         out_field="field.nii.gz",
         out_inverse="inverse.nii.gz",
         out_metrics="metrics.csv",
         out_prealign="prealign.txt",
+        out_report="report.html",
+        out_cohort="cohort.html",
     ):
         """Register moving images to static ones by a trained model.
 
@@ -58,6 +61,8 @@ class PredictFlow(Workflow):
             "afni" or "fsl".
         all_pairs : bool, optional
             Register each moving image to each static one.
+        no_report : bool, optional
+            Write no pages on how good the result is.
         out_dir : string or Path, optional
             Output directory.
         out_warped : string, optional
@@ -72,6 +77,10 @@ class PredictFlow(Workflow):
         out_prealign : string, optional
             Name of the affine that is done before the field, if there is one. DIPY's
             own tools need it beside a field of format "dipy".
+        out_report : string, optional
+            Name of the page on how good the result is, to be opened in a browser.
+        out_cohort : string, optional
+            Name of the page on several pairs, the worst ones first.
         """
         check_name("field_format", field_format, FORMATS)
         if voxel_size is not None:
@@ -83,14 +92,17 @@ class PredictFlow(Workflow):
             "out_inverse": out_inverse,
             "out_metrics": out_metrics,
             "out_prealign": out_prealign,
+            "out_report": out_report,
+            "out_cohort": out_cohort,
         }
-        static, moving, outputs = plan_pairs(
+        static, moving, outputs, cohort = plan_pairs(
             self,
             static_files,
             moving_files,
             names,
             all_pairs=all_pairs,
             out_dir=out_dir,
+            no_report=no_report,
             kept=[Path(model_file)],
         )
 
@@ -100,6 +112,7 @@ class PredictFlow(Workflow):
             static,
             moving,
             outputs,
+            cohort,
             field_format=field_format,
             model=DeformableRegistration.load(model_file),
             optimize=False,

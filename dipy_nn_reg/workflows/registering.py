@@ -10,10 +10,12 @@ from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.mapping import invert_mapping
 from dipy_nn_reg.nifti import check_image_name, read_image, write_image
 from dipy_nn_reg.prealign import KINDS
+from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
 from dipy_nn_reg.workflows.inputs import read_affine
 from dipy_nn_reg.workflows.paths import find_inputs, pair_inputs, plan_outputs
+from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_report
 
 SHOWN = (
     "moving",
@@ -23,35 +25,48 @@ SHOWN = (
     "folding",
     "inverse_error_mm",
     "seconds",
+    "verdict",
 )
 
 
-def plan_pairs(flow, static_files, moving_files, names, *, all_pairs, out_dir, kept):
-    """Return static and moving files, and the outputs of each pair.
+def plan_pairs(
+    flow, static_files, moving_files, names, *, all_pairs, out_dir, kept, no_report
+):
+    """Return static and moving files, the outputs of each pair, and that of all.
 
     Parameters
     ----------
     flow : dipy.workflows.workflow.Workflow
     static_files, moving_files : path, pattern or list
     names : dict of str
-        Of the outputs.
+        Of the outputs, those of pages included.
     all_pairs : bool
     out_dir : string or Path
     kept : list of Path
         Other files that no output may replace.
+    no_report : bool
+        Plan no pages.
 
     Returns
     -------
     static, moving : list of Path
     outputs : list of dict of Path
+    cohort : Path or None
+        Of the page on all pairs; None for one pair.
     """
+    names = dict(names)
+    cohort = names.pop("out_cohort")
+    if no_report:
+        del names["out_report"]
     for name in ("out_warped", "out_field", "out_inverse"):
         check_image_name(names[name])
     static, moving = pair_inputs(
         find_inputs(static_files), find_inputs(moving_files), all_pairs=all_pairs
     )
     outputs = plan_outputs(flow, [static, moving], out_dir, names, kept=kept)
-    return static, moving, outputs
+    if not no_report:
+        cohort = plan_cohort(flow, cohort, outputs)
+    return static, moving, outputs, None if no_report else cohort
 
 
 def read_prealign(prealign):
@@ -61,7 +76,7 @@ def read_prealign(prealign):
     return None if prealign == "none" else read_affine(prealign)
 
 
-def register_files(static, moving, outputs, *, field_format, **options):
+def register_files(static, moving, outputs, cohort, *, field_format, **options):
     """Register moving images to static ones, one pair after the other.
 
     Parameters
@@ -70,7 +85,9 @@ def register_files(static, moving, outputs, *, field_format, **options):
         Of one length.
     outputs : list of dict of Path
         For each pair: ``out_warped``, ``out_field``, ``out_inverse``, ``out_metrics``
-        and ``out_prealign``.
+        ``out_prealign``, and ``out_report`` if there is to be a page.
+    cohort : Path or None
+        Of the page on all pairs, if there is to be one.
     field_format : str
         As :func:`~dipy_nn_reg.field_files.save_field` takes it.
     **options
@@ -80,8 +97,10 @@ def register_files(static, moving, outputs, *, field_format, **options):
 
     model = options.get("model")
     several = model is not None and model.model.options["num_channels"] > 1
-    rows = []
-    for static_path, moving_path, paths in zip(static, moving, outputs):
+    labels = {n: options.get(n) for n in ("moving_labels", "static_labels")}
+    rows, subjects = [], []
+    pairs = list(zip(static, moving, outputs))
+    for static_path, moving_path, paths in progress_bar(pairs, desc="Pairs"):
         images = {
             "static": read_image(static_path, series=several),
             "moving": read_image(moving_path, series=several),
@@ -101,6 +120,12 @@ def register_files(static, moving, outputs, *, field_format, **options):
             {**names, "used": report.used, **row, **found, "seconds": report.seconds}
         )
         write_csv(rows[-1:], paths["out_metrics"])
+        if "out_report" in paths:
+            subject = write_report(paths["out_report"], mapping, images, labels)
+            subjects.append(subject)
+            rows[-1]["verdict"] = subject["verdict"]
+    if cohort is not None:
+        write_cohort(cohort, subjects)
     logger.info("Registered:\n" + format_rows(rows, SHOWN))
 
 

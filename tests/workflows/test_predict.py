@@ -14,6 +14,7 @@ OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
 
 def predict(static, moving, model, out, *, force=False, **options):
     moving, flow = [str(path) for path in moving], PredictFlow(force=force)
+    options = {"no_report": True} | options
     flow.run(str(static), moving, str(model), out_dir=str(out), **options)
     return {path.name for path in out.iterdir()}
 

@@ -1,0 +1,214 @@
+"""How good a registration is, in numbers."""
+
+from typing import NamedTuple
+
+from nibabel.affines import voxel_sizes
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.label_metrics import dice_of_labels
+from dipy_nn_reg.map_metrics import measure_field
+from dipy_nn_reg.mapping import world_affine
+from dipy_nn_reg.resampling import resample, to_moving
+
+# Images are compared on no more voxels than this along an axis, in windows of 7 of
+# these, with what lies two of these away.
+_MOST_VOXELS, _WINDOW, _SHIFT = 100, 7, 2
+# By how much more alike, of 1, two windows have to be to count as such.
+_MARGIN = 0.05
+# Structure is where the variance is so large, as a share of the largest.
+_STRUCTURE = 0.1
+
+
+class Result(NamedTuple):
+    """What a map makes of two images, all on the grid of the static one.
+
+    Attributes
+    ----------
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+    static, before, warped : ndarray, shape (*spatial,)
+        ``before`` is the moving image after the affine alone.
+    labels : dict of ndarray, shape (*spatial,)
+        ``static``, ``before`` and ``warped``, or nothing.
+    covered : ndarray of bool, shape (*spatial,)
+        Where the map ends within the moving image.
+    """
+
+    mapping: object
+    static: np.ndarray
+    before: np.ndarray
+    warped: np.ndarray
+    labels: dict
+    covered: np.ndarray
+
+
+def apply_map(mapping, moving, static, *, moving_labels=None, static_labels=None):
+    """Return the Result of a map.
+
+    Parameters
+    ----------
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+    moving, static : ndarray, shape (*spatial,)
+        On the grids of the map.
+    moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
+    """
+    given = {"moving": moving, "static": static}
+    given |= {"moving_labels": moving_labels, "static_labels": static_labels}
+    given = {name: np.asarray(a) for name, a in given.items() if a is not None}
+    _check(mapping, given)
+    moving = given["moving"].astype(np.float32)
+    affine_alone = np.linalg.inv(world_affine(mapping.prealign, mapping.dim))
+
+    def read(array, maps, interpolation):
+        return resample(
+            array,
+            world_affine(mapping.domain_grid2world, mapping.dim),
+            lambda points: to_moving(points, maps),
+            shape=tuple(int(n) for n in mapping.codomain_shape),
+            grid_affine=world_affine(mapping.codomain_grid2world, mapping.dim),
+            interpolation=interpolation,
+        )
+
+    labels = {}
+    if moving_labels is not None:
+        labels = {
+            "static": given["static_labels"],
+            "before": read(given["moving_labels"], [affine_alone], "nearest"),
+            "warped": read(given["moving_labels"], [mapping], "nearest"),
+        }
+    return Result(
+        mapping=mapping,
+        static=given["static"].astype(np.float32),
+        before=read(moving, [affine_alone], "linear"),
+        warped=read(moving, [mapping], "linear"),
+        labels=labels,
+        covered=read(np.ones(moving.shape, np.uint8), [mapping], "nearest") > 0,
+    )
+
+
+def measure(result):
+    """Measure how alike images are before and after, and the map between them.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    measures : dict of float
+        ``ncc``, ``nmi`` (normalised mutual information) and ``misplaced`` with
+        ``_before`` and ``_after``; ``dice`` likewise, the mean over labels, if there
+        are any; ``covered``; and those of
+        :func:`~dipy_nn_reg.map_metrics.measure_field`.
+    """
+    measures = {}
+    for name, image in (("before", result.before), ("after", result.warped)):
+        finite = bool(np.all(np.isfinite(image)))
+        measures |= {
+            f"ncc_{name}": metrics.ncc(result.static, image) if finite else np.nan,
+            f"nmi_{name}": _nmi(result.static, image) if finite else np.nan,
+            f"misplaced_{name}": misplaced(result.static, image) if finite else np.nan,
+        }
+        if result.labels:
+            other = result.labels["warped" if name == "after" else name]
+            dice = dice_of_labels(result.labels["static"], other)
+            measures[f"dice_{name}"] = float(np.nanmean(list(dice.values())))
+    structure = _structure(result.static)
+    measures["covered"] = float(result.covered[structure].mean())
+    grid = world_affine(result.mapping.codomain_grid2world, result.mapping.dim)
+    measures["voxel_mm"] = float(voxel_sizes(grid).max())
+    return measures | measure_field(result.mapping)
+
+
+def misplaced(static, warped):
+    """Return the share of structure that would fit better elsewhere.
+
+    Around each place with structure, the squared correlation of the images in a small
+    window is compared with that after a shift along each axis, of two voxels (of images
+    of up to 100 voxels a side; larger ones are thinned out). The square makes it of no
+    matter which of two tissues is the brighter one.
+
+    Parameters
+    ----------
+    static, warped : ndarray, shape (*spatial,)
+
+    Returns
+    -------
+    share : float
+        From 0 to 1; 1 if the warped image has no contrast.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).random((40, 40)).cumsum(0)
+    >>> misplaced(image, -image), misplaced(image, np.roll(image, 2, axis=0)) > 0.5
+    (0.0, True)
+    """
+    thin = -(-max(static.shape) // _MOST_VOXELS)
+    # A single slice stays; others lose what lies between.
+    step = tuple(slice(None, None, thin) for _ in static.shape)
+    static, warped = (_to_unit_range(image[step]) for image in (static, warped))
+    if not warped.any():
+        return 1.0
+    here = best = _squared_correlation(static, warped)
+    for axis in range(static.ndim):
+        if static.shape[axis] > 2 * _SHIFT:
+            for shift in (-_SHIFT, _SHIFT):
+                there = _squared_correlation(static, np.roll(warped, shift, axis))
+                best = np.maximum(best, there)
+    # Where nothing is like it, it is not in place either.
+    astray = (best - here > _MARGIN) | (best < _MARGIN)
+    return float(np.mean(astray[_structure(static)]))
+
+
+def _check(mapping, given):
+    if ("moving_labels" in given) != ("static_labels" in given):
+        raise ValueError("Expected label maps of both images or of none. Received one.")
+    shapes = {"moving": mapping.domain_shape, "static": mapping.codomain_shape}
+    for name, array in given.items():
+        expected = tuple(int(n) for n in shapes[name.split("_")[0]])
+        if array.shape != expected:
+            raise ValueError(
+                f"Expected {name} on the grid of the map, of shape {expected}. "
+                f"Received {name}.shape={array.shape}."
+            )
+
+
+def _squared_correlation(one, other):
+    mean_one, mean_other = (uniform_filter(i, _WINDOW) for i in (one, other))
+    covariance = uniform_filter(one * other, _WINDOW) - mean_one * mean_other
+    # What is flat correlates with nothing.
+    variance = _variance(one, mean_one) + 1e-4, _variance(other, mean_other) + 1e-4
+    return covariance**2 / (variance[0] * variance[1])
+
+
+def _variance(image, mean):
+    return uniform_filter(image * image, _WINDOW) - mean**2
+
+
+def _structure(image):
+    """Tell where there is something to be seen."""
+    image = _to_unit_range(image)
+    variance = _variance(image, uniform_filter(image, _WINDOW))
+    return variance >= _STRUCTURE * variance.max()
+
+
+def _to_unit_range(image):
+    image = np.asarray(image, np.float32)
+    low, high = np.min(image), np.percentile(image, 99.8)
+    return np.clip((image - low) / (high - low), 0, 1) if high > low else 0 * image
+
+
+def _nmi(static, warped):
+    """Return the normalised mutual information of Studholme et al. (1999), 1 to 2."""
+    counts, _, _ = np.histogram2d(static.ravel(), warped.ravel(), bins=32)
+    joint = counts / counts.sum()
+    whole = _entropy(joint)
+    if whole == 0:
+        return 1.0
+    return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / whole
+
+
+def _entropy(shares):
+    shares = shares[shares > 0]
+    return float(-np.sum(shares * np.log(shares)))

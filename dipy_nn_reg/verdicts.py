@@ -1,0 +1,154 @@
+"""What measures of a registration mean, in plain words."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# The worst one first, and how grave each is.
+VERDICTS = {
+    "Failed": "bad",
+    "Folded": "bad",
+    "Misaligned": "bad",
+    "Look closely": "check",
+    "Good": "good",
+}
+# Shares of misplaced structure. Brains registered well have 0.00, a T1 and a T2 image
+# of one person 0.32, brains after an affine alone 0.7 (doc/report.rst).
+LOOK_CLOSELY, MISALIGNED = 0.25, 0.5
+# In percent of the voxels.
+SOME_FOLDING, MUCH_FOLDING = 0.001, 0.1
+# Smallest share of the static image that lies within the moving one.
+COVERED, HALF_COVERED = 0.95, 0.5
+# What to do.
+ADVICE = {
+    "failed": (
+        "Look at both images in one viewer: do they show the same part of the body, "
+        "and overlap? Register again with prealign='affine' or 'rigid'."
+    ),
+    "outside": "There, nothing of the result is real.",
+    "folded": (
+        "Raise the smoothness, or use a velocity. Do not use volumes, Jacobians or "
+        "streamlines of this result."
+    ),
+    "some folding": "The map of the Jacobian shows where; a higher smoothness helps.",
+    "misaligned": (
+        "Move the slider: if shapes jump, register again, with prealign, a lower "
+        "smoothness, or 'mi' as loss for images of different contrast."
+    ),
+    "some misplaced": (
+        "Images of different contrast may well have this much; of the same contrast, "
+        "look at where shapes jump when the slider moves."
+    ),
+    "labels": "Structures fit worse than after the affine alone: look at contours.",
+    "inverse": (
+        "Do not use the inverse, and with it streamlines and points of the moving "
+        "image: they do not come out where they should."
+    ),
+}
+
+
+class Finding(NamedTuple):
+    """One thing that is to be known of a result.
+
+    Attributes
+    ----------
+    title : str
+        Of :data:`VERDICTS`.
+    text : str
+    advice : str
+        What to do; nothing if all is well.
+    """
+
+    title: str
+    text: str
+    advice: str = ""
+
+    @property
+    def level(self):
+        """How grave it is: "good", "check" or "bad"."""
+        return VERDICTS[self.title]
+
+
+def judge(measures):
+    """Return what is to be known of a registration, the worst of it first.
+
+    Parameters
+    ----------
+    measures : dict of float
+        As of :func:`measure`.
+
+    Returns
+    -------
+    findings : list of Finding
+        The first one is the verdict.
+    """
+    findings = [
+        *_judge_failure(measures),
+        *_judge_folding(measures),
+        *_judge_alignment(measures),
+        *_judge_labels(measures),
+        *_judge_inverse(measures),
+    ]
+    order = list(VERDICTS)
+    return sorted(findings, key=lambda finding: order.index(finding.title))
+
+
+def _judge_failure(measures):
+    numbers = ("ncc_after", "mean_displacement_mm", "misplaced_after")
+    outside = 100 * (1 - measures["covered"])
+    apart = f"{outside:.0f} % of what the static image shows is outside the moving one."
+    if not all(np.isfinite(measures[name]) for name in numbers):
+        text = "The result holds values that are not finite."
+        return [Finding("Failed", text, ADVICE["failed"])]
+    if measures["covered"] < HALF_COVERED:
+        return [Finding("Failed", apart, ADVICE["failed"])]
+    gain = measures["nmi_after"] - measures["nmi_before"]
+    if gain < -0.01 and measures["misplaced_after"] > measures["misplaced_before"]:
+        text = "The images are less alike after the registration than before it."
+        return [Finding("Failed", text, ADVICE["failed"])]
+    if measures["covered"] < COVERED:
+        return [Finding("Look closely", apart, ADVICE["outside"])]
+    return []
+
+
+def _judge_folding(measures):
+    folding = measures["folding"]
+    text = f"The field folds at {folding:.4f} % of the voxels."
+    if folding > MUCH_FOLDING:
+        return [Finding("Folded", text, ADVICE["folded"])]
+    if folding > SOME_FOLDING:
+        return [Finding("Look closely", text, ADVICE["some folding"])]
+    return [Finding("Good", text if folding else "The field does not fold.")]
+
+
+def _judge_alignment(measures):
+    if not np.isfinite(measures["misplaced_after"]):
+        return []
+    before, after = (100 * measures[f"misplaced_{n}"] for n in ("before", "after"))
+    text = (
+        f"At {after:.0f} % of the places with structure, the images would fit better a "
+        f"little further away, or nowhere near (before: {before:.0f} %)."
+    )
+    if after >= 100 * MISALIGNED:
+        return [Finding("Misaligned", text, ADVICE["misaligned"])]
+    if after >= 100 * LOOK_CLOSELY:
+        return [Finding("Look closely", text, ADVICE["some misplaced"])]
+    return [Finding("Good", text)]
+
+
+def _judge_labels(measures):
+    if "dice_after" not in measures:
+        return []
+    before, after = measures["dice_before"], measures["dice_after"]
+    text = f"The overlap of structures (Dice) goes from {before:.3f} to {after:.3f}."
+    if after < before - 0.01:
+        return [Finding("Misaligned", text, ADVICE["labels"])]
+    return [Finding("Good", text)]
+
+
+def _judge_inverse(measures):
+    error = measures["inverse_error_mm"]
+    text = f"There and back, points are {error:.2f} mm off on average."
+    if not error <= measures["voxel_mm"]:
+        return [Finding("Look closely", text, ADVICE["inverse"])]
+    return [Finding("Good", text)]

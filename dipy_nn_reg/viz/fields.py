@@ -1,0 +1,148 @@
+"""A field: where it leads, and how it changes volumes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from dipy_nn_reg.metrics import is_folded, jacobian_determinant
+from dipy_nn_reg.viz.panels import (
+    DIFFERENCES,
+    STATIC_COLOR,
+    cut_at,
+    draw_grid,
+    name_edges,
+    panels,
+)
+from dipy_nn_reg.viz.planes import Planes
+
+# Of lines of a grid and of arrows, in parts of the longest axis.
+_LINES, _ARROWS = 32, 24
+
+
+def plot_field(displacement, *, affine=None):
+    """Draw a field in each plane: as a deformed grid, as arrows and as lengths.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+        In voxels.
+    affine : ndarray, shape (4, 4), optional
+        As for :func:`plot_images`; lengths are then in mm.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    displacement = _check_field(displacement)
+    planes = Planes(displacement.shape[:-1], affine)
+    field = planes.turn_field(displacement)
+    linear = np.eye(field.shape[-1]) if affine is None else affine[:-1, :-1]
+    lengths = planes.turn(np.linalg.norm(displacement @ linear.T, axis=-1))
+    unit = "voxels" if affine is None else "mm"
+    figure, axes = panels(planes, ("deformed grid", "displacement", f"length, {unit}"))
+    place = [size // 2 for size in lengths.shape]
+    for plane, row in zip(planes.planes, axes):
+        moved = cut_at(field, plane, place)[..., [plane.rows, plane.columns]]
+        draw_grid(row[0], moved, spacing=max(1, max(moved.shape) // _LINES))
+        _draw_arrows(row[1], moved)
+        for ax in row[:2]:
+            ax.set_aspect(plane.aspect)
+        image = row[2].imshow(
+            cut_at(lengths, plane, place),
+            vmin=0,
+            vmax=max(float(lengths.max()), 1e-6),
+            cmap="viridis",
+            aspect=plane.aspect,
+        )
+        name_edges(row[0], plane)
+    figure.colorbar(image, ax=axes[:, 2].tolist(), shrink=0.6, location="bottom")
+    return figure
+
+
+def plot_jacobian(displacement, *, affine=None):
+    """Draw how a field changes volumes, in each plane, and where it folds.
+
+    Parameters
+    ----------
+    displacement, affine
+        As for :func:`plot_field`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The binary logarithm of the Jacobian determinant: 1 where the moving image is
+        shrunk to half its volume. Folded voxels are crossed, on the slice where there
+        are most of them.
+    """
+    displacement = _check_field(displacement)
+    planes = Planes(displacement.shape[:-1], affine)
+    determinant = planes.turn(determinant_of(displacement))
+    folded = is_folded(determinant)
+    logarithm = np.log2(np.clip(determinant, 0.25, 4))
+    n = len(planes.planes)
+    figure, axes = plt.subplots(
+        1, n, figsize=(3 * n + 0.8, 3.4), squeeze=False, layout="constrained"
+    )
+    place = [_worst(folded, axis) for axis in range(folded.ndim)]
+    for plane, ax in zip(planes.planes, axes[0]):
+        image = ax.imshow(
+            cut_at(logarithm, plane, place),
+            vmin=-2,
+            vmax=2,
+            cmap=DIFFERENCES,
+            aspect=plane.aspect,
+        )
+        y, x = np.nonzero(cut_at(folded, plane, place))
+        ax.plot(x, y, "x", color="black", markersize=4, label="folded")
+        ax.set(xticks=[], yticks=[], title=plane.name)
+        name_edges(ax, plane)
+    if folded.any():
+        axes[0, 0].legend(loc="lower right", fontsize="small")
+    figure.colorbar(
+        image, ax=axes[0].tolist(), shrink=0.8, label="log2 of the Jacobian determinant"
+    )
+    return figure
+
+
+def _check_field(displacement):
+    displacement = np.asarray(displacement)
+    ndim = displacement.ndim - 1
+    if ndim not in (2, 3) or displacement.shape[-1] != ndim:
+        raise ValueError(
+            f"Expected a displacement of shape (*spatial, ndim) in 2D or 3D. "
+            f"Received shape {displacement.shape}."
+        )
+    return displacement
+
+
+def determinant_of(displacement):
+    """Return the Jacobian determinant; that of a single slice is of two axes."""
+    if displacement.shape[2:-1] == (1,):
+        return jacobian_determinant(displacement[:, :, 0, :2])[:, :, None]
+    return jacobian_determinant(displacement)
+
+
+def _draw_arrows(ax, moved):
+    """Draw where every few voxels are read, from (rows, columns, 2)."""
+    step = max(1, max(moved.shape) // _ARROWS)
+    rows, columns = (np.arange(0, size, step) for size in moved.shape[:2])
+    some = moved[::step, ::step]
+    ax.quiver(
+        columns,
+        rows,
+        some[..., 1],
+        some[..., 0],
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        color=STATIC_COLOR,
+        width=0.006,
+    )
+    height, width = moved.shape[:2]
+    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def _worst(folded, axis):
+    """Return the slice with most folded voxels, the middle one if there are none."""
+    others = tuple(a for a in range(folded.ndim) if a != axis)
+    counts = folded.sum(others)
+    return int(counts.argmax()) if counts.any() else len(counts) // 2

@@ -1,0 +1,79 @@
+"""What was measured."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from dipy_nn_reg.viz.fields import determinant_of
+from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
+
+
+def plot_dice(before, after, *, names=None):
+    """Draw the overlap of each structure before and after registration.
+
+    Parameters
+    ----------
+    before, after : dict of float
+        For each label, as :func:`~dipy_nn_reg.label_metrics.dice_of_labels` has it.
+    names : dict of str, optional
+        Of the labels.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    labels = sorted(after, key=lambda label: np.nan_to_num(after[label]))
+    figure, ax = plt.subplots(
+        figsize=(5, 1.2 + 0.17 * len(labels)), layout="constrained"
+    )
+    places = range(len(labels))
+    old, new = ([dice[label] for label in labels] for dice in (before, after))
+    ax.hlines(places, old, new, color="0.75", zorder=1)
+    ax.scatter(old, places, marker="o", s=16, color=WARPED_COLOR, label="before")
+    ax.scatter(new, places, marker="D", s=16, color=STATIC_COLOR, label="after")
+    names = {} if names is None else names
+    ax.set_yticks(places, [str(names.get(label, label)) for label in labels])
+    ax.tick_params(axis="y", labelsize="x-small" if len(labels) > 40 else "small")
+    ax.set(xlabel="Dice", xlim=(0, 1), ylim=(-0.7, len(labels) - 0.3))
+    ax.grid(axis="x", alpha=0.4)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    return figure
+
+
+def plot_histograms(static, warped, displacement, *, affine=None):
+    """Draw how intensities, changes of volume and displacements are distributed.
+
+    Parameters
+    ----------
+    static, warped : ndarray, shape (*spatial,)
+    displacement : ndarray, shape (*spatial, ndim)
+        In voxels.
+    affine : ndarray, shape (ndim + 1, ndim + 1), optional
+        Of the static grid: lengths are then in mm.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(10, 2.6), layout="constrained")
+    for image, color, label in (
+        (static, STATIC_COLOR, "static"),
+        (warped, WARPED_COLOR, "warped"),
+    ):
+        image = np.asarray(image)
+        values = image[image > image.min()]
+        # What is brighter than nearly all would squeeze the rest.
+        top = np.percentile(values, 99.8) if values.size else 1
+        style = {"histtype": "step", "color": color, "label": label}
+        axes[0].hist(values, 64, range=(image.min(), top), **style)
+    axes[0].set(title="intensities", yticks=[], xlabel="above the lowest")
+    axes[0].legend(fontsize="small")
+    determinant = determinant_of(displacement)
+    logarithm = np.log2(np.clip(determinant, 2**-3, 2**3))
+    axes[1].hist(logarithm.ravel(), 64, range=(-3, 3), color=STATIC_COLOR)
+    axes[1].set(title="changes of volume", yscale="log", xlabel="log2 of the Jacobian")
+    linear = np.eye(displacement.shape[-1]) if affine is None else affine[:-1, :-1]
+    lengths = np.linalg.norm(displacement @ linear.T, axis=-1)
+    axes[2].hist(lengths.ravel(), 64, color=STATIC_COLOR)
+    unit = "voxels" if affine is None else "mm"
+    axes[2].set(title="displacements", yscale="log", xlabel=f"length, {unit}")
+    return figure

@@ -1,0 +1,60 @@
+"""What the figures have in common."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from dipy_nn_reg.viz.planes import cut
+
+# Blue and orange can be told apart by all, as can both ends of this map of colours.
+STATIC_COLOR, WARPED_COLOR, DIFFERENCES = "tab:blue", "tab:orange", "PuOr"
+IMAGE_STYLE = {"cmap": "gray", "interpolation": "nearest"}
+
+
+def panels(planes, titles, width=2.2):
+    n = len(planes.planes)
+    figure, axes = plt.subplots(
+        n,
+        len(titles),
+        figsize=(width * len(titles), width * n + 0.6),
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax, title in zip(axes[0], titles):
+        ax.set_title(title)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+    return figure, axes
+
+
+def cut_at(turned, plane, place):
+    return cut(turned, plane, 0 if plane.normal is None else place[plane.normal])
+
+
+def name_edges(ax, plane):
+    """Tell the directions of a plane at its edges."""
+    if not plane.edges:
+        return
+    left, right, top, bottom = plane.edges
+    style = {"transform": ax.transAxes, "fontsize": "small", "color": "tab:orange"}
+    ax.text(0.02, 0.5, left, va="center", ha="left", **style)
+    ax.text(0.98, 0.5, right, va="center", ha="right", **style)
+    ax.text(0.5, 0.98, top, va="top", ha="center", **style)
+    ax.text(0.5, 0.02, bottom, va="bottom", ha="center", **style)
+
+
+def draw_grid(ax, displacement, *, spacing=1):
+    """Draw where the lines of the static grid fall in the moving image.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    displacement : ndarray, shape (rows, columns, 2)
+        In voxels.
+    spacing : int, optional
+        Distance in voxels of the lines.
+    """
+    rows, columns = displacement.shape[:2]
+    y, x = np.moveaxis(displacement, -1, 0) + np.mgrid[:rows, :columns]
+    ax.plot(x[::spacing].T, y[::spacing].T, color="tab:blue", linewidth=0.5)
+    ax.plot(x[:, ::spacing], y[:, ::spacing], color="tab:blue", linewidth=0.5)
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")

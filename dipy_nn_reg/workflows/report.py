@@ -1,0 +1,112 @@
+"""The command that writes pages on how good registrations are."""
+
+from dipy.utils.logging import logger
+from dipy.workflows.workflow import Workflow
+import numpy as np
+
+from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.workflows.inputs import read_map
+from dipy_nn_reg.workflows.paths import (
+    both,
+    find_inputs,
+    one_for_each,
+    pair_inputs,
+    plan_outputs,
+)
+from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_report
+
+
+class ReportFlow(Workflow):
+    @classmethod
+    def get_short_name(cls):
+        return "nn_reg_report"
+
+    def run(
+        self,
+        static_files,
+        moving_files,
+        field_files=None,
+        static_labels=None,
+        moving_labels=None,
+        out_dir="",
+        out_report="report.html",
+        out_cohort="cohort.html",
+    ):
+        """Write pages on how good registrations are, to be opened in a browser.
+
+        A page is one file and needs no network: both images under a slider, contours
+        of labels, the field and its Jacobian, measures before and after, and what they
+        mean. It takes fields of any program whose format is known.
+
+        Parameters
+        ----------
+        static_files : string or Path
+            Path of the static image, or of several, one for each moving image.
+        moving_files : variable string
+            Paths of the moving images.
+        field_files : variable string, optional
+            Paths of the fields from static to moving, one for each moving image. By
+            default the images are compared as their headers place them.
+        static_labels : variable string, optional
+            Paths of the label maps of the static images: one for each, or one for all.
+        moving_labels : variable string, optional
+            Paths of the label maps of the moving images.
+        out_dir : string or Path, optional
+            Output directory.
+        out_report : string, optional
+            Name of the page. Of several pairs, the names of both images go in front.
+        out_cohort : string, optional
+            Name of the page on several pairs, the worst ones first.
+        """
+        static, moving = pair_inputs(
+            find_inputs(static_files), find_inputs(moving_files)
+        )
+        n = len(moving)
+        fields = one_for_each("field_files", field_files, n)
+        labels = both("labels", static_labels, moving_labels, n)
+        label_paths = [path for paths in labels if paths for path in paths]
+        outputs = plan_outputs(
+            self,
+            [static, moving],
+            out_dir,
+            {"out_report": out_report},
+            kept=[*filter(None, fields), *label_paths],
+        )
+        cohort = plan_cohort(self, out_cohort, outputs)
+        subjects = []
+        for i in progress_bar(range(n), desc="Pairs"):
+            images = {
+                "static": read_image(static[i]),
+                "moving": read_image(moving[i]),
+            }
+            known = {}
+            if labels[i] is not None:
+                maps = [read_labels(path).data for path in labels[i]]
+                known = dict(zip(("static_labels", "moving_labels"), maps))
+            subject = write_report(
+                outputs[i]["out_report"],
+                _read_map(fields[i], images),
+                images,
+                known,
+            )
+            subjects.append(subject)
+            logger.info(f"{subject['verdict']}: {outputs[i]['out_report']}")
+        if cohort is not None:
+            write_cohort(cohort, subjects)
+
+
+def _read_map(path, images):
+    """Read a field; without one, nothing moves."""
+    if path is not None:
+        return read_map(path, **images)
+    static, moving = images["static"], images["moving"]
+    still = np.zeros((*static.data.shape, 3), np.float32)
+    return displacement_to_mapping(
+        still,
+        inverse=still,
+        static_affine=static.affine,
+        moving_affine=moving.affine,
+        moving_shape=moving.data.shape,
+    )

@@ -1,0 +1,90 @@
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import binary_erosion
+
+from dipy_nn_reg.phantoms import INTENSITIES, STRUCTURES, make_phantoms
+
+SHAPES = pytest.mark.parametrize("shape", [(48, 40), (32, 28, 30)], ids=["2D", "3D"])
+
+
+@SHAPES
+def test_people_differ_and_have_all_structures(shape):
+    images, labels = make_phantoms(3, shape=shape, seed=0)
+    assert images.shape == labels.shape == (3, *shape)
+    assert images.dtype == np.float32 and labels.dtype == np.int32
+    for person in labels:
+        npt.assert_array_equal(np.unique(person), range(len(STRUCTURES)))
+    differ = np.mean(labels[0] != labels[1]), np.mean(labels[1] != labels[2])
+    assert 0.03 < min(differ) and max(differ) < 0.3
+
+
+@SHAPES
+@pytest.mark.parametrize("contrast", ["t1", "t2"])
+def test_labels_agree_with_intensities(shape, contrast):
+    images, labels = make_phantoms(3, shape=shape, contrast=contrast, seed=1)
+    for image, person in zip(images, labels):
+        expected = INTENSITIES[contrast][person]
+        # At an edge, a voxel of the image is shared by two structures.
+        found = np.corrcoef(image.ravel(), expected.ravel())[0, 1]
+        assert found > 0.93
+        for axis in range(len(shape)):
+            for step in (-1, 1):
+                other = np.roll(expected, step, axis)
+                assert np.corrcoef(image.ravel(), other.ravel())[0, 1] < found
+        assert image.min() == 0
+
+
+@SHAPES
+def test_the_same_anatomy_in_both_contrasts(shape):
+    (t1, labels), (t2, others) = (
+        make_phantoms(2, shape=shape, contrast=contrast, seed=2)
+        for contrast in ("t1", "t2")
+    )
+    npt.assert_array_equal(labels, others)
+    assert np.corrcoef(t1[labels > 1], t2[labels > 1])[0, 1] < -0.7
+
+
+def test_noise_of_one_contrast_is_not_that_of_the_other():
+    shape = (160, 160)  # with white matter that is far from other structures
+    (t1, labels), (t2, _) = (
+        make_phantoms(1, shape=shape, contrast=contrast, seed=2)
+        for contrast in ("t1", "t2")
+    )
+    deep = binary_erosion(labels[0] == 2, iterations=4)
+    noise = t1[0][deep], t2[0][deep]
+    assert deep.sum() > 1000
+    npt.assert_allclose(np.std(noise, axis=1), 0.02, rtol=0.1)
+    assert abs(np.corrcoef(noise)[0, 1]) < 0.1
+
+
+@SHAPES
+def test_left_and_right_are_the_halves_of_the_second_axis(shape):
+    _, labels = make_phantoms(1, shape=shape, seed=3)
+    for left, right in ((4, 5), (6, 7)):
+        places = [np.argwhere(labels[0] == x).mean(axis=0) for x in (left, right)]
+        assert STRUCTURES[left] == STRUCTURES[right].replace("right", "left")
+        assert places[0][1] < shape[1] / 2 < places[1][1]
+
+
+def test_the_seed_decides():
+    first, same, other = (make_phantoms(2, seed=seed)[0] for seed in (4, 4, 5))
+    npt.assert_array_equal(first, same)
+    assert not np.allclose(first, other)
+    assert make_phantoms(1)[0].shape == (1, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "n to be an integer >= 1. Received 0"),
+        ({"shape": (64,)}, r"shape of two or three axes. Received \(64,\)"),
+        ({"shape": 64}, "shape of two or three axes. Received 64"),
+        ({"shape": (64, 23)}, "each axis of shape.*>= 24. Received 23"),
+        ({"contrast": "pd"}, r"contrast.*\['t1', 't2'\]. Received 'pd'"),
+        ({"seed": -1}, "seed.*Received -1"),
+    ],
+)
+def test_what_makes_no_sense_says_why(options, message):
+    with pytest.raises(ValueError, match=f"Expected {message}"):
+        make_phantoms(**{"n": 1, **options})

@@ -1,0 +1,42 @@
+import pytest
+
+from dipy_nn_reg import progress
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A stream that says that it is a terminal; quiet is forgotten afterwards."""
+    monkeypatch.setattr(progress, "_quiet", False)
+
+    class Terminal:
+        text = ""
+
+        def write(self, text):
+            self.text += text
+
+        def flush(self):
+            pass
+
+        def isatty(self):
+            return True
+
+    return Terminal()
+
+
+def test_a_bar_on_a_terminal(terminal):
+    assert list(progress.progress_bar([1, 2], desc="Pairs", file=terminal)) == [1, 2]
+    assert "Pairs" in terminal.text
+
+
+def test_no_bar_elsewhere(terminal):
+    terminal.isatty = lambda: False
+    list(progress.progress_bar([1], file=terminal))
+    assert terminal.text == ""
+
+
+def test_quiet(terminal):
+    assert [progress.keras_verbosity(t) for t in (True, False)] == [1, 2]
+    progress.be_quiet()
+    list(progress.progress_bar([1], file=terminal))
+    assert terminal.text == ""
+    assert [progress.keras_verbosity(t) for t in (True, False)] == [0, 0]

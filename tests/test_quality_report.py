@@ -1,0 +1,242 @@
+from importlib import import_module
+import os
+from pathlib import Path
+import re
+import shutil
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dipy_nn_reg import cohort_report, report
+from dipy_nn_reg.mapping import displacement_to_mapping
+
+AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
+# Headless, and without looking for updates of its own.
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    """A page closes its figures: a cohort has many."""
+    plt.close("all")
+    yield
+    assert plt.get_fignums() == []
+
+
+@pytest.fixture
+def scene(rng, smooth_field):
+    """A static image, a moving one, their labels, and what is known between them."""
+
+    def make(shape=(36, 40, 32)):
+        moving = gaussian_filter(rng.random(shape), 1.5)
+        window = np.ones(shape)
+        for axis, size in enumerate(shape):
+            window *= np.hanning(size).reshape(
+                [-1 if a == axis else 1 for a in range(len(shape))]
+            )
+        moving = (moving * window**0.3).astype(np.float32)
+        affine = AFFINE if len(shape) == 3 else None
+        field = smooth_field(shape, sigma=5, largest=2)
+        field[..., 0] += 3
+        grids = {"static_affine": affine, "moving_affine": affine}
+        mapping = displacement_to_mapping(field, **grids)
+        static = mapping.transform(moving)
+        labels = 1 + (moving > np.median(moving)).astype(np.int32)
+        warped_labels = mapping.transform(labels.astype(float), interpolation="nearest")
+        return {
+            "mapping": mapping,
+            "moving": moving,
+            "static": static,
+            "field": field,
+            "labels": {
+                "moving_labels": labels,
+                "static_labels": warped_labels.astype(np.int32),
+            },
+            "grids": grids,
+        }
+
+    return make
+
+
+def write(path, scene, field=None, inverse=None, **options):
+    mapping = scene["mapping"]
+    if field is not None:
+        mapping = displacement_to_mapping(field, inverse=inverse, **scene["grids"])
+    return report(path, mapping, scene["moving"], scene["static"], **options)
+
+
+def test_four_verdicts(scene, tmp_path):
+    scene = scene()
+    path = tmp_path / "report.html"
+    field = scene["field"]
+    still = 0 * field
+    away = still.copy()
+    away[..., 0] = 30
+    # Neighbours change places here and there.
+    folded = field.copy()
+    folded[10:26:2, ..., 0] += 2.2
+    verdicts = [
+        write(path, scene)["verdict"],
+        write(path, scene, folded, -folded)["verdict"],
+        write(path, scene, still, still)["verdict"],
+        write(path, scene, away, -away)["verdict"],
+    ]
+    assert verdicts == ["Good", "Folded", "Misaligned", "Failed"]
+
+
+@pytest.mark.parametrize("shape", [(40, 44), (36, 40, 1), (36, 40, 32)])
+def test_a_page_is_whole_by_itself(shape, scene, tmp_path):
+    scene = scene(shape) if shape[-1] > 1 else scene_of_a_slice(scene)
+    path = tmp_path / "report.html"
+    measures = write(
+        path,
+        scene,
+        **scene["labels"],
+        title="<pair>",
+        label_names={1: "dark", 2: "bright"},
+        details={"Command": "do --it"},
+    )
+    page = path.read_text()
+    assert list(tmp_path.iterdir()) == [path]
+    assert measures["verdict"] in page and f"{measures['dice_after']:.3f}" in page
+    assert "&lt;pair&gt;" in page and "<pair>" not in page and "do --it" in page
+    addresses = re.findall(r"""(?:src|href)="([^"]*)"|url\(([^)]*)\)""", page)
+    assert all((a or b).startswith("data:") for a, b in addresses)
+    assert len(addresses) > 5
+
+
+def scene_of_a_slice(make):
+    """Give images of two axes a third one of a single slice."""
+    scene = make((36, 40))
+    field = np.pad(scene["field"][:, :, None], [(0, 0)] * 3 + [(0, 1)])
+    grids = {"static_affine": AFFINE, "moving_affine": AFFINE}
+    return {
+        "mapping": displacement_to_mapping(field, inverse=-field, **grids),
+        **{name: scene[name][:, :, None] for name in ("moving", "static")},
+        "labels": {n: array[:, :, None] for n, array in scene["labels"].items()},
+    }
+
+
+def test_a_broken_field_has_a_page_as_well(scene, tmp_path):
+    scene = scene()
+    mapping = scene["mapping"]
+    mapping.backward = mapping.backward.copy()
+    mapping.backward[5:8] = np.nan
+    measures = write(tmp_path / "report.html", scene)
+    assert measures["verdict"] == "Failed"
+    assert "not finite" in (tmp_path / "report.html").read_text()
+
+
+def test_what_is_refused(scene, tmp_path):
+    scene = scene((30, 32))
+    with pytest.raises(ValueError, match="ends with .html"):
+        write(tmp_path / "report.txt", scene)
+    with pytest.raises(ValueError, match="on the grid of the map"):
+        report(
+            tmp_path / "a.html", scene["mapping"], scene["moving"][1:], scene["static"]
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def subject(name, verdict, **changes):
+    measures = {"ncc_after": 0.9, "misplaced_after": 0.1, "folding": 0.0}
+    return {
+        "name": name,
+        "page": f"{name}.html",
+        "verdict": verdict,
+        **measures,
+    } | changes
+
+
+def test_the_worst_come_first(tmp_path):
+    subjects = [
+        subject("a", "Good"),
+        subject("b", "Look closely"),
+        subject("c", "Failed", ncc_after=np.nan, misplaced_after=np.nan),
+        subject("d", "Good", misplaced_after=0.2),
+        subject("e", "Folded", folding=2.5),
+    ]
+    cohort_report(tmp_path / "cohort.html", subjects)
+    page = (tmp_path / "cohort.html").read_text()
+    assert re.findall(r'href="(\w)\.html"', page) == ["c", "e", "b", "d", "a"]
+    assert "2 Good" in page and "not a number" in page and "2.50000" in page
+
+
+@pytest.fixture
+def browser():
+    """Chromium; on a machine without it there is nothing to test."""
+    path = os.environ.get("DIPY_NN_REG_BROWSER") or shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium")
+    assert Path(path).exists()
+    api = import_module("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+def look(page, path):
+    page.locator(".stack").first.screenshot(path=path)
+    return np.asarray(Image.open(path).convert("L"), float)
+
+
+def test_in_a_browser(scene, browser, tmp_path):
+    scene = scene()
+    still = 0 * scene["field"]
+    write(tmp_path / "report.html", scene, still, still, **scene["labels"])
+    page = browser.new_page(viewport={"width": 1000, "height": 800})
+    told, fetched = [], []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.locator("#verdict").inner_text().endswith("Misaligned")
+
+    def see(name):
+        return look(page, tmp_path / f"{name}.png")
+
+    def share(one, other):
+        return np.mean(np.abs(one - other) > 8)
+
+    warped = see("warped")
+    assert warped.std() > 20  # something is there
+    page.locator("#mix").focus()
+    page.keyboard.press("Home")  # the slider moves by the keyboard
+    static = see("static")
+    assert share(static, warped) > 0.2
+    expected = gray(scene["static"])
+    assert np.corrcoef(expected.ravel(), small(static, expected.shape))[0, 1] > 0.9
+    page.locator("#slice").focus()
+    page.keyboard.press("ArrowRight")
+    assert share(see("next"), static) > 0.2
+    page.keyboard.press("ArrowLeft")
+    assert share(see("back"), static) == 0
+    page.locator("#contours").check()
+    assert share(see("contours"), static) > 0.02
+    page.locator("#contours").uncheck()
+    page.locator("#flicker").click()
+    page.wait_for_function("document.getElementById('mix').value == 1")
+    page.locator("#flicker").click()
+    assert all(url.startswith(("file:", "data:")) for url in fetched)
+    assert sum(url.startswith("file:") for url in fetched) == 1
+    assert told == []
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 1000  # nothing is cut off
+    page.close()
+
+
+def gray(image):
+    """Return the axial slice in the middle of what is seen, as it is drawn."""
+    middle = np.flatnonzero((image > 0).any((0, 1)))
+    index = round((middle[0] + middle[-1]) / 2)
+    # Radiological: this affine's first axis leads to the left already.
+    return image[:, ::-1, image.shape[2] - 1 - index].T
+
+
+def small(pixels, shape):
+    picture = Image.fromarray(pixels.astype(np.uint8)).resize(shape[::-1])
+    return np.asarray(picture, float).ravel()

@@ -1,0 +1,62 @@
+from base64 import b64decode
+from io import BytesIO
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.testing as npt
+from PIL import Image
+
+from dipy_nn_reg.strips import as_address, choose_slices, contour_strip, gray_strip
+from dipy_nn_reg.viz.planes import Planes
+
+PREFIX = "data:image/png;base64,"
+
+
+def picture(address):
+    assert address.startswith(PREFIX)
+    return np.asarray(Image.open(BytesIO(b64decode(address[len(PREFIX) :]))))
+
+
+def test_slices_lie_one_below_the_other(rng):
+    image = rng.random((6, 7, 8))
+    for plane in Planes(image.shape).planes:
+        pixels = picture(gray_strip(image, plane, [1, 4]))
+        first = np.take(image, 1, plane.normal).T
+        npt.assert_allclose(pixels[: len(first)], 255 * first, atol=0.51)
+        assert pixels.shape == (2 * first.shape[0], first.shape[1])
+
+
+def test_slices_are_chosen_where_there_is_something():
+    there = np.zeros((20, 30, 40), bool)
+    there[5:15, 10:20, 8:32] = True
+    axial, _, sagittal = Planes(there.shape).planes
+    indices = choose_slices(there, axial)
+    assert indices == sorted(set(indices)) and 8 < indices[0] and indices[-1] < 31
+    assert min(choose_slices(there, sagittal)) > 5
+    assert choose_slices(there[:, :, 0], Planes((20, 30)).planes[0]) == [0]
+    assert len(choose_slices(0 * there, axial)) == len(indices)
+
+
+def test_borders_of_labels_are_coloured():
+    labels = np.zeros((6, 6), int)
+    labels[2:4, 2:4] = 1
+    (plane,) = Planes(labels.shape).planes
+    pixels = picture(contour_strip(labels, plane, [0], (1, 2, 3)))
+    drawn = pixels[..., 3] > 0
+    assert (pixels[drawn] == (1, 2, 3, 255)).all()
+    # Each voxel that differs from the one at its right or below.
+    expected = np.zeros((6, 6), bool)
+    expected[1, 2:4] = expected[3, 2:4] = expected[2:4, 1] = expected[2:4, 3] = True
+    npt.assert_array_equal(drawn, expected)
+
+
+def test_large_slices_are_made_smaller(rng):
+    (plane,) = Planes((600, 300)).planes
+    assert picture(gray_strip(rng.random((600, 300)), plane, [0])).shape == (256, 128)
+
+
+def test_a_figure_holds_itself():
+    figure, ax = plt.subplots(figsize=(2, 1))
+    ax.plot([0, 1])
+    assert picture(as_address(figure)).shape[:2] == (90, 180)
+    plt.close(figure)

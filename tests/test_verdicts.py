@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from dipy_nn_reg.verdicts import VERDICTS, judge
+
+GOOD = {
+    "ncc_before": 0.5,
+    "ncc_after": 0.95,
+    "nmi_before": 1.1,
+    "nmi_after": 1.3,
+    "misplaced_before": 0.7,
+    "misplaced_after": 0.02,
+    "covered": 1.0,
+    "voxel_mm": 2.0,
+    "folding": 0.0,
+    "mean_displacement_mm": 2.0,
+    "inverse_error_mm": 0.1,
+}
+
+
+def test_a_good_registration():
+    findings = judge(GOOD)
+    assert {finding.title for finding in findings} == {"Good"}
+    assert {finding.level for finding in findings} == {"good"}
+    assert not any(finding.advice for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"folding": 0.01}, "Look closely"),
+        ({"folding": 0.2}, "Folded"),
+        ({"misplaced_after": 0.3}, "Look closely"),
+        ({"misplaced_after": 0.6}, "Misaligned"),
+        ({"inverse_error_mm": 2.1}, "Look closely"),
+        ({"inverse_error_mm": np.nan}, "Look closely"),
+        ({"covered": 0.9}, "Look closely"),
+        ({"covered": 0.4}, "Failed"),
+        ({"ncc_after": np.nan, "misplaced_after": np.nan}, "Failed"),
+        ({"nmi_after": 1.05, "misplaced_after": 0.8}, "Failed"),
+        ({"dice_before": 0.6, "dice_after": 0.8}, "Good"),
+        ({"dice_before": 0.6, "dice_after": 0.5}, "Misaligned"),
+        ({"folding": 3.0, "misplaced_after": 0.6}, "Folded"),
+    ],
+)
+def test_what_is_wrong_comes_first_with_what_to_do(changes, verdict):
+    findings = judge(GOOD | changes)
+    assert findings[0].title == verdict
+    places = [list(VERDICTS).index(finding.title) for finding in findings]
+    assert places == sorted(places)
+    assert all(bool(f.advice) == (f.level != "good") for f in findings)
+
+
+def test_the_numbers_are_in_the_text():
+    texts = " ".join(f.text for f in judge(GOOD | {"folding": 0.1234}))
+    assert "0.1234 %" in texts and "0.10 mm" in texts and "2 %" in texts

@@ -1,0 +1,103 @@
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from dipy_nn_reg.field_files import FORMATS, save_field
+from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.workflows.predict import PredictFlow
+from dipy_nn_reg.workflows.report import ReportFlow
+
+
+@pytest.fixture
+def pairs(brains, write, tmp_path):
+    """Return options for two pairs: one of equal images, one that is out of place."""
+    static = nib.load(brains[0])
+    labels = write("labels.nii.gz", (static.get_fdata() > 0.4).astype(np.uint8))
+    equal = write("equal.nii.gz", static.get_fdata().astype(np.float32), static.affine)
+    still = np.zeros((*static.shape, 3), np.float32)
+    away = still + [4, 0, 0]
+    fields = []
+    for name, field in (("away", away), ("still", still)):
+        fields.append(str(tmp_path / f"{name}.nii.gz"))
+        grids = {"static_affine": static.affine, "moving_affine": static.affine}
+        save_field(fields[-1], displacement_to_mapping(field, inverse=-field, **grids))
+    return {
+        "static_files": str(brains[0]),
+        "moving_files": [str(brains[0]), str(equal)],
+        "field_files": fields,
+        "static_labels": [str(labels)],
+        "moving_labels": [str(labels)],
+    }
+
+
+def test_pages_of_several_pairs(pairs, tmp_path):
+    out = tmp_path / "out"
+    # Both of one folder, so that a static image may be a moving one.
+    ReportFlow().run(**pairs, out_dir=str(out))
+    names = sorted(path.name for path in out.iterdir())
+    assert len(names) == 3 and "cohort.html" in names
+    cohort = (out / "cohort.html").read_text()
+    linked = re.findall(r'href="([^"]*\.html)"', cohort)
+    assert sorted(linked) == [name for name in names if name != "cohort.html"]
+    assert "equal" in linked[1]  # the worse one comes first
+    pages = [(out / name).read_text() for name in linked]
+    verdicts = [re.search(r'id="verdict">.*?</span>([\w ]+)<', p)[1] for p in pages]
+    assert verdicts[0] in ("Failed", "Misaligned") and verdicts[1] == "Good"
+    assert all("Overlap of labels" in page for page in pages)
+    assert pairs["static_files"] in pages[0] and pairs["moving_files"][1] in pages[1]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_fields_of_other_programs(format, pairs, tmp_path, brains):
+    static = nib.load(brains[0])
+    field = np.zeros((*static.shape, 3), np.float32)
+    field[..., 1] = 0.5
+    grids = {"static_affine": static.affine, "moving_affine": static.affine}
+    path = tmp_path / f"{format}.nii.gz"
+    save_field(path, displacement_to_mapping(field, **grids), format=format)
+    options = {n: pairs[n] for n in ("static_files", "moving_files")}
+    options["moving_files"] = options["moving_files"][:1]
+    ReportFlow().run(**options, field_files=[str(path)], out_dir=str(tmp_path / "out"))
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
+
+
+def test_without_a_field_nothing_moves(pairs, tmp_path):
+    options = {n: pairs[n] for n in ("static_files", "moving_files")}
+    ReportFlow().run(**options, out_dir=str(tmp_path / "out"))
+    cohort = (tmp_path / "out" / "cohort.html").read_text()
+    assert "2 Good" in cohort
+
+
+def test_nothing_is_replaced(pairs, tmp_path):
+    out = tmp_path / "out"
+    ReportFlow().run(**pairs, out_dir=str(out))
+    with pytest.raises(FileExistsError, match="--force"):
+        ReportFlow().run(**pairs, out_dir=str(out))
+    with pytest.raises(ValueError, match="one of field_files for each"):
+        ReportFlow().run(**pairs | {"field_files": pairs["field_files"] * 2})
+
+
+def test_predictions_come_with_pages(brains, models, tmp_path):
+    out = tmp_path / "out"
+    static, moving = str(brains[0]), [str(path) for path in brains[1:3]]
+    PredictFlow().run(static, moving, str(models[3]), out_dir=str(out))
+    pages = sorted(path.name for path in out.glob("*.html"))
+    assert len(pages) == 3 and pages.count("cohort.html") == 1
+    with pytest.raises(FileExistsError):
+        PredictFlow().run(static, moving, str(models[3]), out_dir=str(out))
+
+
+def test_help_and_quiet(run_command, pairs, tmp_path):
+    help_text = run_command("dipy_nn_reg_report", "--help").stdout
+    assert "--quiet" in help_text and "out_cohort" in help_text
+    options = [pairs["static_files"], pairs["moving_files"][0]]
+    options += ["--field_files", pairs["field_files"][1], "--quiet"]
+    done = run_command("dipy_nn_reg_report", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").exists()
+    command = re.search(
+        "<dd>(dipy_nn_reg_report[^<]*)</dd>", (tmp_path / "report.html").read_text()
+    )
+    assert pairs["static_files"] in command[1]
