@@ -92,6 +92,11 @@ class Pair:
         if self.model is not None:
             images = (ops.convert_to_numpy(image)[0] for image in (moving, static))
             parts, velocity = self.model._predict_pair(*images)
+            finite = np.all(np.isfinite(parts.displacement))
+            if velocity is not None and finite and metrics.folding(parts.displacement):
+                stride = self.model.model.options["field_stride"]
+                mended = _unfold(velocity, static, stride)
+                parts = mended._replace(matrix=parts.matrix)
             measured = self._measure(moving, static, parts, y)
             if _is_sound("The prediction of the model", parts, measured, before):
                 used, best, after = "model", parts, measured
@@ -138,14 +143,7 @@ class Pair:
             velocity=velocity,
             velocity_stride=stride,
         )
-
-        def displace(velocity):
-            coarse = integrate(ops.convert_to_tensor(velocity[None]))
-            fine = enlarge(coarse, static, self.options["field_stride"])
-            return ops.convert_to_numpy(fine)[0]
-
-        velocity, displacement = unfold(ops.convert_to_numpy(velocity)[0], displace)
-        return Parts(displacement, displace(-velocity))
+        return _unfold(velocity, static, self.options["field_stride"])
 
     def _measure(self, moving, static, parts, y):
         """Return how dissimilar the images are, labels included, and their NCC."""
@@ -169,6 +167,17 @@ class Pair:
         self.found = {"used": used}
         for name in before:
             self.found |= {f"{name}_before": before[name], f"{name}_after": after[name]}
+
+
+def _unfold(velocity, static, stride):
+    """Return Parts of a velocity, smoothed where they would fold."""
+
+    def displace(velocity):
+        coarse = integrate(ops.convert_to_tensor(velocity[None]))
+        return ops.convert_to_numpy(enlarge(coarse, static, stride))[0]
+
+    velocity, displacement = unfold(ops.convert_to_numpy(velocity)[0], displace)
+    return Parts(displacement, displace(-velocity))
 
 
 def _as_tensors(annotations):

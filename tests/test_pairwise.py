@@ -8,7 +8,8 @@ from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
 from dipy_nn_reg.mapping import mapping_to_displacement
-from dipy_nn_reg.transform import warp
+from dipy_nn_reg.physical import Parts
+from dipy_nn_reg.transform import integrate, warp
 
 SHAPE = (36, 41)
 
@@ -189,6 +190,23 @@ def test_a_bad_prediction_is_not_used(images, value, caplog):
         _, report = register(*images, model=model, prealign=None, optimize=False)
         logging.getLogger("dipy").propagate = False
     assert report.used == "optimized"
+    assert report.ncc_after > 0.98
+
+
+def test_a_fold_in_a_prediction_is_smoothed_away(rng, smooth_field, monkeypatch):
+    moving = texture(rng, SHAPE)
+    velocity = smooth_field(SHAPE, sigma=6, largest=2.5)
+    static = warp(moving, np.asarray(integrate(velocity[None]))[0])
+    velocity[18:22, 18:22] += 4 * rng.normal(size=(4, 4, 2)).astype(np.float32)
+    displacement = np.asarray(integrate(velocity[None]))[0]
+    assert metrics.folding(displacement) > 0
+    model = DeformableRegistration(input_shape=SHAPE, seed=0)
+    parts = Parts(displacement, np.asarray(integrate(-velocity[None]))[0])
+    predicted = parts, ops.convert_to_tensor(velocity[None])
+    monkeypatch.setattr(model, "_predict_pair", lambda *images: predicted)
+    _, report = register(moving, static, model=model, prealign=None, optimize=False)
+    assert report.used == "model"
+    assert report.folding == 0
     assert report.ncc_after > 0.98
 
 

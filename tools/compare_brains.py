@@ -4,15 +4,13 @@ r"""Compare registrations of brains: ours, DIPY's SyN, ANTs and SimpleITK's demo
         --models models --table doc/brains.csv --figure doc/images/brains.png
 
 Ten of fifteen people are there to train on; the pairs are of the other five, and of the
-last 26 of 126 cases of the hippocampus. The model is trained if ``--models`` has none,
-which takes about half an hour.
-Each method runs in a process of its own; one of ours registers a pair before the clock
+last 26 of 126 cases of the hippocampus. Models are trained where ``--models`` has none,
+which takes about an hour. Each method runs in a process of its own; one of ours registers a pair before the clock
 starts, which compiles. A row holds means over the pairs of a set.
 """
 
 from argparse import ArgumentParser
-import csv
-from functools import cache, partial
+from functools import partial
 import json
 from pathlib import Path
 import resource
@@ -21,25 +19,36 @@ import sys
 from time import perf_counter
 
 from brain_methods import COMPILED, METHODS, NEED_MODEL, map_by_syn
+from brain_sets import LEFT_OUT, SETS, brains_to_train_on, cases_to_train_on
 import numpy as np
 
 from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.losses import lncc
 from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.mapping import displacement_to_mapping
-from dipy_nn_reg.nifti import Image, read_image, read_labels
 from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import write_csv
 
-# People of the images at 1 mm and of those in native space are among them.
-TEST_PEOPLE = ("1001", "1006", "1010", "1017", "1036")
-# Their manual labels are noisy (README of the data).
-LEFT_OUT = (42, 43, 46, 63, 64, 69, 75, 76)
-TRAINING_CASES = 100
-MODEL = "brains.keras"
-# How the model is trained; chosen on pairs of the ten people.
-BRAIN_MODEL = {"loss": partial(lncc, window=5), "smoothness": 0.3}
-BRAIN_FIT = {"epochs": 450, "batch_size": 1, "mirror": 0, "augment": True}
+LOSS = partial(lncc, window=5)
+# How models are trained. Chosen on pairs of the ten people, and on the last ten of the
+# cases to train on.
+MODELS = {
+    "brains": (
+        brains_to_train_on,
+        {"loss": LOSS, "smoothness": 0.3},
+        {"epochs": 450, "batch_size": 1, "mirror": 0, "augment": True},
+    ),
+    "brains with labels": (
+        brains_to_train_on,
+        {"loss": LOSS, "smoothness": 0.5, "label_weight": 3.0},
+        {"epochs": 330, "batch_size": 1, "mirror": 0, "augment": True},
+    ),
+    "hippocampus with labels": (
+        cases_to_train_on,
+        {"loss": LOSS, "smoothness": 0.5, "label_weight": 3.0, "field_stride": 2},
+        {"epochs": 60, "batch_size": 2, "augment": True},
+    ),
+}
 # At 1 mm, the others take minutes a pair or do not take scans that are apart.
 METHODS_OF = {
     "1 mm": (
@@ -49,10 +58,16 @@ METHODS_OF = {
         "trained model, refined",
         "register",
     ),
-    "hippocampus": ("affine", "DIPY SyN (CC)", "ANTs SyN (MI)", "register"),
+    "hippocampus": (
+        "affine",
+        "DIPY SyN (CC)",
+        "ANTs SyN (MI)",
+        "trained with labels",
+        "register",
+    ),
     "native": ("affine", "DIPY SyN (CC)", "trained model, refined", "register"),
 }
-DRAWN = ("DIPY SyN (CC)", "trained model", "register")
+DRAWN = ("DIPY SyN (CC)", "trained with labels", "register")
 
 
 def main():
@@ -62,8 +77,9 @@ def main():
         return
     rows, found = [], {}
     options.models.mkdir(parents=True, exist_ok=True)
-    if not (options.models / MODEL).exists():
-        print(_run(options, "train"), flush=True)
+    for name in MODELS:
+        if not _model_file(options, name).exists():
+            print(name, _run(options, "train", name), flush=True)
     for name in options.set or SETS:
         for method in METHODS_OF.get(name, METHODS):
             found[name, method] = done = _run(options, "register", name, method)
@@ -84,29 +100,39 @@ def _run(options, *job):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def train(options):
-    """Train a model on ten people, unless it is there."""
+def train(options, name):
+    """Train a model."""
     from dipy_nn_reg import DeformableRegistration
 
+    load, how, fit = MODELS[name]
+    images, labels = load(options)
+    registration = DeformableRegistration(input_shape=images.shape[1:], seed=0, **how)
     start = perf_counter()
-    with np.load(options.malf / "malf_dev_2mm.npz") as file:
-        images = file["images"][~np.isin(file["ids"], TEST_PEOPLE)]
-    registration = DeformableRegistration(
-        input_shape=images.shape[1:], seed=0, **BRAIN_MODEL
-    )
-    registration.fit(images, **BRAIN_FIT, verbose=2)
+    known = {"moving_labels": labels} if "labels" in name else {}
+    registration.fit(images, **known, **fit, verbose=2)
     seconds = perf_counter() - start
-    registration.save(options.models / MODEL)
+    registration.save(_model_file(options, name))
     return {"training seconds": seconds}
+
+
+def _model_file(options, name):
+    return options.models / f"{name.replace(' ', '_')}.keras"
+
+
+def _model_for(options, name, method):
+    """Return the model of a method on a set, or None."""
+    if method not in NEED_MODEL:
+        return None
+    from dipy_nn_reg import DeformableRegistration
+
+    part = "hippocampus" if name == "hippocampus" else "brains"
+    labels = " with labels" if "labels" in method else ""
+    return DeformableRegistration.load(_model_file(options, part + labels))
 
 
 def register_pairs(options, name, method):
     """Register the pairs of a set; return what was measured of each."""
-    model = None
-    if method in NEED_MODEL:
-        from dipy_nn_reg import DeformableRegistration
-
-        model = DeformableRegistration.load(options.models / MODEL)
+    model = _model_for(options, name, method)
     pairs = SETS[name](options)
     on_one_grid = name != "native"
     register = partial(_map_on_one_grid if on_one_grid else _map_native, method, model)
@@ -172,75 +198,6 @@ def _map_native(method, model, moving, static):
         static_grid2world=static.affine,
         prealign=prealign,
     )
-
-
-def _brains_2mm(options):
-    """Return pairs: moving and static image, and their groups and labels."""
-    with np.load(options.malf / "malf_dev_2mm.npz") as file:
-        places = [list(file["ids"]).index(person) for person in TEST_PEOPLE]
-        images, groups, labels = (file[n] for n in ("images", "labels30", "labels"))
-        affine = file["affine"]
-    people = [
-        [Image(array[i], affine, None, None) for array in (images, groups, labels)]
-        for i in places
-    ]
-    return _in_a_circle(people)
-
-
-def _brains_1mm(options):
-    folder = options.malf / "mni_1mm"
-    people = []
-    for person in TEST_PEOPLE:
-        if (folder / f"{person}_t1.nii.gz").exists():
-            labels = read_labels(folder / f"{person}_label.nii.gz")
-            image = read_image(folder / f"{person}_t1.nii.gz")
-            people.append([image, _grouped(options, labels), labels])
-    return _in_a_circle(people)
-
-
-def _native(options):
-    people = []
-    for person in ("1006", "1017"):
-        labels = read_labels(options.malf / "native" / f"{person}_glm.nii.gz")
-        image = read_image(options.malf / "native" / f"{person}_SS.nii.gz")
-        people.append([image, _grouped(options, labels), labels])
-    return _in_a_circle(people)
-
-
-def _hippocampus(options):
-    with np.load(options.hippocampus) as crops:
-        images, labels = (crops[n][TRAINING_CASES:] for n in ("images", "labels"))
-    cases = [
-        [Image(array[i], np.eye(4), None, None) for array in (images, labels)]
-        for i in range(len(images))
-    ]
-    return _in_a_circle(cases)[:-1]
-
-
-def _in_a_circle(people):
-    """Pair each one, moving, with the next one, and the last with the first."""
-    pairs = []
-    for moving, static in zip(people, people[1:] + people[:1]):
-        images, *labels = zip(moving, static)
-        images = [
-            image._replace(data=image.data.astype(np.float32)) for image in images
-        ]
-        pairs.append([*images, *labels])
-    return pairs
-
-
-def _grouped(options, labels):
-    return labels._replace(data=_group_of_labels(options.malf)[labels.data])
-
-
-@cache
-def _group_of_labels(malf):
-    with open(malf / "label_groups30.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    groups = np.zeros(1 + max(int(row["label"]) for row in rows), np.uint8)
-    for row in rows:
-        groups[int(row["label"])] = int(row["group30"])
-    return groups
 
 
 def _row(done):
@@ -315,12 +272,6 @@ def draw(found, options):
     figure.savefig(options.figure, dpi=100)
 
 
-SETS = {
-    "2 mm": _brains_2mm,
-    "1 mm": _brains_1mm,
-    "hippocampus": _hippocampus,
-    "native": _native,
-}
 JOBS = {"train": train, "register": register_pairs}
 
 
