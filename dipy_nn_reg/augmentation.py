@@ -14,7 +14,7 @@ _SPACING, _MOTION = 1 / 6, 0.15
 _LINEAR, _TRANSLATION, _LOG_GAMMA = 0.03, 0.01, 0.2
 
 
-def augment(images, annotations, rng):
+def augment(images, annotations, rng, *, strength=1.0):
     """Deform each image at random, with its labels and mask, and change its contrast.
 
     Parameters
@@ -24,6 +24,8 @@ def augment(images, annotations, rng):
     annotations : dict of ndarray, shape (n, *spatial, any)
         Label maps, and a mask of the static image.
     rng : numpy.random.Generator
+    strength : float, optional
+        By which displacements are multiplied.
 
     Returns
     -------
@@ -31,7 +33,7 @@ def augment(images, annotations, rng):
     """
     images, annotations = dict(images), dict(annotations)
     for kind, image in images.items():
-        displacement = random_displacements(image.shape[:-1], rng)
+        displacement = strength * random_displacements(image.shape[:-1], rng)
         images[kind] = _bend(warp(image, displacement), rng)
         for name, array in annotations.items():
             if name.startswith(kind) or (name == "mask" and kind == "static"):

@@ -30,7 +30,7 @@ class Pairs(keras.utils.PyDataset):
     mirror : int, optional
         Spatial axis along which half of the pairs are mirrored, drawn anew in each
         epoch. That needs ``rng``.
-    augment : bool, optional
+    augment : bool or float, optional
         Deform the images and change their contrast, anew in each epoch, see
         :mod:`dipy_nn_reg.augmentation`. That needs ``rng``.
     rng : numpy.random.Generator, optional
@@ -78,7 +78,9 @@ class Pairs(keras.utils.PyDataset):
         if self.augment:
             # Threads make batches in any order: each has numbers of its own.
             rng = np.random.default_rng([self.epoch_seed, batch])
-            images, annotations = augment(images, annotations, rng)
+            images, annotations = augment(
+                images, annotations, rng, strength=float(self.augment)
+            )
         for name in annotations:
             if name.endswith("labels"):  # at last, since shares take far more room
                 annotations[name] = one_hot(annotations[name][..., 0], self.labels)

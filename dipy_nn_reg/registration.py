@@ -7,7 +7,7 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
-from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.memory import check_memory, memory_to_train
 from dipy_nn_reg.optimizers import add_cosine_rate
 from dipy_nn_reg.options import check_can_be_loaded, takes_mask
@@ -100,10 +100,11 @@ class Registration(Prediction):
         mirror : int, optional
             Axis of the image, from 0, along which half of the pairs are mirrored, drawn
             anew in each epoch, with all that belongs to them.
-        augment : bool, optional
+        augment : bool or float, optional
             Deform each image by a random affine and a smooth random field, and change
             its contrast, anew in each epoch: what is learned from few people then
-            serves others better.
+            serves others better. A number multiplies these displacements: below 1 for
+            images that have been aligned.
         validation_data : tuple or dict, optional
             ``(moving, static)``, or any of the arrays above by name; with None as
             static, each image is registered to the one before it.
@@ -148,8 +149,12 @@ class Registration(Prediction):
                     f"Expected mirror to be an axis of the images, of shape "
                     f"{data['moving'].shape[1:-1]}. Received mirror={mirror}."
                 )
+        if not isinstance(augment, bool):
+            check_number("augment", augment, or_zero=True)
         if augment and "static_landmarks" in data["annotations"]:
-            raise ValueError("Expected augment=False with landmarks. Received True.")
+            raise ValueError(
+                f"Expected augment=False with landmarks. Received augment={augment!r}."
+            )
         pairs = Pairs(
             **data,
             batch_size=batch_size,

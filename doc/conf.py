@@ -17,10 +17,15 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
+    "sphinxcontrib.programoutput",
 ]
 exclude_patterns = ["_build", "examples"]
+# Commands are run for the pages, among them with what TensorFlow has to say.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+programoutput_prompt_template = "$ {command}\n{output}"
 html_theme = "pydata_sphinx_theme"
 html_title = "dipy_nn_reg"
 html_show_sourcelink = False
@@ -60,6 +65,13 @@ def draw_figures(app):
         run_path(str(script))["draw"](Path(app.srcdir, "images"))
 
 
+def prepare_runs(app):
+    """Make the files on which commands are run, as the pages show it."""
+    folder = Path(app.srcdir, "runs")
+    run_path(str(folder / "prepare.py"))["prepare"](folder / "files")
+
+
 def setup(app):
+    app.connect("builder-inited", prepare_runs)
     app.connect("builder-inited", draw_figures)
     app.connect("autodoc-process-docstring", escape_shapes, priority=400)

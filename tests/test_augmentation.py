@@ -48,3 +48,15 @@ def test_the_same_numbers_give_the_same_images(blobs):
         for _ in range(2)
     )
     npt.assert_array_equal(first, second)
+
+
+def test_the_strength_multiplies_displacements(blobs):
+    image = blobs(np.random.default_rng(0), 1, (40, 42))[..., None]
+
+    def far(strength):
+        rng = np.random.default_rng(5)
+        seen, _ = augment({"moving": image}, {"mask": image}, rng, strength=strength)
+        return np.abs(seen["moving"] - image).mean()
+
+    # What is left at 0 is the change of contrast.
+    assert far(0) < far(0.1) < far(0.3) < far(1)

@@ -1,6 +1,8 @@
 import doctest
 from importlib import import_module
+from pathlib import Path
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 
 import dipy_nn_reg
 
+ROOT = Path(__file__).parents[1]
 MODULES = [m.name for m in pkgutil.walk_packages(dipy_nn_reg.__path__, "dipy_nn_reg.")]
 
 
@@ -29,7 +32,8 @@ def test_public_names():
 
 
 @pytest.mark.parametrize(
-    "module", ["metrics", "splines", "viz", "compare", "checks", "files"]
+    "module",
+    ["metrics", "splines", "viz", "compare", "checks", "files", "quality_report"],
 )
 def test_what_serves_a_syn_result_needs_no_keras(module):
     code = f"import sys, dipy_nn_reg.{module}; print('keras' in sys.modules)"
@@ -41,3 +45,11 @@ def test_what_serves_a_syn_result_needs_no_keras(module):
 def test_examples_in_docstrings(module):
     result = doctest.testmod(import_module(module))
     assert result.failed == 0
+
+
+def test_links_of_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    local = [link for link in links if "://" not in link]
+    assert len(local) > 5
+    assert [link for link in local if not (ROOT / link).exists()] == []

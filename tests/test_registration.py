@@ -293,10 +293,12 @@ def test_bad_input_stops_before_training(rng):
         (images, images, {"moving_labels": np.ones((3, 28, 28), int)}),
         (images, None, {"moving_landmarks": np.ones((3, 5, 3))}),
         (images, None, {"mask": np.zeros((28, 28))}),
+        (images, None, {"augment": -0.1}),
+        (images, None, {"augment": "much"}),
         (
             images,
             None,
-            {"moving_landmarks": np.ones((3, 5, 2)), "augment": True},
+            {"moving_landmarks": np.ones((3, 5, 2)), "augment": 0.5},
         ),
     ]:
         with pytest.raises(ValueError, match="Expected .* Received "):

@@ -5,8 +5,9 @@ r"""Compare registrations of brains: ours, DIPY's SyN, ANTs and SimpleITK's demo
 
 Ten of fifteen people are there to train on; the pairs are of the other five, and of the
 last 26 of 126 cases of the hippocampus. Models are trained where ``--models`` has none,
-which takes about an hour. Each method runs in a process of its own; one of ours registers a pair before the clock
-starts, which compiles. A row holds means over the pairs of a set.
+which takes about an hour. Each method runs in a process of its own; one of ours
+registers a pair before the clock starts, which compiles. A row holds means over the
+pairs of a set.
 """
 
 from argparse import ArgumentParser
