@@ -151,6 +151,32 @@ def folding(displacement):
     return sum(negative_parts) / len(corners)
 
 
+def folded(displacement):
+    """Return the percentage of voxels at which a field folds, which no penalty is.
+
+    Parameters
+    ----------
+    displacement : tensor, shape (batch, *spatial, ndim)
+        In voxels; at least two voxels along each axis.
+
+    Returns
+    -------
+    percentage : tensor, shape (batch,)
+        As :func:`dipy_nn_reg.metrics.folding` counts them.
+    """
+    derivatives = []
+    for axis in range(displacement.shape[-1]):
+        one_sided = _difference(displacement, axis)
+        first, last = (_cut(one_sided, [axis], w) for w in (slice(1), slice(-1, None)))
+        before, after = (
+            _cut(one_sided, [axis], w) for w in (slice(None, -1), slice(1, None))
+        )
+        central = (before + after) / 2
+        derivatives.append(ops.concatenate([first, central, last], axis=axis + 1))
+    keeps = ops.cast(_determinant(derivatives) > 0, "float32")
+    return 100 * (1 - _mean(keeps))
+
+
 def inverse_consistency(forward, backward):
     """Return how far two displacements are from undoing each other.
 

@@ -25,7 +25,10 @@ from dipy_nn_reg.viz.images import to_one
 from dipy_nn_reg.viz.planes import Planes
 
 # Blue and orange, as in the figures.
-COLORS = {"static": (0, 114, 178), "warped": (230, 120, 0)}
+COLORS = {"static": (0, 114, 178), "other": (230, 120, 0)}
+# The static ones are drawn last, above the others.
+CONTOURS = dict.fromkeys(("before", "warped"), COLORS["other"])
+CONTOURS["static"] = COLORS["static"]
 PACKAGES = ("dipy_nn_reg", "dipy", "numpy")
 # Names of measures for people, and their digits.
 ROWS = {
@@ -35,8 +38,8 @@ ROWS = {
     "dice": ("Overlap of labels (mean Dice)", 3),
     "covered": ("Static image within the moving one, share", 3),
     "folding": ("Folding, % of the voxels", 5),
-    "sd_log_jacobian": ("SDlogJ", 3),
-    "mean_displacement_mm": ("Displacement, mean, mm", 2),
+    "sd_log_jacobian": ("SDlogJ, as in Learn2Reg", 3),
+    "mean_displacement_mm": ("Displacement, mean over the grid, mm", 2),
     "largest_displacement_mm": ("Displacement, largest, mm", 2),
     "inverse_error_mm": ("There and back, mean error, mm", 3),
 }
@@ -50,11 +53,11 @@ LOOK_FOR = {
     ),
     "Changes of volume": (
         "Above 0 the moving image was shrunk, below 0 enlarged; 1 is a factor of 2. "
-        "Folded voxels are crossed."
+        "Where something folds, the slices with most of it are shown, and crosses."
     ),
     "Distributions": (
-        "Intensities of both images should agree if their contrast does; a change of "
-        "volume beyond 2 or -2 is rarely anatomy."
+        "Intensities are shares of the range of each image. Changes of volume beyond a "
+        "factor of 4 (2 and -2) are frequent between people, at single places."
     ),
 }
 
@@ -193,7 +196,7 @@ def _views(result, affine):
                 "layers": {n: gray_strip(t, plane, indices) for n, t in turned.items()},
                 "contours": {
                     name: contour_strip(labels[name], plane, indices, color)
-                    for name, color in COLORS.items()
+                    for name, color in CONTOURS.items()
                     if name in labels
                 },
             }

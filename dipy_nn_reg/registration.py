@@ -118,7 +118,8 @@ class Registration(Prediction):
             ``loss``, ``similarity`` (normalised cross-correlation of the whole images,
             rescaled as the network sees them) and ``penalty`` (its part of the loss) of
             each epoch, ``label_overlap`` (soft Dice) and ``landmark_error`` (squared,
-            in voxels) where there are any, and the same with ``val_`` in front.
+            in voxels) where there are any, and the same with ``val_`` in front, with
+            ``val_folding`` in percent of the voxels.
 
         Raises
         ------

@@ -16,6 +16,7 @@ from dipy_nn_reg.losses import ncc
 from dipy_nn_reg.networks import connect
 from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.options import from_config, get_penalties, to_config
+from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
 
 SUPERVISED_TRACKERS = {
@@ -55,11 +56,12 @@ class RegistrationModel(keras.Model):
             super().__init__(inputs=images, outputs=outputs, name=name)
         self.options = options
         self._objective = Objective(options)
-        self._supervised_by = ()
+        self._supervised_by, self._training = (), True
         self.similarity = keras.metrics.Mean(name="similarity")
         self.penalty = keras.metrics.Mean(name="penalty")
         self.overlap = keras.metrics.Mean(name="label_overlap")
         self.distance = keras.metrics.Mean(name="landmark_error")
+        self.folding = keras.metrics.Mean(name="folding")
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -69,22 +71,26 @@ class RegistrationModel(keras.Model):
         ``y`` holds what :class:`~dipy_nn_reg.pairs.Pairs` has beside the images.
         """
         y = {} if y is None else y
-        self._supervised_by = tuple(y)
+        self._supervised_by, self._training = tuple(y), training
         terms = self._objective(y_pred, y)
         self.similarity.update_state(1 - ncc(y_pred["static"], y_pred["warped"]))
         for tracker in (self.penalty, self.overlap, self.distance):
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name])
+        if not training:
+            self.folding.update_state(folded(y_pred["displacement"]))
         return ops.mean(terms["loss"])
 
     def get_metrics_result(self):
-        """Return what was tracked, without what only labels or landmarks tell."""
+        """Return what was tracked, without what is not known or not asked for."""
         results = super().get_metrics_result()
         absent = {
             tracker
             for tracker, needed in SUPERVISED_TRACKERS.items()
             if needed not in self._supervised_by
         }
+        if self._training:  # which is not the place to count folds
+            absent.add("folding")
         return {name: r for name, r in results.items() if name not in absent}
 
     def get_config(self):

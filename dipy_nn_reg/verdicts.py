@@ -19,11 +19,14 @@ LOOK_CLOSELY, MISALIGNED = 0.25, 0.5
 SOME_FOLDING, MUCH_FOLDING = 0.001, 0.1
 # Smallest share of the static image that lies within the moving one.
 COVERED, HALF_COVERED = 0.95, 0.5
+# Mean Dice that does not look like two maps of the same structures.
+HARDLY = 0.3
 # What to do.
 ADVICE = {
     "failed": (
         "Look at both images in one viewer: do they show the same part of the body, "
-        "and overlap? Register again with prealign='affine' or 'rigid'."
+        "and overlap? Is the field for this pair, and not that of the other direction? "
+        "Else register again, with --prealign affine or rigid."
     ),
     "outside": "There, nothing of the result is real.",
     "folded": (
@@ -32,14 +35,15 @@ ADVICE = {
     ),
     "some folding": "The map of the Jacobian shows where; a higher smoothness helps.",
     "misaligned": (
-        "Move the slider: if shapes jump, register again, with prealign, a lower "
-        "smoothness, or 'mi' as loss for images of different contrast."
+        "Move the slider: if shapes jump, register again, with --prealign affine, a "
+        "lower smoothness, or --loss mi for images of different contrast."
     ),
     "some misplaced": (
         "Images of different contrast may well have this much; of the same contrast, "
         "look at where shapes jump when the slider moves."
     ),
     "labels": "Structures fit worse than after the affine alone: look at contours.",
+    "few labels": "Do labels stand for the same in both maps? Look at their contours.",
     "inverse": (
         "Do not use the inverse, and with it streamlines and points of the moving "
         "image: they do not come out where they should."
@@ -113,7 +117,7 @@ def _judge_failure(measures):
 
 def _judge_folding(measures):
     folding = measures["folding"]
-    text = f"The field folds at {folding:.4f} % of the voxels."
+    text = f"The field folds at {folding:.5f} % of the voxels."
     if folding > MUCH_FOLDING:
         return [Finding("Folded", text, ADVICE["folded"])]
     if folding > SOME_FOLDING:
@@ -125,10 +129,7 @@ def _judge_alignment(measures):
     if not np.isfinite(measures["misplaced_after"]):
         return []
     before, after = (100 * measures[f"misplaced_{n}"] for n in ("before", "after"))
-    text = (
-        f"At {after:.0f} % of the places with structure, the images would fit better a "
-        f"little further away, or nowhere near (before: {before:.0f} %)."
-    )
+    text = f"{after:.0f} % of the structure is misplaced; {before:.0f} % was before."
     if after >= 100 * MISALIGNED:
         return [Finding("Misaligned", text, ADVICE["misaligned"])]
     if after >= 100 * LOOK_CLOSELY:
@@ -143,6 +144,8 @@ def _judge_labels(measures):
     text = f"The overlap of structures (Dice) goes from {before:.3f} to {after:.3f}."
     if after < before - 0.01:
         return [Finding("Misaligned", text, ADVICE["labels"])]
+    if after < HARDLY:
+        return [Finding("Look closely", text, ADVICE["few labels"])]
     return [Finding("Good", text)]
 
 

@@ -6,9 +6,11 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
+from dipy_nn_reg import metrics
 from dipy_nn_reg.penalties import (
     PENALTIES,
     bending,
+    folded,
     folding,
     gradient,
     inverse_consistency,
@@ -233,3 +235,13 @@ def test_gradients_agree_with_finite_differences(
     largest = np.abs(expected).max()
     assert largest > 1e-3
     npt.assert_allclose(np.ravel(found)[indices], expected, atol=1e-3 * largest)
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 10, 2), (2, 7, 8, 9, 3)])
+def test_folds_are_counted_as_in_numpy(shape, rng):
+    fields = (0.5 * rng.normal(size=shape)).astype(np.float32)
+    fields[1] *= 0.01
+    expected = [metrics.folding(field) for field in fields]
+    assert expected[0] > 1 > expected[1] == 0
+    found = ops.convert_to_numpy(folded(ops.convert_to_tensor(fields)))
+    npt.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

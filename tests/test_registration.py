@@ -89,7 +89,7 @@ def test_validation_callbacks_and_own_optimizer(rng, blobs):
             f"{prefix}{name}"
             for prefix in ("", "val_")
             for name in ("loss", "similarity", "penalty")
-        }
+        } | {"val_folding"}
     assert epochs == [0, 1] * 3
     npt.assert_allclose(float(registration.model.optimizer.learning_rate), 0.01)
 
@@ -105,6 +105,7 @@ def test_evaluate_agrees_with_the_validation_of_fit(rng, blobs):
     npt.assert_allclose(results["loss"], history["val_loss"][-1], rtol=1e-4)
     after = results["similarity_after"]
     npt.assert_allclose(after, history["val_similarity"][-1], atol=1e-4)
+    npt.assert_allclose(results["folding"], history["val_folding"][-1], atol=1e-4)
 
 
 def test_a_scheduler_of_the_user_starts_from_the_learning_rate(rng, blobs):
@@ -168,7 +169,7 @@ def test_labels_and_landmarks_are_trained(shape, rng, blobs):
             f"{prefix}{n}"
             for prefix in ("", "val_")
             for n in ("loss", "similarity", "penalty")
-        } | {name}
+        } | {name, "val_folding"}
         first, last = history[name][0], history[name][-1]
         assert (last < 0.7 * first) if falls else (last > first + 0.05)
 

@@ -40,6 +40,7 @@ def test_a_good_registration():
         ({"nmi_after": 1.05, "misplaced_after": 0.8}, "Failed"),
         ({"dice_before": 0.6, "dice_after": 0.8}, "Good"),
         ({"dice_before": 0.6, "dice_after": 0.5}, "Misaligned"),
+        ({"dice_before": 0.0, "dice_after": 0.01}, "Look closely"),
         ({"folding": 3.0, "misplaced_after": 0.6}, "Folded"),
     ],
 )
@@ -53,4 +54,4 @@ def test_what_is_wrong_comes_first_with_what_to_do(changes, verdict):
 
 def test_the_numbers_are_in_the_text():
     texts = " ".join(f.text for f in judge(GOOD | {"folding": 0.1234}))
-    assert "0.1234 %" in texts and "0.10 mm" in texts and "2 %" in texts
+    assert "0.12340 %" in texts and "0.10 mm" in texts and "2 %" in texts

@@ -7,7 +7,18 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.viz import draw_grid, plot_history, plot_registration
+from dipy_nn_reg.viz import (
+    draw_grid,
+    plot_dice,
+    plot_field,
+    plot_histograms,
+    plot_history,
+    plot_images,
+    plot_jacobian,
+    plot_registration,
+)
+
+AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +60,10 @@ def test_the_grid_is_drawn_where_it_falls_in_the_moving_image():
 
 def test_history_beside_its_validation():
     history = {"loss": [3, 2], "val_loss": [4, 3], "similarity": [0, 1]}
-    figure = plot_history(history)
-    assert [ax.get_title() for ax in figure.axes] == ["loss", "similarity"]
-    assert [len(ax.lines) for ax in figure.axes] == [2, 1]
+    figure = plot_history({**history, "val_folding": [0, 0]})
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["loss", "similarity", "folding"]
+    assert [len(ax.lines) for ax in figure.axes] == [2, 1, 1]
     npt.assert_array_equal(figure.axes[0].lines[1].get_ydata(), [4, 3])
 
 
@@ -65,3 +77,74 @@ def test_bad_input(shapes):
         image = image[..., None]  # 3D images
     with pytest.raises(ValueError, match="Expected images of one shape"):
         plot_registration(image, image, image, field)
+
+
+def test_images_in_three_planes(rng):
+    static, moving, warped = rng.random((3, 10, 12, 14))
+    figure = plot_images(static, moving, warped, affine=AFFINE)
+    panels = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_title() for ax in panels[:3]] == ["static", "moving", "warped"]
+    assert len([ax for ax in panels if ax.get_aspect() != "auto"]) == 15
+    # Voxels are 3 mm high in the coronal and the sagittal plane.
+    assert [panels[i].get_aspect() for i in (0, 5, 10)] == [1, 1.5, 1.5]
+    letters = [[text.get_text() for text in panels[i].texts] for i in (0, 5, 10)]
+    assert letters == [list("RLAP"), list("RLSI"), list("APSI")]
+    # Of both images in turn, the checkerboard has the first at its corner.
+    shown, board = (panels[i].images[0].get_array() for i in (0, 4))
+    assert board[0, 0] == shown[0, 0]
+    differs = board != shown
+    npt.assert_array_equal(board[differs], panels[2].images[0].get_array()[differs])
+    assert 0.3 < differs.mean() < 0.7
+
+
+def test_lengths_are_in_mm():
+    field = np.zeros((6, 7, 8, 3))
+    field[..., 2] = 2  # voxels of 3 mm
+    figure = plot_field(field, affine=AFFINE)
+    lengths = figure.axes[2].images[0].get_array()
+    npt.assert_allclose(lengths, 6)
+    assert figure.axes[2].get_title() == "length, mm"
+    in_voxels = plot_field(field[:, :, 0, :2])
+    assert in_voxels.axes[2].get_title() == "length, voxels"
+
+
+def test_changes_of_volume_and_folds():
+    x = np.arange(12.0)
+    field = np.stack(np.meshgrid(x, 0 * x, indexing="ij"), axis=-1)  # twice as far
+    figure = plot_jacobian(field)
+    npt.assert_allclose(figure.axes[0].images[0].get_array(), 1)
+    assert figure.axes[0].get_legend() is None
+    field[5, 4, 0] += 6
+    figure = plot_jacobian(field)
+    (crosses,) = figure.axes[0].lines
+    npt.assert_array_equal(crosses.get_xydata(), [[4, 6]])
+    assert figure.axes[0].get_legend() is not None
+
+
+def test_overlaps_are_sorted_and_named():
+    before, after = {1: 0.5, 2: 0.6, 3: np.nan}, {1: 0.9, 2: 0.7, 3: np.nan}
+    (ax,) = plot_dice(before, after, names={1: "putamen"}).axes
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert labels == ["putamen", "2", "3"]  # from below
+    old, new = (points.get_offsets() for points in ax.collections[1:])
+    npt.assert_array_equal(np.asarray(old)[:2, 0], [0.5, 0.6])
+    npt.assert_array_equal(np.asarray(new)[:2, 0], [0.9, 0.7])
+    (ax,) = plot_dice(before, after, most=1).axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["3"]
+
+
+def test_histograms(rng):
+    static, warped = rng.random((2, 9, 10))
+    figure = plot_histograms(static, warped, np.zeros((9, 10, 2)))
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["intensities", "changes of volume", "displacements"]
+    counts = [patch.get_height() for patch in figure.axes[1].patches]
+    assert max(counts) == sum(counts) == 90  # nowhere a change
+
+
+def test_bad_input_of_volumes(rng):
+    with pytest.raises(ValueError, match="Expected images of one shape"):
+        plot_images(*rng.random((2, 8, 9)), np.zeros((8, 8)))
+    for plot in (plot_field, plot_jacobian):
+        with pytest.raises(ValueError, match="Expected a displacement of shape"):
+            plot(np.zeros((8, 9, 3)))

@@ -72,4 +72,4 @@ def to_one(image):
 def _checkerboard(one, other):
     size = max(1, max(one.shape) // _FIELDS)
     rows, columns = np.indices(one.shape) // size
-    return np.where((rows + columns) % 2, one, other)
+    return np.where((rows + columns) % 2, other, one)

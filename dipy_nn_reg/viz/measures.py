@@ -7,7 +7,7 @@ from dipy_nn_reg.viz.fields import determinant_of
 from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
 
 
-def plot_dice(before, after, *, names=None):
+def plot_dice(before, after, *, names=None, most=40):
     """Draw the overlap of each structure before and after registration.
 
     Parameters
@@ -16,12 +16,15 @@ def plot_dice(before, after, *, names=None):
         For each label, as :func:`~dipy_nn_reg.label_metrics.dice_of_labels` has it.
     names : dict of str, optional
         Of the labels.
+    most : int, optional
+        Of more labels than this, those of the lowest overlap are drawn.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
     """
-    labels = sorted(after, key=lambda label: np.nan_to_num(after[label]))
+    # The worst one above.
+    labels = sorted(after, key=lambda label: np.nan_to_num(after[label]))[:most][::-1]
     figure, ax = plt.subplots(
         figsize=(5, 1.2 + 0.17 * len(labels)), layout="constrained"
     )
@@ -32,7 +35,11 @@ def plot_dice(before, after, *, names=None):
     ax.scatter(new, places, marker="D", s=16, color=STATIC_COLOR, label="after")
     names = {} if names is None else names
     ax.set_yticks(places, [str(names.get(label, label)) for label in labels])
-    ax.tick_params(axis="y", labelsize="x-small" if len(labels) > 40 else "small")
+    ax.tick_params(axis="y", labelsize="small")
+    if len(after) > most:
+        ax.set_title(
+            f"the lowest {most} of {len(after)}", fontsize="medium", loc="right"
+        )
     ax.set(xlabel="Dice", xlim=(0, 1), ylim=(-0.7, len(labels) - 0.3))
     ax.grid(axis="x", alpha=0.4)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
@@ -60,12 +67,12 @@ def plot_histograms(static, warped, displacement, *, affine=None):
         (warped, WARPED_COLOR, "warped"),
     ):
         image = np.asarray(image)
-        values = image[image > image.min()]
         # What is brighter than nearly all would squeeze the rest.
-        top = np.percentile(values, 99.8) if values.size else 1
+        low, high = image.min(), np.percentile(image, 99.8)
+        shares = (image[image > low] - low) / max(high - low, 1e-12)
         style = {"histtype": "step", "color": color, "label": label}
-        axes[0].hist(values, 64, range=(image.min(), top), **style)
-    axes[0].set(title="intensities", yticks=[], xlabel="above the lowest")
+        axes[0].hist(shares, 64, range=(0, 1), **style)
+    axes[0].set(title="intensities", yticks=[], xlabel="share of the range")
     axes[0].legend(fontsize="small")
     determinant = determinant_of(displacement)
     logarithm = np.log2(np.clip(determinant, 2**-3, 2**3))

@@ -16,7 +16,7 @@ def plot_history(history):
     -------
     figure : matplotlib.figure.Figure
     """
-    names = [name for name in history if not name.startswith("val_")]
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     figure, axes = plt.subplots(
         1,
         len(names),
@@ -32,5 +32,5 @@ def plot_history(history):
                 ax.plot(epochs, history[key], style, markersize=3, label=label)
         ax.set(title=name, xlabel="epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)
-    axes[0, 0].legend()
+        ax.legend()
     return figure

@@ -20,7 +20,7 @@ from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_rep
 SHOWN = (
     "moving",
     "used",
-    "ncc_before",
+    "ncc_headers",
     "ncc_after",
     "folding",
     "inverse_error_mm",
@@ -97,7 +97,6 @@ def register_files(static, moving, outputs, cohort, *, field_format, **options):
 
     model = options.get("model")
     several = model is not None and model.model.options["num_channels"] > 1
-    labels = {n: options.get(n) for n in ("moving_labels", "static_labels")}
     rows, subjects = [], []
     pairs = list(zip(static, moving, outputs))
     for static_path, moving_path, paths in progress_bar(pairs, desc="Pairs"):
@@ -121,12 +120,16 @@ def register_files(static, moving, outputs, cohort, *, field_format, **options):
         )
         write_csv(rows[-1:], paths["out_metrics"])
         if "out_report" in paths:
-            subject = write_report(paths["out_report"], mapping, images, labels)
+            # Labels that guided a registration are no proof of it: none are shown.
+            page, field = paths["out_report"], paths["out_field"]
+            subject = write_report(page, mapping, images, field=field)
             subjects.append(subject)
             rows[-1]["verdict"] = subject["verdict"]
     if cohort is not None:
         write_cohort(cohort, subjects)
     logger.info("Registered:\n" + format_rows(rows, SHOWN))
+    for page in [cohort] if cohort else [s["page"] for s in subjects]:
+        logger.info(f"To be opened in a browser: {page}")
 
 
 def _check_rank(images, model):
@@ -162,7 +165,7 @@ def _write(mapping, images, paths, field_format):
 def _measure(mapping, static, moving, warped):
     before = warp_image(moving, static, [])
     return {
-        "ncc_before": metrics.ncc(static.data, before),
+        "ncc_headers": metrics.ncc(static.data, before),
         "ncc_after": metrics.ncc(static.data, warped),
         **measure_field(mapping),
     }

@@ -17,6 +17,9 @@ from dipy_nn_reg.workflows.paths import (
 )
 from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_report
 
+# An image is easily taken for one.
+MOST_LABELS = 1000
+
 
 class ReportFlow(Workflow):
     @classmethod
@@ -83,18 +86,40 @@ class ReportFlow(Workflow):
             }
             known = {}
             if labels[i] is not None:
-                maps = [read_labels(path).data for path in labels[i]]
-                known = dict(zip(("static_labels", "moving_labels"), maps))
+                known = {
+                    f"{name}_labels": _read_labels(path, images[name])
+                    for name, path in zip(("static", "moving"), labels[i])
+                }
             subject = write_report(
                 outputs[i]["out_report"],
                 _read_map(fields[i], images),
                 images,
-                known,
+                field=fields[i],
+                labels=known,
             )
             subjects.append(subject)
             logger.info(f"{subject['verdict']}: {outputs[i]['out_report']}")
         if cohort is not None:
             write_cohort(cohort, subjects)
+
+
+def _read_labels(path, image):
+    """Read a label map, which has to lie where its image does."""
+    labels = read_labels(path)
+    same = labels.data.shape == image.data.shape
+    if not same or not np.allclose(labels.affine, image.affine, atol=1e-3):
+        raise ValueError(
+            f"Expected labels on the grid of {str(image.path)!r}, of size "
+            f"{image.data.shape}. Received {str(path)!r} of size {labels.data.shape}, "
+            f"{'elsewhere' if same else 'another one'} by its header."
+        )
+    number = len(np.unique(labels.data))
+    if number > MOST_LABELS:
+        raise ValueError(
+            f"Expected a label map, of {MOST_LABELS} labels at most. Received "
+            f"{str(path)!r} with {number} values."
+        )
+    return labels.data
 
 
 def _read_map(path, images):

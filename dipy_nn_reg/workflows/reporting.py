@@ -35,7 +35,7 @@ def plan_cohort(flow, name, outputs):
     return path
 
 
-def write_report(path, mapping, images, labels=None):
+def write_report(path, mapping, images, *, field=None, labels=None):
     """Write the page of one pair.
 
     Parameters
@@ -44,6 +44,8 @@ def write_report(path, mapping, images, labels=None):
     mapping : dipy.align.imwarp.DiffeomorphicMap
     images : dict of dipy_nn_reg.nifti.Image
         ``static`` and ``moving``; of several channels, their mean is shown.
+    field : Path, optional
+        Where the map is.
     labels : dict of ndarray, optional
         ``static_labels`` and ``moving_labels``.
 
@@ -68,6 +70,7 @@ def write_report(path, mapping, images, labels=None):
         details={
             "Static": static.path.resolve(),
             "Moving": moving.path.resolve(),
+            **({"Field": field.resolve()} if field else {}),
             "Command": command(),
         },
     )
