@@ -14,7 +14,9 @@ from dipy_nn_reg.nifti import Image, read_image, read_labels
 TEST_PEOPLE = ("1001", "1006", "1010", "1017", "1036")
 # Their manual labels are noisy (README of the data).
 LEFT_OUT = (42, 43, 46, 63, 64, 69, 75, 76)
-TRAINING_CASES = 100
+# Of the hippocampus: cases before those that are compared, and how many of these, the
+# last ones, options were chosen on.
+TRAINING_CASES, CHOOSING_CASES = 100, 10
 
 
 def brains_to_train_on(options):
@@ -35,7 +37,8 @@ def _without_side(name):
 def cases_to_train_on(options):
     """Return images of the hippocampus and maps of its two parts."""
     with np.load(options.hippocampus) as crops:
-        return tuple(crops[name][:TRAINING_CASES] for name in ("images", "labels"))
+        chosen = slice(TRAINING_CASES - CHOOSING_CASES)
+        return tuple(crops[name][chosen] for name in ("images", "labels"))
 
 
 def _brains_2mm(options):

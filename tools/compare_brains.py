@@ -41,8 +41,8 @@ MODELS = {
     ),
     "brains with labels": (
         brains_to_train_on,
-        {"loss": LOSS, "smoothness": 0.5, "label_weight": 3.0},
-        {"epochs": 330, "batch_size": 1, "mirror": 0, "augment": True},
+        {"loss": LOSS, "smoothness": 0.3, "label_weight": 3.0},
+        {"epochs": 450, "batch_size": 1, "mirror": 0, "augment": 0.3},
     ),
     "hippocampus with labels": (
         cases_to_train_on,

@@ -53,7 +53,7 @@ def plot_field(displacement, *, affine=None):
             cmap="viridis",
             aspect=plane.aspect,
         )
-        name_edges(row[0], plane)
+        name_edges(row[2], plane)
     figure.colorbar(image, ax=axes[:, 2].tolist(), shrink=0.6, location="bottom")
     return figure
 
