@@ -79,8 +79,10 @@ class Pair:
         **annotations : ndarray, shape (*spatial,)
             ``mask``, or ``moving_labels`` and ``static_labels``, or all of them.
         """
+        images = moving, static
+        rescale = RescaleIntensity()
         moving, static = (
-            ops.convert_to_tensor(i[None].astype(np.float32)) for i in (moving, static)
+            rescale(ops.convert_to_tensor(i[None].astype(np.float32))) for i in images
         )
         y = _as_tensors(annotations)
         still = np.zeros((*static.shape[1:-1], len(static.shape) - 2), np.float32)
@@ -90,7 +92,6 @@ class Pair:
             self._note("affine", before, after)
             return best
         if self.model is not None:
-            images = (ops.convert_to_numpy(image)[0] for image in (moving, static))
             parts, velocity = self.model._predict_pair(*images)
             finite = np.all(np.isfinite(parts.displacement))
             if velocity is not None and finite and metrics.folding(parts.displacement):
@@ -147,7 +148,6 @@ class Pair:
 
     def _measure(self, moving, static, parts, y):
         """Return how dissimilar the images are, labels included, and their NCC."""
-        moving, static = (RescaleIntensity()(image) for image in (moving, static))
         displacement = ops.convert_to_tensor(_whole_displacement(parts)[None])
         warped = warp(moving, displacement)
         terms = Objective(self.options)(

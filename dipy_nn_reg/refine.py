@@ -17,7 +17,6 @@ from dipy_nn_reg.backend import value_and_gradient
 from dipy_nn_reg.coarse import coarse_shape, enlarge, shrink
 from dipy_nn_reg.control import bspline
 from dipy_nn_reg.fields import TRANSFORMS
-from dipy_nn_reg.layers import INTEGRATION_STEPS, RescaleIntensity
 from dipy_nn_reg.metrics import is_folded, jacobian_determinant
 from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.progress import progress_bar
@@ -34,6 +33,8 @@ _MEMORY, _SQUARE_MEMORY = 0.5, 0.9
 _SIGMA = 1.3
 # A level ends when so many iterations have added less than this share to its gain.
 _PATIENCE, _TOLERANCE = 5, 0.01
+# Of the integration on the way down: with two more, at the end, overlaps are the same.
+_STEPS = 3
 # Along each axis; images are not shrunk to less.
 _FEWEST_VOXELS = 12
 _MOST_REPAIRS = 10
@@ -47,7 +48,7 @@ def optimize_velocity(
     Parameters
     ----------
     moving, static : tensor, shape (1, *spatial, channels)
-        Of any intensities.
+        From 0 to 1.
     y : dict of tensor
         ``mask``, ``moving_labels`` and ``static_labels``, shape (1, *spatial, any),
         where there are any.
@@ -66,8 +67,7 @@ def optimize_velocity(
     velocity : tensor, shape (1, *coarse, ndim)
         In voxels of ``field_stride``.
     """
-    rescale = RescaleIntensity()
-    images = {"moving": rescale(moving), "static": rescale(static)}
+    images = {"moving": moving, "static": static}
     shape, finest = tuple(static.shape[1:-1]), options["field_stride"]
     levels = [(2**i, most) for i, most in enumerate(reversed(level_iters))]
     levels = [
@@ -183,7 +183,7 @@ def _evaluator(options, transform, spacing, ratio):
 
     def connect(velocity, moving, static):
         constant = ops.stop_gradient(velocity)
-        integrated = integrate(constant, steps=INTEGRATION_STEPS)
+        integrated = integrate(constant, steps=_STEPS)
         displacement = velocity + (integrated - constant)
         displacement = enlarge(displacement, static, ratio)
         warped = warp(moving, displacement, image_is_constant=True)

@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.layers import RescaleIntensity
 from dipy_nn_reg.losses import lncc
 from dipy_nn_reg.refine import optimize_velocity, unfold
 from dipy_nn_reg.transform import integrate
@@ -44,7 +45,10 @@ def make_pair(rng, smooth_field):
 
 
 def optimize(moving, static, y=None, level_iters=(20, 20), **changes):
-    images = (ops.convert_to_tensor(i[None, ..., None]) for i in (moving, static))
+    images = (
+        RescaleIntensity()(ops.convert_to_tensor(image[None, ..., None]))
+        for image in (moving, static)
+    )
     options = {**OPTIONS, **{k: v for k, v in changes.items() if k in OPTIONS}}
     start = {k: v for k, v in changes.items() if k not in OPTIONS}
     found = optimize_velocity(

@@ -96,7 +96,13 @@ METHODS = {
     "trained model": model,
     "trained with labels": model,
     "trained model, refined": ours,
+    "trained with labels, refined": ours,
     "register": ours,
 }
-NEED_MODEL = ("trained model", "trained with labels", "trained model, refined")
+NEED_MODEL = (
+    "trained model",
+    "trained with labels",
+    "trained model, refined",
+    "trained with labels, refined",
+)
 COMPILED = (*NEED_MODEL, "register")
