@@ -4,6 +4,7 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.mapping import check_affine, lift_affine, plane_affine
+from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import read_on_grid, working_grid
 
 _STEPS = ("Translation", "Rigid", "Affine")
@@ -66,7 +67,8 @@ def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="aff
     result = imaffine.transform_centers_of_mass(
         static, static_affine, moving, moving_affine
     )
-    for step in _STEPS[: KINDS.index(kind) + 2]:
+    steps = _STEPS[: KINDS.index(kind) + 2]
+    for step in progress_bar(steps, desc="Aligning"):
         transform = getattr(transforms, f"{step}Transform{ndim}D")()
         result = registration.optimize(
             static, moving, transform, None, starting_affine=result.affine, **grids

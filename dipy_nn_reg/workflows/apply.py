@@ -15,6 +15,7 @@ from dipy_nn_reg.field_files import load_field
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.mapping import lift_mapping
 from dipy_nn_reg.nifti import check_image_name, read_image, write_image
+from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import ORDERS, to_moving, to_static, warp_image
 from dipy_nn_reg.workflows.inputs import (
     POINTS,
@@ -101,7 +102,8 @@ class ApplyFlow(Workflow):
         kept = [*static_path, *transforms]
         outputs = plan_outputs(self, [moving_paths], out_dir, names, kept=kept)
         static = read_image(static_path[0], series=True)
-        for path, paths in zip(moving_paths, outputs):
+        pairs = list(zip(moving_paths, outputs))
+        for path, paths in progress_bar(pairs, desc="Files"):
             moving = read_image(path, series=True) if _is_image(path) else None
             maps = _read_maps(transforms, static, moving, inverse, check=not any_grid)
             if moving is not None:
