@@ -15,6 +15,7 @@ from dipy_nn_reg.nifti import Image, read_image, read_labels
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.resampling import read_on_grid, warp_image, working_grid
 from dipy_nn_reg.workflows.paths import find_inputs, plan_outputs
+from dipy_nn_reg.workflows.quiet import import_keras
 
 
 class FitFlow(Workflow):
@@ -146,6 +147,7 @@ class FitFlow(Workflow):
         ) as folder:
             data = _read_all(paths, voxel_size, folder)
 
+        import_keras()
         from dipy_nn_reg import DeformableRegistration
         from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
 

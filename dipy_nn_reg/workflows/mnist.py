@@ -14,6 +14,7 @@ from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.workflows.paths import check_outputs
+from dipy_nn_reg.workflows.quiet import import_keras
 
 # What a digit of MNIST needs to be clearly ahead of SyN: batches of training.
 TRAINING_STEPS = 1600
@@ -95,6 +96,7 @@ class MnistFlow(Workflow):
         check_outputs(self, [dict(zip(OUTPUTS, paths))])
         model_path, metrics_path, figure_path, history_path = paths
 
+        import_keras()
         from dipy_nn_reg import DeformableRegistration, viz
         from dipy_nn_reg.compare import compare_with_syn, format_table, table_rows
 

@@ -6,6 +6,7 @@ from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
+from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
 
@@ -106,6 +107,7 @@ class PredictFlow(Workflow):
             kept=[Path(model_file)],
         )
 
+        import_keras()
         from dipy_nn_reg import DeformableRegistration
 
         register_files(

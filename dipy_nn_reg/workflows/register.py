@@ -6,6 +6,7 @@ from dipy_nn_reg.checks import check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
 from dipy_nn_reg.nifti import read_labels
 from dipy_nn_reg.workflows.paths import find_inputs
+from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
 
@@ -149,6 +150,7 @@ class RegisterFlow(Workflow):
             )
         given |= {n: read_labels(p).data for n, p in given.items() if n != "model"}
         if "model" in given:
+            import_keras()
             from dipy_nn_reg import DeformableRegistration
 
             given["model"] = DeformableRegistration.load(given["model"])

@@ -15,6 +15,7 @@ from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
 from dipy_nn_reg.workflows.inputs import read_affine
 from dipy_nn_reg.workflows.paths import find_inputs, pair_inputs, plan_outputs
+from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_report
 
 SHOWN = (
@@ -93,6 +94,7 @@ def register_files(static, moving, outputs, cohort, *, field_format, **options):
     **options
         Of :func:`~dipy_nn_reg.pairwise.register`.
     """
+    import_keras()
     from dipy_nn_reg import register
 
     model = options.get("model")

@@ -31,6 +31,7 @@ def test_two_file_names_are_enough(brains, run_command, tmp_path):
     found = {path.name for path in tmp_path.glob("*.*")}
     assert found == OUTPUTS | {"prealign.txt", "report.html"}
     assert done.stderr.count("%|") == 0  # no bars where nobody looks
+    assert "InitializeLog" not in done.stderr  # nor what TensorFlow says of itself
     (row,) = read_rows(tmp_path / "metrics.csv")
     assert row["used"] == "optimized"
     assert float(row["ncc_after"]) > float(row["ncc_headers"])
