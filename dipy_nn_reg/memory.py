@@ -65,7 +65,7 @@ def memory_there():
     return min(there, limit - used + int(cached))
 
 
-def memory_to_train(model, batch):
+def memory_to_train(model, batch, labels=0):
     """Estimate what a training step holds, in bytes.
 
     All that the layers put out is kept for the gradient, which needs room for the two
@@ -77,13 +77,16 @@ def memory_to_train(model, batch):
     model : keras.Model
     batch : tuple of int
         Shape of a batch of images: (batch, *spatial, channels).
+    labels : int, optional
+        Number of labels whose overlap is trained.
     """
     sizes = [step.size + step.inside for step in _steps(model, batch, sum)]
     weights = sum(prod(w.shape) for w in model.weights)
     directions = 2 if "backward" in model.output else 1
     values = VALUES_PER_VOXEL.get(model.options["loss"], OTHER_LOSS)
     per_voxel = 4 * values * directions
-    return sum(sizes) + 2 * max(sizes) + 16 * weights + prod(batch) * per_voxel
+    known = sum(sizes) + 2 * max(sizes) + 16 * weights + prod(batch) * per_voxel
+    return known + _size_of_labels(batch, labels)
 
 
 def memory_to_predict(model, batch):
@@ -126,8 +129,12 @@ def memory_to_optimize(loss, batch, labels):
     """
     known = VALUES_PER_VOXEL if isinstance(loss, str) else {}
     values = known.get(loss, OTHER_LOSS) + FIELDS_PER_VOXEL
-    # Both maps, what is warped, and gradients of these.
-    return 4 * (values * prod(batch) + 5 * labels * prod(batch[:-1]))
+    return 4 * values * prod(batch) + _size_of_labels(batch, labels)
+
+
+def _size_of_labels(batch, labels):
+    """Return the bytes of shares of labels: both, what is warped, two gradients."""
+    return 4 * 5 * labels * prod(batch[:-1])
 
 
 class _Step(NamedTuple):

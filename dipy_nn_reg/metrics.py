@@ -214,6 +214,31 @@ def target_registration_error(static_points, warped_points):
     return float(np.linalg.norm(static_points - warped_points, axis=-1).mean())
 
 
+def to_unit_range(image):
+    """Bring what is between the darkest and all but the brightest values to 0 to 1.
+
+    Parameters
+    ----------
+    image : ndarray
+        What is not a number becomes 0.
+
+    Returns
+    -------
+    image : ndarray, float32
+        0 everywhere if there is no contrast.
+
+    Examples
+    --------
+    >>> to_unit_range(np.array([2, 3, 4]))[:2].round(2).tolist()
+    [0.0, 0.5]
+    """
+    image = np.asarray(image, np.float32)
+    low, high = np.nanmin(image), np.nanpercentile(image, 99.8)
+    if not high > low:
+        return np.zeros_like(image)
+    return np.nan_to_num(np.clip((image - low) / (high - low), 0, 1))
+
+
 def _same_shape(static, warped, static_name="static", warped_name="warped"):
     static, warped = np.asarray(static, np.float64), np.asarray(warped, np.float64)
     if static.shape != warped.shape:

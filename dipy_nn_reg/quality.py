@@ -99,7 +99,8 @@ def measure(result):
     measures : dict of float
         ``ncc``, ``nmi`` (normalised mutual information) and ``misplaced`` with
         ``_before`` and ``_after``; ``dice`` likewise, the mean over labels, if there
-        are any; ``covered``; and those of
+        are any; ``covered``, the share of the static structure that is read within the
+        moving image; ``voxel_mm``, the longest side of a static voxel; and those of
         :func:`~dipy_nn_reg.map_metrics.measure_field`.
     """
     measures = {}
@@ -126,8 +127,9 @@ def misplaced(static, warped):
 
     Around each place with structure, the squared correlation of the images in a small
     window is compared with that after a shift along each axis, of two voxels (of images
-    of up to 100 voxels a side; larger ones are thinned out). The square makes it of no
-    matter which of two tissues is the brighter one.
+    of up to 100 voxels a side; larger ones are thinned out). A place counts where that
+    makes them more alike, and where nothing is alike. The square makes it of no matter
+    which of two tissues is the brighter one.
 
     Parameters
     ----------
@@ -147,7 +149,7 @@ def misplaced(static, warped):
     thin = -(-max(static.shape) // _MOST_VOXELS)
     # A single slice stays; others lose what lies between.
     step = tuple(slice(None, None, thin) for _ in static.shape)
-    static, warped = (_to_unit_range(image[step]) for image in (static, warped))
+    static, warped = (metrics.to_unit_range(image[step]) for image in (static, warped))
     if not warped.any():
         return 1.0
     here = best = _squared_correlation(static, warped)
@@ -188,15 +190,9 @@ def _variance(image, mean):
 
 def _structure(image):
     """Tell where there is something to be seen."""
-    image = _to_unit_range(image)
+    image = metrics.to_unit_range(image)
     variance = _variance(image, uniform_filter(image, _WINDOW))
     return variance >= _STRUCTURE * variance.max()
-
-
-def _to_unit_range(image):
-    image = np.asarray(image, np.float32)
-    low, high = np.min(image), np.percentile(image, 99.8)
-    return np.clip((image - low) / (high - low), 0, 1) if high > low else 0 * image
 
 
 def _nmi(static, warped):

@@ -11,6 +11,7 @@ import numpy as np
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.mapping import mapping_to_displacement, world_affine
+from dipy_nn_reg.metrics import to_unit_range
 from dipy_nn_reg.quality import apply_map, measure
 from dipy_nn_reg.strips import as_address, choose_slices, contour_strip, gray_strip
 from dipy_nn_reg.verdicts import VERDICTS, judge
@@ -21,7 +22,6 @@ from dipy_nn_reg.viz import (
     plot_images,
     plot_jacobian,
 )
-from dipy_nn_reg.viz.images import to_one
 from dipy_nn_reg.viz.planes import Planes
 
 # Blue and orange, as in the figures.
@@ -182,7 +182,7 @@ def _views(result, affine):
     shape = result.static.shape
     planes = Planes(shape, affine if len(shape) == 3 else None)
     images = {"static": result.static, "before": result.before, "warped": result.warped}
-    turned = {name: planes.turn(to_one(image)) for name, image in images.items()}
+    turned = {name: planes.turn(to_unit_range(image)) for name, image in images.items()}
     labels = {name: planes.turn(array) for name, array in result.labels.items()}
     views = []
     for plane in planes.planes:
@@ -242,7 +242,7 @@ def _figures(result, affine, label_names):
         figures["Field"] = plot_field(displacement, **known)
         figures["Changes of volume"] = plot_jacobian(displacement, **known)
         figures["Distributions"] = plot_histograms(
-            result.static, result.warped, displacement, affine=affine
+            result.static, result.warped, displacement, **known
         )
     return [(name, LOOK_FOR[name], _picture(f)) for name, f in figures.items()]
 

@@ -33,7 +33,7 @@ _MEMORY, _SQUARE_MEMORY = 0.5, 0.9
 _SIGMA = 1.3
 # A level ends when so many iterations have added less than this share to its gain.
 _PATIENCE, _TOLERANCE = 5, 0.01
-# Of the integration on the way down: with two more, at the end, overlaps are the same.
+# Of the integration on the way down: with five, overlaps are the same (performance.md).
 _STEPS = 3
 # Along each axis; images are not shrunk to less.
 _FEWEST_VOXELS = 12

@@ -297,8 +297,9 @@ class Registration(Prediction):
     def _check_memory(self, pairs):
         """State what a training step needs, and refuse what is not there."""
         shape = (pairs.batch_size, *pairs.moving.shape[1:])
+        labels = 0 if pairs.labels is None else len(pairs.labels)
         check_memory(
-            memory_to_train(self.model, shape) + _size_of_labels(pairs),
+            memory_to_train(self.model, shape, labels),
             what=f"Training on {pairs.batch_size} pairs at a time of {shape[1:-1]}",
             advice="A smaller batch_size, a larger field_stride, a loss other than "
             "'mi' or 'mind', or images of larger voxels need less.",
@@ -313,12 +314,6 @@ class Registration(Prediction):
                 f"Received loss={loss!r} and a mask."
             )
         self._check_size(data["moving"].shape[1:-1], training=True)
-
-
-def _size_of_labels(pairs):
-    """Return the bytes of shares of labels: both, warped, and their gradient."""
-    labels = 0 if pairs.labels is None else len(pairs.labels)
-    return 4 * 4 * labels * pairs.batch_size * int(np.prod(pairs.moving.shape[1:-1]))
 
 
 def _measure(moving, static, warped, displacement):

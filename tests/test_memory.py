@@ -100,6 +100,12 @@ def test_neither_training_nor_prediction_begins_without_memory(monkeypatch, rng)
     monkeypatch.setattr(memory, "memory_there", lambda: 1000)
     with pytest.raises(MemoryError, match="Training on 2 pairs.*smaller batch_size"):
         registration.fit(images, epochs=1, batch_size=2, verbose=0)
+    needed = memory.memory_to_train(registration.model, (2, 12, 12, 1))
+    monkeypatch.setattr(memory, "memory_there", lambda: needed + 10**5)
+    labels = rng.integers(1, 2000, (3, 12, 12))  # whose shares do not fit any more
+    with pytest.raises(MemoryError, match="Training on 2 pairs"):
+        registration.fit(images, moving_labels=labels, batch_size=2, verbose=0)
+    monkeypatch.setattr(memory, "memory_there", lambda: 1000)
     for weights, found in zip(before, registration.model.get_weights()):
         np.testing.assert_array_equal(weights, found)
     with pytest.raises(MemoryError, match="Registering 3 pairs"):

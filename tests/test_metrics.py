@@ -127,3 +127,15 @@ def test_target_registration_error_is_a_mean_distance(rng):
     assert metrics.target_registration_error(points, moved) == pytest.approx(5)
     with pytest.raises(ValueError, match=r"static_points.*\(20, 3\).*\(4, 3\)"):
         metrics.target_registration_error(points, moved[:4])
+
+
+def test_the_unit_range_bears_outliers_and_what_is_not_a_number(rng):
+    image = rng.uniform(3, 7, (60, 60))
+    image[0, 0], image[0, 1] = 1e6, np.nan
+    found = metrics.to_unit_range(image)
+    assert found.min() == 0 and found[0, 0] == 1 and found[0, 1] == 0
+    low, high = np.nanmin(image), np.nanpercentile(image, 99.8)
+    npt.assert_allclose(
+        found[1:], np.clip((image[1:] - low) / (high - low), 0, 1), atol=1e-5
+    )
+    assert not metrics.to_unit_range(np.full((4, 4), 5)).any()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dipy_nn_reg.metrics import to_unit_range
 from dipy_nn_reg.viz.panels import DIFFERENCES, IMAGE_STYLE, cut_at, name_edges, panels
 from dipy_nn_reg.viz.planes import Planes, middle
 
@@ -34,7 +35,7 @@ def plot_images(static, moving, warped, *, affine=None):
     images = [np.asarray(image, float) for image in (static, moving, warped)]
     shape = _check_shape(images)
     planes = Planes(shape, affine)
-    static, moving, warped = (planes.turn(to_one(image)) for image in images)
+    static, moving, warped = (planes.turn(to_unit_range(image)) for image in images)
     figure, axes = panels(planes, ("static", "moving", "warped", "", ""))
     axes[0, 3].set_title("warped - static")
     axes[0, 4].set_title("checkerboard")
@@ -60,13 +61,6 @@ def _check_shape(images):
             f"{shapes[0]} (static), {shapes[1]} (moving) and {shapes[2]} (warped)."
         )
     return shapes[0]
-
-
-def to_one(image):
-    """Bring what is between the darkest and all but the brightest to 0 to 1."""
-    low, high = np.nanmin(image), np.nanpercentile(image, 99.8)
-    high = high if high > low else low + 1
-    return np.clip((np.nan_to_num(image) - low) / (high - low), 0, 1)
 
 
 def _checkerboard(one, other):

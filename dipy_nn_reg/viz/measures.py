@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from dipy_nn_reg.metrics import to_unit_range
 from dipy_nn_reg.viz.fields import determinant_of
 from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
 
@@ -66,10 +67,8 @@ def plot_histograms(static, warped, displacement, *, affine=None):
         (static, STATIC_COLOR, "static"),
         (warped, WARPED_COLOR, "warped"),
     ):
-        image = np.asarray(image)
-        # What is brighter than nearly all would squeeze the rest.
-        low, high = image.min(), np.percentile(image, 99.8)
-        shares = (image[image > low] - low) / max(high - low, 1e-12)
+        shares = to_unit_range(image)
+        shares = shares[shares > 0]
         style = {"histtype": "step", "color": color, "label": label}
         axes[0].hist(shares, 64, range=(0, 1), **style)
     axes[0].set(title="intensities", yticks=[], xlabel="share of the range")

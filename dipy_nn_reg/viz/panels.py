@@ -11,6 +11,7 @@ IMAGE_STYLE = {"cmap": "gray", "interpolation": "nearest"}
 
 
 def panels(planes, titles, width=2.2):
+    """Return a figure, and axes with a row for each plane and a column a title."""
     n = len(planes.planes)
     figure, axes = plt.subplots(
         n,
@@ -27,6 +28,7 @@ def panels(planes, titles, width=2.2):
 
 
 def cut_at(turned, plane, place):
+    """Cut what was turned at a place, an index for each axis."""
     return cut(turned, plane, 0 if plane.normal is None else place[plane.normal])
 
 
