@@ -5,6 +5,11 @@ name that needs it.
 """
 
 from importlib import import_module
+from os import environ
+
+# TensorFlow reads this when it is loaded. By itself it leaves oneDNN aside on
+# processors without AVX512, where that trains and predicts in 3D several times faster.
+environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0.dev0"
 

@@ -23,6 +23,17 @@ def test_importing_the_package_loads_no_framework():
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize("chosen, expected", [(None, "1"), ("0", "0")])
+def test_onednn_is_asked_for_unless_a_user_chose(chosen, expected, monkeypatch):
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    monkeypatch.delenv(name)
+    if chosen is not None:
+        monkeypatch.setenv(name, chosen)
+    code = f"import os, dipy_nn_reg; print(os.environ[{name!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == expected
+
+
 def test_public_names():
     for name in dipy_nn_reg.__all__:
         assert getattr(dipy_nn_reg, name)
