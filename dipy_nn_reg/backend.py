@@ -29,22 +29,27 @@ def compiled(function):
     """
     if keras.backend.backend() != "tensorflow":
         return function
+    return _traced(function, jit_compile=True)
+
+
+def _traced(function, jit_compile):
+    """Let TensorFlow trace a function, once for each signature."""
     import tensorflow as tf
 
     @cache
-    def compiled_for(signature):
-        # One tf.function for each signature, of a new callable: TensorFlow warns of
-        # retracing when it sees the same one with images of many sizes.
-        return tf.function(partial(function), autograph=False, jit_compile=True)
+    def trace(signature):
+        # A new callable for each signature: TensorFlow warns of retracing when it sees
+        # the same one with images of many sizes.
+        return tf.function(partial(function), autograph=False, jit_compile=jit_compile)
 
     @wraps(function)
     def wrapper(*arguments):
-        arguments = [
+        flat = [
             tf.convert_to_tensor(a) if isinstance(a, np.ndarray) else a
-            for a in arguments
+            for a in tf.nest.flatten(arguments)
         ]
-        signature = tuple(tuple(a.shape) if tf.is_tensor(a) else a for a in arguments)
-        return compiled_for(signature)(*arguments)
+        signature = tuple(tuple(a.shape) if tf.is_tensor(a) else a for a in flat)
+        return trace(signature)(*tf.nest.pack_sequence_as(arguments, flat))
 
     return wrapper
 
@@ -94,6 +99,33 @@ def recomputed(function, *, constants=0):
     return wrapper
 
 
+def self_adjoint(function):
+    """Let a linear function be its own gradient, which saves deriving one.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a tensor, and options. As a matrix it is symmetric.
+
+    Returns
+    -------
+    function : callable
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    @wraps(function)
+    def wrapper(x, *options):
+        @tf.custom_gradient
+        def apply(x):
+            return function(x, *options), lambda upstream: wrapper(upstream, *options)
+
+        return apply(x)
+
+    return wrapper
+
+
 def value_and_gradient(function):
     """Return a function that returns what ``function`` does, and its gradient.
 
@@ -129,7 +161,9 @@ def value_and_gradient(function):
             value = function(x, *constants)
         return value, tape.gradient(value, x)
 
-    return evaluate
+    # As one graph, which spares what each single operation costs when it is called:
+    # for small images, most of the time.
+    return _traced(evaluate, jit_compile=False)
 
 
 def from_sizes(function, *sizes):
@@ -156,14 +190,34 @@ def from_sizes(function, *sizes):
     return matrix
 
 
+def take_known(values, index):
+    """Take rows whose index is known to be there, and not looked for from the end.
+
+    Parameters
+    ----------
+    values : tensor, shape (n, any)
+    index : tensor of int
+
+    Returns
+    -------
+    rows : tensor, shape (*index.shape, any)
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(values, index)
+    return keras.ops.take(values, index, axis=0)
+
+
 def grid_sample(field, positions):
     """Read a field, its border repeated, by PyTorch's own function.
 
     Parameters
     ----------
     field : torch.Tensor, shape (batch, *spatial, ndim)
-    positions : torch.Tensor, shape (batch, *any, ndim)
-        In voxels, with as many axes. A batch of one serves all of the other.
+    positions : list of torch.Tensor, shape (batch, *any)
+        In voxels, for each axis, with as many axes. A batch of one serves all of the
+        other.
 
     Returns
     -------
@@ -171,6 +225,7 @@ def grid_sample(field, positions):
     """
     import torch
 
+    positions = torch.stack(positions, -1)
     batch = max(len(field), len(positions))
     field, positions = (t.expand(batch, *t.shape[1:]) for t in (field, positions))
     # It counts from -1 to 1, the last axis first; an axis of one voxel has no length.

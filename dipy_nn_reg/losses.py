@@ -11,9 +11,9 @@ from itertools import combinations
 import keras
 from keras import ops
 
-from dipy_nn_reg.backend import compiled
+from dipy_nn_reg.backend import compiled, recomputed, self_adjoint
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.sampling import repeat_border
+from dipy_nn_reg.sampling import repeat_border, surround_by_zeros
 
 # Added to a variance: keeps the correlation of a constant image finite, and at 0.
 _EPSILON = 1e-10
@@ -197,56 +197,46 @@ def _mean(x, mask, *, keepdims=False):
 
 
 def _squared_local_correlation(static, warped, window):
-    means = _box_means(_products(static, warped), window)
-    return _correlation_of_means(means, window ** (len(static.shape) - 2))
+    """Correlate windows; each product by itself, whose memory is small enough to be
+    used again and again."""
+    voxels = window ** (len(static.shape) - 2)
+    means = [
+        _box_mean(x, window)
+        for x in (static, warped, static * static, warped * warped, static * warped)
+    ]
+    return _correlation_of_means(*means, ops.convert_to_tensor(1e-5 / voxels**2))
 
 
-@compiled
-def _products(static, warped):
-    products = (static, warped, static * static, warped * warped, static * warped)
-    return ops.stack(products, axis=1)
-
-
-def _box_means(x, window):
-    """Average over a window around each voxel, with zeros beyond the border.
-
-    By a product with a matrix for each axis, whose cost is independent of the window;
-    outside XLA, since TensorFlow's own products of matrices are faster on a CPU.
-
-    Parameters
-    ----------
-    x : tensor, shape (batch, products, *spatial, channels)
-    window : int
-
-    Returns
-    -------
-    means : tensor, shape (batch, products, channels, *spatial)
-    """
-    x = ops.moveaxis(x, -1, 2)
-    for size in ops.shape(x)[3:]:
-        positions = ops.arange(size)
-        distances = ops.abs(positions[:, None] - positions)
-        share = ops.cast(distances <= window // 2, x.dtype) / window
-        # The axis that is averaged over goes to the end: after a round, all are back.
-        x = ops.tensordot(x, share, axes=(3, 0))
-    return x
-
-
-@compiled
-def _correlation_of_means(means, voxels):
-    a, b, aa, bb, ab = ops.unstack(means, 5, axis=1)
-    squares = ops.maximum(aa - a * a, 0) * ops.maximum(bb - b * b, 0)
-    correlation = ops.square(ab - a * b) / (squares + 1e-5 / voxels**2)
-    return ops.moveaxis(correlation, 1, -1)
+@self_adjoint
+def _box_mean(x, window):
+    """Average over a window around each voxel, with zeros beyond the border."""
+    return _average_along_each_axis(_surround_by_zeros(x, window // 2), window)
 
 
 def _average_along_each_axis(x, window):
     """Average over a window; it shortens each axis by ``window - 1``."""
-    ndim = len(x.shape) - 2
-    for axis in range(ndim):
-        pool = tuple(window if a == axis else 1 for a in range(ndim))
-        x = ops.average_pool(x, pool, strides=1, data_format="channels_last")
+    for axis in range(len(x.shape) - 2):
+        x = _average_along(x, axis, window)
     return x
+
+
+# Each axis is compiled by itself: XLA would merge them, and average anew what
+# neighbours have in common.
+@compiled
+def _average_along(x, axis, window):
+    pool = tuple(window if a == axis else 1 for a in range(len(x.shape) - 2))
+    return ops.average_pool(x, pool, strides=1, data_format="channels_last")
+
+
+_surround_by_zeros = compiled(surround_by_zeros)
+
+
+def _correlation(a, b, aa, bb, ab, epsilon):
+    squares = ops.maximum(aa - a * a, 0) * ops.maximum(bb - b * b, 0)
+    return ops.square(ab - a * b) / (squares + epsilon)
+
+
+_correlation_of_means = recomputed(_correlation, constants=1)
 
 
 @compiled

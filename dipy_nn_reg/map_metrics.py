@@ -29,9 +29,10 @@ def measure_field(mapping):
     # Learn2Reg leaves out two voxels on each side: of few slices, none is left.
     thin = min(displacement.shape[:-1]) < 5
     lengths = np.linalg.norm(mapping.backward, axis=-1)
+    determinant = metrics.jacobian_determinant(displacement)
     return {
-        "folding": metrics.folding(displacement),
-        "sd_log_jacobian": np.nan if thin else metrics.sd_log_jacobian(displacement),
+        "folding": 100 * float(np.mean(metrics.is_folded(determinant))),
+        "sd_log_jacobian": np.nan if thin else metrics.sd_log(determinant),
         "mean_displacement_mm": float(lengths.mean()),
         "largest_displacement_mm": float(lengths.max()),
         "inverse_error_mm": inverse_error([mapping], shape, affine),

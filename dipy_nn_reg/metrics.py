@@ -7,6 +7,9 @@ from itertools import product
 
 import numpy as np
 
+# Values of a field whose derivatives are taken at a time.
+_SLAB = 2**18
+
 
 def ncc(static, warped):
     """Return the normalised cross-correlation of two images.
@@ -94,9 +97,17 @@ def jacobian_determinant(displacement):
     array([2., 2., 2., 2.])
     """
     displacement = _field(displacement)
-    ndim = displacement.shape[-1]
-    derivatives = [np.gradient(displacement, axis=axis) for axis in range(ndim)]
-    return _determinant(derivatives)
+    ndim, size = displacement.shape[-1], len(displacement)
+    determinant = np.empty(displacement.shape[:-1], displacement.dtype)
+    # A slab at a time, whose derivatives stay in the cache.
+    step = max(1, _SLAB * size // displacement.size)
+    for start in range(0, size, step):
+        first, after = max(start - 1, 0), min(start + step + 1, size)
+        slab = displacement[first:after]
+        derivatives = [np.gradient(slab, axis=axis) for axis in range(ndim)]
+        inner = slice(start - first, start - first + step)
+        determinant[start : start + step] = _determinant(derivatives)[inner]
+    return determinant
 
 
 def is_folded(determinant):
@@ -175,12 +186,16 @@ def sd_log_jacobian(displacement):
     ----------
     .. footbibliography::
     """
-    inner = jacobian_determinant(displacement)
-    inner = inner[(slice(2, -2),) * inner.ndim]
+    return sd_log(jacobian_determinant(displacement))
+
+
+def sd_log(determinant):
+    """Return what :func:`sd_log_jacobian` does, of a Jacobian determinant."""
+    inner = determinant[(slice(2, -2),) * determinant.ndim]
     if inner.size == 0:
         raise ValueError(
             f"Expected a displacement with five voxels or more along each axis. "
-            f"Received displacement.shape={np.shape(displacement)}."
+            f"Received displacement.shape={(*determinant.shape, determinant.ndim)}."
         )
     return float(np.std(np.log(np.clip(inner + 3, 1e-9, 1e9))))
 

@@ -173,11 +173,10 @@ def _unfold(velocity, static, stride):
     """Return Parts of a velocity, smoothed where they would fold."""
 
     def displace(velocity):
-        coarse = integrate(ops.convert_to_tensor(velocity[None]))
-        return ops.convert_to_numpy(enlarge(coarse, static, stride))[0]
+        return enlarge(integrate(velocity), static, stride)
 
-    velocity, displacement = unfold(ops.convert_to_numpy(velocity)[0], displace)
-    return Parts(displacement, displace(-velocity))
+    velocity, displacement = unfold(velocity, displace)
+    return Parts(displacement, ops.convert_to_numpy(displace(-velocity))[0])
 
 
 def _as_tensors(annotations):

@@ -9,7 +9,7 @@ from itertools import combinations, product
 import keras
 from keras import ops
 
-from dipy_nn_reg.backend import compiled
+from dipy_nn_reg.backend import recomputed
 from dipy_nn_reg.transform import compose
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
@@ -206,8 +206,8 @@ def inverse_consistency(forward, backward):
 
 
 # On the field that is predicted, and on the displacement that follows from it.
-FIELD_PENALTIES = {f.__name__: compiled(f) for f in (bending, gradient, tv)}
-DISPLACEMENT_PENALTIES = {"folding": compiled(folding)}
+FIELD_PENALTIES = {f.__name__: recomputed(f) for f in (bending, gradient, tv)}
+DISPLACEMENT_PENALTIES = {"folding": recomputed(folding)}
 # Of the displacements in both directions, which are computed for it.
 PENALTIES = (*FIELD_PENALTIES, *DISPLACEMENT_PENALTIES, "inverse_consistency")
 

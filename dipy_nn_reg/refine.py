@@ -11,15 +11,15 @@ from math import cos, pi
 
 from keras import ops
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg.backend import value_and_gradient
+from dipy_nn_reg.backend import compiled, value_and_gradient
 from dipy_nn_reg.coarse import coarse_shape, enlarge, shrink
 from dipy_nn_reg.control import bspline
 from dipy_nn_reg.fields import TRANSFORMS
 from dipy_nn_reg.metrics import is_folded, jacobian_determinant
 from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.sampling import repeat_border
 from dipy_nn_reg.transform import integrate, warp
 
 # Root mean square of the first step of a level, in voxels. It falls as a cosine, and to
@@ -29,8 +29,9 @@ STEP = 0.3
 # Of the mean gradient and of its mean square, which is one number for all voxels: one
 # for each, as in Adam, would amplify what is chance where images are flat.
 _MEMORY, _SQUARE_MEMORY = 0.5, 0.9
-# Width in voxels of the Gaussian that smooths the gradient at each voxel.
-_SIGMA = 1.3
+# Smooths the gradient along each axis: 1.3 voxels wide.
+_GAUSSIAN = np.exp(-((np.arange(-4, 5) / 1.3) ** 2) / 2)
+_GAUSSIAN = tuple((_GAUSSIAN / _GAUSSIAN.sum()).tolist())
 # A level ends when so many iterations have added less than this share to its gain.
 _PATIENCE, _TOLERANCE = 5, 0.01
 # Of the integration on the way down: with five, overlaps are the same (performance.md).
@@ -101,30 +102,41 @@ def unfold(velocity, displace):
 
     Parameters
     ----------
-    velocity : ndarray, shape (*coarse, ndim)
+    velocity : tensor, shape (1, *coarse, ndim)
     displace : callable
-        Takes a velocity, and returns a displacement of shape (*spatial, ndim).
+        Takes a velocity, and returns a displacement in voxels, a tensor of shape
+        (1, *spatial, ndim).
 
     Returns
     -------
-    velocity : ndarray, shape (*coarse, ndim)
+    velocity : tensor, shape (1, *coarse, ndim)
         What came, if nothing folds; after some repairs something still may.
     displacement : ndarray, shape (*spatial, ndim)
     """
     for _ in range(_MOST_REPAIRS):
-        displacement = displace(velocity)
+        displacement = ops.convert_to_numpy(displace(velocity))[0]
         folded = is_folded(jacobian_determinant(displacement))
         if not folded.any():
             break
-        shape = velocity.shape[:-1]
-        places = np.argwhere(folded) * np.array(shape) // folded.shape
-        near = np.zeros(shape, np.float32)
-        near[tuple(places.T)] = 1
+        passed = _voxels_passed(folded, displacement, velocity.shape[1:-1])
         # All of it within two voxels, less and less beyond.
-        near = np.clip(40 * gaussian_filter(near, 1.5), 0, 1)[..., None]
-        smooth = gaussian_filter(velocity, [1.0] * len(shape) + [0])
-        velocity = velocity + near * (smooth - velocity)
+        near = ops.clip(40 * _smooth(_smooth(ops.convert_to_tensor(passed))), 0, 1)
+        velocity = velocity + near * (_smooth(velocity) - velocity)
     return velocity, displacement
+
+
+def _voxels_passed(folded, displacement, shape):
+    """Mark the voxels of a coarse grid on the straight way from where a field folds.
+
+    What folds a displacement is the velocity anywhere on the way, not at its start.
+    """
+    starts, ways = np.argwhere(folded), np.nan_to_num(displacement[folded])
+    passed = np.zeros((1, *shape, 1), np.float32)
+    for share in np.linspace(0, 1, 5):
+        places = (starts + share * ways + 0.5) * np.divide(shape, folded.shape)
+        places = np.clip(places, 0, np.array(shape) - 1).astype(int)
+        passed[(0, *places.T)] = 1
+    return passed
 
 
 def _on_grid(velocity, stride, grid, reference):
@@ -140,7 +152,7 @@ def _descend(evaluate, start, images, y, options, most, progress):
     shape = start.shape[1:-1]
     points = coarse_shape(shape, options["spacing"]) if is_spline else shape
     values = ops.zeros((1, *points, len(shape)))
-    step, mean, square = STEP, 0.0, 0.0
+    step, mean, square = STEP, values, 0.0
     best, losses = values, []
     for i in range(most + 1):
         loss, gradient = evaluate(values, start, images, y)
@@ -153,16 +165,16 @@ def _descend(evaluate, start, images, y, options, most, progress):
             break
         if not is_spline:
             gradient = _smooth(gradient)
-        size = float(ops.mean(ops.sum(ops.square(gradient), axis=-1)))
-        square = _SQUARE_MEMORY * square + (1 - _SQUARE_MEMORY) * size
+        mean, size = _accumulate(mean, gradient)
+        square = _SQUARE_MEMORY * square + (1 - _SQUARE_MEMORY) * float(size)
         if square == 0:
             break
-        mean = _MEMORY * mean + (1 - _MEMORY) * gradient
         unbiased = (1 - _MEMORY ** (i + 1)) / (1 - _SQUARE_MEMORY ** (i + 1)) ** 0.5
         if i > 0 and loss > losses[-2]:
             step /= 2
         rate = step * (1 + cos(pi * i / most)) / 2
-        values = values - rate / (unbiased * square**0.5) * mean
+        rate = ops.convert_to_tensor(rate / (unbiased * square**0.5), "float32")
+        values = _step(values, mean, rate)
     return start + _spread(best, shape, options["transform"], options["spacing"])
 
 
@@ -223,13 +235,33 @@ def _spread(values, shape, transform, spacing):
 
 
 def _smooth(field):
-    """Smooth a field by a Gaussian, whose weights at the border add up to 1 as well."""
-    ndim = field.shape[-1]
-    for size in field.shape[1:-1]:
-        distance = np.subtract.outer(np.arange(size), np.arange(size))
-        weights = np.exp(-((distance / _SIGMA) ** 2) / 2)
-        weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-        # The axis that is smoothed goes to the end, behind the others.
-        field = ops.tensordot(field, ops.convert_to_tensor(weights), axes=[[1], [1]])
-    # Now (batch, components, *spatial).
-    return ops.moveaxis(field, 1, ndim + 1)
+    """Smooth a field by a Gaussian, beyond the border of which it is repeated."""
+    field = _repeat_border(field, len(_GAUSSIAN) // 2)
+    for axis in range(1, len(field.shape) - 1):
+        field = _smooth_along(field, axis)
+    return field
+
+
+_repeat_border = compiled(repeat_border)
+
+
+@compiled
+def _smooth_along(field, axis):
+    size = field.shape[axis] - len(_GAUSSIAN) + 1
+    before = (slice(None),) * axis
+    return sum(
+        weight * field[(*before, slice(i, i + size))]
+        for i, weight in enumerate(_GAUSSIAN)
+    )
+
+
+@compiled
+def _accumulate(mean, gradient):
+    """Return the mean gradient with a new one, and the mean square of that."""
+    square = ops.mean(ops.sum(ops.square(gradient), axis=-1))
+    return _MEMORY * mean + (1 - _MEMORY) * gradient, square
+
+
+@compiled
+def _step(values, mean, rate):
+    return values - rate * mean

@@ -1,80 +1,94 @@
 """Read images between their voxels and beyond their border.
 
 The inside of :func:`dipy_nn_reg.transform.sample`: tensors only, of known layout. A
-reader takes images of shape (batch, *spatial, channels), positions in voxels of shape
-(batch, ..., ndim), and what lies outside: "zero", or "repeat" for the border repeated.
+reader takes images of shape (batch, *spatial, channels), positions in voxels as a list
+of a tensor for each axis, of shape (batch, ...), and what lies outside: "zero", or
+"repeat" for the border repeated.
 """
 
-import keras
 from keras import ops
 
-from dipy_nn_reg.backend import grid_sample
+from dipy_nn_reg.backend import take_known
 
-BORDERS = ("zero", "repeat")
+# Of voxels outside: zeros to fade to, or nothing to go to.
+_MARGINS = {"zero": 1, "repeat": 0}
+BORDERS = tuple(_MARGINS)
+INTERPOLATIONS = ("linear", "nearest")
 
 
-def read_linear(image, positions, border):
-    """Interpolate along one axis after the other."""
-    image = ops.cast(image, "float32")
-    # A margin of one voxel outside: zeros to fade to, or nothing to go to.
-    margin = 1 if border == "zero" else 0
-    image, spatial = _with_zeros_around(image, margin), ops.shape(image)[1:-1]
-    lower, weights = [], []
-    for axis, size in enumerate(spatial):
-        first, last = -margin, size - 1 + margin
-        position = ops.clip(positions[..., axis], first, ops.cast(last, "float32"))
-        # The last voxel is reached as the upper neighbour, with weight 1, so that
-        # there is always one; an axis of a single voxel has none.
-        highest = ops.cast(ops.maximum(last - 1, first), "float32")
-        below = ops.minimum(ops.floor(position), highest)
-        weights.append((position - below)[..., None])
-        lower.append(ops.cast(below, "int32") + margin)
+def displaced(displacement):
+    """Return where voxels go, a tensor for each axis."""
+    positions = []
+    for axis, size in enumerate(ops.shape(displacement)[1:-1]):
+        along_axis = [1] * (len(displacement.shape) - 1)
+        along_axis[axis + 1] = size
+        voxels = ops.reshape(ops.arange(0, size, dtype="float32"), along_axis)
+        positions.append(voxels + displacement[..., axis])
+    return positions
 
+
+def locate(image, positions, border):
+    """Return the index of the voxel below each position, among those of all images.
+
+    To be compiled apart from what reads there: XLA would compute it anew for each of
+    the neighbours.
+
+    Parameters
+    ----------
+    image : tensor, shape (batch, *spatial, channels)
+    positions : list of tensor, shape (batch, ...)
+        For each axis, in voxels.
+    border : {"zero", "repeat"}
+    """
+    margin = _MARGINS[border]
+    spatial = ops.shape(image)[1:-1]
+    lower = [
+        ops.cast(_split(position, size, margin)[0], "int32") + margin
+        for position, size in zip(positions, spatial)
+    ]
+    padded = [ops.shape(image)[0], *(size + 2 * margin for size in spatial)]
+    return _offsets(lower, padded)
+
+
+def read_linear(image, positions, border, offsets):
+    """Interpolate along one axis after the other, from what :func:`locate` found."""
+    margin = _MARGINS[border]
+    spatial = ops.shape(image)[1:-1]
+    weights = [
+        _split(position, size, margin)[1][..., None]
+        for position, size in zip(positions, spatial)
+    ]
+    image = surround_by_zeros(ops.cast(image, "float32"), margin)
     voxels = ops.reshape(image, (-1, image.shape[-1]))
-    padded = ops.shape(image)
-    strides = _strides(padded[1:-1])
-    to_upper = [s * ops.minimum(n - 1, 1) for s, n in zip(strides, padded[1:-1])]
+    sizes = ops.shape(image)[1:-1]
+    # An axis of a single voxel has no neighbour.
+    to_upper = [s * ops.minimum(n - 1, 1) for s, n in zip(_strides(sizes), sizes)]
 
     def interpolate(offset, axis):
         if axis == len(spatial):
-            return ops.take(voxels, offset, axis=0)
+            return take_known(voxels, offset)
         upper = interpolate(offset + to_upper[axis], axis + 1)
         below = interpolate(offset, axis + 1)
         # In this form weights of 0 and of 1 give back a voxel bit for bit.
         return (1 - weights[axis]) * below + weights[axis] * upper
 
-    return interpolate(_offsets(lower, strides, padded), 0)
+    return interpolate(offsets, 0)
 
 
 def read_nearest(image, positions, border):
     """Take the nearest voxel, in the type of the image."""
-    spatial = ops.shape(image)[1:-1]
+    shape = ops.shape(image)
     index, inside = [], True
-    for axis, size in enumerate(spatial):
-        rounded = ops.floor(positions[..., axis] + 0.5)
+    for position, size in zip(positions, shape[1:-1]):
+        rounded = ops.floor(position + 0.5)
         last = ops.cast(size - 1, "float32")
         inside = ops.logical_and(inside, (rounded >= 0) & (rounded <= last))
         index.append(ops.cast(ops.clip(rounded, 0, last), "int32"))
     voxels = ops.reshape(image, (-1, image.shape[-1]))
-    offset = _offsets(index, _strides(spatial), ops.shape(image))
-    values = ops.take(voxels, offset, axis=0)
+    values = take_known(voxels, _offsets(index, shape[:-1]))
     if border == "repeat":
         return values
     return ops.where(inside[..., None], values, ops.zeros_like(values))
-
-
-def read_field(field, positions):
-    """Interpolate a field, whose border is repeated, at a position for each voxel.
-
-    By the backend's own sampler where it has one that is faster, which differs in the
-    last digits of a position, so that images are not read by it.
-    """
-    if keras.backend.backend() == "torch":
-        return grid_sample(field, positions)
-    return read_linear(field, positions, "repeat")
-
-
-READERS = {"linear": read_linear, "nearest": read_nearest}
 
 
 def voxel_grid(shape):
@@ -94,11 +108,23 @@ def repeat_border(image, margin):
     return image
 
 
-def _with_zeros_around(image, margin):
+def surround_by_zeros(image, margin):
+    """Put ``margin`` zeros before and behind images along each spatial axis."""
     if not margin:
         return image
     ndim = len(image.shape) - 2
     return ops.pad(image, [(0, 0), *[(margin, margin)] * ndim, (0, 0)])
+
+
+def _split(position, size, margin):
+    """Split a position into the voxel below, as a float, and the weight of the next."""
+    first, last = -margin, size - 1 + margin
+    position = ops.clip(position, first, ops.cast(last, "float32"))
+    # The last voxel is reached as the upper neighbour, with weight 1, so that there
+    # is always one; an axis of a single voxel has none.
+    highest = ops.cast(ops.maximum(last - 1, first), "float32")
+    below = ops.minimum(ops.floor(position), highest)
+    return below, position - below
 
 
 def _strides(spatial):
@@ -109,10 +135,11 @@ def _strides(spatial):
     return strides
 
 
-def _offsets(index, strides, shape):
+def _offsets(index, shape):
     """Turn an index for each axis into one index for all voxels of the batch."""
     rank = len(index[0].shape)
-    voxels_per_image = strides[0] * shape[1]
-    batch = ops.arange(0, shape[0], dtype="int32") * voxels_per_image
-    batch = ops.reshape(batch, (-1,) + (1,) * (rank - 1))
-    return batch + sum(i * stride for i, stride in zip(index, strides))
+    batch, *spatial = shape
+    strides = _strides(spatial)
+    images = ops.arange(0, batch, dtype="int32") * (strides[0] * spatial[0])
+    images = ops.reshape(images, (-1,) + (1,) * (rank - 1))
+    return images + sum(i * stride for i, stride in zip(index, strides))

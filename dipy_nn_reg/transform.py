@@ -10,17 +10,19 @@ it was given. With tensors it is differentiable in the image and in the field.
 
 from functools import partial, wraps
 
+import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.backend import compiled, recomputed
+from dipy_nn_reg.backend import compiled, grid_sample, recomputed
 from dipy_nn_reg.checks import check_integer, check_name
 from dipy_nn_reg.sampling import (
     BORDERS,
-    READERS,
-    read_field,
+    INTERPOLATIONS,
+    displaced,
+    locate,
     read_linear,
-    voxel_grid,
+    read_nearest,
 )
 
 
@@ -92,7 +94,7 @@ def sample(image, positions, *, interpolation="linear", border="zero"):
     interpolation is the same; its nearest interpolation has no margin of half a
     voxel outside of the outermost voxels.
     """
-    check_name("interpolation", interpolation, READERS)
+    check_name("interpolation", interpolation, INTERPOLATIONS)
     check_name("border", border, BORDERS)
     image = ops.convert_to_tensor(image)
     positions = ops.convert_to_tensor(positions, dtype="float32")
@@ -148,7 +150,7 @@ def warp(
     ValueError
         If the shapes do not fit or an option is unknown.
     """
-    check_name("interpolation", interpolation, READERS)
+    check_name("interpolation", interpolation, INTERPOLATIONS)
     check_name("border", border, BORDERS)
     image = ops.convert_to_tensor(image)
     displacement = ops.convert_to_tensor(displacement, dtype="float32")
@@ -170,10 +172,10 @@ def warp(
     image = image if batched else image[None]
     image = image if has_channels else image[..., None]
     displacement = displacement if batched else displacement[None]
-    if image_is_constant and interpolation == "linear":
-        warped = _WARP_CONSTANT[border](displacement, image)
+    if interpolation == "nearest":
+        warped = _warp_nearest(image, displacement, border)
     else:
-        warped = _warp(image, displacement, interpolation, border)
+        warped = _warp_linear(image, displacement, border, image_is_constant)
     warped = warped if has_channels else warped[..., 0]
     return warped if batched else warped[0]
 
@@ -275,27 +277,46 @@ def _is_batch_of(image, field):
 
 @compiled
 def _sample(image, positions, interpolation, border):
-    return READERS[interpolation](image, positions, border)
+    positions = [positions[..., axis] for axis in range(positions.shape[-1])]
+    if interpolation == "nearest":
+        return read_nearest(image, positions, border)
+    return read_linear(image, positions, border, locate(image, positions, border))
+
+
+def _warp_linear(image, displacement, border, image_is_constant):
+    offsets = _locate(image, displacement, border)
+    return _READ[border, image_is_constant](displacement, image, offsets)
 
 
 @compiled
-def _warp(image, displacement, interpolation, border):
-    return READERS[interpolation](image, _positions(displacement), border)
+def _warp_nearest(image, displacement, border):
+    return read_nearest(image, displaced(displacement), border)
 
 
-def _warp_constant(displacement, image, border):
-    return read_linear(image, _positions(displacement), border)
+@compiled
+def _locate(image, displacement, border):
+    return locate(image, displaced(displacement), border)
 
 
-_WARP_CONSTANT = {
-    border: recomputed(partial(_warp_constant, border=border), constants=1)
+def _read(displacement, image, offsets, border):
+    return read_linear(image, displaced(displacement), border, offsets)
+
+
+_READ = {
+    (border, is_constant): recomputed(
+        partial(_read, border=border), constants=1 + is_constant
+    )
     for border in BORDERS
+    for is_constant in (False, True)
 }
 
 
-@recomputed
 def _compose(first, second):
-    return second + read_field(first, _positions(second))
+    if keras.backend.backend() == "torch":
+        # Its own sampler is faster. It differs in the last digits of a position, so
+        # that images are not read by it.
+        return second + grid_sample(first, displaced(second))
+    return second + _warp_linear(first, second, "repeat", False)
 
 
 def _integrate(velocity, steps):
@@ -305,15 +326,18 @@ def _integrate(velocity, steps):
     return displacement
 
 
-@recomputed
 def _square(displacement):
     """Compose a displacement with itself.
 
     Compiled by itself and not with the steps before and after: XLA would merge them
     and compute a step anew for each neighbour that the next one reads.
     """
-    return displacement + read_field(displacement, _positions(displacement))
+    if keras.backend.backend() == "torch":
+        return _compose(displacement, displacement)
+    offsets = _locate(displacement, displacement, "repeat")
+    return _add_to_itself(displacement, offsets)
 
 
-def _positions(displacement):
-    return voxel_grid(ops.shape(displacement)[1:-1]) + displacement
+@partial(recomputed, constants=1)
+def _add_to_itself(displacement, offsets):
+    return displacement + _read(displacement, displacement, offsets, "repeat")

@@ -10,6 +10,7 @@ from dipy_nn_reg.backend import (
     has_fast_bfloat16,
     output_shape,
     recomputed,
+    self_adjoint,
     value_and_gradient,
 )
 
@@ -43,6 +44,26 @@ def test_a_value_and_its_gradient(rng):
     x, y, value, slope = map(ops.convert_to_numpy, (x, y, value, slope))
     npt.assert_allclose(value, np.sum(np.sin(x) * y), rtol=1e-5)
     npt.assert_allclose(slope, np.cos(x) * y, rtol=1e-5)
+
+
+def test_the_gradient_takes_structures_of_constants(rng):
+    x, y = (ops.convert_to_tensor(a) for a in rng.random((2, 3, 4), dtype=np.float32))
+    evaluate = value_and_gradient(lambda x, known: ops.sum(waves(x, known["y"])))
+    for rows in (3, 2):  # of each shape anew
+        value, slope = evaluate(x[:rows], {"y": y[:rows]})
+        found = map(ops.convert_to_numpy, (x[:rows], y[:rows], value, slope))
+        known_x, known_y, value, slope = found
+        npt.assert_allclose(value, np.sum(np.sin(known_x) * known_y), rtol=1e-5)
+        npt.assert_allclose(slope, np.cos(known_x) * known_y, rtol=1e-5)
+
+
+def test_a_self_adjoint_function_is_its_own_gradient(rng, gradient):
+    matrix = rng.random((5, 5), dtype=np.float32)
+    matrix = matrix + matrix.T
+    x, weight = rng.random((2, 5, 1), dtype=np.float32)
+    function = self_adjoint(lambda x, times: times * ops.matmul(matrix, x))
+    (found,) = gradient(lambda x: ops.sum(weight * function(x, 3)), x)
+    npt.assert_allclose(found, 3 * matrix @ weight, rtol=1e-5)
 
 
 def test_arrays_from_sizes_known_and_unknown():

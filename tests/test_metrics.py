@@ -37,6 +37,17 @@ def test_jacobian_determinant_of_a_linear_map(ndim, rng):
     npt.assert_allclose(jacobian_determinant(displacement), np.linalg.det(matrix))
 
 
+@pytest.mark.parametrize("slab", [1, 90, 400])
+@pytest.mark.parametrize("shape", [(9, 10), (7, 6, 5)])
+def test_a_jacobian_slab_by_slab(shape, slab, rng, monkeypatch):
+    monkeypatch.setattr("dipy_nn_reg.metrics._SLAB", slab)
+    displacement = rng.normal(0, 0.4, (*shape, len(shape)))
+    axes = range(len(shape))
+    columns = [np.gradient(displacement, axis=axis) for axis in axes]
+    matrices = np.eye(len(shape)) + np.stack(columns, axis=-1)
+    npt.assert_allclose(jacobian_determinant(displacement), np.linalg.det(matrices))
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_folding_of_a_reflection_and_of_no_motion(ndim):
     shape = (6, 7, 5)[:ndim]

@@ -161,16 +161,17 @@ def test_nothing_to_do_is_not_done(rng):
 
 
 def test_a_fold_is_smoothed_away():
-    velocity = np.zeros((24, 20, 2), np.float32)
-    velocity[10, 8:12, 0], velocity[12, 8:12, 0] = 1.5, -1.5
-    assert metrics.folding(velocity) > 0
-    smooth, displacement = unfold(velocity, lambda field: field)
+    velocity = np.zeros((1, 24, 20, 2), np.float32)
+    velocity[0, 10, 8:12, 0], velocity[0, 12, 8:12, 0] = 1.5, -1.5
+    assert metrics.folding(velocity[0]) > 0
+    smooth, displacement = unfold(ops.convert_to_tensor(velocity), lambda field: field)
     assert metrics.folding(displacement) == 0
+    smooth = ops.convert_to_numpy(smooth)[0]
     npt.assert_array_equal(smooth, displacement)
     npt.assert_array_equal(smooth[:3], 0)
 
 
 def test_what_does_not_fold_stays(smooth_field):
-    velocity = smooth_field((20, 22), sigma=4, largest=1.0)
+    velocity = smooth_field((20, 22), sigma=4, largest=1.0)[None]
     kept, _ = unfold(velocity, lambda field: field)
     assert kept is velocity

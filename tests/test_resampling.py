@@ -109,6 +109,16 @@ def test_the_inverse_error_is_a_distance_in_mm(scene):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_inverse_error_of_many_voxels_is_that_of_every_second(scene, monkeypatch):
+    monkeypatch.setattr("dipy_nn_reg.resampling._MANY_VOXELS", 100)
+    pair = scene(3, False)
+    mapping = pair.make_mapping(inverse=np.zeros_like(pair.field))
+    lengths = np.linalg.norm(pair.field @ pair.static_affine[:3, :3].T, axis=-1)
+    found = inverse_error([mapping], pair.field.shape[:-1], pair.static_affine)
+    assert found == pytest.approx(lengths[::2, ::2, ::2].mean(), rel=1e-4)
+    assert found != pytest.approx(lengths.mean(), rel=1e-4)
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_points_that_are_not_finite_stay_so(ndim):
     """DIPY would end the process on them."""
