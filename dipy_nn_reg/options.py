@@ -1,6 +1,6 @@
 """Choices that a user makes by name or by an object: network, loss, penalty, affine."""
 
-from functools import partial
+from functools import lru_cache, partial
 from inspect import signature
 
 import keras
@@ -91,6 +91,7 @@ def takes_mask(loss):
     return isinstance(loss, str) or "mask" in signature(loss).parameters
 
 
+@lru_cache(maxsize=16)  # for each pair of a folder, the answer is the same
 def check_loss(loss, shape):
     """Raise ValueError unless a loss takes images of a shape.
 

@@ -18,7 +18,7 @@ from dipy_nn_reg.refine import optimize_velocity, unfold
 from dipy_nn_reg.transform import compose, identity_grid, integrate, warp
 
 # Most iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2 and 1.
-LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 15, 10), (10, 7)
+LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 7)
 # Correlation of images between which there is nothing to find: a loss of small windows
 # would still gain a little where they are almost flat.
 EQUAL = 1 - 1e-6
@@ -150,7 +150,8 @@ class Pair:
         """Return how dissimilar the images are, labels included, and their NCC."""
         displacement = ops.convert_to_tensor(_whole_displacement(parts)[None])
         warped = warp(moving, displacement)
-        terms = Objective(self.options)(
+        # What is penalised is how it came about, not how alike the images are.
+        terms = Objective({**self.options, "penalty": {}})(
             {
                 "static": static,
                 "warped": warped,
@@ -160,7 +161,7 @@ class Pair:
             y,
         )
         images = (ops.convert_to_numpy(image) for image in (static, warped))
-        loss = ops.convert_to_numpy(terms["loss"] - terms["penalty"])
+        loss = ops.convert_to_numpy(terms["loss"])
         return {"loss": float(loss.mean()), "ncc": metrics.ncc(*images)}
 
     def _note(self, used, before, after):

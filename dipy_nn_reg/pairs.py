@@ -3,10 +3,12 @@
 from math import ceil
 
 import keras
+from keras import ops
 import numpy as np
 
 from dipy_nn_reg.annotations import one_hot
 from dipy_nn_reg.augmentation import augment
+from dipy_nn_reg.coarse import shrink
 
 # Threads that make batches, and batches that wait for the next step: few, since a batch
 # of volumes is large.
@@ -33,6 +35,8 @@ class Pairs(keras.utils.PyDataset):
     augment : bool or float, optional
         Deform the images and change their contrast, anew in each epoch, see
         :mod:`dipy_nn_reg.augmentation`. That needs ``rng``.
+    shrunk_by : int, optional
+        A power of two, by which what is in a batch is shrunk at last.
     rng : numpy.random.Generator, optional
         Shuffles in each epoch. All batches then have one size, so that they compile
         once: the last one is filled from the start of the order.
@@ -47,6 +51,7 @@ class Pairs(keras.utils.PyDataset):
         annotations=None,
         mirror=None,
         augment=False,
+        shrunk_by=1,
         rng=None,
     ):
         super().__init__(workers=WORKERS, max_queue_size=READY)
@@ -55,6 +60,7 @@ class Pairs(keras.utils.PyDataset):
         self.labels = self.annotations.pop("labels", None)
         self.batch_size = min(batch_size, len(moving))
         self.mirror, self.augment, self.rng = mirror, augment, rng
+        self.shrunk_by = shrunk_by
         self.on_epoch_end()
 
     def __len__(self):
@@ -84,6 +90,11 @@ class Pairs(keras.utils.PyDataset):
         for name in annotations:
             if name.endswith("labels"):  # at last, since shares take far more room
                 annotations[name] = one_hot(annotations[name][..., 0], self.labels)
+        if self.shrunk_by > 1:
+            images, annotations = (
+                {name: self._shrink(name, array) for name, array in group.items()}
+                for group in (images, annotations)
+            )
         return (images, annotations) if annotations else images
 
     def _annotation(self, name, index):
@@ -99,6 +110,11 @@ class Pairs(keras.utils.PyDataset):
             array[chosen, :, self.mirror] = last - array[chosen, :, self.mirror]
         else:
             array[chosen] = np.flip(array[chosen], axis=1 + self.mirror)
+
+    def _shrink(self, name, array):
+        if name.endswith("landmarks"):  # positions of the centres of voxels
+            return (array + 0.5) / self.shrunk_by - 0.5
+        return ops.convert_to_numpy(shrink(array, self.shrunk_by))
 
     def on_epoch_end(self):
         """Draw the order, and the partners, of the next epoch."""

@@ -1,5 +1,6 @@
 """What a registration by a network is, whatever its transform: training and saving."""
 
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -8,6 +9,7 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_integer, check_number
+from dipy_nn_reg.coarse import coarse_shape
 from dipy_nn_reg.memory import check_memory, memory_to_train
 from dipy_nn_reg.optimizers import add_cosine_rate
 from dipy_nn_reg.options import check_can_be_loaded, takes_mask
@@ -66,6 +68,7 @@ class Registration(Prediction):
         static_landmarks=None,
         mask=None,
         epochs=5,
+        warm_up=0,
         batch_size=32,
         mirror=None,
         augment=False,
@@ -97,6 +100,9 @@ class Registration(Prediction):
         epochs, batch_size : int, optional
             In an epoch each moving image is seen once; some are seen twice to fill
             the last batch.
+        warm_up : int, optional
+            So many epochs before these, on images shrunk by two along each axis, which
+            take a fraction of the time. Callbacks and history begin after them.
         mirror : int, optional
             Axis of the image, from 0, along which half of the pairs are mirrored, drawn
             anew in each epoch, with all that belongs to them.
@@ -131,6 +137,7 @@ class Registration(Prediction):
             If a step needs more memory than there is.
         """
         check_integer("epochs", epochs, lowest=1)
+        check_integer("warm_up", warm_up, lowest=0)
         check_integer("batch_size", batch_size, lowest=1)
         data = check_training_data(
             moving,
@@ -156,13 +163,17 @@ class Registration(Prediction):
             raise ValueError(
                 f"Expected augment=False with landmarks. Received augment={augment!r}."
             )
-        pairs = Pairs(
+        if warm_up:
+            self._check_size(coarse_shape(data["moving"].shape[1:-1], 2), training=True)
+        draw = partial(
+            Pairs,
             **data,
             batch_size=batch_size,
             mirror=mirror,
             augment=augment,
             rng=self._rng,
         )
+        pairs = draw()
         self._check_memory(pairs)
         validation_pairs = None
         if validation_data is not None:
@@ -172,13 +183,17 @@ class Registration(Prediction):
         learning_rate = self.model.options["learning_rate"]
         if learning_rate is not None:  # where an earlier fit has left another one
             self.model.optimizer.learning_rate = learning_rate
-        return self.model.fit(
+        # Pairs are drawn at random; Keras would ignore the seed.
+        train = partial(self.model.fit, shuffle=False, verbose=verbose)
+        if warm_up:
+            rate = add_cosine_rate(None, learning_rate)
+            train(draw(shrunk_by=2), epochs=warm_up, callbacks=rate)
+            self.model.make_train_function(force=True)  # for images of another size
+        return train(
             pairs,
             epochs=epochs,
-            shuffle=False,  # Pairs are drawn at random; Keras would ignore the seed.
             validation_data=validation_pairs,
             callbacks=add_cosine_rate(callbacks, learning_rate),
-            verbose=verbose,
         )
 
     def refine(self, moving, static, *, prealign=None, **options):

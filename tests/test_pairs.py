@@ -213,3 +213,21 @@ def test_augmented_pairs_are_new_in_each_epoch_and_the_same_for_a_seed(rng):
     assert not np.allclose(first[0], images[pairs.moving_index[:2]])
     pairs.on_epoch_end()
     assert not np.allclose(pairs[0]["moving"], first[0])
+
+
+def test_what_is_in_a_batch_is_shrunk(rng):
+    images = rng.random((2, 5, 6, 1))
+    annotations = {
+        "static_labels": np.ones((2, 5, 6), int),
+        "static_landmarks": np.array([[[0.5, 2.5], [4, 0]]]),
+        "labels": np.array([1, 2]),
+    }
+    pairs = Pairs(images, images, batch_size=2, shrunk_by=2, annotations=annotations)
+    batch, known = pairs[0]
+    assert batch["moving"].shape == (2, 3, 3, 1)
+    npt.assert_allclose(batch["static"][1, 1, 2], images[1, 2:4, 4:6].mean(), rtol=1e-6)
+    npt.assert_allclose(batch["static"][1, 2, 0], images[1, 4:, :2].mean(), rtol=1e-6)
+    npt.assert_array_equal(known["static_labels"], [[[[1, 0]] * 3] * 3] * 2)
+    # The first voxel of the small image lies between the first two of the large one.
+    expected = [[[0, 1], [1.75, -0.25]]] * 2
+    npt.assert_allclose(known["static_landmarks"], expected)

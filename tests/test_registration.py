@@ -94,6 +94,22 @@ def test_validation_callbacks_and_own_optimizer(rng, blobs):
     npt.assert_allclose(float(registration.model.optimizer.learning_rate), 0.01)
 
 
+@pytest.mark.parametrize("shape", [(28, 31), (24, 21, 26)])
+def test_warm_up_on_small_images(shape, rng, blobs):
+    images = blobs(rng, 4, shape)
+    options = {"moving_labels": halves(images), "batch_size": 2, "verbose": 0}
+    found = []
+    for warm_up in (0, 20):
+        registration = DeformableRegistration(input_shape=shape, seed=0)
+        history = registration.fit(images, warm_up=warm_up, epochs=1, **options)
+        # What is known of a training is that on whole images.
+        assert history.epoch == [0]
+        assert int(registration.model.optimizer.iterations) == 2 * (warm_up + 1)
+        found.append(registration.evaluate(images, images[0], verbose=0))
+    alone, warmed_up = (results["similarity_after"] for results in found)
+    assert warmed_up > alone + 0.02
+
+
 def test_evaluate_agrees_with_the_validation_of_fit(rng, blobs):
     # Flat at the top and at the bottom: rescaling for the network clips nothing.
     images = np.clip(blobs(rng, 7, (16, 17)), 0.05, 0.8) - 0.05
@@ -284,6 +300,7 @@ def test_bad_input_stops_before_training(rng):
         (images, images[0, :20], {}),
         (images, None, {"epochs": 0}),
         (images, None, {"batch_size": 0}),
+        (images, None, {"warm_up": -1}),
         (images, None, {"validation_data": images}),
         (images, None, {"validation_data": (images[:1], None)}),
         (images, None, {"validation_data": (bad, images)}),

@@ -43,6 +43,7 @@ class FitFlow(Workflow):
         mirror=None,
         augment=False,
         epochs=50,
+        warm_up=0,
         batch_size=None,
         seed=0,
         checkpoint=None,
@@ -105,6 +106,8 @@ class FitFlow(Workflow):
             few images.
         epochs : int, optional
             How often each moving image is seen.
+        warm_up : int, optional
+            How often each is seen before, shrunk by two along each axis.
         batch_size : int, optional
             Number of pairs in a step. By default 32 in 2D and 1 in 3D.
         seed : int, optional
@@ -120,6 +123,7 @@ class FitFlow(Workflow):
             Name of the table of the training, a row for each epoch.
         """
         check_integer("epochs", epochs, lowest=1)
+        check_integer("warm_up", warm_up, lowest=0)
         if batch_size is not None:
             check_integer("batch_size", batch_size, lowest=1)
         if voxel_size is not None:
@@ -177,6 +181,7 @@ class FitFlow(Workflow):
         registration.fit(
             **data,
             epochs=epochs,
+            warm_up=warm_up,
             batch_size=batch_size,
             mirror=mirror,
             augment=augment,
