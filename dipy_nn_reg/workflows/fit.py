@@ -107,7 +107,8 @@ class FitFlow(Workflow):
         epochs : int, optional
             How often each moving image is seen.
         warm_up : int, optional
-            How often each is seen before, shrunk by two along each axis.
+            How often each is seen before, shrunk by two along each axis. Nothing is
+            written meanwhile.
         batch_size : int, optional
             Number of pairs in a step. By default 32 in 2D and 1 in 3D.
         seed : int, optional
