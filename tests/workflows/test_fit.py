@@ -69,6 +69,16 @@ def test_images_on_other_grids_are_brought_to_the_first(brains, write, crops, tm
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-3)
 
 
+def test_small_images_come_first(brains, tmp_path):
+    steps = []
+    for warm_up in (0, 2):
+        folder = tmp_path / str(warm_up)
+        fit(brains, folder, warm_up=warm_up)
+        model = DeformableRegistration.load(folder / "model.keras").model
+        steps.append(int(model.optimizer.iterations))
+    assert steps[1] == 2 * steps[0]
+
+
 def test_options_of_speed_reach_the_model(brains, tmp_path):
     fit(brains, tmp_path, field_stride=4, precision="bfloat16", mirror=0, augment=True)
     options = DeformableRegistration.load(tmp_path / "model.keras").model.options
