@@ -1,9 +1,12 @@
 """Images that were not there: deformed at random, and of other contrast."""
 
+from keras import ops
 import numpy as np
 
+from dipy_nn_reg.backend import compiled
 from dipy_nn_reg.control import bspline
-from dipy_nn_reg.transform import identity_grid, warp
+from dipy_nn_reg.sampling import voxel_grid
+from dipy_nn_reg.transform import warp
 
 # Distance of control points as a share of the longest axis, and the standard deviation
 # of their motion as a share of that distance: what people differ by, roughly, and too
@@ -59,14 +62,21 @@ def random_displacements(shape, rng):
     ndim, longest = len(spatial), max(spatial)
     spacing = max(2, round(_SPACING * longest))
     points = [-(-size // spacing) for size in spatial]
-    motion = _MOTION * spacing * rng.normal(size=(n, *points, ndim))
-    smooth = np.asarray(bspline(motion.astype(np.float32), spatial, spacing))
-    linear = _LINEAR * rng.normal(size=(n, ndim, ndim))
-    translation = _TRANSLATION * longest * rng.normal(size=(n, ndim))
-    offset = identity_grid(spatial) - (np.array(spatial) - 1) / 2
-    affine = np.einsum("...j,nij->n...i", offset, linear)
-    affine += translation.reshape(n, *[1] * ndim, ndim)
-    return (smooth + affine).astype(np.float32)
+    parts = (
+        _MOTION * spacing * rng.normal(size=(n, *points, ndim)),
+        _LINEAR * rng.normal(size=(n, ndim, ndim)),
+        _TRANSLATION * longest * rng.normal(size=(n, ndim)),
+    )
+    parts = [part.astype(np.float32) for part in parts]
+    return ops.convert_to_numpy(_displace(*parts, tuple(spatial), spacing))
+
+
+@compiled
+def _displace(motion, linear, translation, spatial, spacing):
+    offset = voxel_grid(spatial) - (np.array(spatial, np.float32) - 1) / 2
+    affine = ops.einsum("...j,nij->n...i", offset, linear)
+    affine += ops.reshape(translation, (-1, *[1] * len(spatial), len(spatial)))
+    return bspline(motion, spatial, spacing) + affine
 
 
 def _bend(images, rng):
