@@ -1,5 +1,6 @@
 """Put images together in pairs, for training and prediction."""
 
+from functools import partial
 from math import ceil
 
 import keras
@@ -13,6 +14,9 @@ from dipy_nn_reg.coarse import shrink
 # Threads that make batches, and batches that wait for the next step: few, since a batch
 # of volumes is large.
 WORKERS, READY = 2, 2
+# Labels whose overlap is trained in one step. Of more, so many are drawn for each
+# batch: on average that is the gradient of all, in a fraction of time and memory.
+LABELS_AT_ONCE = 8
 
 
 class Pairs(keras.utils.PyDataset):
@@ -38,8 +42,9 @@ class Pairs(keras.utils.PyDataset):
     shrunk_by : int, optional
         A power of two, by which what is in a batch is shrunk at last.
     rng : numpy.random.Generator, optional
-        Shuffles in each epoch. All batches then have one size, so that they compile
-        once: the last one is filled from the start of the order.
+        Shuffles in each epoch, and draws some labels for each batch where there are
+        many. All batches then have one size, so that they compile once: the last one is
+        filled from the start of the order.
     """
 
     def __init__(
@@ -62,6 +67,11 @@ class Pairs(keras.utils.PyDataset):
         self.mirror, self.augment, self.rng = mirror, augment, rng
         self.shrunk_by = shrunk_by
         self.on_epoch_end()
+
+    @property
+    def labels_at_once(self):
+        """Number of labels whose shares are in a batch."""
+        return 0 if self.labels is None else len(self.drawn[0])
 
     def __len__(self):
         return ceil(len(self.moving) / self.batch_size)
@@ -89,7 +99,8 @@ class Pairs(keras.utils.PyDataset):
             )
         for name in annotations:
             if name.endswith("labels"):  # at last, since shares take far more room
-                annotations[name] = one_hot(annotations[name][..., 0], self.labels)
+                maps = annotations[name][..., 0]
+                annotations[name] = one_hot(maps, self.drawn[batch])
         if self.shrunk_by > 1:
             images, annotations = (
                 {name: self._shrink(name, array) for name, array in group.items()}
@@ -128,6 +139,10 @@ class Pairs(keras.utils.PyDataset):
             self.static_index = (index + self.rng.integers(1, n, len(index))) % n
         if self.mirror is not None:
             self.mirrored = self.rng.random(len(index)) < 0.5
+        self.drawn = [self.labels] * len(self)
+        if self.rng is not None and np.size(self.labels) > LABELS_AT_ONCE:
+            draw = partial(self.rng.choice, self.labels, LABELS_AT_ONCE, replace=False)
+            self.drawn = [draw() for _ in self.drawn]
         if self.augment:
             self.epoch_seed = int(self.rng.integers(2**31))
 

@@ -89,8 +89,9 @@ class Registration(Prediction):
             each epoch.
         moving_labels, static_labels : ndarray of int, shape (n, *spatial), optional
             Label maps of the images, 0 for background: their overlap is trained as
-            well. For one static image, one map. Without static images, those of the
-            moving ones are used.
+            well, of more than eight labels that of eight drawn for each batch. For one
+            static image, one map. Without static images, those of the moving ones are
+            used.
         moving_landmarks, static_landmarks : ndarray, shape (n, points, ndim), optional
             Positions in voxels that correspond, given as the label maps are: their
             distance after registration is trained as well.
@@ -173,13 +174,12 @@ class Registration(Prediction):
             augment=augment,
             rng=self._rng,
         )
-        pairs = draw()
-        self._check_memory(pairs)
-        validation_pairs = None
+        pairs, validation_pairs = draw(), None
         if validation_data is not None:
             validation_data = check_validation_data(validation_data, **self._layout())
             self._check_data(validation_data)
             validation_pairs = Pairs(**validation_data, batch_size=batch_size)
+        self._check_memory(pairs, validation_pairs)
         learning_rate = self.model.options["learning_rate"]
         if learning_rate is not None:  # where an earlier fit has left another one
             self.model.optimizer.learning_rate = learning_rate
@@ -309,10 +309,12 @@ class Registration(Prediction):
         """Load weights into a model of the same configuration."""
         self.model.load_weights(path)
 
-    def _check_memory(self, pairs):
-        """State what a training step needs, and refuse what is not there."""
+    def _check_memory(self, pairs, validation_pairs):
+        """State what a step needs, and refuse what is not there."""
         shape = (pairs.batch_size, *pairs.moving.shape[1:])
-        labels = 0 if pairs.labels is None else len(pairs.labels)
+        labels = pairs.labels_at_once
+        if validation_pairs is not None:
+            labels = max(labels, validation_pairs.labels_at_once)
         check_memory(
             memory_to_train(self.model, shape, labels),
             what=f"Training on {pairs.batch_size} pairs at a time of {shape[1:-1]}",

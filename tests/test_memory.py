@@ -102,9 +102,14 @@ def test_neither_training_nor_prediction_begins_without_memory(monkeypatch, rng)
         registration.fit(images, epochs=1, batch_size=2, verbose=0)
     needed = memory.memory_to_train(registration.model, (2, 12, 12, 1))
     monkeypatch.setattr(memory, "memory_there", lambda: needed + 10**5)
-    labels = rng.integers(1, 2000, (3, 12, 12))  # whose shares do not fit any more
+    # Shares of many labels do not fit any more where all of them are looked at.
+    known = {"moving_labels": rng.integers(1, 2000, (3, 12, 12))}
+    options = {"epochs": 1, "batch_size": 2, "verbose": 0}
+    registration.fit(images, **known, **options)
+    before = registration.model.get_weights()
+    validation = {"validation_data": {"moving": images, **known}}
     with pytest.raises(MemoryError, match="Training on 2 pairs"):
-        registration.fit(images, moving_labels=labels, batch_size=2, verbose=0)
+        registration.fit(images, **known, **validation, **options)
     monkeypatch.setattr(memory, "memory_there", lambda: 1000)
     for weights, found in zip(before, registration.model.get_weights()):
         np.testing.assert_array_equal(weights, found)

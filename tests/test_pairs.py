@@ -66,9 +66,9 @@ def annotate():
     def make(moving, static):
         names = {"moving": moving, "static": static}
         numbers = {kind: images.ravel().astype(int) for kind, images in names.items()}
-        annotations = {"labels": np.arange(1, 11)}
+        annotations = {"labels": np.arange(1, 8)}
         for kind, n in numbers.items():
-            annotations[f"{kind}_labels"] = (n % 11).reshape(-1, 1, 1)
+            annotations[f"{kind}_labels"] = (n % 8).reshape(-1, 1, 1)
             points = np.stack([n, -n, n + 0.5, n**2], axis=-1)
             annotations[f"{kind}_landmarks"] = points.reshape(-1, 2, 2)
         # Of the static image: the mask is there for every third.
@@ -85,8 +85,8 @@ def assert_annotations_fit(pairs):
         for kind in ("moving", "static"):
             n = images[kind].ravel().astype(int)
             shares = annotations[f"{kind}_labels"]
-            assert shares.shape == (len(n), 1, 1, 10)
-            npt.assert_array_equal(shares[:, 0, 0], np.eye(11)[n % 11, 1:])
+            assert shares.shape == (len(n), 1, 1, 7)
+            npt.assert_array_equal(shares[:, 0, 0], np.eye(8)[n % 8, 1:])
             points = np.stack([n, -n, n + 0.5, n**2], axis=-1).reshape(-1, 2, 2)
             npt.assert_array_equal(annotations[f"{kind}_landmarks"], points)
         static = images["static"].ravel()
@@ -134,6 +134,31 @@ def test_labels_are_one_hot_without_background():
     assert shares.dtype == np.float32
     npt.assert_array_equal(shares[..., 0], [[[0, 1], [0, 1]], [[0, 0], [0, 0]]])
     npt.assert_array_equal(shares[..., 1], [[[0, 0], [1, 0]], [[0, 0], [0, 1]]])
+
+
+def test_of_many_labels_some_are_drawn_for_each_batch():
+    numbers = np.arange(1, 13)
+    maps = np.tile(numbers, (6, 2, 1))
+    images = np.zeros((6, 2, 12, 1))
+    annotations = {"labels": numbers, "moving_labels": maps, "static_labels": maps}
+    given = {"batch_size": 2, "annotations": annotations}
+    pairs = Pairs(images, images, rng=np.random.default_rng(0), **given)
+    seen = []
+    for _ in range(8):
+        for _, found in (pairs[i] for i in range(3)):
+            assert pairs.labels_at_once == 8
+            assert found["moving_labels"].shape == (2, 2, 12, 8)
+            npt.assert_array_equal(found["moving_labels"], found["static_labels"])
+            # Eight labels, each where it is.
+            drawn = numbers @ found["moving_labels"][0, 0]
+            npt.assert_array_equal(found["moving_labels"][1, 1].sum(0), 1)
+            assert len(set(drawn)) == 8
+            seen += [tuple(drawn)]
+        pairs.on_epoch_end()
+    assert len(set(seen)) > 20
+    assert set(np.ravel(seen)) == set(numbers)
+    # All of them in validation, where nothing is drawn.
+    assert Pairs(images, images, **given)[0][1]["static_labels"].shape[-1] == 12
 
 
 def test_a_batch_without_annotations_is_the_images_alone(images):

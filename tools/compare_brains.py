@@ -42,7 +42,7 @@ MODELS = {
     "brains with labels": (
         brains_to_train_on,
         {"loss": LOSS, "smoothness": 0.3, "label_weight": 3.0},
-        {"epochs": 450, "batch_size": 1, "mirror": 0, "augment": 0.3},
+        {"epochs": 600, "batch_size": 1, "mirror": 0, "augment": 0.3},
     ),
     "hippocampus with labels": (
         cases_to_train_on,
