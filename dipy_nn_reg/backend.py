@@ -126,6 +126,30 @@ def self_adjoint(function):
     return wrapper
 
 
+def as_one_graph(function):
+    """Spare what each single operation costs when it is called.
+
+    For small images that is most of the time.
+
+    Parameters
+    ----------
+    function : callable
+        Takes tensors.
+
+    Returns
+    -------
+    function : callable
+        The same, traced once for each shape where the backend does so.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    if keras.backend.backend() == "torch":
+        return function
+    return _traced(function, jit_compile=False)
+
+
 def value_and_gradient(function):
     """Return a function that returns what ``function`` does, and its gradient.
 
@@ -161,9 +185,7 @@ def value_and_gradient(function):
             value = function(x, *constants)
         return value, tape.gradient(value, x)
 
-    # As one graph, which spares what each single operation costs when it is called:
-    # for small images, most of the time.
-    return _traced(evaluate, jit_compile=False)
+    return as_one_graph(evaluate)
 
 
 def from_sizes(function, *sizes):

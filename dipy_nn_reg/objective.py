@@ -12,6 +12,20 @@ from dipy_nn_reg.transform import warp
 LEVEL_WEIGHTS = (1.0, 0.6, 0.3)
 
 
+_OPTIONS = ("loss", "penalty", "smoothness", "label_weight", "landmark_weight")
+
+
+def hashable_options(options):
+    """Return the options of an :class:`Objective` as what a cache can look up."""
+    found = [(name, options[name]) for name in _OPTIONS]
+    return tuple((n, tuple(o.items()) if isinstance(o, dict) else o) for n, o in found)
+
+
+def options_of(hashable):
+    """Return the options that :func:`hashable_options` was given."""
+    return {n: dict(o) if isinstance(o, tuple) else o for n, o in hashable}
+
+
 class Objective:
     """Dissimilarity, penalties, and what labels and landmarks add.
 

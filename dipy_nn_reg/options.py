@@ -115,12 +115,17 @@ def check_penalties(options, shape):
         Of a batch of fields: (batch, *spatial, ndim).
     """
 
+    for penalty in get_penalties(options):
+        if penalty != "inverse_consistency":
+            _check_penalty(penalty, shape)
+
+
+@lru_cache(maxsize=16)
+def _check_penalty(penalty, shape):
     def evaluate(field):
         return evaluate_penalty(penalty, field=field, displacement=field)
 
-    for penalty in get_penalties(options):
-        if penalty != "inverse_consistency":
-            _check_function("penalty", evaluate, penalty, [shape])
+    _check_function("penalty", evaluate, penalty, [shape])
 
 
 def _check_function(option, function, given, shapes):

@@ -1,5 +1,7 @@
 """Find the best sound field between two images on one grid."""
 
+from functools import lru_cache
+
 from dipy.utils.logging import logger
 from keras import ops
 from nibabel.affines import apply_affine
@@ -7,14 +9,15 @@ import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import one_hot
+from dipy_nn_reg.backend import as_one_graph
 from dipy_nn_reg.coarse import coarse_shape, enlarge
 from dipy_nn_reg.fields import check_spacing
-from dipy_nn_reg.layers import RescaleIntensity
+from dipy_nn_reg.layers import INTEGRATION_STEPS, RescaleIntensity
 from dipy_nn_reg.memory import check_memory, memory_to_optimize
-from dipy_nn_reg.objective import Objective
+from dipy_nn_reg.objective import Objective, hashable_options, options_of
 from dipy_nn_reg.options import check_loss, check_penalties
 from dipy_nn_reg.physical import Parts
-from dipy_nn_reg.refine import optimize_velocity, unfold
+from dipy_nn_reg.refine import optimize_velocity, unfold, where_folded
 from dipy_nn_reg.transform import compose, identity_grid, integrate, warp
 
 # Most iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2 and 1.
@@ -86,7 +89,7 @@ class Pair:
         )
         y = _as_tensors(annotations)
         still = np.zeros((*static.shape[1:-1], len(static.shape) - 2), np.float32)
-        used, best, velocity = "affine", Parts(still, still), None
+        used, best, velocity = "affine", Parts(still, lambda: still), None
         before = after = self._measure(moving, static, best, y)
         if before["ncc"] > EQUAL:
             self._note("affine", before, after)
@@ -94,7 +97,7 @@ class Pair:
         if self.model is not None:
             parts, velocity = self.model._predict_pair(*images)
             finite = np.all(np.isfinite(parts.displacement))
-            if velocity is not None and finite and metrics.folding(parts.displacement):
+            if velocity is not None and finite and _folding(parts):
                 stride = self.model.model.options["field_stride"]
                 mended = _unfold(velocity, static, stride)
                 parts = mended._replace(matrix=parts.matrix)
@@ -130,7 +133,7 @@ class Pair:
         parts = self._optimize(moving, static, y, LEVEL_ITERS_AFTER_MODEL)
         return Parts(
             compose(start.displacement, parts.displacement),
-            compose(parts.inverse, start.inverse),
+            lambda: compose(parts.invert(), start.invert()),
             start.matrix,
         )
 
@@ -149,20 +152,11 @@ class Pair:
     def _measure(self, moving, static, parts, y):
         """Return how dissimilar the images are, labels included, and their NCC."""
         displacement = ops.convert_to_tensor(_whole_displacement(parts)[None])
-        warped = warp(moving, displacement)
         # What is penalised is how it came about, not how alike the images are.
-        terms = Objective({**self.options, "penalty": {}})(
-            {
-                "static": static,
-                "warped": warped,
-                "field": displacement,
-                "displacement": displacement,
-            },
-            y,
-        )
+        objective = hashable_options({**self.options, "penalty": {}})
+        loss, warped = _measurer(objective)(moving, static, displacement, y)
         images = (ops.convert_to_numpy(image) for image in (static, warped))
-        loss = ops.convert_to_numpy(terms["loss"])
-        return {"loss": float(loss.mean()), "ncc": metrics.ncc(*images)}
+        return {"loss": float(loss), "ncc": metrics.ncc(*images)}
 
     def _note(self, used, before, after):
         self.found = {"used": used}
@@ -174,10 +168,29 @@ def _unfold(velocity, static, stride):
     """Return Parts of a velocity, smoothed where they would fold."""
 
     def displace(velocity):
-        return enlarge(integrate(velocity), static, stride)
+        displacement = integrate(velocity, steps=INTEGRATION_STEPS)
+        return enlarge(displacement, static, stride)
 
     velocity, displacement = unfold(velocity, displace)
-    return Parts(displacement, ops.convert_to_numpy(displace(-velocity))[0])
+    return Parts(displacement, lambda: ops.convert_to_numpy(displace(-velocity))[0])
+
+
+@lru_cache(maxsize=16)
+def _measurer(options):
+    """Return a function: how dissimilar images are after a warp, and the warped one."""
+    objective = Objective(options_of(options))
+
+    def measure(moving, static, displacement, y):
+        warped = warp(moving, displacement)
+        outputs = {
+            "static": static,
+            "warped": warped,
+            "field": displacement,
+            "displacement": displacement,
+        }
+        return ops.mean(objective(outputs, y)["loss"]), warped
+
+    return as_one_graph(measure)
 
 
 def _as_tensors(annotations):
@@ -197,9 +210,10 @@ def _as_tensors(annotations):
 def _is_sound(what, parts, measured, limit):
     """Tell whether a field may be returned; the log says why not."""
     wrong = None
-    if not all(np.all(np.isfinite(part)) for part in parts if part is not None):
+    found = [part for part in (parts.displacement, parts.matrix) if part is not None]
+    if not all(np.all(np.isfinite(part)) for part in found):
         wrong = "holds values that are not finite"
-    elif (folding := metrics.folding(parts.displacement)) > MOST_FOLDING:
+    elif (folding := _folding(parts)) > MOST_FOLDING:
         wrong = f"folds at {folding:.4f} % of the voxels"
     elif not measured["loss"] <= limit["loss"]:
         wrong = (
@@ -209,6 +223,11 @@ def _is_sound(what, parts, measured, limit):
     if wrong:
         logger.warning(f"{what} {wrong}. It is not used.")
     return not wrong
+
+
+def _folding(parts):
+    """Return the percentage of voxels at which a field folds."""
+    return 100 * where_folded(parts.displacement).mean()
 
 
 def _whole_displacement(parts):

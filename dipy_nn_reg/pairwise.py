@@ -55,9 +55,10 @@ def register(
     """Register one pair of images, on any grids, by optimisation.
 
     No trained model is needed; where there is one, the optimisation starts from what it
-    predicts. A field that folds at more than 0.001 % of the voxels, or makes the images
-    less similar, is not returned: what was there before it is, the affine alone if need
-    be, and the report says so.
+    predicts, else from a search for large motion between coarse images. A field that
+    folds at more than 0.001 % of the voxels, or makes the images less similar, is not
+    returned: what was there before it is, the affine alone if need be, and the report
+    says so.
 
     Parameters
     ----------

@@ -152,7 +152,7 @@ def folding(displacement):
 
 
 def folded(displacement):
-    """Return the percentage of voxels at which a field folds, which no penalty is.
+    """Tell where a field folds, which no penalty does.
 
     Parameters
     ----------
@@ -161,20 +161,19 @@ def folded(displacement):
 
     Returns
     -------
-    percentage : tensor, shape (batch,)
-        As :func:`dipy_nn_reg.metrics.folding` counts them.
+    folded : tensor of bool, shape (batch, *spatial)
+        As :func:`dipy_nn_reg.metrics.folding` counts them, NaN included.
     """
     derivatives = []
     for axis in range(displacement.shape[-1]):
         one_sided = _difference(displacement, axis)
         first, last = (_cut(one_sided, [axis], w) for w in (slice(1), slice(-1, None)))
         before, after = (
-            _cut(one_sided, [axis], w) for w in (slice(None, -1), slice(1, None))
+            _cut(displacement, [axis], w) for w in (slice(None, -2), slice(2, None))
         )
-        central = (before + after) / 2
+        central = (after - before) / 2
         derivatives.append(ops.concatenate([first, central, last], axis=axis + 1))
-    keeps = ops.cast(_determinant(derivatives) > 0, "float32")
-    return 100 * (1 - _mean(keeps))
+    return ops.logical_not(_determinant(derivatives) > 0)
 
 
 def inverse_consistency(forward, backward):

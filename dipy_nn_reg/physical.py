@@ -1,5 +1,6 @@
 """Register two images wherever they lie in the world."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,13 +28,15 @@ class Parts(NamedTuple):
 
     Attributes
     ----------
-    displacement, inverse : ndarray, shape (*spatial, ndim)
+    displacement : ndarray, shape (*spatial, ndim)
+    invert : callable
+        Makes the inverse displacement, which is needed of what is returned alone.
     matrix : ndarray, shape (ndim + 1, ndim + 1), optional
         An affine that follows the displacement.
     """
 
     displacement: np.ndarray
-    inverse: np.ndarray
+    invert: Callable
     matrix: np.ndarray | None = None
 
 
@@ -121,7 +124,8 @@ def predict_mapping(
     if in_slice:
         seen = [image[:, :, 0] for image in seen]
         annotations = {name: array[:, :, 0] for name, array in annotations.items()}
-    displacement, inverse, matrix = predict_parts(*seen, **annotations)
+    displacement, invert, matrix = predict_parts(*seen, **annotations)
+    inverse = invert()
     if matrix is not None:
         matrix = lift_affine(matrix) if in_slice else matrix
         prealign = prealign @ affine @ matrix @ np.linalg.inv(affine)

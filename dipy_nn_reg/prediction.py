@@ -1,5 +1,7 @@
 """What a trained network is used for: warped images, fields and maps."""
 
+from functools import lru_cache, partial
+
 import keras
 from keras import ops
 import numpy as np
@@ -39,6 +41,7 @@ class Prediction:
             images = {"warped": warped, "displacement": fields["displacement"]}
             self._predictor = keras.Model(model.input, fields)
             self._warper = keras.Model(model.input, images)
+        self._memory_to_predict = lru_cache(partial(memory_to_predict, self._warper))
         for predictor in (self._predictor, self._warper):
             predictor.compile(jit_compile=JIT_COMPILE)
 
@@ -164,22 +167,26 @@ class Prediction:
         kind = TRANSFORMS[self.model.options["transform"]]
         stride = self.model.options["field_stride"]
         batch, outputs, _ = next(self._outputs(self._pairs(moving[None], static[None])))
-        field = outputs["field"]
-        fields = [field]
+
+        def enlarged(field):
+            field = enlarge(field, batch["static"], stride)
+            return ops.convert_to_numpy(field)[0]
+
+        field, matrix = outputs["field"], outputs.get("matrix")
         if kind.affine:
-            fields = [0 * field, 0 * field]
+            displacement = enlarged(0 * field)
+            parts = Parts(displacement, lambda: displacement)
         elif kind.integrated:
-            fields = [integrate(v, steps=INTEGRATION_STEPS) for v in (field, -field)]
-        displacement, *inverse = (
-            ops.convert_to_numpy(enlarge(field, batch["static"], stride))[0]
-            for field in fields
-        )
-        inverse = inverse[0] if inverse else invert_displacement(displacement)
-        matrix = outputs.get("matrix")
+            parts = Parts(
+                enlarged(integrate(field, steps=INTEGRATION_STEPS)),
+                lambda: enlarged(integrate(-field, steps=INTEGRATION_STEPS)),
+            )
+        else:
+            displacement = enlarged(field)
+            parts = Parts(displacement, lambda: invert_displacement(displacement))
         if matrix is not None:
-            matrix = with_last_row(matrix)[0]
-        velocity = field if kind.integrated else None
-        return Parts(displacement, inverse, matrix), velocity
+            parts = parts._replace(matrix=with_last_row(matrix)[0])
+        return parts, field if kind.integrated else None
 
     def _layout(self):
         options = self.model.options
@@ -215,7 +222,7 @@ class Prediction:
         pairs = Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
         shape = (pairs.batch_size, *moving.shape[1:])
         check_memory(
-            memory_to_predict(self._warper, shape) + _size_of_fields(moving),
+            self._memory_to_predict(shape) + _size_of_fields(moving),
             what=f"Registering {len(moving)} pairs of {shape[1:-1]}",
             advice="Fewer pairs at a time, or images of larger voxels, need less.",
         )

@@ -7,7 +7,7 @@ the integration, and is exact where the velocity is small.
 """
 
 from functools import lru_cache
-from math import cos, pi
+from math import cos, pi, prod
 
 from keras import ops
 import numpy as np
@@ -16,10 +16,11 @@ from dipy_nn_reg.backend import compiled, value_and_gradient
 from dipy_nn_reg.coarse import coarse_shape, enlarge, shrink
 from dipy_nn_reg.control import bspline
 from dipy_nn_reg.fields import TRANSFORMS
-from dipy_nn_reg.metrics import is_folded, jacobian_determinant
-from dipy_nn_reg.objective import Objective
+from dipy_nn_reg.objective import Objective, hashable_options, options_of
+from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.sampling import repeat_border
+from dipy_nn_reg.search import search_displacement
 from dipy_nn_reg.transform import integrate, warp
 
 # Root mean square of the first step of a level, in voxels. It falls as a cosine, and to
@@ -38,6 +39,8 @@ _PATIENCE, _TOLERANCE = 5, 0.01
 _STEPS = 3
 # Along each axis; images are not shrunk to less.
 _FEWEST_VOXELS = 12
+# Of the coarsest images, if all displacements of some voxels are to be tried on them.
+_MOST_SEARCHED = 2**15
 _MOST_REPAIRS = 10
 
 
@@ -60,7 +63,8 @@ def optimize_velocity(
         Most iterations of each level. The last one is for the images as they are, the
         one before for images shrunk by 2, and so on.
     velocity : tensor, shape (1, *coarse, ndim), optional
-        Where to start, in voxels of ``velocity_stride``.
+        Where to start, in voxels of ``velocity_stride``. Without one, a coarse search
+        says where, if the coarsest images are small.
     velocity_stride : int, optional
 
     Returns
@@ -79,21 +83,18 @@ def optimize_velocity(
     with progress_bar(levels, desc="Levels") as progress:
         for level, most in progress:
             grid = max(level, finest)
-            reference = ops.zeros((1, *coarse_shape(shape, grid), 1))
-            if velocity is None:
-                velocity = ops.zeros((*reference.shape[:-1], len(shape)))
-            else:
-                velocity = _on_grid(velocity, velocity_stride, grid, reference)
+            evaluate = _loss_at(level, grid, images, y, options)
+            still = ops.zeros((1, *coarse_shape(shape, grid), len(shape)))
+            starts = [still]
+            if velocity is not None:
+                starts = [_on_grid(velocity, velocity_stride, grid, still)]
+            elif most and _is_searched(coarse_shape(shape, level), level):
+                found = search_displacement(moving, static, level, y.get("mask"))
+                found = ops.convert_to_tensor(found)
+                starts.append(_on_grid(found, level, grid, still))
+            ends = [_descend(evaluate, v, options, most, progress) for v in starts]
+            velocity, _ = min(ends, key=lambda end: end[1])
             velocity_stride = grid
-            velocity = _descend(
-                _evaluator(*_hashable(options), grid // level),
-                velocity,
-                {name: shrink(image, level) for name, image in images.items()},
-                {name: shrink(array, level) for name, array in y.items()},
-                options,
-                most,
-                progress,
-            )
     return velocity
 
 
@@ -115,14 +116,32 @@ def unfold(velocity, displace):
     """
     for _ in range(_MOST_REPAIRS):
         displacement = ops.convert_to_numpy(displace(velocity))[0]
-        folded = is_folded(jacobian_determinant(displacement))
-        if not folded.any():
+        where = where_folded(displacement)
+        if not where.any():
             break
-        passed = _voxels_passed(folded, displacement, velocity.shape[1:-1])
+        passed = _voxels_passed(where, displacement, velocity.shape[1:-1])
         # All of it within two voxels, less and less beyond.
         near = ops.clip(40 * _smooth(_smooth(ops.convert_to_tensor(passed))), 0, 1)
         velocity = velocity + near * (_smooth(velocity) - velocity)
     return velocity, displacement
+
+
+def where_folded(displacement):
+    """Tell where a displacement folds.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+
+    Returns
+    -------
+    folded : ndarray of bool, shape (*spatial,)
+        As :func:`~dipy_nn_reg.metrics.folding` counts them, in a third of the time.
+    """
+    return ops.convert_to_numpy(_folded(ops.convert_to_tensor(displacement[None])))[0]
+
+
+_folded = compiled(folded)
 
 
 def _voxels_passed(folded, displacement, shape):
@@ -146,24 +165,52 @@ def _on_grid(velocity, stride, grid, reference):
     return enlarge(velocity, reference, stride // grid)
 
 
-def _descend(evaluate, start, images, y, options, most, progress):
-    """Return the best of the velocities on the way down."""
-    is_spline = TRANSFORMS[options["transform"]].spline is not None
-    shape = start.shape[1:-1]
-    points = coarse_shape(shape, options["spacing"]) if is_spline else shape
-    values = ops.zeros((1, *points, len(shape)))
+def _loss_at(level, grid, images, y, options):
+    """Return a function: the loss of values to add to a velocity, and its gradient."""
+    evaluate = _evaluator(
+        hashable_options(options),
+        options["transform"],
+        options["spacing"],
+        grid // level,
+    )
+    images, y = (
+        {name: shrink(array, level) for name, array in group.items()}
+        for group in (images, y)
+    )
+    return lambda values, start: evaluate(values, start, images, y)
+
+
+def _is_searched(shape, level):
+    return level > 1 and prod(shape) <= _MOST_SEARCHED
+
+
+def _no_values(start, options):
+    """Return values to add to a velocity that change nothing."""
+    if not _is_spline(options["transform"]):
+        return ops.zeros(start.shape)
+    points = coarse_shape(start.shape[1:-1], options["spacing"])
+    return ops.zeros((1, *points, start.shape[-1]))
+
+
+def _is_spline(transform):
+    return TRANSFORMS[transform].spline is not None
+
+
+def _descend(evaluate, start, options, most, progress):
+    """Return the best of the velocities on the way down, and its loss."""
+    values = _no_values(start, options)
     step, mean, square = STEP, values, 0.0
     best, losses = values, []
-    for i in range(most + 1):
-        loss, gradient = evaluate(values, start, images, y)
+    for i in range(most):
+        loss, gradient = evaluate(values, start)
         loss = float(loss)
         if not losses or loss < min(losses):
             best = values
         losses.append(loss)
         progress.set_postfix(loss=f"{loss:.4f}")
-        if i == most or not np.isfinite(loss) or _has_converged(losses):
+        if not np.isfinite(loss) or _has_converged(losses):
             break
-        if not is_spline:
+        if not _is_spline(options["transform"]):
             gradient = _smooth(gradient)
         mean, size = _accumulate(mean, gradient)
         square = _SQUARE_MEMORY * square + (1 - _SQUARE_MEMORY) * float(size)
@@ -175,7 +222,12 @@ def _descend(evaluate, start, images, y, options, most, progress):
         rate = step * (1 + cos(pi * i / most)) / 2
         rate = ops.convert_to_tensor(rate / (unbiased * square**0.5), "float32")
         values = _step(values, mean, rate)
-    return start + _spread(best, shape, options["transform"], options["spacing"])
+    else:
+        # The last step is the smallest: down from the lowest loss it goes unmeasured.
+        if losses and losses[-1] == min(losses):
+            best = values
+    best = _spread(best, start.shape[1:-1], options["transform"], options["spacing"])
+    return start + best, min(losses, default=0.0)
 
 
 def _has_converged(losses):
@@ -188,9 +240,7 @@ def _has_converged(losses):
 @lru_cache(maxsize=16)  # what JAX compiles belongs to one function
 def _evaluator(options, transform, spacing, ratio):
     """Return a function: the loss of values to add to a velocity, and its gradient."""
-    objective = Objective(
-        {n: dict(o) if isinstance(o, tuple) else o for n, o in options}
-    )
+    objective = Objective(options_of(options))
     symmetric = "inverse_consistency" in objective.penalties
 
     def connect(velocity, moving, static):
@@ -217,21 +267,8 @@ def _evaluator(options, transform, spacing, ratio):
     return value_and_gradient(evaluate)
 
 
-def _hashable(options):
-    """Return the options of an objective, and the two of the values."""
-    names = ("loss", "penalty", "smoothness", "label_weight", "landmark_weight")
-    found = [(name, options[name]) for name in names]
-    return (
-        tuple((n, tuple(o.items()) if isinstance(o, dict) else o) for n, o in found),
-        options["transform"],
-        options["spacing"],
-    )
-
-
 def _spread(values, shape, transform, spacing):
-    if TRANSFORMS[transform].spline is None:
-        return values
-    return bspline(values, shape, spacing)
+    return bspline(values, shape, spacing) if _is_spline(transform) else values
 
 
 def _smooth(field):

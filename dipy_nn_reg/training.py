@@ -78,7 +78,8 @@ class RegistrationModel(keras.Model):
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name])
         if not training:
-            self.folding.update_state(folded(y_pred["displacement"]))
+            share = ops.mean(ops.cast(folded(y_pred["displacement"]), "float32"))
+            self.folding.update_state(100 * share)
         return ops.mean(terms["loss"])
 
     def get_metrics_result(self):

@@ -201,7 +201,7 @@ def test_a_fold_in_a_prediction_is_smoothed_away(rng, smooth_field, monkeypatch)
     displacement = np.asarray(integrate(velocity[None]))[0]
     assert metrics.folding(displacement) > 0
     model = DeformableRegistration(input_shape=SHAPE, seed=0)
-    parts = Parts(displacement, np.asarray(integrate(-velocity[None]))[0])
+    parts = Parts(displacement, lambda: np.asarray(integrate(-velocity[None]))[0])
     predicted = parts, ops.convert_to_tensor(velocity[None])
     monkeypatch.setattr(model, "_predict_pair", lambda *images: predicted)
     _, report = register(moving, static, model=model, prealign=None, optimize=False)

@@ -6,6 +6,7 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
 from dipy_nn_reg.mapping import grid_points, mapping_to_displacement
+from dipy_nn_reg.physical import Parts
 
 
 def deforming(ndim, *, kind=DeformableRegistration, **options):
@@ -125,7 +126,7 @@ def test_the_network_may_see_other_voxels(size, pair):
         1,
         *[0] * (static.ndim - 1),
     ]
-    registration._predict_parts = lambda *images: (parts, -parts, None)
+    registration._predict_parts = lambda *images: Parts(parts, lambda: -parts)
     mapping = registration.predict_mapping(
         pair.moving, static, voxel_size=size, **grids
     )
@@ -137,7 +138,7 @@ def test_the_network_may_see_other_voxels(size, pair):
 
 def test_voxels_of_almost_the_same_size_are_not_the_same(rng):
     registration = deforming(3)
-    registration._predict_parts = lambda *pair: (ones, -ones, None)
+    registration._predict_parts = lambda *pair: Parts(ones, lambda: -ones)
     ones = np.ones((12, 12, 12, 3))
     images, affine = rng.random((2, 12, 12, 12)), np.diag([2.0, 2, 2, 1])
     grids = {"moving_affine": affine, "static_affine": affine}

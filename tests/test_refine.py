@@ -6,7 +6,8 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from dipy_nn_reg import metrics
+from dipy_nn_reg import metrics, refine
+from dipy_nn_reg.coarse import enlarge
 from dipy_nn_reg.layers import RescaleIntensity
 from dipy_nn_reg.losses import lncc
 from dipy_nn_reg.refine import optimize_velocity, unfold
@@ -94,6 +95,26 @@ def test_losses_and_penalties(make_pair, options):
     moving, static, displacement = make_pair(SHAPES[0])
     before = inner_error(np.zeros((1, *displacement.shape), np.float32), displacement)
     assert inner_error(optimize(moving, static, **options), displacement) < before / 2
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_motion_larger_than_the_structures(stride, rng, monkeypatch):
+    """The descent alone goes to the nearest match."""
+    moving = texture(rng, (96, 100))
+    bump = np.outer(*(np.sin(np.pi * np.arange(n) / (n - 1)) for n in moving.shape))
+    displacement = bump[..., None] * np.array([-9, 5])
+    positions = np.indices(moving.shape) + np.moveaxis(displacement, -1, 0)
+    static = map_coordinates(moving, positions, order=1)
+
+    def error():
+        options = {"level_iters": (20, 20, 20), "field_stride": stride}
+        found = optimize(moving, static, **options)
+        found = enlarge(found, static[None, ..., None], stride)
+        return inner_error(ops.convert_to_numpy(found), displacement)
+
+    with_search = error()
+    monkeypatch.setattr(refine, "_MOST_SEARCHED", 0)
+    assert with_search < 1 < 3 < error()
 
 
 def test_values_on_every_second_voxel(make_pair):

@@ -77,7 +77,7 @@ def _shrink(sitk, image, factor):
 
 def model(moving, static, size, model):
     parts = model._predict_parts(moving[..., None], static[..., None])
-    return parts.displacement, parts.inverse
+    return parts.displacement, parts.invert()
 
 
 def ours(moving, static, size, model):
