@@ -28,7 +28,8 @@ def measure_field(mapping):
     affine = world_affine(mapping.codomain_grid2world, mapping.dim)
     # Learn2Reg leaves out two voxels on each side: of few slices, none is left.
     thin = min(displacement.shape[:-1]) < 5
-    lengths = np.sqrt(np.square(mapping.backward).sum(axis=-1))
+    field = mapping.backward
+    lengths = np.sqrt(np.einsum("...d,...d->...", field, field))
     determinant = metrics.jacobian_determinant(displacement)
     return {
         "folding": 100 * float(np.mean(metrics.is_folded(determinant))),

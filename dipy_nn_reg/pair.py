@@ -21,7 +21,7 @@ from dipy_nn_reg.refine import optimize_velocity, unfold, where_folded
 from dipy_nn_reg.transform import compose, identity_grid, integrate, warp
 
 # Most iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2 and 1.
-LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 7)
+LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 5)
 # Correlation of images between which there is nothing to find: a loss of small windows
 # would still gain a little where they are almost flat.
 EQUAL = 1 - 1e-6
@@ -122,8 +122,9 @@ class Pair:
     def _go_on(self, moving, static, y, start, velocity):
         """Optimise from where a prediction ends."""
         if velocity is not None:  # it goes on itself; only an affine has been done
-            done = start._replace(displacement=0 * start.displacement)
-            moving = warp(moving, _whole_displacement(done)[None])
+            if start.matrix is not None:
+                done = start._replace(displacement=0 * start.displacement)
+                moving = warp(moving, _whole_displacement(done)[None])
             stride = self.model.model.options["field_stride"]
             parts = self._optimize(
                 moving, static, y, LEVEL_ITERS_AFTER_MODEL, velocity, stride

@@ -168,25 +168,25 @@ class Prediction:
         stride = self.model.options["field_stride"]
         batch, outputs, _ = next(self._outputs(self._pairs(moving[None], static[None])))
 
-        def enlarged(field):
-            field = enlarge(field, batch["static"], stride)
-            return ops.convert_to_numpy(field)[0]
-
         field, matrix = outputs["field"], outputs.get("matrix")
-        if kind.affine:
-            displacement = enlarged(0 * field)
-            parts = Parts(displacement, lambda: displacement)
-        elif kind.integrated:
-            parts = Parts(
-                enlarged(integrate(field, steps=INTEGRATION_STEPS)),
-                lambda: enlarged(integrate(-field, steps=INTEGRATION_STEPS)),
-            )
-        else:
-            displacement = enlarged(field)
-            parts = Parts(displacement, lambda: invert_displacement(displacement))
-        if matrix is not None:
-            parts = parts._replace(matrix=with_last_row(matrix)[0])
-        return parts, field if kind.integrated else None
+
+        def displace(field):
+            if kind.integrated:
+                field = integrate(field, steps=INTEGRATION_STEPS)
+            return ops.convert_to_numpy(enlarge(field, batch["static"], stride))[0]
+
+        def invert():
+            if kind.integrated:
+                return displace(-field)
+            return invert_displacement(displacement)
+
+        if matrix is None:
+            displacement = outputs["displacement"][0]
+        else:  # which is part of that one
+            matrix = with_last_row(matrix)[0]
+            displacement = displace(0 * field if kind.affine else field)
+        velocity = field if kind.integrated else None
+        return Parts(displacement, invert, matrix), velocity
 
     def _layout(self):
         options = self.model.options

@@ -30,10 +30,11 @@ VARIANTS = ("loss='mind', smoothness=0.02",)
 
 def main():
     options = _parse_arguments()
-    t1, t2, brain = _load_atlas(Path(options.atlas))
+    t1, t2, brain = load_atlas(Path(options.atlas))
     rng = np.random.default_rng(options.seed)
     velocities = [
-        _random_velocity(rng, t1.shape) for _ in range(options.fields + TEST_FIELDS)
+        random_velocity(rng, t1.shape, LARGEST, SIGMA)
+        for _ in range(options.fields + TEST_FIELDS)
     ]
     moving = np.stack([warp(t2, integrate(v)) for v in tqdm(velocities, disable=None)])
     tests = [*range(TEST_FIELDS), *range(options.fields, len(velocities))]
@@ -71,7 +72,7 @@ def main():
         write_csv(rows, options.table)
 
 
-def _load_atlas(folder):
+def load_atlas(folder):
     """Return T1, T2 and where the brain is, averaged to 3 mm and cut to the brain."""
     t1, t2, labels = (
         np.asarray(nib.load(folder / f"{name}.nii.gz").dataobj, np.float32)[..., 0]
@@ -97,12 +98,12 @@ def _average(image):
     return image.reshape(split).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
-def _random_velocity(rng, shape):
+def random_velocity(rng, shape, largest, sigma):
     """Return a smooth velocity whose largest vector has the length we want."""
     velocity = np.stack(
-        [gaussian_filter(rng.normal(size=shape), SIGMA) for _ in shape], axis=-1
+        [gaussian_filter(rng.normal(size=shape), sigma) for _ in shape], axis=-1
     )
-    velocity *= LARGEST / np.linalg.norm(velocity, axis=-1).max()
+    velocity *= largest / np.linalg.norm(velocity, axis=-1).max()
     return velocity.astype(np.float32)
 
 
