@@ -91,7 +91,7 @@ def optimize_velocity(
             elif most and _is_searched(coarse_shape(shape, level), level):
                 found = search_displacement(moving, static, level, y.get("mask"))
                 found = ops.convert_to_tensor(found)
-                # What matching alone finds is rough, and not always better to go on from.
+                # Rough, as matching alone is, it is not always the better start.
                 starts.append(_on_grid(found, level, grid, still))
             ends = [_descend(evaluate, v, options, most, progress) for v in starts]
             velocity, _ = min(ends, key=lambda end: end[1])
