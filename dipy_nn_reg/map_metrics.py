@@ -3,11 +3,11 @@
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.mapping import mapping_to_displacement, world_affine
+from dipy_nn_reg.mapping import displacement_of, world_affine
 from dipy_nn_reg.resampling import inverse_error
 
 
-def measure_field(mapping):
+def measure_field(mapping, *, roughness=True):
     """Return folding in percent, SDlogJ, and lengths and inverse error in mm.
 
     SDlogJ is not a number for images of less than five voxels along an axis.
@@ -16,24 +16,27 @@ def measure_field(mapping):
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
         In 2D or 3D, perhaps of one slice.
+    roughness : bool, optional
+        Whether SDlogJ is wanted.
 
     Returns
     -------
     row : dict of float
     """
-    displacement, _ = mapping_to_displacement(mapping)
+    displacement = displacement_of(mapping)
     shape = displacement.shape[:-1]
     if shape[2:] == (1,):
         displacement = displacement[:, :, 0, :2]
     affine = world_affine(mapping.codomain_grid2world, mapping.dim)
-    # Learn2Reg leaves out two voxels on each side: of few slices, none is left.
-    thin = min(displacement.shape[:-1]) < 5
-    field = mapping.backward
-    lengths = np.sqrt(np.einsum("...d,...d->...", field, field))
+    lengths = np.sqrt(np.einsum("...d,...d->...", mapping.backward, mapping.backward))
     determinant = metrics.jacobian_determinant(displacement)
+    row = {"folding": 100 * float(np.mean(metrics.is_folded(determinant)))}
+    if roughness:
+        # Learn2Reg leaves out two voxels on each side: of few slices, none is left.
+        thin = min(displacement.shape[:-1]) < 5
+        row["sd_log_jacobian"] = np.nan if thin else metrics.sd_log(determinant)
     return {
-        "folding": 100 * float(np.mean(metrics.is_folded(determinant))),
-        "sd_log_jacobian": np.nan if thin else metrics.sd_log(determinant),
+        **row,
         "mean_displacement_mm": float(lengths.mean()),
         "largest_displacement_mm": float(lengths.max()),
         "inverse_error_mm": inverse_error([mapping], shape, affine),

@@ -135,9 +135,9 @@ def displacement_to_mapping(
         codomain_grid2world=static_affine,
         prealign=np.linalg.inv(prealign),
     )
-    linear = static_affine[:ndim, :ndim]
-    mapping.backward = (displacement @ linear.T).astype(np.float32)
-    mapping.forward = (inverse @ linear.T).astype(np.float32)
+    to_mm = static_affine[:ndim, :ndim].T.astype(np.float32)
+    mapping.backward = (displacement @ to_mm).astype(np.float32)
+    mapping.forward = (inverse @ to_mm).astype(np.float32)
     mapping.is_inverse = True
     return mapping
 
@@ -160,6 +160,18 @@ def mapping_to_displacement(mapping):
     ValueError
         If the map is laid out otherwise.
     """
+    return tuple(
+        _in_voxels(field, mapping) for field in (mapping.backward, mapping.forward)
+    )
+
+
+def displacement_of(mapping):
+    """Return the first of what :func:`mapping_to_displacement` does."""
+    return _in_voxels(mapping.backward, mapping)
+
+
+def _in_voxels(field, mapping):
+    """Bring a field of a map from mm to voxels of the static grid."""
     if not mapping.is_inverse:
         raise ValueError(
             "Expected a map whose transform reads its backward field, as SyN returns "
@@ -167,9 +179,8 @@ def mapping_to_displacement(mapping):
         )
     ndim = mapping.dim
     linear = world_affine(mapping.disp_grid2world, ndim)[:ndim, :ndim]
-    to_voxels = np.linalg.inv(linear).T
-    fields = mapping.backward, mapping.forward
-    return tuple((np.asarray(f) @ to_voxels).astype(np.float32) for f in fields)
+    to_voxels = np.linalg.inv(linear).T.astype(np.float32)
+    return np.asarray(field, np.float32) @ to_voxels
 
 
 def invert_displacement(displacement):

@@ -1,6 +1,7 @@
 """Find the best sound field between two images on one grid."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from dipy.utils.logging import logger
 from keras import ops
@@ -21,12 +22,20 @@ from dipy_nn_reg.refine import optimize_velocity, unfold, where_folded
 from dipy_nn_reg.transform import compose, identity_grid, integrate, warp
 
 # Most iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2 and 1.
-LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 5)
+LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (8, 6)
 # Correlation of images between which there is nothing to find: a loss of small windows
 # would still gain a little where they are almost flat.
 EQUAL = 1 - 1e-6
 # In percent of the voxels: a field with more is not returned.
 MOST_FOLDING = 0.001
+
+
+class _Found(NamedTuple):
+    """A map, how it was found, and how alike the images are by it."""
+
+    used: str
+    parts: Parts
+    measured: dict
 
 
 class Pair:
@@ -84,79 +93,94 @@ class Pair:
         """
         images = moving, static
         rescale = RescaleIntensity()
-        moving, static = (
+        self.moving, self.static = (
             rescale(ops.convert_to_tensor(i[None].astype(np.float32))) for i in images
         )
-        y = _as_tensors(annotations)
-        still = np.zeros((*static.shape[1:-1], len(static.shape) - 2), np.float32)
-        used, best, velocity = "affine", Parts(still, lambda: still), None
-        before = after = self._measure(moving, static, best, y)
-        if before["ncc"] > EQUAL:
-            self._note("affine", before, after)
-            return best
-        if self.model is not None:
-            parts, velocity = self.model._predict_pair(*images)
-            finite = np.all(np.isfinite(parts.displacement))
-            if velocity is not None and finite and _folding(parts):
-                stride = self.model.model.options["field_stride"]
-                mended = _unfold(velocity, static, stride)
-                parts = mended._replace(matrix=parts.matrix)
-            measured = self._measure(moving, static, parts, y)
-            if _is_sound("The prediction of the model", parts, measured, before):
-                used, best, after = "model", parts, measured
-        if self.optimize or used == "affine":
-            if used == "model":
-                parts = self._go_on(moving, static, y, best, velocity)
-            else:
-                parts = self._optimize(moving, static, y, LEVEL_ITERS)
-            measured = self._measure(moving, static, parts, y)
-            better = measured["loss"] < after["loss"]
-            if better and _is_sound("The optimised field", parts, measured, after):
-                used = "optimized" if used == "affine" else "model, optimized"
-                best, after = parts, measured
-        if used == "affine":
-            logger.warning("No field was found: the affine alone is returned.")
-        self._note(used, before, after)
-        return best
+        self.y = _as_tensors(annotations)
+        still = np.zeros((*static.shape[:-1], static.ndim - 1), np.float32)
+        parts = Parts(still, lambda: still)
+        affine = found = _Found("affine", parts, self._measure(parts))
+        if affine.measured["ncc"] <= EQUAL:
+            found = affine if self.model is None else self._from_model(images, affine)
+            if found is affine:
+                found = self._judge("optimized", self._optimize(LEVEL_ITERS), affine)
+            if found is affine:
+                logger.warning("No field was found: the affine alone is returned.")
+        self._note(found.used, affine.measured, found.measured)
+        return found.parts
 
-    def _go_on(self, moving, static, y, start, velocity):
+    def _from_model(self, images, affine):
+        """Return what a model predicts, optimised if it may be; or the affine alone."""
+        parts, velocity = self.model._predict_pair(*images)
+        # A velocity that folds is smoothed, but not before it has been optimised.
+        start = self._judge("model", parts, affine, may_fold=velocity is not None)
+        if start is affine:
+            return affine
+        if self.optimize:
+            found = self._judge("model, optimized", self._go_on(parts, velocity), start)
+            if found is not start:
+                return found
+        if velocity is None or not _folding(parts):
+            return start
+        mended = _unfold(velocity, self.static, self._model_stride)
+        return self._judge("model", mended._replace(matrix=parts.matrix), affine)
+
+    def _go_on(self, start, velocity):
         """Optimise from where a prediction ends."""
         if velocity is not None:  # it goes on itself; only an affine has been done
+            moving = self.moving
             if start.matrix is not None:
                 done = start._replace(displacement=0 * start.displacement)
                 moving = warp(moving, _whole_displacement(done)[None])
-            stride = self.model.model.options["field_stride"]
             parts = self._optimize(
-                moving, static, y, LEVEL_ITERS_AFTER_MODEL, velocity, stride
+                LEVEL_ITERS_AFTER_MODEL, moving, velocity, self._model_stride
             )
             return parts._replace(matrix=start.matrix)
-        moving = warp(moving, _whole_displacement(start)[None])
-        parts = self._optimize(moving, static, y, LEVEL_ITERS_AFTER_MODEL)
+        moving = warp(self.moving, _whole_displacement(start)[None])
+        parts = self._optimize(LEVEL_ITERS_AFTER_MODEL, moving)
         return Parts(
             compose(start.displacement, parts.displacement),
             lambda: compose(parts.invert(), start.invert()),
             start.matrix,
         )
 
-    def _optimize(self, moving, static, y, level_iters, velocity=None, stride=1):
+    def _optimize(self, level_iters, moving=None, velocity=None, stride=1):
         velocity = optimize_velocity(
-            moving,
-            static,
-            y,
+            self.moving if moving is None else moving,
+            self.static,
+            self.y,
             self.options,
             level_iters=self.level_iters or level_iters,
             velocity=velocity,
             velocity_stride=stride,
         )
-        return _unfold(velocity, static, self.options["field_stride"])
+        return _unfold(velocity, self.static, self.options["field_stride"])
 
-    def _measure(self, moving, static, parts, y):
+    @property
+    def _model_stride(self):
+        return self.model.model.options["field_stride"]
+
+    def _judge(self, used, parts, before, *, may_fold=False):
+        """Return what was found now; or what was before, if this is no better."""
+        measured = self._measure(parts)
+        gains = measured["loss"] < before.measured["loss"]
+        # A model may find that there is nothing to do.
+        if not (gains or used == "model"):
+            return before
+        wrong = _find_wrong(parts, measured, before.measured, may_fold)
+        if wrong:
+            what = "prediction of the model" if used == "model" else "optimised field"
+            logger.warning(f"The {what} {wrong}. It is not used.")
+            return before
+        return _Found(used, parts, measured)
+
+    def _measure(self, parts):
         """Return how dissimilar the images are, labels included, and their NCC."""
         displacement = ops.convert_to_tensor(_whole_displacement(parts)[None])
         # What is penalised is how it came about, not how alike the images are.
-        objective = hashable_options({**self.options, "penalty": {}})
-        loss, warped = _measurer(objective)(moving, static, displacement, y)
-        images = (ops.convert_to_numpy(image) for image in (static, warped))
+        measure = _measurer(hashable_options({**self.options, "penalty": {}}))
+        loss, warped = measure(self.moving, self.static, displacement, self.y)
+        images = (ops.convert_to_numpy(image) for image in (self.static, warped))
         return {"loss": float(loss), "ncc": metrics.ncc(*images)}
 
     def _note(self, used, before, after):
@@ -208,22 +232,19 @@ def _as_tensors(annotations):
     return tensors
 
 
-def _is_sound(what, parts, measured, limit):
-    """Tell whether a field may be returned; the log says why not."""
-    wrong = None
+def _find_wrong(parts, measured, before, may_fold):
+    """Return why a field may not be returned, or nothing."""
     found = [part for part in (parts.displacement, parts.matrix) if part is not None]
     if not all(np.all(np.isfinite(part)) for part in found):
-        wrong = "holds values that are not finite"
-    elif (folding := _folding(parts)) > MOST_FOLDING:
-        wrong = f"folds at {folding:.4f} % of the voxels"
-    elif not measured["loss"] <= limit["loss"]:
-        wrong = (
-            f"makes the images less similar: the loss goes from {limit['loss']:.4f} "
+        return "holds values that are not finite"
+    if not may_fold and (folding := _folding(parts)) > MOST_FOLDING:
+        return f"folds at {folding:.4f} % of the voxels"
+    if not measured["loss"] <= before["loss"]:
+        return (
+            f"makes the images less similar: the loss goes from {before['loss']:.4f} "
             f"to {measured['loss']:.4f}"
         )
-    if wrong:
-        logger.warning(f"{what} {wrong}. It is not used.")
-    return not wrong
+    return None
 
 
 def _folding(parts):

@@ -10,7 +10,7 @@ import numpy as np
 
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.label_metrics import dice_of_labels
-from dipy_nn_reg.mapping import mapping_to_displacement, world_affine
+from dipy_nn_reg.mapping import displacement_of, world_affine
 from dipy_nn_reg.metrics import to_unit_range
 from dipy_nn_reg.quality import apply_map, measure
 from dipy_nn_reg.strips import as_address, choose_slices, contour_strip, gray_strip
@@ -227,7 +227,7 @@ def _number(value, key):
 def _figures(result, affine, label_names):
     """Return titles, what to look for, and pictures; of a broken field, fewer."""
     known = {"affine": affine if len(affine) == 4 else None}
-    displacement, _ = mapping_to_displacement(result.mapping)
+    displacement = displacement_of(result.mapping)
     labels = result.labels
     figures = {
         "Images": plot_images(result.static, result.before, result.warped, **known)
