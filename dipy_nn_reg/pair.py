@@ -22,7 +22,7 @@ from dipy_nn_reg.refine import optimize_velocity, unfold, where_folded
 from dipy_nn_reg.transform import compose, identity_grid, integrate, warp
 
 # Most iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2 and 1.
-LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (8, 6)
+LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
 # Correlation of images between which there is nothing to find: a loss of small windows
 # would still gain a little where they are almost flat.
 EQUAL = 1 - 1e-6

@@ -93,7 +93,7 @@ def register(
     level_iters : sequence of int, optional
         Most iterations of each level, as for DIPY's SyN: the last one for the images as
         they are, the ones before for images shrunk by 2, 4 ... A level ends when it no
-        longer improves. By default (10, 10, 20, 30); after a model, (8, 6).
+        longer improves. By default (10, 10, 20, 30); after a model, (10, 4).
     mask : ndarray, shape (*spatial,), optional
         On the static grid: where it is 0, the images are not compared.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional

@@ -7,7 +7,7 @@ the integration, and is exact where the velocity is small.
 """
 
 from functools import lru_cache
-from math import cos, pi, prod
+from math import prod
 
 from keras import ops
 import numpy as np
@@ -23,9 +23,9 @@ from dipy_nn_reg.sampling import repeat_border
 from dipy_nn_reg.search import search_displacement
 from dipy_nn_reg.transform import integrate, warp
 
-# Root mean square of the first step of a level, in voxels. It falls as a cosine, and to
-# half where the loss rises. This and what follows was chosen on five pairs of brains at
-# 2 mm (doc/performance.md).
+# Root mean square of the first step of a level, in voxels. It falls as a square root,
+# and to half where the loss rises. This and what follows was chosen on pairs of brains
+# at 2 mm (doc/performance.md).
 STEP = 0.3
 # Of the mean gradient and of its mean square, which is one number for all voxels: one
 # for each, as in Adam, would amplify what is chance where images are flat.
@@ -220,11 +220,11 @@ def _descend(evaluate, start, options, most, progress):
         unbiased = (1 - _MEMORY ** (i + 1)) / (1 - _SQUARE_MEMORY ** (i + 1)) ** 0.5
         if i > 0 and loss > losses[-2]:
             step /= 2
-        rate = step * (1 + cos(pi * i / most)) / 2
+        rate = step * (1 - i / most) ** 0.5
         rate = ops.convert_to_tensor(rate / (unbiased * square**0.5), "float32")
         values = _step(values, mean, rate)
     else:
-        # The last step is the smallest: down from the lowest loss it goes unmeasured.
+        # The last step is the smallest: from the lowest loss it goes down unmeasured.
         if losses and losses[-1] == min(losses):
             best = values
     best = _spread(best, start.shape[1:-1], options["transform"], options["spacing"])
