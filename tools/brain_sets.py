@@ -20,7 +20,7 @@ TRAINING_CASES, CHOOSING_CASES = 100, 10
 
 
 def brains_to_train_on(options):
-    """Return images of ten people at 2 mm, and maps of 17 structures, both sides as one."""
+    """Return images of ten people at 2 mm, and maps of 17 structures."""
     with np.load(options.malf / "malf_dev_2mm.npz") as file:
         chosen = ~np.isin(file["ids"], TEST_PEOPLE)
         images, groups = file["images"][chosen], file["labels30"][chosen]
