@@ -5,6 +5,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg.backend import (
+    as_one_graph,
     compiled,
     from_sizes,
     has_fast_bfloat16,
@@ -55,6 +56,17 @@ def test_the_gradient_takes_structures_of_constants(rng):
         known_x, known_y, value, slope = found
         npt.assert_allclose(value, np.sum(np.sin(known_x) * known_y), rtol=1e-5)
         npt.assert_allclose(slope, np.cos(known_x) * known_y, rtol=1e-5)
+
+
+def test_one_graph_returns_what_its_operations_do(rng):
+    x, y = rng.random((2, 3, 4), dtype=np.float32)
+    function = as_one_graph(lambda x, known: (waves(x, known["y"]), ops.sum(x)))
+    for rows in (3, 2):  # of each shape anew
+        known = {"y": ops.convert_to_tensor(y[:rows])}
+        product, total = function(ops.convert_to_tensor(x[:rows]), known)
+        expected = np.sin(x[:rows]) * y[:rows]
+        npt.assert_allclose(ops.convert_to_numpy(product), expected, rtol=1e-5)
+        npt.assert_allclose(ops.convert_to_numpy(total), x[:rows].sum(), rtol=1e-5)
 
 
 def test_a_self_adjoint_function_is_its_own_gradient(rng, gradient):

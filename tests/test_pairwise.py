@@ -193,7 +193,10 @@ def test_a_bad_prediction_is_not_used(images, value, caplog):
     assert report.ncc_after > 0.98
 
 
-def test_a_fold_in_a_prediction_is_smoothed_away(rng, smooth_field, monkeypatch):
+@pytest.mark.parametrize("optimize", [False, True])
+def test_a_fold_in_a_prediction_is_smoothed_away(
+    optimize, rng, smooth_field, monkeypatch
+):
     moving = texture(rng, SHAPE)
     velocity = smooth_field(SHAPE, sigma=6, largest=2.5)
     static = warp(moving, np.asarray(integrate(velocity[None]))[0])
@@ -204,8 +207,9 @@ def test_a_fold_in_a_prediction_is_smoothed_away(rng, smooth_field, monkeypatch)
     parts = Parts(displacement, lambda: np.asarray(integrate(-velocity[None]))[0])
     predicted = parts, ops.convert_to_tensor(velocity[None])
     monkeypatch.setattr(model, "_predict_pair", lambda *images: predicted)
-    _, report = register(moving, static, model=model, prealign=None, optimize=False)
-    assert report.used == "model"
+    options = {"model": model, "prealign": None, "optimize": optimize}
+    _, report = register(moving, static, **options)
+    assert report.used == ("model, optimized" if optimize else "model")
     assert report.folding == 0
     assert report.ncc_after > 0.98
 
