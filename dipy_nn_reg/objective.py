@@ -10,8 +10,6 @@ from dipy_nn_reg.transform import warp
 
 # Of the losses of a network with several fields, the finest first (Li and Fan, 2017).
 LEVEL_WEIGHTS = (1.0, 0.6, 0.3)
-
-
 _OPTIONS = ("loss", "penalty", "smoothness", "label_weight", "landmark_weight")
 
 

@@ -114,7 +114,6 @@ def check_penalties(options, shape):
     shape : tuple of int
         Of a batch of fields: (batch, *spatial, ndim).
     """
-
     for penalty in get_penalties(options):
         if penalty != "inverse_consistency":
             _check_penalty(penalty, shape)

@@ -40,7 +40,7 @@ _STEPS = 3
 # Along each axis; images are not shrunk to less.
 _FEWEST_VOXELS = 12
 # Of the coarsest images, if all displacements of some voxels are to be tried on them.
-_MOST_SEARCHED = 2**15
+MOST_SEARCHED = 2**15
 _MOST_REPAIRS = 10
 
 
@@ -182,7 +182,7 @@ def _loss_at(level, grid, images, y, options):
 
 
 def _is_searched(shape, level):
-    return level > 1 and prod(shape) <= _MOST_SEARCHED
+    return level > 1 and prod(shape) <= MOST_SEARCHED
 
 
 def _no_values(start, options):

@@ -32,7 +32,7 @@ def search_displacement(moving, static, level, mask=None):
     ----------
     moving, static : tensor, shape (1, *spatial, channels)
     level : int
-        2, 4 or 8: what the images are shrunk by.
+        2 or another power of it: what the images are shrunk by.
     mask : tensor, shape (1, *spatial, 1), optional
         Outside of it the static image counts for nothing.
 

@@ -101,20 +101,22 @@ def test_neither_training_nor_prediction_begins_without_memory(monkeypatch, rng)
     with pytest.raises(MemoryError, match="Training on 2 pairs.*smaller batch_size"):
         registration.fit(images, epochs=1, batch_size=2, verbose=0)
     needed = memory.memory_to_train(registration.model, (2, 12, 12, 1))
-    monkeypatch.setattr(memory, "memory_there", lambda: needed + 10**5)
-    # Shares of many labels do not fit any more where all of them are looked at.
     known = {"moving_labels": rng.integers(1, 2000, (3, 12, 12))}
     options = {"epochs": 1, "batch_size": 2, "verbose": 0}
-    registration.fit(images, **known, **options)
-    before = registration.model.get_weights()
+    # Shares of the eight labels of a batch; and of all, where they are looked at.
     validation = {"validation_data": {"moving": images, **known}}
-    with pytest.raises(MemoryError, match="Training on 2 pairs"):
-        registration.fit(images, **known, **validation, **options)
+    for there, more in ((10**4, {}), (10**5, validation)):
+        monkeypatch.setattr(memory, "memory_there", lambda there=there: needed + there)
+        with pytest.raises(MemoryError, match="Training on 2 pairs"):
+            registration.fit(images, **known, **more, **options)
     monkeypatch.setattr(memory, "memory_there", lambda: 1000)
     for weights, found in zip(before, registration.model.get_weights()):
         np.testing.assert_array_equal(weights, found)
     with pytest.raises(MemoryError, match="Registering 3 pairs"):
         registration.predict(images, images)
+    # What is there for eight labels does for as many as there may be in training.
+    monkeypatch.setattr(memory, "memory_there", lambda: needed + 10**5)
+    registration.fit(images, **known, **options)
 
 
 def test_the_optimisation_of_a_pair_was_seen_to_hold_as_much():

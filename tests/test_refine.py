@@ -113,7 +113,7 @@ def test_motion_larger_than_the_structures(stride, rng, monkeypatch):
         return inner_error(ops.convert_to_numpy(found), displacement)
 
     with_search = error()
-    monkeypatch.setattr(refine, "_MOST_SEARCHED", 0)
+    monkeypatch.setattr(refine, "MOST_SEARCHED", 0)
     assert with_search < 1 < 3 < error()
 
 

@@ -18,7 +18,7 @@ from recover_field import load_atlas, random_velocity
 from tqdm import tqdm
 
 from dipy_nn_reg import metrics, refine, register
-from dipy_nn_reg.mapping import mapping_to_displacement
+from dipy_nn_reg.mapping import displacement_of
 from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.transform import integrate, warp
 
@@ -40,11 +40,12 @@ def main():
         for contrast, loss in CASES:
             moving = [warp(images[contrast], integrate(v)) for v in velocities]
             row = {"largest": largest, "sigma": sigma, "moving": contrast}
-            row |= {"loss": loss or "default", "before": _error(0, truths, brain)}
+            row |= {"loss": loss or "default"}
+            row["before"] = _error(np.zeros_like(truths), truths, brain)
             found = [_register(m, t1, loss) for m in moving]
             row["after"] = _error(found, truths, brain)
             row["folding %"] = f"{np.mean([metrics.folding(u) for u in found]):.4f}"
-            with patch.object(refine, "_MOST_SEARCHED", 0):
+            with patch.object(refine, "MOST_SEARCHED", 0):
                 found = [_register(m, t1, loss) for m in moving]
             row["after, no search"] = _error(found, truths, brain)
             rows.append(row)
@@ -55,12 +56,11 @@ def main():
 
 def _register(moving, static, loss):
     mapping, _ = register(moving, static, prealign=None, loss=loss)
-    return mapping_to_displacement(mapping)[0]
+    return displacement_of(mapping)
 
 
 def _error(found, truths, brain):
     """Return the mean distance of fields from the true ones, as text."""
-    found = found if isinstance(found, list) else [found] * len(truths)
     lengths = [np.linalg.norm(u - t, axis=-1)[brain] for u, t in zip(found, truths)]
     return f"{np.mean(lengths):.2f}"
 
