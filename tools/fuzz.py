@@ -4,13 +4,14 @@ r"""Try the whole public surface with bad input, and say what came of it.
     python tools/fuzz.py --case 4711
 
 Functions, readers and commands are called with the same values in another dress, with
-hostile values, misspelt options and damaged files. What may come of it is a right result,
-or an error of ours, which says what was expected. All else is listed, and ends the tool
-with status 1. Each case is made from its number and the seed alone: ``--case`` runs one
-in this process, and shows where its error arose.
+hostile values, misspelt options and damaged files. What may come of it is a right
+result, or an error of ours, which says what was expected. All else is listed, and ends
+the tool with status 1. Each case is made from its number and the seed alone: ``--case``
+runs one in this process, and shows where its error arose.
 """
 
 from argparse import ArgumentParser
+import json
 import os
 from pathlib import Path
 import sys
@@ -26,18 +27,10 @@ def main():
         return work(options.seed, options.module, options.areas)
     if options.case is not None:
         return _run_one(options)
+    from fuzzing import table
     from fuzzing.supervisor import supervise
-    from fuzzing.table import count_by_area, describe, failures, format_table, holds
-    from fuzzing.table import write_table
 
     start = perf_counter()
-    done = []
-
-    def show(result):
-        done.append(result)
-        if len(done) % 500 == 0:
-            print(f"{len(done)} cases, {perf_counter() - start:.0f} s", file=sys.stderr)
-
     results = supervise(
         range(options.first, options.first + options.cases),
         seed=options.seed,
@@ -45,22 +38,37 @@ def main():
         only=options.areas,
         module=options.module,
         most_seconds=options.limit,
-        on_result=show,
+        on_result=_Progress(),
     )
-    for result in failures(results):
-        print(describe(result))
-    rows = count_by_area(results)
-    print(format_table(rows))
-    print(
-        f"{len(results)} cases in {perf_counter() - start:.0f} s, seed {options.seed}."
-    )
+    seconds = perf_counter() - start
+    for result in table.failures(results):
+        print(table.describe(result))
+    rows = table.count_by_area(results)
+    print(table.format_table(rows))
+    print(f"{len(results)} cases in {seconds:.0f} s, seed {options.seed}.")
     if options.times:
         _show_times(results)
     if options.out:
-        write_table(rows, options.out)
-    broken = holds(results)
+        table.write_table(rows, options.out)
+    if options.log:
+        lines = [json.dumps(result) for result in results]
+        options.log.write_text("\n".join(lines) + "\n")
+    broken = table.holds(results)
     if broken:
         raise SystemExit("\n".join(broken))
+
+
+class _Progress:
+    """Count of the cases that are done, on the standard error."""
+
+    def __init__(self):
+        self.done, self.start = 0, perf_counter()
+
+    def __call__(self, result):
+        self.done += 1
+        if self.done % 500 == 0:
+            seconds = perf_counter() - self.start
+            print(f"{self.done} cases, {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def _run_one(options):
@@ -101,6 +109,9 @@ def _parse_arguments():
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--limit", type=float, default=60, help="seconds for a case")
     parser.add_argument("--out", type=Path, help="where the table is written, as CSV")
+    parser.add_argument(
+        "--log", type=Path, help="where all results are written, as JSON"
+    )
     parser.add_argument("--times", action="store_true", help="show the time of areas")
     parser.add_argument(
         "--module", default="fuzzing.areas", help="that makes the cases"

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fuzzing import (
-    calls_arrays,
+    calls_measures,
     calls_models,
     calls_pages,
     calls_tensors,
+    calls_worlds,
     cases_commands,
     cases_files,
     cases_models,
@@ -34,7 +35,8 @@ class Area(NamedTuple):
     makers: tuple
 
 
-_A, _T, _P, _M = calls_arrays, calls_tensors, calls_pages, calls_models
+_A, _W, _T = calls_measures, calls_worlds, calls_tensors
+_P, _M = calls_pages, calls_models
 CALLS = {
     "register": Area(1.5, True, (_M.register,)),
     "constructors": Area(1.5, True, (_M.deformable, _M.deformable, _M.affine_model)),
@@ -94,44 +96,38 @@ CALLS = {
         8.0,
         False,
         (
-            _A.displacement_to_mapping,
-            _A.displacement_to_mapping,
-            _A.invert_displacement,
-            _A.mapping_to_displacement,
-            _A.invert_mapping,
-            _A.lift_mapping,
-            _A.check_affine,
+            _W.displacement_to_mapping,
+            _W.displacement_to_mapping,
+            _W.invert_displacement,
+            _W.mapping_to_displacement,
+            _W.invert_mapping,
+            _W.lift_mapping,
+            _W.check_affine,
         ),
     ),
     "resampling": Area(
         6.0,
         False,
         (
-            _A.to_moving,
-            _A.to_static,
-            _A.resample,
-            _A.read_on_grid,
-            _A.working_grid,
-            _A.inverse_error,
+            _W.to_moving,
+            _W.to_static,
+            _W.resample,
+            _W.read_on_grid,
+            _W.working_grid,
+            _W.inverse_error,
         ),
     ),
-    "prealign": Area(1.0, False, (_A.estimate_prealign, _A.check_prealign)),
-    "diffusion": Area(2.0, False, (_A.rotate_bvecs,)),
-    "splines": Area(3.0, False, (_A.thin_plate_spline, _A.thin_plate_influence)),
+    "prealign": Area(1.0, False, (_W.estimate_prealign, _W.check_prealign)),
+    "diffusion": Area(2.0, False, (_W.rotate_bvecs,)),
+    "splines": Area(3.0, False, (_W.thin_plate_spline, _W.thin_plate_influence)),
     "intensities": Area(2.0, False, (_A.estimate_background, _A.replace_nan)),
     "quality": Area(2.0, False, (_A.misplaced, _A.apply_map_and_measure)),
 }
 _F = cases_files
 CASES = {
-    "nifti": Area(
-        8.0, True, (_F.read_image, _F.read_image, _F.read_image, _F.write_image)
-    ),
-    "field_files": Area(
-        6.0, True, (_F.load_field, _F.load_field, _F.load_field, _F.save_field)
-    ),
-    "workflows.inputs": Area(
-        5.0, True, (_F.read_table, _F.read_table, _F.read_streamlines)
-    ),
+    "nifti": Area(8.0, True, (*[_F.read_image] * 3, _F.write_image)),
+    "field_files": Area(6.0, True, (*[_F.load_field] * 3, _F.save_field)),
+    "workflows.inputs": Area(5.0, True, (*[_F.read_table] * 2, _F.read_streamlines)),
     "readers of paths": Area(2.0, True, (_F.read_path,)),
     "damaged digits": Area(1.5, True, (_F.load_mnist,)),
     "save and load": Area(

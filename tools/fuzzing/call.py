@@ -36,6 +36,11 @@ points, sequence, shape, tensor = map(kind, ("points", "sequence", "shape", "ten
 count, instance = kind("count"), kind("object")
 
 
+def maybe(rng, share=0.6, **arguments):
+    """Keep each of the arguments or leave it out."""
+    return {name: a for name, a in arguments.items() if rng.random() < share}
+
+
 class Call:
     """A valid call.
 

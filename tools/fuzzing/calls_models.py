@@ -15,12 +15,12 @@ from fuzzing.call import (
     image,
     instance,
     integer,
+    maybe,
     name_of,
     number,
     sequence,
     shape,
 )
-from fuzzing.calls_arrays import _maybe
 
 TRANSFORMS = ("velocity", "displacement", "bspline", "bspline_velocity", "tps")
 NETWORKS = ("unet", "voxelmorph1", "encoder_decoder", "fcn", "dirnet")
@@ -65,7 +65,7 @@ def register(rng, folder):
         level_iters=sequence(LEVELS),
         **images,
         **extra,
-        **_some(
+        **maybe(
             rng,
             0.2,
             smoothness=number(0.5),
@@ -80,10 +80,6 @@ def register(rng, folder):
     )
 
 
-def _some(rng, share, **arguments):
-    return {name: a for name, a in arguments.items() if rng.random() < share}
-
-
 def deformable(rng, folder):
     ndim = int(rng.choice([2, 2, 3]))
     return Call(
@@ -91,7 +87,7 @@ def deformable(rng, folder):
         call_name="DeformableRegistration",
         input_shape=shape(scenes.PAIRS[ndim]),
         network=name_of(rng.choice(NETWORKS[1:]).item()),
-        **_some(
+        **maybe(
             rng,
             0.25,
             num_channels=integer(1),
@@ -118,7 +114,7 @@ def affine_model(rng, folder):
         call_name="AffineRegistration",
         input_shape=shape(scenes.PAIRS[2]),
         network=name_of("voxelmorph1"),
-        **_some(
+        **maybe(
             rng,
             0.3,
             num_channels=integer(1),
@@ -154,7 +150,7 @@ def predict(rng, folder):
     return Call(
         scenes.model(ndim).predict,
         **images,
-        **_some(rng, 0.3, return_field=boolean(True)),
+        **maybe(rng, 0.3, return_field=boolean(True)),
     )
 
 
@@ -176,7 +172,7 @@ def predict_mapping(rng, folder):
         scenes.model(ndim, kind).predict_mapping,
         prealign=name_of(None if rng.random() < 0.8 else "rigid"),
         **images,
-        **_some(rng, 0.2, voxel_size=number(2.0)),
+        **maybe(rng, 0.2, voxel_size=number(2.0)),
     )
 
 
@@ -186,7 +182,7 @@ def refine(rng, folder):
         scenes.model(ndim).refine,
         level_iters=sequence(LEVELS),
         **images,
-        **_some(rng, 0.3, smoothness=number(0.5), optimize=boolean(True)),
+        **maybe(rng, 0.3, smoothness=number(0.5), optimize=boolean(True)),
     )
 
 
@@ -219,7 +215,7 @@ def fit(rng, folder):
         batch_size=integer(2),
         **images,
         **extra,
-        **_some(
+        **maybe(
             rng,
             0.15,
             mirror=integer(0),

@@ -12,13 +12,13 @@ from fuzzing.call import (
     fixed,
     image,
     integer,
+    maybe,
     name_of,
     options,
     path,
     sequence,
 )
 from fuzzing.call import mapping as map_of
-from fuzzing.calls_arrays import _maybe
 from fuzzing.files import write_mnist
 
 
@@ -44,7 +44,7 @@ def plot_images(rng, folder):
     return Call(
         _closed(viz.plot_images),
         **{n: image(scenes.blob(rng, size)) for n in ("static", "moving", "warped")},
-        **(_maybe(rng, affine=affine(scenes.affine(rng, 3))) if len(size) == 3 else {}),
+        **(maybe(rng, affine=affine(scenes.affine(rng, 3))) if len(size) == 3 else {}),
     )
 
 
@@ -54,7 +54,7 @@ def plot_fields(rng, folder):
     return Call(
         _closed(plot),
         displacement=field_of(scenes.field(rng, size)),
-        **(_maybe(rng, affine=affine(scenes.affine(rng, 3))) if len(size) == 3 else {}),
+        **(maybe(rng, affine=affine(scenes.affine(rng, 3))) if len(size) == 3 else {}),
     )
 
 
@@ -73,7 +73,7 @@ def plot_dice(rng, folder):
         _closed(viz.plot_dice),
         before=options({1: 0.5, 2: 0.6}),
         after=options({1: 0.7, 2: float("nan")}),
-        **_maybe(rng, names=options({1: "one"}), most=integer(5)),
+        **maybe(rng, names=options({1: "one"}), most=integer(5)),
     )
 
 
@@ -86,7 +86,7 @@ def plot_registration(rng, folder):
         static=image(array[0]),
         warped=image(array),
         displacement=field_of(scenes.field(rng, size)[None]),
-        **_maybe(rng, spacing=integer(2)),
+        **maybe(rng, spacing=integer(2)),
     )
 
 
@@ -107,7 +107,7 @@ def draw_grid(rng, folder):
         _closed(on_axes),
         call_name="draw_grid",
         displacement=field_of(scenes.field(rng, (9, 8))),
-        **_maybe(rng, spacing=integer(2)),
+        **maybe(rng, spacing=integer(2)),
     )
 
 
@@ -128,7 +128,7 @@ def write_report(rng, folder):
         written=("page.html", "page.html.xyz"),
         nan="documented",
         **extra,
-        **_maybe(
+        **maybe(
             rng,
             title=name_of("A title"),
             details=options({"File": "x"}),
@@ -151,7 +151,7 @@ def write_cohort(rng, folder):
         path=path(folder / "cohort.html"),
         subjects=sequence([subject, {**subject, "verdict": "Folded"}]),
         written=("cohort.html", "cohort.html.xyz"),
-        **_maybe(rng, title=name_of("A title"), details=options({"File": "x"})),
+        **maybe(rng, title=name_of("A title"), details=options({"File": "x"})),
     )
 
 
@@ -185,7 +185,7 @@ def load_mnist(rng, folder):
     return Call(
         data.load_mnist,
         folder=path(folder / "digits"),
-        **_maybe(rng, digit=integer(3)),
+        **maybe(rng, digit=integer(3)),
     )
 
 
@@ -200,7 +200,7 @@ def compare_with_syn(rng, folder):
         }
 
     return Call(
-        without_time,
+        beside_syn,
         call_name="compare_with_syn",
         moving=image(moving[None]),
         static=image(static),

@@ -8,11 +8,11 @@ from fuzzing.call import (
     field_of,
     image,
     integer,
+    maybe,
     name_of,
     shape,
     tensor,
 )
-from fuzzing.calls_arrays import _maybe
 
 LOSSES = {"mse": {}, "ncc": {}, "lncc": {"window": 3}, "mi": {"bins": 8}, "mind": {}}
 PENALTIES = ("gradient", "tv", "bending", "folding", "folded")
@@ -31,7 +31,7 @@ def _image_and_field(rng):
 
 
 def _options(rng):
-    return _maybe(
+    return maybe(
         rng,
         interpolation=name_of(rng.choice(["linear", "nearest"]).item()),
         border=name_of(rng.choice(["zero", "repeat"]).item()),
@@ -57,7 +57,7 @@ def warp(rng, folder):
         displacement=field_of(u),
         nan="through",
         **_options(rng),
-        **_maybe(rng, image_is_constant=boolean(True)),
+        **maybe(rng, image_is_constant=boolean(True)),
     )
 
 
@@ -74,7 +74,7 @@ def integrate(rng, folder):
         transform.integrate,
         velocity=field_of(u),
         nan="through",
-        **_maybe(rng, steps=integer(3)),
+        **maybe(rng, steps=integer(3)),
     )
 
 
@@ -96,7 +96,7 @@ def loss(rng, folder):
         static=tensor(static),
         warped=tensor(static[:, ::-1]),
         nan="through",
-        **_maybe(rng, mask=mask),
+        **maybe(rng, mask=mask),
         **options,
     )
 
@@ -129,5 +129,5 @@ def make_phantoms(rng, folder):
         n=integer(1),
         shape=shape(size),
         seed=integer(3),
-        **_maybe(rng, contrast=name_of(rng.choice(["t1", "t2"]).item())),
+        **maybe(rng, contrast=name_of(rng.choice(["t1", "t2"]).item())),
     )

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from fuzzing import damage, files, scenes
+from fuzzing import damage, files
 from fuzzing.call import Case
 from fuzzing.cases_models import _saved
 
@@ -131,8 +131,8 @@ def command(rng, folder, *, names=tuple(_OPTIONS), as_process=False):
         said.append(_spoil_input(positional, rng, folder))
     arguments = [*_ALWAYS.get(name, []), *positional]
     if not said or rng.random() < 0.4:
-        for _ in range(1 if rng.random() < 0.6 else 2):
-            said.append(_add_option(name, arguments, rng))
+        times = 1 if rng.random() < 0.6 else 2
+        said += [_add_option(name, arguments, rng) for _ in range(times)]
     run = _in_process if not as_process else _as_process
     log = folder.parent / "said.txt"
     return Case(

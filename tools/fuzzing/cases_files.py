@@ -6,9 +6,8 @@ import numpy as np
 from dipy_nn_reg import data, field_files, nifti
 from dipy_nn_reg.workflows import inputs
 from fuzzing import damage, files, scenes
-from fuzzing.call import Call, Case, affine, image, name_of, path
+from fuzzing.call import Call, Case, affine, image, maybe, name_of, path
 from fuzzing.call import mapping as map_of
-from fuzzing.calls_arrays import _maybe
 from fuzzing.mutate import mutate
 
 ENDINGS = (".nii.gz", ".nii.gz", ".nii", ".mgz", ".img")
@@ -37,7 +36,8 @@ def read_image(rng, folder):
             array = np.stack([array, array], -1)
         file = files.write_image(folder / f"image{ending}", array)
         read, name = nifti.read_image, "read_image"
-        options = {"series": bool(rng.integers(2)), "vectors": rng.random() < 0.2}
+        options = {"series": array.ndim == 4 or rng.random() < 0.5}
+        options["vectors"] = rng.random() < 0.2
     return _damaged("nifti", name, read, options, file, rng, is_nifti=ending != ".mgz")
 
 
@@ -74,7 +74,7 @@ def _used(path, **options):
 
 def _spoil_values(path, rng):
     file = nib.load(path)
-    values = np.array(file.dataobj)
+    values = np.array(file.dataobj)  # not mapped: it is written anew
     new = (np.nan, np.inf, 1e30, -1e38)[rng.integers(4)]
     values.flat[rng.integers(values.size)] = new
     nib.save(nib.Nifti1Image(values, file.affine, file.header), path)
@@ -215,6 +215,6 @@ def save_field(rng, folder):
         path=path(folder / "out.nii.gz"),
         mapping=map_of(scenes.mapping(rng, size)),
         written=("out.nii.gz",),
-        **_maybe(rng, format=name_of(files.FIELD_FORMATS[rng.integers(4)])),
+        **maybe(rng, format=name_of(files.FIELD_FORMATS[rng.integers(4)])),
     )
     return mutate(call, "field_files", rng, folder, strict=True)

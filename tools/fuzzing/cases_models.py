@@ -192,7 +192,7 @@ def load_weights(rng, folder):
             after = registration.model.get_weights()
             same = all(np.array_equal(a, b) for a, b in zip(before, after))
             if not same:
-                raise KeyError("weights were changed by a file that was refused")
+                raise KeyError("weights of a file that was refused") from None
             raise
         finally:
             found = registration.model.get_weights()

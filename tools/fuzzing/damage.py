@@ -40,6 +40,9 @@ _HEADER = {
 }
 
 
+_HOW = ("flip", "flip", "flips", "cut short", "cut", "more", "zeros", "empty", "text")
+
+
 def damage_bytes(path, rng):
     """Damage a file whatever it holds, and say how."""
     content = bytearray(path.read_bytes())

@@ -103,7 +103,8 @@ def add_extension(path, content):
     header = image.header.copy()
     header.extensions.clear()
     header.extensions.append(nib.nifti1.Nifti1Extension("comment", content))
-    nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine, header), path)
+    values = np.array(image.dataobj)  # not mapped: the file is written anew
+    nib.save(nib.Nifti1Image(values, image.affine, header), path)
 
 
 def read_extension(path):

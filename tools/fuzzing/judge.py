@@ -5,8 +5,6 @@ import os
 import re
 import traceback
 
-import numpy as np
-
 from fuzzing.state import (
     snapshot_of_arguments,
     snapshot_of_folder,
@@ -166,7 +164,7 @@ def _spoilt(case, folder, arguments, files, process, outcome):
         n for n in arguments if after[n] != arguments[n] and n not in case.changes
     ]
     if changed:
-        return "changed input", ", ".join(changed)
+        return "changed input", ", ".join(sorted(changed))
     found = snapshot_of_folder(folder)
     spoilt = [n for n, d in files.items() if found.get(n, "gone") != d]
     if set(spoilt) - set(case.written):

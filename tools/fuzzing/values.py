@@ -42,33 +42,26 @@ def differs(found, expected):
 
 def _arrays(value, depth=0):
     """Yield all real and complex numbers in a value, as arrays."""
-    if depth > 6 or value is None or isinstance(value, (str, bytes)):
-        return
-    if hasattr(value, "backward") and hasattr(value, "codomain_shape"):
-        for name in ("backward", "forward", "prealign", "codomain_grid2world"):
-            yield from _arrays(getattr(value, name), depth + 1)
-        return
-    if isinstance(value, dict):
-        for name in value:
-            if "seconds" not in str(name) and name not in ("Made", "_made"):
-                yield from _arrays(value[name], depth + 1)
-        return
-    if hasattr(value, "_fields"):  # a named tuple
-        yield from _arrays(value._asdict(), depth + 1)
-        return
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _arrays(item, depth + 1)
-        return
-    if hasattr(value, "__dataclass_fields__"):
-        yield from _arrays(vars(value), depth + 1)
-        return
-    if isinstance(value, np.ma.MaskedArray):
-        value = np.asarray(value)
     if isinstance(value, (bool, int, float, complex, np.generic, np.ndarray)):
         yield from _numbers(value)
     elif hasattr(value, "numpy") and hasattr(value, "shape"):
         yield from _numbers(value.numpy())
+    elif depth < 6:
+        for part in _parts(value):
+            yield from _arrays(part, depth + 1)
+
+
+def _parts(value):
+    """Return what a value is made of, without times and dates."""
+    if hasattr(value, "backward") and hasattr(value, "codomain_shape"):
+        return value.backward, value.forward, value.prealign, value.codomain_grid2world
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    elif hasattr(value, "__dataclass_fields__"):
+        value = vars(value)
+    if isinstance(value, dict):
+        return [part for name, part in value.items() if "seconds" not in str(name)]
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _numbers(value):

@@ -5,13 +5,16 @@ from importlib import import_module
 import json
 import os
 from pathlib import Path
+from pkgutil import walk_packages
 import shutil
 import sys
 import tempfile
 import time
+import traceback
 
 import psutil
 
+import dipy_nn_reg
 from fuzzing.judge import judge
 
 # What a case may take beyond what the process had; more is reported.
@@ -49,8 +52,6 @@ def run_case(make_case, seed, number, home, only, answers=None):
     try:
         case = make_case(seed, number, folder, only=only)
     except Exception as error:
-        import traceback
-
         return {
             "case": number,
             "area": "the tool",
@@ -108,18 +109,15 @@ class _Overheard:
 
 def _prepare():
     """Import all that changes a process when it is imported."""
-    import dipy.align.imwarp
-    import dipy.io.streamline
-    import keras
+    for name in ("dipy.align.imaffine", "dipy.align.transforms", "dipy.io.streamline"):
+        import_module(name)
+    for module in walk_packages(dipy_nn_reg.__path__, "dipy_nn_reg."):
+        import_module(module.name)
     import matplotlib.pyplot as plt
     import tensorflow as tf
 
-    import dipy_nn_reg.quality_report  # noqa: F401
-
-    keras.ops.ones(1)
     tf.constant(1)
     plt.close(plt.figure())
-    del dipy
 
 
 def _move_streams(path):

@@ -1,29 +1,16 @@
-"""Valid calls of what measures and maps NumPy arrays."""
+"""Valid calls of what maps arrays and points between spaces."""
 
 import numpy as np
 
-from dipy_nn_reg import (
-    diffusion,
-    intensities,
-    label_metrics,
-    map_metrics,
-    mapping,
-    metrics,
-    prealign,
-    quality,
-    resampling,
-    splines,
-)
+from dipy_nn_reg import diffusion, mapping, prealign, resampling, splines
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
     affine,
-    array_of_int,
-    boolean,
     field_of,
     fixed,
     image,
-    integer,
+    maybe,
     name_of,
     number,
     points,
@@ -31,125 +18,6 @@ from fuzzing.call import (
     shape,
 )
 from fuzzing.call import mapping as map_of
-
-
-def _within(low, high):
-    return lambda result: bool(low <= result <= high)
-
-
-def _maybe(rng, **arguments):
-    """Keep each of the arguments or leave it out."""
-    return {name: a for name, a in arguments.items() if rng.random() < 0.6}
-
-
-def ncc(rng, folder):
-    size = scenes.any_shape(rng)
-    return Call(
-        metrics.ncc,
-        static=image(scenes.blob(rng, size)),
-        warped=image(scenes.blob(rng, size)),
-        is_right=_within(-1.001, 1.001),
-    )
-
-
-def dice(rng, folder):
-    size = scenes.any_shape(rng)
-    return Call(
-        metrics.dice,
-        static=image(scenes.blob(rng, size)),
-        warped=image(scenes.blob(rng, size)),
-        is_right=_within(0, 1),
-    )
-
-
-def jacobian_determinant(rng, folder):
-    u = scenes.field(rng, scenes.any_shape(rng, thin=False))
-    return Call(metrics.jacobian_determinant, displacement=field_of(u), nan="through")
-
-
-def folding(rng, folder):
-    u = scenes.field(rng, scenes.any_shape(rng, thin=False), largest=3)
-    return Call(
-        metrics.folding,
-        displacement=field_of(u),
-        is_right=_within(0, 100),
-        **_maybe(rng, strict=boolean(bool(rng.integers(2)))),
-    )
-
-
-def sd_log_jacobian(rng, folder):
-    u = scenes.field(rng, (12, 13, 11)[: rng.integers(2, 4)])
-    return Call(
-        metrics.sd_log_jacobian, displacement=field_of(u), is_right=_within(0, 100)
-    )
-
-
-def target_registration_error(rng, folder):
-    ndim = rng.integers(2, 4)
-    one, other = rng.integers(-50, 50, (2, 6, ndim)) / 4
-    return Call(
-        metrics.target_registration_error,
-        static_points=points(one),
-        warped_points=points(other),
-    )
-
-
-def to_unit_range(rng, folder):
-    return Call(
-        metrics.to_unit_range,
-        image=image(scenes.blob(rng, scenes.any_shape(rng))),
-        is_right=lambda r: bool(r.min() >= 0 and r.max() <= 1),
-    )
-
-
-def estimate_background(rng, folder):
-    array = scenes.blob(rng, scenes.any_shape(rng))
-    return Call(intensities.estimate_background, image=image(array), nan="through")
-
-
-def replace_nan(rng, folder):
-    array = scenes.blob(rng, scenes.any_shape(rng))
-    return Call(
-        intensities.replace_nan, image=image(array), name=fixed("it"), nan="through"
-    )
-
-
-def _two_maps(rng):
-    size = scenes.any_shape(rng)
-    return {
-        "static": array_of_int(scenes.labels(rng, size)),
-        "warped": array_of_int(scenes.labels(rng, size)),
-    }
-
-
-def dice_of_labels(rng, folder):
-    return Call(
-        label_metrics.dice_of_labels,
-        nan="documented",
-        **_two_maps(rng),
-        **_maybe(rng, labels=sequence([1, 2])),
-    )
-
-
-def hausdorff95_of_labels(rng, folder):
-    maps = _two_maps(rng)
-    ndim = maps["static"].value.ndim
-    return Call(
-        label_metrics.hausdorff95_of_labels,
-        nan="documented",
-        **maps,
-        **_maybe(rng, labels=sequence([1, 3]), spacing=sequence([1.5] * ndim)),
-    )
-
-
-def measure_field(rng, folder):
-    size = scenes.any_shape(rng, thin=False)
-    return Call(
-        map_metrics.measure_field,
-        mapping=map_of(scenes.mapping(rng, size)),
-        nan="documented",
-        **_maybe(rng, roughness=boolean(False)),
-    )
 
 
 def _through(run_map, rng, size):
@@ -174,7 +42,7 @@ def displacement_to_mapping(rng, folder):
         _through(mapping.displacement_to_mapping, rng, size),
         call_name="displacement_to_mapping",
         displacement=field_of(u),
-        **_maybe(
+        **maybe(
             rng,
             static_affine=affine(scenes.affine(rng, ndim)),
             moving_affine=affine(scenes.affine(rng, ndim)),
@@ -247,7 +115,7 @@ def resample(rng, folder):
         shape=shape(grid),
         grid_affine=affine(scenes.affine(rng, ndim)),
         nan="through",
-        **_maybe(rng, interpolation=name_of("linear")),
+        **maybe(rng, interpolation=name_of("linear")),
     )
 
 
@@ -314,7 +182,7 @@ def rotate_bvecs(rng, folder):
         bvecs=points(vectors),
         moving_affine=affine(scenes.affine(rng, 3)),
         static_affine=affine(scenes.affine(rng, 3)),
-        **_maybe(rng, prealign=affine(scenes.near_identity(rng, 3))),
+        **maybe(rng, prealign=affine(scenes.near_identity(rng, 3))),
     )
 
 
@@ -333,7 +201,7 @@ def thin_plate_spline(rng, folder):
         moving=points(static + rng.integers(-1, 2, static.shape) / 2),
         static=points(static),
         points=points(rng.integers(0, 9, (4, ndim)) / 2),
-        **_maybe(rng, smoothing=number(0.5), shape=shape((4,) * ndim)),
+        **maybe(rng, smoothing=number(0.5), shape=shape((4,) * ndim)),
     )
 
 
@@ -344,38 +212,4 @@ def thin_plate_influence(rng, folder):
         splines.thin_plate_influence,
         landmarks=points(corners),
         points=points(rng.integers(0, 9, (5, ndim)) / 2),
-    )
-
-
-def misplaced(rng, folder):
-    size = scenes.any_shape(rng)
-    return Call(
-        quality.misplaced,
-        static=image(scenes.blob(rng, size)),
-        warped=image(scenes.blob(rng, size)),
-        is_right=_within(0, 1),
-        nan="documented",
-    )
-
-
-def apply_map_and_measure(rng, folder):
-    size = scenes.any_shape(rng, thin=False)
-
-    def measured(**arguments):
-        return quality.measure(quality.apply_map(**arguments))
-
-    maps = {}
-    if rng.random() < 0.5:
-        maps = {
-            f"{name}_labels": array_of_int(scenes.labels(rng, size))
-            for name in ("moving", "static")
-        }
-    return Call(
-        measured,
-        call_name="measure",
-        mapping=map_of(scenes.mapping(rng, size)),
-        moving=image(scenes.blob(rng, size)),
-        static=image(scenes.blob(rng, size)),
-        nan="documented",
-        **maps,
     )
