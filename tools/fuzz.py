@@ -109,9 +109,7 @@ def _parse_arguments():
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--limit", type=float, default=60, help="seconds for a case")
     parser.add_argument("--out", type=Path, help="where the table is written, as CSV")
-    parser.add_argument(
-        "--log", type=Path, help="where all results are written, as JSON"
-    )
+    parser.add_argument("--log", type=Path, help="where all results are written")
     parser.add_argument("--times", action="store_true", help="show the time of areas")
     parser.add_argument(
         "--module", default="fuzzing.areas", help="that makes the cases"

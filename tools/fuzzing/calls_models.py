@@ -22,8 +22,9 @@ from fuzzing.call import (
     shape,
 )
 
-TRANSFORMS = ("velocity", "displacement", "bspline", "bspline_velocity", "tps")
-NETWORKS = ("unet", "voxelmorph1", "encoder_decoder", "fcn", "dirnet")
+TRANSFORMS = ("velocity", "displacement")
+NETWORKS = ("unet", "voxelmorph1", "encoder_decoder", "fcn")
+LOSSES = ("ncc", "mse", "mi", "mind")
 LEVELS = (2, 2)
 
 
@@ -82,24 +83,31 @@ def register(rng, folder):
 
 def deformable(rng, folder):
     ndim = int(rng.choice([2, 2, 3]))
+    fits = {}
+    if rng.random() < 0.3:
+        fits = {"affine": instance(scenes.model(ndim, "affine"))}
+    if rng.random() < 0.2:  # which predicts control points alone
+        fits = {"network": name_of("dirnet"), "transform": name_of("bspline")}
     return Call(
         _described(DeformableRegistration),
         call_name="DeformableRegistration",
         input_shape=shape(scenes.PAIRS[ndim]),
-        network=name_of(rng.choice(NETWORKS[1:]).item()),
+        **{
+            "network": name_of(rng.choice(NETWORKS).item()),
+            "transform": name_of(rng.choice(TRANSFORMS).item()),
+            **fits,
+        },
         **maybe(
             rng,
             0.25,
             num_channels=integer(1),
-            transform=name_of(rng.choice(TRANSFORMS[:2]).item()),
             spacing=Argument("integer", None),
-            field_stride=integer(1),
-            loss=name_of("ncc"),
+            field_stride=Argument("integer", None),
+            loss=name_of(rng.choice(LOSSES).item()),
             penalty=name_of("gradient"),
             smoothness=number(0.1),
             label_weight=number(1.0),
             landmark_weight=number(0.01),
-            affine=instance(scenes.model(ndim, "affine")),
             optimizer=name_of("adam"),
             learning_rate=number(0.001),
             precision=name_of("float32"),

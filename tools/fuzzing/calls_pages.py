@@ -193,11 +193,8 @@ def compare_with_syn(rng, folder):
     moving, static = scenes.pair(2)
     moving, static = np.pad(moving, 6), np.pad(static, 6)
 
-    def without_time(**arguments):
-        table = compare.compare_with_syn(scenes.model(2), **arguments)
-        return {
-            n: {k: v for k, v in r.items() if k != "seconds"} for n, r in table.items()
-        }
+    def beside_syn(**arguments):
+        return compare.compare_with_syn(scenes.model(2), **arguments)
 
     return Call(
         beside_syn,

@@ -15,7 +15,7 @@ from fuzzing.cases_models import _saved
 _OUTPUTS = ("*",)
 _OPTIONS = {
     "register": {
-        "--prealign": ("none", "rigid", "affin", "", "prealign.txt", "absent.txt"),
+        "--prealign": ("none", "rigid", "affin", "", "known.txt", "absent.txt"),
         "--voxel_size": ("4", "0", "-1", "nan", "inf", "1e30", "1e-9", "x", "1e300"),
         "--transform": ("velocity", "bspline_velocity", "tps", "x", "Velocity"),
         "--loss": ("mse", "ncc", "x", "os.system"),
@@ -50,21 +50,21 @@ _OPTIONS = {
     },
     "evaluate": {
         "--field_files": (
-            "field.nii.gz",
+            "between.nii.gz",
             "static.nii.gz",
             "absent.nii.gz",
             "points.csv",
         ),
         "--static_labels": ("labels.nii.gz", "static.nii.gz"),
         "--moving_labels": ("labels.nii.gz", "moving.nii.gz"),
-        "--static_points": ("points.csv", "prealign.txt"),
+        "--static_points": ("points.csv", "known.txt"),
         "--moving_points": ("points.csv", "labels.nii.gz"),
         "--out_metrics": ("m.csv", "static.nii.gz", "folder", "points.csv"),
         "--out_dir": ("out", "labels.nii.gz"),
         "--force": ("",),
     },
     "report": {
-        "--field_files": ("field.nii.gz", "static.nii.gz", "absent.nii.gz"),
+        "--field_files": ("between.nii.gz", "static.nii.gz", "absent.nii.gz"),
         "--static_labels": ("labels.nii.gz", "static.nii.gz"),
         "--moving_labels": ("labels.nii.gz", "moving.nii.gz"),
         "--out_report": ("r.html", "r.txt", "static.nii.gz"),
@@ -72,18 +72,18 @@ _OPTIONS = {
         "--force": ("",),
     },
     "predict": {
-        "--prealign": ("none", "rigid", "x", "prealign.txt", "points.csv"),
+        "--prealign": ("none", "rigid", "x", "known.txt", "points.csv"),
         "--voxel_size": ("3", "0", "nan", "x"),
         "--field_format": ("dipy", "itk", "fsl", "x"),
         "--no_report": ("",),
         "--out_field": ("f.nii", "f.txt", "moving.nii.gz"),
-        "--out_dir": ("out", "model.keras"),
+        "--out_dir": ("out", "trained.keras"),
         "--force": ("",),
     },
     "fit": {
         "--static_files": ("static.nii.gz", "points.csv"),
         "--moving_labels": ("labels.nii.gz", "static.nii.gz"),
-        "--mask_file": ("labels.nii.gz", "field.nii.gz"),
+        "--mask_file": ("labels.nii.gz", "between.nii.gz"),
         "--validation_files": ("static.nii.gz", "absent.nii.gz"),
         "--voxel_size": ("3", "0", "nan", "1e30"),
         "--network": ("voxelmorph1", "x"),
@@ -97,7 +97,7 @@ _OPTIONS = {
         "--mirror": ("0", "5", "-1"),
         "--batch_size": ("1", "0", "x"),
         "--seed": ("1", "-1", "x"),
-        "--checkpoint": ("model.keras", "points.csv", "absent.keras"),
+        "--checkpoint": ("trained.keras", "points.csv", "absent.keras"),
         "--out_model": ("m.keras", "m.h5", "static.nii.gz"),
         "--out_dir": ("out", "static.nii.gz"),
         "--force": ("",),
@@ -158,25 +158,25 @@ def _write_inputs(name, rng, folder, ndim):
     """Write what a command takes; return its positional arguments."""
     files.write_pair(folder, ndim)
     files.write_labels(folder / "labels.nii.gz", rng, ndim)
-    files.write_field(folder / "field.nii.gz", rng, ndim)
+    files.write_field(folder / "between.nii.gz", rng, ndim)
     files.write_table(folder / "points.csv", rng)
-    files.write_affine(folder / "prealign.txt", rng)
+    files.write_affine(folder / "known.txt", rng)
     (folder / "folder").mkdir()
     if name == "mnist":
         files.write_mnist(folder / "digits", rng)
         return []
     if name in ("predict", "fit"):
-        (folder / "model.keras").write_bytes(_saved(ndim, "deformable"))
+        (folder / "trained.keras").write_bytes(_saved(ndim, "deformable"))
     if name == "fit":
         return ["moving.nii.gz", "static.nii.gz"]
     if name == "predict":
-        return ["static.nii.gz", "moving.nii.gz", "model.keras"]
+        return ["static.nii.gz", "moving.nii.gz", "trained.keras"]
     if name == "apply":
         moved = ("moving.nii.gz", "labels.nii.gz", "points.csv", "bundle.trk")
         moved = moved[rng.integers(4)]
         if moved == "bundle.trk":
             files.write_tractogram(folder / moved, rng, folder / "static.nii.gz")
-        transform = ("field.nii.gz", "prealign.txt")[rng.integers(2)]
+        transform = ("between.nii.gz", "known.txt")[rng.integers(2)]
         return ["static.nii.gz", moved, transform]
     return ["static.nii.gz", "moving.nii.gz"]
 
@@ -193,7 +193,7 @@ def _spoil_input(positional, rng, folder):
         said, path = damage.damage_name(path, rng)
         positional[place] = path.name
     elif how < 0.4:
-        others = ("folder", "absent.nii.gz", "points.csv", "", "*.xyz", "prealign.txt")
+        others = ("folder", "absent.nii.gz", "points.csv", "", "*.xyz", "known.txt")
         positional[place] = others[rng.integers(len(others))]
         said = f"{positional[place]!r} in its place"
     elif path.suffix == ".gz" and how < 0.6:
@@ -292,4 +292,4 @@ def _outputs_are_whole(folder, inputs):
     return True
 
 
-_FOUND = ("static.nii.gz", "moving.nii.gz", "labels.nii.gz", "field.nii.gz")
+_FOUND = ("static.nii.gz", "moving.nii.gz", "labels.nii.gz", "between.nii.gz")

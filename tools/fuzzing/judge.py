@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 import re
 import traceback
 
@@ -91,11 +92,19 @@ def _of_error(case, error):
         if _PYTHONS_OWN.search(str(error)):
             return "expected error", note
     is_usual = isinstance(error, (ValueError, OSError, MemoryError))
-    if is_usual and _OURS.search(str(error)):
+    if is_usual and (_OURS.search(str(error)) or _names_the_file(error, case)):
         return ("refused" if case.must_work else "expected error"), note
     if is_usual or isinstance(error, TypeError):
         return "other library's words", note
     return "wrong kind", note
+
+
+def _names_the_file(error, case):
+    """Tell whether the system says what is wrong with the file that was given."""
+    if not isinstance(error, OSError) or not error.errno or not error.filename:
+        return False
+    given = [str(v) for v in case.arguments.values() if isinstance(v, (str, Path))]
+    return os.fsdecode(error.filename) in given
 
 
 def _of_exit(case, error):

@@ -100,21 +100,19 @@ def shaken(registration):
 
 @cache
 def model(ndim, kind="deformable"):
-    """Return a small model; it serves all cases, which must not change it."""
+    """Return a small model; it serves all cases, which must not change it.
+
+    It is "deformable" or "displacement" by what it predicts, or "affine".
+    """
     from dipy_nn_reg import AffineRegistration, DeformableRegistration
 
     if kind == "affine":
         return AffineRegistration(input_shape=PAIRS[ndim], passes=1, seed=0)
-    options = {"transform": "displacement"} if kind == "displacement" else {}
     return shaken(
         DeformableRegistration(
             input_shape=PAIRS[ndim],
-            network="dirnet" if kind == "control points" else "voxelmorph1",
+            network="voxelmorph1",
+            transform="velocity" if kind == "deformable" else kind,
             seed=0,
-            **(
-                {"transform": "bspline", "spacing": 4}
-                if kind == "control points"
-                else options
-            ),
         )
     )
