@@ -11,6 +11,7 @@ runs one in this process, and shows where its error arose.
 """
 
 from argparse import ArgumentParser
+from importlib import import_module
 import json
 import os
 from pathlib import Path
@@ -75,16 +76,14 @@ def _run_one(options):
     """Run one case in this process and tell all of it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["MPLBACKEND"] = "Agg"
-    from importlib import import_module
-
     from fuzzing.table import describe
-    from fuzzing.worker import _prepare, run_case
+    from fuzzing.worker import run_case
 
-    _prepare()
-    make_case = import_module(options.module).make_case
+    cases = import_module(options.module)
+    cases.prepare()
     with tempfile.TemporaryDirectory(prefix="fuzz_") as home:
         result = run_case(
-            make_case, options.seed, options.case, Path(home), options.areas
+            cases.make_case, options.seed, options.case, Path(home), options.areas
         )
         os.chdir("/")
     print(describe(result))

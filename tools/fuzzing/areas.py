@@ -1,9 +1,12 @@
 """All areas of the public surface, and how many of the cases each of them gets."""
 
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import NamedTuple
 
 import numpy as np
 
+import dipy_nn_reg
 from fuzzing import (
     calls_measures,
     calls_models,
@@ -142,6 +145,19 @@ AREAS = {**CALLS, **CASES}
 def is_strict(area):
     """Tell whether nothing but a right result or an error of ours will do."""
     return AREAS[area].strict if area in AREAS else True
+
+
+def prepare():
+    """Import all that changes a process when it is imported."""
+    for name in ("dipy.align.imaffine", "dipy.align.transforms", "dipy.io.streamline"):
+        import_module(name)
+    for module in walk_packages(dipy_nn_reg.__path__, "dipy_nn_reg."):
+        import_module(module.name)
+    import matplotlib.pyplot as plt
+    import tensorflow as tf
+
+    tf.constant(1)
+    plt.close(plt.figure())
 
 
 def make_case(seed, number, folder, *, only=None):

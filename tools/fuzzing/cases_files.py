@@ -32,7 +32,7 @@ def read_image(rng, folder):
         read, name, options = nifti.read_labels, "read_labels", {}
     else:
         array = scenes.blob(rng, scenes.PAIRS[ndim])
-        types = ("f4", "f4", "i2", "u1", "f8")
+        types = ("f4", "f4", "i2", "u1", "f8" if ending != ".mgz" else "f4")
         array = (100 * array).astype(types[rng.integers(len(types))])
         if rng.random() < 0.2 and ndim == 3:
             array = np.stack([array, array], -1)

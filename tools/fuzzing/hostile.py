@@ -69,7 +69,8 @@ def hostile(kind, value, rng, folder, *, absurd=False):
     makers = _choose_makers(kind, rng, absurd and value is not None)
     name = list(makers)[rng.integers(len(makers))]
     value = _DEFAULTS.get(kind) if value is None else value
-    return name, makers[name](value, rng, folder)
+    with np.errstate(all="ignore"):  # what overflows is meant to
+        return name, makers[name](value, rng, folder)
 
 
 def _choose_makers(kind, rng, absurd):

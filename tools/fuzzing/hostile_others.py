@@ -14,16 +14,6 @@ import numpy as np
 from fuzzing.hostile_arrays import HUGE, always
 
 
-class _Raises:
-    """An object that cannot become an array."""
-
-    def __array__(self, dtype=None, copy=None):
-        raise RuntimeError("planted")
-
-    def __repr__(self):
-        return "<raises>"
-
-
 class _Fraudulent:
     """An object that becomes something else than an array of numbers."""
 
@@ -50,7 +40,6 @@ OBJECTS = {
     "class": always(dict),
     "object": lambda value, rng, folder: object(),
     "generator": lambda value, rng, folder: (i for i in range(3)),
-    "raises in __array__": lambda value, rng, folder: _Raises(),
     "another __array__": lambda value, rng, folder: _Fraudulent(),
     "module": always(os),
 }

@@ -36,7 +36,8 @@ OUTCOMES = (
 MARKER = "marker-of-foreign-code"
 # What our errors look like.
 _OURS = re.compile(
-    r"^Expected |\bReceived |^There is no file|needs about .* GiB of memory"
+    r"^Expected |\bReceived |^There is no file|^File not found: "
+    r"|needs about .* GiB of memory"
     r"|^interrupted$"
 )
 # What argparse says of a command line, with which nothing has begun.
@@ -103,8 +104,12 @@ def _names_the_file(error, case):
     """Tell whether the system says what is wrong with the file that was given."""
     if not isinstance(error, OSError) or not error.errno or not error.filename:
         return False
-    given = [str(v) for v in case.arguments.values() if isinstance(v, (str, Path))]
-    return os.fsdecode(error.filename) in given
+    return os.fsdecode(error.filename) in _given_paths(case)
+
+
+def _given_paths(case):
+    given = case.arguments.get("line", case.arguments.values())
+    return [str(value) for value in given if isinstance(value, (str, Path))]
 
 
 def _of_exit(case, error):
@@ -122,7 +127,10 @@ def _of_exit(case, error):
         return "wrong kind", f"several lines: {_line(code)}"
     if text.endswith("(--debug shows where)"):
         return "wrong kind", _line(code)
-    if _OURS.search(text):
+    named = text.startswith("[Errno") and any(
+        repr(p) in text for p in _given_paths(case)
+    )
+    if _OURS.search(text) or named:
         return ("refused" if case.must_work else "expected error"), _line(code)
     return "other library's words", _line(code)
 

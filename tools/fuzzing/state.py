@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import random
+import sys
 import warnings
 
 import numpy as np
@@ -14,25 +15,26 @@ _MOST_BYTES = 2**26
 
 def snapshot_of_process():
     """Return what a function could change behind the back of a program, by name."""
-    import keras
-
-    return {
+    state = {
         "NumPy's seed": _digest(repr(np.random.get_state())),
         "the seed of random": hash(random.getstate()),
         "NumPy's handling of errors": str(np.geterr()),
-        "Keras's policy": keras.config.dtype_policy().name,
-        "Keras's floatx": keras.config.floatx(),
         "the environment": dict(os.environ),
         "the filters of warnings": list(warnings.filters),
         "the level of the dipy logger": logging.getLogger("dipy").level,
         "the working folder": os.getcwd(),
         "print options": str(np.get_printoptions()),
     }
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        state["Keras's policy"] = keras.config.dtype_policy().name
+        state["Keras's floatx"] = keras.config.floatx()
+    return state
 
 
 def what_changed(before, after):
     """Return the names of what differs between two snapshots."""
-    return [name for name, value in before.items() if after[name] != value]
+    return [name for name, value in before.items() if after.get(name) != value]
 
 
 def snapshot_of_arguments(arguments):

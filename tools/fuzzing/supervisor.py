@@ -107,11 +107,13 @@ class _Worker:
         self._lines = Queue()
         Thread(target=self._listen, daemon=True).start()
         if "ready" not in self._lines.get():
+            self.end()
             raise RuntimeError("A worker could not be started.")
 
     def _listen(self):
-        for line in self._process.stdout:
-            self._lines.put(line)
+        with self._process.stdout:
+            for line in self._process.stdout:
+                self._lines.put(line)
         self._lines.put("")
 
     def is_alive(self):

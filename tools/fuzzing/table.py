@@ -41,7 +41,7 @@ def holds(results):
     if len(foreign) > MOST_FOREIGN * len(low):
         share = 100 * len(foreign) / len(low)
         broken.append(
-            f"{share:.1f} % of the {len(low)} cases of low-level functions end with an "
+            f"{share:.2f} % of the {len(low)} cases of low-level functions end with an "
             f"error that another library words; {100 * MOST_FOREIGN:g} % may."
         )
     return broken

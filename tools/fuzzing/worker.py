@@ -5,7 +5,6 @@ from importlib import import_module
 import json
 import os
 from pathlib import Path
-from pkgutil import walk_packages
 import shutil
 import sys
 import tempfile
@@ -14,7 +13,6 @@ import traceback
 
 import psutil
 
-import dipy_nn_reg
 from fuzzing.judge import judge
 
 # What a case may take beyond what the process had; more is reported.
@@ -28,12 +26,13 @@ def work(seed, module, only):
     answers = os.fdopen(os.dup(1), "w")
     with tempfile.TemporaryDirectory(prefix="fuzz_") as home:
         _move_streams(Path(home, "said.txt"))
-        make_case = import_module(module).make_case
-        _prepare()
+        cases = import_module(module)
+        cases.prepare()
+        make = cases.make_case
         _tell(answers, {"ready": os.getpid()})
         for line in sys.stdin:
             number = int(line)
-            _tell(answers, run_case(make_case, seed, number, Path(home), only, answers))
+            _tell(answers, run_case(make, seed, number, Path(home), only, answers))
             if psutil.Process().memory_info().rss > RECYCLED_AT:
                 break
 
@@ -105,19 +104,6 @@ class _Overheard:
         with open(self._log, "rb") as file:
             file.seek(self._begun_at)
             return file.read(100_000).decode(errors="replace")
-
-
-def _prepare():
-    """Import all that changes a process when it is imported."""
-    for name in ("dipy.align.imaffine", "dipy.align.transforms", "dipy.io.streamline"):
-        import_module(name)
-    for module in walk_packages(dipy_nn_reg.__path__, "dipy_nn_reg."):
-        import_module(module.name)
-    import matplotlib.pyplot as plt
-    import tensorflow as tf
-
-    tf.constant(1)
-    plt.close(plt.figure())
 
 
 def _move_streams(path):
