@@ -115,7 +115,7 @@ def test_outcomes(tmp_path, monkeypatch, outcome, run, options):
 
 def test_wrong_names_are_told_by_python(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    wrong = {"arguments": {"statics": 1}, "misspelt": True}
+    wrong = {"arguments": {"statik": 1}, "misspelt": True}
     assert judge(_case(metrics.ncc, **wrong), tmp_path)[0] == "expected error"
     wrong["misspelt"] = False
     assert judge(_case(metrics.ncc, **wrong), tmp_path)[0] == "other library's words"
@@ -190,8 +190,8 @@ PLANTED = """
     def eat():
         kept = []
         while True:
-            kept.append(np.ones(10**7))
-            time.sleep(0.02)
+            kept.append(np.ones(10**8))
+            time.sleep(0.5)
 
 
     def well():
@@ -214,7 +214,7 @@ def test_supervisor_finds_out_what_ends_a_process(tmp_path, monkeypatch):
         seed=0,
         workers=1,
         module="planted",
-        most_seconds=1,
+        most_seconds=2,
         most_memory=6 * 10**8,
     )
     assert [r["case"] for r in results] == list(range(7))
