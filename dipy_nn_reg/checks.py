@@ -24,7 +24,7 @@ def check_input_shape(input_shape):
 
 
 def check_integer(option, value, *, lowest, highest=None):
-    """Raise ValueError unless ``value`` is an integer from ``lowest`` to ``highest``."""
+    """Raise ValueError unless ``value`` is an integer in a range."""
     is_integer = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_integer or value < lowest or (highest is not None and value > highest):
         to_highest = "" if highest is None else f" and <= {highest}"

@@ -110,10 +110,10 @@ def summarise_labels(dice, distances, longest):
 
     Notes
     -----
-    The diagonal stands for a missing structure in the challenge BraTS too. Learn2Reg has
-    an infinite distance for a label that is lost, of the package ``surface-distance``,
-    which could not be averaged over pairs any more; it leaves out labels that one of the
-    images never had. To leave out the lost ones would reward losing them.
+    The diagonal stands for a missing structure in the challenge BraTS too. Learn2Reg,
+    by the package ``surface-distance``, has an infinite distance for a label that is
+    lost, which could not be averaged over pairs any more; it leaves out labels that one
+    of the images never had. To leave out the lost ones would reward losing them.
 
     Examples
     --------

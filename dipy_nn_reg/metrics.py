@@ -13,6 +13,7 @@ from dipy_nn_reg.image_metrics import check_same_shape, dice, ncc, to_unit_range
 __all__ = [
     "dice",
     "folding",
+    "in_plane",
     "is_folded",
     "jacobian_determinant",
     "ncc",
@@ -65,6 +66,25 @@ def jacobian_determinant(displacement):
         inner = slice(start - first, start - first + step)
         determinant[start : start + step] = _determinant(derivatives)[inner]
     return determinant
+
+
+def in_plane(displacement):
+    """Leave out axes of one voxel, along which nothing can be compared.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+        Of a slice along any axis, or of a volume.
+
+    Returns
+    -------
+    displacement : ndarray, shape (*spatial, ndim)
+        Of two axes for a slice, and its components along these.
+    """
+    *shape, _ = displacement.shape
+    thick = [axis for axis, size in enumerate(shape) if size > 1]
+    in_order = displacement.reshape(*(shape[axis] for axis in thick), len(shape))
+    return in_order[..., thick]
 
 
 def is_folded(determinant):

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dipy_nn_reg.metrics import is_folded, jacobian_determinant
+from dipy_nn_reg.metrics import in_plane, is_folded, jacobian_determinant
 from dipy_nn_reg.viz.panels import (
     DIFFERENCES,
     STATIC_COLOR,
@@ -116,9 +116,8 @@ def _check_field(displacement):
 
 def determinant_of(displacement):
     """Return the Jacobian determinant; that of a single slice is of two axes."""
-    if displacement.shape[2:-1] == (1,):
-        return jacobian_determinant(displacement[:, :, 0, :2])[:, :, None]
-    return jacobian_determinant(displacement)
+    determinant = jacobian_determinant(in_plane(displacement))
+    return determinant.reshape(displacement.shape[:-1])
 
 
 def _draw_arrows(ax, moved):
