@@ -4,11 +4,11 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 import platform
-import re
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 import numpy as np
 
+from dipy_nn_reg.decoding import readable
 from dipy_nn_reg.files import whole_file
 
 PACKAGES = ("dipy_nn_reg", "dipy", "numpy")
@@ -79,22 +79,6 @@ def write_page(path, template, *, details=None, **values):
     page = environment.get_template(template).render(**values)
     with whole_file(path) as partial:
         partial.write_text(readable(page), encoding="utf-8")
-
-
-def readable(text):
-    """Return a text that can be written in UTF-8.
-
-    A file name is bytes. Those that Python could not decode, since the locale is
-    another or the name is no UTF-8, come as surrogates: what they are in UTF-8 is put
-    in their place, and the replacement character where they are nothing.
-
-    Examples
-    --------
-    >>> readable("caf\\udcc3\\udca9, caf\\udce9")
-    'café, caf\ufffd'
-    """
-    text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", str(text))
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def format_number(value, key):

@@ -6,7 +6,7 @@ import numpy as np
 from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.mapping import displacement_of, world_affine
 from dipy_nn_reg.metrics import to_unit_range
-from dipy_nn_reg.pages import ROWS, check_page, format_number, readable, write_page
+from dipy_nn_reg.pages import ROWS, check_page, format_number, write_page
 from dipy_nn_reg.quality import apply_map, measure
 from dipy_nn_reg.strips import as_address, choose_slices, contour_strip, gray_strip
 from dipy_nn_reg.verdicts import VERDICTS, judge
@@ -102,7 +102,6 @@ def report(
         If there is no folder to write into.
     """
     check_page(path)
-    names = {label: readable(name) for label, name in (label_names or {}).items()}
     result = apply_map(
         mapping,
         moving,
@@ -123,7 +122,7 @@ def report(
         colors=COLORS,
         has_labels=bool(result.labels),
         rows=_rows(measures),
-        figures=_figures(result, names),
+        figures=_figures(result, label_names),
         details=details,
     )
     return {**measures, "verdict": findings[0].title}
@@ -223,7 +222,7 @@ def _rows(measures):
     return rows
 
 
-def _figures(result, names):
+def _figures(result, label_names):
     """Return titles, what to look for, and pictures; of a broken field, fewer."""
     mapping, labels = result.mapping, result.labels
     displacement = displacement_of(mapping)
@@ -239,7 +238,7 @@ def _figures(result, names):
         figures["Overlap of structures"] = plot_dice(
             dice_of_labels(labels["static"], labels["before"]),
             dice_of_labels(labels["static"], labels["warped"]),
-            names=names,
+            names=label_names,
         )
     if np.all(np.isfinite(displacement)):
         figures["Field"] = plot_field(displacement, **known)
