@@ -99,13 +99,12 @@ def to_unit_range(image):
     >>> to_unit_range(np.array([2, 3, 4]))[:2].round(2).tolist()
     [0.0, 0.5]
     """
-    image = check_real("image", image)
+    image = check_real("image", image).astype(np.float64)
     known = image[np.isfinite(image)]
     if not known.size:
         return np.zeros(image.shape, np.float32)
-    # In float64, and by a scale that no difference overflows at.
-    scale = float(np.max(np.abs(known.astype(np.float64)))) or 1.0
-    low, high = float(known.min()) / scale, np.percentile(known, 99.8) / scale
+    scale = np.max(np.abs(known)) or 1.0  # beyond which no difference overflows
+    low, high = np.min(known) / scale, np.percentile(known / scale, 99.8)
     if not high > low:
         return np.zeros(image.shape, np.float32)
     shares = (image / scale - low) / (high - low)

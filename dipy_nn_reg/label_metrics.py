@@ -108,6 +108,11 @@ def summarise_labels(dice, distances, longest):
         labels that the warped map does not have. Such a label has a Dice of 0; for
         its distance, which does not exist, the mean counts ``longest``.
 
+    Raises
+    ------
+    ValueError
+        If there are no labels, of which nothing can be said.
+
     Notes
     -----
     The diagonal stands for a missing structure in the challenge BraTS too. Learn2Reg,
@@ -120,6 +125,8 @@ def summarise_labels(dice, distances, longest):
     >>> summarise_labels({1: 1.0, 2: 0.0}, {1: 2.0, 2: np.nan}, longest=100.0)
     {'dice': 0.5, 'hd95_mm': 51.0, 'lost_labels': 1}
     """
+    if not dice:
+        raise ValueError("Expected one label or more but 0. Received none.")
     known = [longest if np.isnan(d) else d for d in distances.values()]
     return {
         "dice": float(np.mean(list(dice.values()))),

@@ -98,7 +98,13 @@ def is_folded(determinant):
     Returns
     -------
     folded : ndarray of bool
+
+    Raises
+    ------
+    ValueError
+        If it is empty or does not hold real numbers.
     """
+    determinant = check_real("determinant", determinant)
     return ~(determinant > 0)
 
 
@@ -169,6 +175,7 @@ def sd_log_jacobian(displacement):
 
 def sd_log(determinant):
     """Return what :func:`sd_log_jacobian` does, of a Jacobian determinant."""
+    determinant = check_real("determinant", determinant)
     inner = determinant[(slice(2, -2),) * determinant.ndim]
     if inner.size == 0:
         raise ValueError(

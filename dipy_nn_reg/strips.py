@@ -6,6 +6,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image as Picture
 
+from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.viz.planes import cut
 
 # Slices of a plane; and pixels along a side: more would make a page of many megabytes.
@@ -26,6 +27,7 @@ def choose_slices(turned, plane):
     indices : list of int
         From one end to the other, without the outermost.
     """
+    turned = check_real("turned", turned)
     if plane.normal is None or turned.shape[plane.normal] == 1:
         return [0]
     others = tuple(axis for axis in range(3) if axis != plane.normal)

@@ -104,6 +104,8 @@ def test_a_lost_label_makes_no_mean_better():
     assert kept == {"dice": pytest.approx(0.85), "hd95_mm": 2.0, "lost_labels": 0}
     lost = summarise_labels({1: 0.9, 2: 0.0}, {1: 1.0, 2: np.nan}, longest=50.0)
     assert lost == {"dice": 0.45, "hd95_mm": 25.5, "lost_labels": 1}
+    with pytest.raises(ValueError, match="one label or more"):
+        summarise_labels({}, {}, longest=50.0)
 
 
 @pytest.mark.parametrize("dtype", [np.uint64, np.int64, np.uint8, ">i4", bool])

@@ -197,6 +197,8 @@ def test_values_that_are_not_finite_are_measured_without_a_word(rng, no_warnings
 def test_the_unit_range_of_odd_values(no_warnings):
     for odd in ([np.nan] * 3, [np.inf, np.nan, -np.inf], [7, 7, 7], [0, 0, 0]):
         npt.assert_array_equal(metrics.to_unit_range(np.array(odd)), 0)
+    for dtype in (bool, np.uint8, np.float16, ">f4"):
+        npt.assert_array_equal(metrics.to_unit_range(np.eye(2, dtype=dtype)), np.eye(2))
     for scale in (1e-300, 1, 1e308):
         found = metrics.to_unit_range(scale * np.linspace(-1, 1, 9))
         npt.assert_allclose(found, np.minimum(np.linspace(0, 1.002, 9), 1), atol=1e-3)
@@ -231,6 +233,8 @@ def test_the_unit_range_of_odd_values(no_warnings):
         lambda junk: folding(junk, strict=True),
         metrics.sd_log_jacobian,
         metrics.to_unit_range,
+        metrics.sd_log,
+        metrics.is_folded,
     ],
 )
 def test_what_cannot_be_measured(measure, junk):

@@ -166,6 +166,14 @@ def test_offset_and_scale_change_no_measure(offset, scale, image, rng):
         assert found[name] == pytest.approx(expected[name], abs=2e-3)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, ">f8"])
+def test_images_of_any_type(dtype, image):
+    image = (100 * image > np.median(100 * image)).astype(dtype)
+    measures = measure(apply_map(shifted(image, 0), image, image))
+    assert measures["ncc_after"] == pytest.approx(1)
+    assert measures["misplaced_after"] == 0 and misplaced(image, image) == 0
+
+
 def test_missing_values_count_as_background(image, dipy_log):
     broken = image.copy()
     broken[0, :5] = np.nan
