@@ -1,7 +1,7 @@
 """Background, missing values and range of the intensities of an image.
 
-NumPy only. All values are looked at in float64: what an image holds beside its contrast,
-an offset or a scale, is to change nothing.
+NumPy only. All values are looked at in float64: an offset or a scale of the
+intensities is to change nothing.
 """
 
 from dipy.utils.logging import logger

@@ -54,6 +54,32 @@ class RescaleIntensity(keras.layers.Layer):
 
 
 @_register
+class Background(keras.layers.Layer):
+    """Estimate what an image shows where there is nothing.
+
+    Input: shape (batch, *spatial, channels). Output: shape (batch, channels): the
+    median of the medians of the faces of each image, as
+    :func:`~dipy_nn_reg.intensities.estimate_background` takes it; of large faces, of
+    voxels spread evenly over them.
+    """
+
+    def call(self, images):
+        most = VOXELS_PER_AXIS[len(images.shape) - 2]
+        every = [slice(None, None, -(-n // most)) for n in ops.shape(images)[1:-1]]
+        medians = []
+        for axis in range(len(every)):
+            for end in (slice(None, 1), slice(-1, None)):
+                face = [*every[:axis], end, *every[axis + 1 :]]
+                values = images[(slice(None), *face)]
+                shape = (ops.shape(images)[0], -1, images.shape[-1])
+                medians.append(_lower_median(ops.reshape(values, shape)))
+        return _lower_median(ops.stack(medians, axis=1))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[-1])
+
+
+@_register
 class CutLike(keras.layers.Layer):
     """Cut features to the size of a reference.
 
@@ -225,8 +251,9 @@ class ApplyAffine(keras.layers.Layer):
 class Warp(keras.layers.Layer):
     """Warp images by displacements, see :func:`~dipy_nn_reg.transform.warp`.
 
-    Inputs: images, shape (batch, *spatial, channels), and displacements in voxels,
-    shape (batch, *spatial, ndim). Output: shape (batch, *spatial, channels).
+    Inputs: images, shape (batch, *spatial, channels), displacements in voxels, shape
+    (batch, *spatial, ndim), and what lies outside in place of zeros, shape
+    (batch, channels), if anything. Output: shape (batch, *spatial, channels).
 
     Parameters
     ----------
@@ -242,10 +269,10 @@ class Warp(keras.layers.Layer):
             "image_is_constant": image_is_constant,
         }
 
-    def call(self, images, displacement):
-        return warp(images, displacement, **self.options)
+    def call(self, images, displacement, fill=None):
+        return warp(images, displacement, fill=fill, **self.options)
 
-    def compute_output_shape(self, images_shape, displacement_shape):
+    def compute_output_shape(self, images_shape, displacement_shape, fill_shape=None):
         return (*displacement_shape[:-1], images_shape[-1])
 
     def get_config(self):
@@ -292,6 +319,12 @@ def _high(values):
     highest, _ = ops.top_k(values, k)
     weights = ops.maximum(1 - ops.abs(ops.arange(0, k, dtype="float32") - rank), 0)
     return ops.sum(highest * weights, axis=-1)
+
+
+def _lower_median(values):
+    """Return the median along the second axis; the lower one of two."""
+    middle = (ops.shape(values)[1] - 1) // 2
+    return ops.take(ops.sort(values, axis=1), middle, axis=1)
 
 
 def _extremes_where(narrow, images, low, high):

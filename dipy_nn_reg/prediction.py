@@ -10,7 +10,7 @@ from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_pairs
 from dipy_nn_reg.coarse import coarse_shape, enlarge
 from dipy_nn_reg.fields import TRANSFORMS, check_spacing
-from dipy_nn_reg.layers import INTEGRATION_STEPS, Warp
+from dipy_nn_reg.layers import INTEGRATION_STEPS, Background, Warp
 from dipy_nn_reg.mapping import invert_displacement, with_last_row
 from dipy_nn_reg.memory import check_memory, memory_to_predict
 from dipy_nn_reg.options import check_loss, check_penalties
@@ -37,7 +37,8 @@ class Prediction:
         fields = {n: o for n, o in model.output.items() if n in PREDICTED}
         with layers_in("float32"):
             # The images as they came are warped, not rescaled ones.
-            warped = Warp()(model.input["moving"], fields["displacement"])
+            moving = model.input["moving"]
+            warped = Warp()(moving, fields["displacement"], Background()(moving))
             images = {"warped": warped, "displacement": fields["displacement"]}
             self._predictor = keras.Model(model.input, fields)
             self._warper = keras.Model(model.input, images)

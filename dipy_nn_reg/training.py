@@ -11,7 +11,7 @@ from dipy_nn_reg.fields import (
     connect_field,
     values_needed,
 )
-from dipy_nn_reg.layers import ApplyAffine, RescaleIntensity, Warp
+from dipy_nn_reg.layers import ApplyAffine, Background, RescaleIntensity, Warp
 from dipy_nn_reg.losses import ncc
 from dipy_nn_reg.networks import connect
 from dipy_nn_reg.objective import Objective
@@ -118,6 +118,7 @@ def _connect(images, options):
     rng = np.random.default_rng(options["seed"])
     ndim, transform = len(options["input_shape"]), options["transform"]
     moving, static = (RescaleIntensity()(images[n]) for n in ("moving", "static"))
+    background = Background()(moving)
     first = None if options["affine"] is None else options["affine"](images)
     aligned = moving if first is None else first["warped"]
     stride = options["field_stride"]
@@ -138,7 +139,7 @@ def _connect(images, options):
     if TRANSFORMS[transform].affine:
         predict = keras.Model([aligned, static], values[0])
         matrix, displacement = connect_affine(
-            predict, moving, static, options["passes"]
+            predict, moving, static, background, options["passes"]
         )
         outputs |= {"matrix": matrix, "field": displacement}
     else:
@@ -151,14 +152,14 @@ def _connect(images, options):
             displacement = ApplyAffine()(first["matrix"], displacement)
     outputs |= {
         "displacement": displacement,
-        "warped": Warp(image_is_constant=True)(moving, displacement),
+        "warped": Warp(image_is_constant=True)(moving, displacement, background),
     }
     if len(values) > 1:
-        outputs["coarser"] = _connect_coarser(values[1:], *seen, transform)
+        outputs["coarser"] = _connect_coarser(values[1:], *seen, background, transform)
     return outputs
 
 
-def _connect_coarser(values, moving, static, transform):
+def _connect_coarser(values, moving, static, background, transform):
     """Connect fields at half, a quarter ... of what the network sees."""
     levels = []
     for field in values:
@@ -169,7 +170,9 @@ def _connect_coarser(values, moving, static, transform):
                 "static": static,
                 "field": field,
                 "displacement": displacement,
-                "warped": Warp(image_is_constant=True)(moving, displacement),
+                "warped": Warp(image_is_constant=True)(
+                    moving, displacement, background
+                ),
             }
         )
     return levels

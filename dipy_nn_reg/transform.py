@@ -61,7 +61,7 @@ def identity_grid(shape):
 
 
 @_arrays_like_given
-def sample(image, positions, *, interpolation="linear", border="zero"):
+def sample(image, positions, *, interpolation="linear", border="zero", fill=None):
     """Read images at absolute positions.
 
     Parameters
@@ -76,6 +76,8 @@ def sample(image, positions, *, interpolation="linear", border="zero"):
     border : {"zero", "repeat"}, optional
         What lies outside: zeros, toward which a linear sample fades over one
         voxel, or the border repeated.
+    fill : float, or ndarray or tensor of shape (batch, channels), optional
+        What lies outside in place of zeros.
 
     Returns
     -------
@@ -100,7 +102,10 @@ def sample(image, positions, *, interpolation="linear", border="zero"):
     positions = ops.convert_to_tensor(positions, dtype="float32")
     ndim = positions.shape[-1]
     if len(image.shape) == ndim:
-        values = _sample(image[None, ..., None], positions[None], interpolation, border)
+        fill = _as_fill(fill, image[None, ..., None], border)
+        values = _sample(
+            image[None, ..., None], positions[None], interpolation, border, fill
+        )
         return values[0, ..., 0]
     if len(image.shape) != ndim + 2 or not _batches_fit(image, positions):
         raise ValueError(
@@ -110,7 +115,8 @@ def sample(image, positions, *, interpolation="linear", border="zero"):
             f"Received image.shape={tuple(image.shape)} and "
             f"positions.shape={tuple(positions.shape)}."
         )
-    return _sample(image, positions, interpolation, border)
+    fill = _as_fill(fill, image, border)
+    return _sample(image, positions, interpolation, border, fill)
 
 
 @_arrays_like_given
@@ -120,6 +126,7 @@ def warp(
     *,
     interpolation="linear",
     border="zero",
+    fill=None,
     image_is_constant=False,
 ):
     """Warp images: ``warped(x) = image(x + displacement(x))``.
@@ -133,8 +140,8 @@ def warp(
         serves all of the other.
     interpolation : {"linear", "nearest"}, optional
         As for :func:`sample`.
-    border : {"zero", "repeat"}, optional
-        As for :func:`sample`.
+    border, fill : optional
+        As for :func:`sample`. ``fill`` is given no gradient.
     image_is_constant : bool, optional
         If the image needs no gradient, that of the displacement takes a third of the
         time.
@@ -172,10 +179,11 @@ def warp(
     image = image if batched else image[None]
     image = image if has_channels else image[..., None]
     displacement = displacement if batched else displacement[None]
+    fill = _as_fill(fill, image, border)
     if interpolation == "nearest":
-        warped = _warp_nearest(image, displacement, border)
+        warped = _warp_nearest(image, displacement, border, fill)
     else:
-        warped = _warp_linear(image, displacement, border, image_is_constant)
+        warped = _warp_linear(image, displacement, border, image_is_constant, fill)
     warped = warped if has_channels else warped[..., 0]
     return warped if batched else warped[0]
 
@@ -275,22 +283,47 @@ def _is_batch_of(image, field):
     return tuple(image.shape[1:]) == spatial != tuple(image.shape[:-1])
 
 
+def _as_fill(fill, image, border):
+    """Return what lies outside as a tensor that broadcasts to images, or None."""
+    if fill is None:
+        return None
+    if border != "zero":
+        raise ValueError(
+            f"Expected fill=None, since border={border!r} says what lies outside. "
+            f"Received fill={fill!r}."
+        )
+    fill = ops.convert_to_tensor(fill, dtype="float32")
+    batch, *spatial, channels = image.shape
+    shape = tuple(fill.shape)
+    fits = len(shape) == 2 and shape[0] in (1, batch, None) and shape[1] == channels
+    if shape and not fits:
+        raise ValueError(
+            f"Expected fill to be a number, or an array of shape (batch, channels). "
+            f"Received fill.shape={shape} and image.shape={tuple(image.shape)}."
+        )
+    ones = [1] * len(spatial)
+    return ops.reshape(fill, (-1, *ones, channels) if shape else (1, *ones, 1))
+
+
 @compiled
-def _sample(image, positions, interpolation, border):
+def _sample(image, positions, interpolation, border, fill):
     positions = [positions[..., axis] for axis in range(positions.shape[-1])]
     if interpolation == "nearest":
-        return read_nearest(image, positions, border)
-    return read_linear(image, positions, border, locate(image, positions, border))
+        return read_nearest(image, positions, border, fill)
+    offsets = locate(image, positions, border)
+    return read_linear(image, positions, border, offsets, fill)
 
 
-def _warp_linear(image, displacement, border, image_is_constant):
+def _warp_linear(image, displacement, border, image_is_constant, fill=None):
     offsets = _locate(image, displacement, border)
-    return _READ[border, image_is_constant](displacement, image, offsets)
+    if fill is None:
+        return _READ[border, image_is_constant](displacement, image, offsets)
+    return _READ_FILLED[image_is_constant](displacement, image, offsets, fill)
 
 
 @compiled
-def _warp_nearest(image, displacement, border):
-    return read_nearest(image, displaced(displacement), border)
+def _warp_nearest(image, displacement, border, fill):
+    return read_nearest(image, displaced(displacement), border, fill)
 
 
 @compiled
@@ -298,8 +331,8 @@ def _locate(image, displacement, border):
     return locate(image, displaced(displacement), border)
 
 
-def _read(displacement, image, offsets, border):
-    return read_linear(image, displaced(displacement), border, offsets)
+def _read(displacement, image, offsets, fill=None, *, border):
+    return read_linear(image, displaced(displacement), border, offsets, fill)
 
 
 _READ = {
@@ -307,6 +340,10 @@ _READ = {
         partial(_read, border=border), constants=1 + is_constant
     )
     for border in BORDERS
+    for is_constant in (False, True)
+}
+_READ_FILLED = {
+    is_constant: recomputed(partial(_read, border="zero"), constants=2 + is_constant)
     for is_constant in (False, True)
 }
 
@@ -340,4 +377,4 @@ def _square(displacement):
 
 @partial(recomputed, constants=1)
 def _add_to_itself(displacement, offsets):
-    return displacement + _read(displacement, displacement, offsets, "repeat")
+    return displacement + _read(displacement, displacement, offsets, border="repeat")

@@ -24,6 +24,18 @@ def test_an_interruption_while_saving_leaves_the_old_file(tmp_path, monkeypatch)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
+def test_a_file_of_an_earlier_version(request):
+    """Saved at commit 2d78d12, with what was predicted then."""
+    files = request.path.with_name("files")
+    registration = DeformableRegistration.load(files / "dirnet_2d.keras")
+    with np.load(files / "dirnet_2d.npz") as before:
+        warped, displacement = registration.predict(
+            before["moving"], before["static"], return_field=True
+        )
+        npt.assert_allclose(warped, before["warped"], atol=1e-6)
+        npt.assert_allclose(displacement, before["displacement"], atol=1e-5)
+
+
 PREDICT_IN_A_NEW_PROCESS = """
 import sys
 import numpy as np
