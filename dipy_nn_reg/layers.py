@@ -30,24 +30,7 @@ class RescaleIntensity(keras.layers.Layer):
     """
 
     def call(self, images):
-        channels = images.shape[-1]
-        most = VOXELS_PER_AXIS[len(images.shape) - 2]
-        sizes = ops.shape(images)[1:-1]
-        every = [slice(None, None, -(-size // most)) for size in sizes]
-        sample = images[(slice(None), *every)]
-        sample = ops.reshape(sample, (ops.shape(images)[0], -1, channels))
-        sample = ops.moveaxis(sample, 1, -1)
-        shape = (-1, *[1] * len(sizes), channels)
-        low, high = (
-            ops.reshape(end, shape) for end in (-_high(-sample), _high(sample))
-        )
-        narrow = high <= low
-        low, high = ops.cond(
-            ops.any(narrow),
-            lambda: _extremes_where(narrow, images, low, high),
-            lambda: (low, high),
-        )
-        return _rescale(images, low, high)
+        return rescale(images, *intensity_range(images))
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -306,6 +289,41 @@ class IntegrateVelocity(keras.layers.Layer):
         return {**super().get_config(), "steps": self.steps}
 
 
+def intensity_range(images):
+    """Return what becomes 0 and 1 for :class:`RescaleIntensity`.
+
+    Parameters
+    ----------
+    images : tensor, shape (batch, *spatial, channels)
+
+    Returns
+    -------
+    low, high : tensor, shape (batch, 1, ..., channels)
+    """
+    channels = images.shape[-1]
+    most = VOXELS_PER_AXIS[len(images.shape) - 2]
+    sizes = ops.shape(images)[1:-1]
+    every = [slice(None, None, -(-size // most)) for size in sizes]
+    sample = images[(slice(None), *every)]
+    sample = ops.reshape(sample, (ops.shape(images)[0], -1, channels))
+    sample = ops.moveaxis(sample, 1, -1)
+    shape = (-1, *[1] * len(sizes), channels)
+    low, high = (ops.reshape(end, shape) for end in (-_high(-sample), _high(sample)))
+    narrow = high <= low
+    return ops.cond(
+        ops.any(narrow),
+        lambda: _extremes_where(narrow, images, low, high),
+        lambda: (low, high),
+    )
+
+
+@compiled
+def rescale(images, low, high):
+    """Bring what is from low to high to the range from 0 to 1, and clip what is not."""
+    span = ops.where(high > low, high - low, ops.ones_like(low))
+    return ops.clip((images - low) / span, 0, 1)
+
+
 def _high(values):
     """Return the percentile along the last axis that outliers are above.
 
@@ -332,9 +350,3 @@ def _extremes_where(narrow, images, low, high):
     axes = tuple(range(1, len(images.shape) - 1))
     lowest, highest = (f(images, axis=axes, keepdims=True) for f in (ops.min, ops.max))
     return ops.where(narrow, lowest, low), ops.where(narrow, highest, high)
-
-
-@compiled
-def _rescale(images, low, high):
-    span = ops.where(high > low, high - low, ops.ones_like(low))
-    return ops.clip((images - low) / span, 0, 1)

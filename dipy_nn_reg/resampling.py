@@ -9,15 +9,21 @@ from math import prod
 
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
+from scipy.linalg import polar
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.mapping import grid_points
+from dipy_nn_reg.intensities import estimate_background, float_type
+from dipy_nn_reg.mapping import check_affine, grid_points
 from dipy_nn_reg.progress import progress_bar
 
 ORDERS = {"linear": 1, "nearest": 0}
 # More than that are represented by an eighth of them (in 2D a quarter).
 _MANY_VOXELS = 2**18
+# Voxel sizes that differ by less than this share are the same one in two headers.
+_SAME_SIZE = 1e-3
+# Largest number of voxels of a working grid: more than any memory holds.
+_MAX_VOXELS = 2**36
 
 
 def to_moving(points, maps):
@@ -32,11 +38,16 @@ def to_moving(points, maps):
     Returns
     -------
     points : ndarray, float64, shape (n, ndim)
+
+    Raises
+    ------
+    ValueError
+        If the points have another shape, or an affine cannot be inverted.
     """
-    points = np.ascontiguousarray(points, np.float64)
+    points = _check_points(points)
     for step in maps:
         if isinstance(step, np.ndarray):
-            points = apply_affine(step, points)
+            points = apply_affine(_check_step(step, points), points)
         else:
             points = _where_finite(step.transform_points, points)
     return points
@@ -53,14 +64,37 @@ def to_static(points, maps):
     Returns
     -------
     points : ndarray, float64, shape (n, ndim)
+
+    Raises
+    ------
+    ValueError
+        As :func:`to_moving`.
     """
-    points = np.ascontiguousarray(points, np.float64)
+    points = _check_points(points)
     for step in reversed(maps):
         if isinstance(step, np.ndarray):
-            points = apply_affine(np.linalg.inv(step), points)
+            points = apply_affine(np.linalg.inv(_check_step(step, points)), points)
         else:
             points = _where_finite(step.transform_points_inverse, points)
     return points
+
+
+def _check_points(points):
+    points = np.asarray(points)
+    if (
+        points.ndim != 2
+        or points.shape[1] not in (2, 3)
+        or points.dtype.kind not in "iuf"
+    ):
+        raise ValueError(
+            f"Expected points of shape (n, 2) or (n, 3). Received an array of shape "
+            f"{points.shape} and type {points.dtype}."
+        )
+    return np.ascontiguousarray(points, np.float64)
+
+
+def _check_step(affine, points):
+    return check_affine(affine, name="an affine in maps", ndim=points.shape[1])
 
 
 def _where_finite(transform, points):
@@ -74,13 +108,14 @@ def _where_finite(transform, points):
     return points
 
 
-def resample(image, affine, find, *, shape, grid_affine, interpolation="linear"):
+def resample(
+    image, affine, find, *, shape, grid_affine, interpolation="linear", fill=0.0
+):
     """Read an image at other places, on another grid.
 
     Parameters
     ----------
     image : ndarray, shape (*spatial,) or (*spatial, volumes)
-        Outside of it are zeros, to which linear interpolation fades over one voxel.
     affine : ndarray, shape (ndim + 1, ndim + 1)
         Of the image, from voxels to world coordinates.
     find : callable
@@ -91,16 +126,34 @@ def resample(image, affine, find, *, shape, grid_affine, interpolation="linear")
     grid_affine : ndarray, shape (ndim + 1, ndim + 1)
     interpolation : {"linear", "nearest"}, optional
         "nearest" keeps the values and the type of a label map.
+    fill : float or sequence of float, optional
+        What lies outside of the image, or of each volume, to which linear interpolation
+        fades over one voxel.
 
     Returns
     -------
     resampled : ndarray, shape (*shape,) or (*shape, volumes)
-        Float32 if linear.
+        If linear, float32, or float64 where that could not hold the contrast.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other, or an affine cannot be inverted.
     """
     check_name("interpolation", interpolation, ORDERS)
+    image, shape = np.asarray(image), tuple(shape)
+    affine = check_affine(affine, name="affine", ndim=len(shape))
+    grid_affine = check_affine(grid_affine, name="grid_affine", ndim=len(shape))
+    if image.ndim not in (len(shape), len(shape) + 1) or image.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected an image of {len(shape)} axes, as the grid has, or one more. "
+            f"Received image.shape={image.shape} and image.dtype={image.dtype}."
+        )
     world_to_image = np.linalg.inv(affine)
     volumes = image[..., None] if image.ndim == len(shape) else image
-    dtype = np.float32 if interpolation == "linear" else image.dtype
+    fills = np.broadcast_to(fill, volumes.shape[-1:])
+    dtype = float_type(image) if interpolation == "linear" else image.dtype
+    volumes = _as_scipy_takes_it(volumes)
     resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
     # Slab by slab: a point is three numbers of 8 bytes, some times over.
     for i in progress_bar(range(shape[0]), desc="Resampling"):
@@ -113,8 +166,16 @@ def resample(image, affine, find, *, shape, grid_affine, interpolation="linear")
                 order=ORDERS[interpolation],
                 output=dtype,
                 mode="grid-constant",
+                cval=fills[v],
             ).reshape(shape[1:])
     return resampled if image.ndim > len(shape) else resampled[..., 0]
+
+
+def _as_scipy_takes_it(array):
+    """Return an array of a type that SciPy interpolates."""
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _starting_at(index, affine):
@@ -141,11 +202,25 @@ def working_grid(shape, affine, voxel_size, ndim):
     -------
     shape : tuple of int
     affine : ndarray
+        An axis that has voxels of this size keeps them.
+
+    Raises
+    ------
+    ValueError
+        If the grid would have more voxels than any memory holds.
     """
     sizes = voxel_sizes(affine)
     factors = np.ones(len(shape))
     factors[:ndim] = voxel_size / sizes[:ndim]
-    new_shape = np.maximum(np.ceil(np.array(shape) / factors), 1).astype(int)
+    factors[np.abs(factors - 1) < _SAME_SIZE] = 1
+    # Less than a thousandth of a voxel is rounding, not a further voxel.
+    new_shape = np.maximum(np.ceil(np.array(shape) / factors - 1e-3), 1)
+    if np.prod(new_shape) > _MAX_VOXELS:
+        raise ValueError(
+            f"Expected a voxel_size near those of the image, {sizes.tolist()} mm. "
+            f"Received voxel_size={voxel_size}."
+        )
+    new_shape = new_shape.astype(int)
     change = np.diag([*factors, 1])
     # The centres of both boxes coincide.
     change[:-1, -1] = (np.array(shape) - 1) / 2 - factors * (new_shape - 1) / 2
@@ -154,6 +229,8 @@ def working_grid(shape, affine, voxel_size, ndim):
 
 def read_on_grid(image, affine, maps, shape, grid_affine):
     """Resample an image, but smooth it before where voxels become larger.
+
+    Outside of the image is its background.
 
     Parameters
     ----------
@@ -175,22 +252,49 @@ def read_on_grid(image, affine, maps, shape, grid_affine):
     )
     if same_grid and all(np.array_equal(m, np.eye(len(m))) for m in maps):
         return image
-    factors = voxel_sizes(grid_affine) / voxel_sizes(affine)
-    # What a box of the new voxels would leave of the old ones.
-    sigma = np.sqrt(np.maximum(factors**2 - 1, 0) / 12)
-    image = np.asarray(image, np.float32)
+    image = np.asarray(image)
+    image = image.astype(float_type(image), copy=False)
+    fill = _backgrounds(image, len(shape))
+    sigma = _smoothing(affine, maps, grid_affine, image.shape)
     if np.any(sigma > 0.1):
-        image = gaussian_filter(image, [*sigma, *[0] * (image.ndim - len(shape))])
+        # The last axis of several channels is not one to smooth along.
+        sigma = [*sigma, *[0] * (image.ndim - len(shape))]
+        image = gaussian_filter(image, sigma)
     return resample(
         image,
         affine,
         lambda points: to_moving(points, maps),
         shape=shape,
         grid_affine=grid_affine,
+        fill=fill,
     )
 
 
-def warp_image(moving, static, maps, *, inverse=False, interpolation="linear"):
+def _smoothing(affine, maps, grid_affine, shape):
+    """Return the standard deviations, in voxels of an image, that a grid asks for.
+
+    Along each axis of the image, the variance of a box of the size and the direction
+    of the new voxels, less that of a box of the old ones.
+    """
+    axes = grid_affine[:-1, :-1]
+    for step in maps:
+        if isinstance(step, np.ndarray):  # the directions alone: sizes are the grid's
+            axes = polar(step[:-1, :-1])[0] @ axes
+    axes = np.linalg.solve(affine[:-1, :-1], axes)
+    variances = np.maximum(np.sum(axes**2, axis=1) - 1, 0) / 12
+    return np.minimum(np.sqrt(variances), shape[: len(variances)])
+
+
+def _backgrounds(image, ndim):
+    """Return the background of an image, or of each of its channels."""
+    if image.ndim == ndim:
+        return estimate_background(image)
+    return [estimate_background(channel) for channel in np.moveaxis(image, -1, 0)]
+
+
+def warp_image(
+    moving, static, maps, *, inverse=False, interpolation="linear", fill=None
+):
     """Bring an image to the grid of another one.
 
     Parameters
@@ -202,12 +306,18 @@ def warp_image(moving, static, maps, *, inverse=False, interpolation="linear"):
     inverse : bool, optional
         The maps lead the other way: from the space of ``moving``.
     interpolation : {"linear", "nearest"}, optional
+    fill : float, optional
+        What lies outside of the moving image. By default its background, of each volume
+        of a series; 0 with "nearest", as label maps have it.
 
     Returns
     -------
     warped : ndarray, shape (*spatial,) or (*spatial, volumes)
         As :func:`resample` returns it.
     """
+    if fill is None:
+        is_image = interpolation == "linear"
+        fill = _backgrounds(moving.data, 3) if is_image else 0
     find = to_static if inverse else to_moving
     return resample(
         moving.data,
@@ -216,6 +326,7 @@ def warp_image(moving, static, maps, *, inverse=False, interpolation="linear"):
         shape=static.data.shape[:3],
         grid_affine=static.affine,
         interpolation=interpolation,
+        fill=fill,
     )
 
 

@@ -114,20 +114,20 @@ def repeat_border(image, margin):
     return image
 
 
-def surround_by_zeros(image, margin):
-    """Put ``margin`` zeros before and behind images along each spatial axis."""
-    if not margin:
+def surround_by_zeros(image, margins):
+    """Put zeros before and behind images, as many along each axis as its margin."""
+    if not any(margins):
         return image
-    ndim = len(image.shape) - 2
-    return ops.pad(image, [(0, 0), *[(margin, margin)] * ndim, (0, 0)])
+    return ops.pad(image, [(0, 0), *[(margin, margin) for margin in margins], (0, 0)])
 
 
 def _surround(image, margin, fill):
     """Put a margin around images: zeros, or ``fill``; the image keeps its bits."""
-    padded = surround_by_zeros(image, margin)
+    margins = (margin,) * (len(image.shape) - 2)
+    padded = surround_by_zeros(image, margins)
     if fill is None or not margin:
         return padded
-    inside = surround_by_zeros(ops.ones_like(image[:1, ..., :1]), margin)
+    inside = surround_by_zeros(ops.ones_like(image[:1, ..., :1]), margins)
     return padded + fill * (1 - inside)
 
 
