@@ -77,7 +77,7 @@ def replace_nan(image, *, name):
     if not number:
         return image
     if number == image.size:
-        raise ValueError(f"Expected numbers in {name}. Received NaN everywhere.")
+        raise ValueError(f"Expected finite values in {name}. Received nan everywhere.")
     background = estimate_background(image)
     logger.warning(
         f"{number} of {image.size} values of {name} are NaN. They count as its "

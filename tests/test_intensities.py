@@ -59,7 +59,7 @@ def test_what_has_no_nan_is_not_copied():
 
 
 def test_nothing_but_nan_is_refused():
-    with pytest.raises(ValueError, match="NaN everywhere"):
+    with pytest.raises(ValueError, match="nan everywhere"):
         replace_nan(np.full((3, 3), np.nan), name="it")
 
 

@@ -268,7 +268,7 @@ def test_what_is_refused(images, options, message):
 
 def test_values_that_are_not_finite_are_refused(images):
     moving, static = (image.copy() for image in images)
-    moving[5, 5] = np.nan
+    moving[5, 5] = np.inf
     with pytest.raises(ValueError, match="finite"):
         register(moving, static)
 

@@ -289,7 +289,7 @@ def test_bad_input_stops_before_training(rng):
     weights = registration.model.get_weights()
     images = rng.random((3, 28, 28))
     bad = images.copy()
-    bad[1, 3, 4] = np.nan
+    bad[1, 3, 4] = np.inf
     for moving, static, options in [
         (bad, None, {}),
         (images, bad, {}),
