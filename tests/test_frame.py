@@ -97,9 +97,10 @@ def test_images_of_mean_zero(plain, whole):
         scored.append(score if whole else np.where(image > 0, score, 0))
     found = field_of(*scored)
     if whole:
-        npt.assert_allclose(found, field, atol=2e-2)
-    mapping, outcome = register(*scored)  # aligned before
-    assert outcome.ncc_after > 0.97
+        npt.assert_allclose(found, field, atol=1e-3)
+    # Inside the object alone, the border of the object is hardly to be seen.
+    _, outcome = register(*scored)  # aligned before
+    assert outcome.ncc_after > (0.99 if whole else outcome.ncc_before + 0.1)
 
 
 @pytest.mark.parametrize("background", [255.0, 1200.0, -1024.0])

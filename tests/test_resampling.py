@@ -1,16 +1,20 @@
+import nibabel as nib
 import numpy as np
 import numpy.testing as npt
 import pytest
-from scipy.ndimage import map_coordinates
+from scipy.linalg import expm
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg.mapping import displacement_to_mapping, grid_points
 from dipy_nn_reg.nifti import Image
 from dipy_nn_reg.resampling import (
     inverse_error,
+    read_on_grid,
     resample,
     to_moving,
     to_static,
     warp_image,
+    working_grid,
 )
 
 
@@ -130,3 +134,138 @@ def test_points_that_are_not_finite_stay_so(ndim):
         moved = move(points, maps)
         npt.assert_allclose(moved[0], points[0])
         assert np.isnan(moved[1:]).all()
+
+
+def stored(image, affine, orientation):
+    """Store an image in another order of its axes, as nibabel does."""
+    one = nib.Nifti1Image(image, affine)
+    change = nib.orientations.ornt_transform(
+        nib.io_orientation(affine), nib.orientations.axcodes2ornt(orientation)
+    )
+    one = one.as_reoriented(change)
+    return np.asarray(one.dataobj), one.affine
+
+
+@pytest.mark.parametrize("orientation", ["PIR", "LIA", "SAL", "LPS"])
+def test_the_order_in_which_an_image_is_stored_changes_nothing(orientation, rng):
+    """Thick slices average along the direction across them, whichever axis that is."""
+    image = gaussian_filter(rng.random((30, 30, 30)), 1.0).astype(np.float32)
+    affine, grid = np.eye(4), np.diag([1.0, 1, 6, 1])
+    grid[2, 3] = 2.5
+    expected = read_on_grid(image, affine, [], (30, 30, 5), grid)
+    found = read_on_grid(*stored(image, affine, orientation), [], (30, 30, 5), grid)
+    npt.assert_allclose(found, expected, atol=1e-5)
+    # As the mean of the six slices that each thick one covers, but for the ends.
+    means = image.reshape(30, 30, 5, 6).mean(-1)
+    inner = (slice(4, -4), slice(4, -4), slice(1, -1))
+    assert np.corrcoef(found[inner].ravel(), means[inner].ravel())[0, 1] > 0.98
+
+
+def test_channels_are_smoothed_one_by_one(rng):
+    images = rng.random((16, 16, 16, 2)).astype(np.float32)
+    grid = (8, 8, 8), np.diag([2.0, 2, 2, 1])
+    found = read_on_grid(images, np.eye(4), [], *grid)
+    for channel in range(2):
+        npt.assert_allclose(
+            found[..., channel],
+            read_on_grid(images[..., channel], np.eye(4), [], *grid),
+            atol=1e-6,
+        )
+
+
+@pytest.mark.parametrize("size", [0.8, 1.1, 1.2, 1.6, 2.0])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_the_voxels_that_are_there_make_no_other_grid(size, ndim, rng):
+    """Also with what the float32 of an oblique header rounds."""
+    for _ in range(20):
+        skew = rng.uniform(-0.5, 0.5, (3, 3))
+        affine = np.eye(4)
+        affine[:3, :3] = (expm(skew - skew.T) * size).astype(np.float32)
+        shape = (60, 51, 1 if ndim == 2 else 47)
+        found_shape, found = working_grid(shape, affine, size, ndim)
+        assert found_shape == shape
+        npt.assert_array_equal(found, affine)
+
+
+def test_an_axis_that_has_such_voxels_stays_as_it_is():
+    shape, affine = working_grid((20, 21, 22), np.diag([2.0, 1.0, 4.0, 1]), 2.0, 3)
+    assert shape == (20, 11, 44)
+    npt.assert_allclose(np.diag(affine), [2, 2, 2, 1])
+    assert affine[0, 3] == 0
+
+
+def test_a_grid_that_no_memory_holds_is_refused():
+    with pytest.raises(ValueError, match="voxel_size near"):
+        working_grid((20, 20, 20), np.diag([1e20, 1, 1, 1]), 1.0, 3)
+
+
+@pytest.mark.parametrize("ratio", [1e20, 1e-20])
+def test_voxels_of_absurd_size_take_neither_time_nor_memory(ratio, rng):
+    image = rng.random((8, 9, 7)).astype(np.float32)
+    small = np.diag([ratio, ratio, ratio, 1])
+    found = read_on_grid(image, small, [], (8, 9, 7), np.eye(4))
+    assert found.shape == (8, 9, 7) and np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("fill", [0.0, -1000.0])
+def test_what_lies_outside(fill, rng):
+    image = rng.random((6, 7, 5)) + 5
+    far = np.eye(4)
+    far[0, 3] = 5.5
+    grid = {"shape": (6, 7, 5), "grid_affine": far, "fill": fill}
+    found = resample(image, np.eye(4), lambda points: points, **grid)
+    npt.assert_allclose(found[0], (image[5] + fill) / 2, rtol=1e-6)
+    npt.assert_array_equal(found[1:], fill)
+
+
+def test_by_default_an_image_ends_in_its_background_and_labels_in_zero(rng):
+    def at(place, data):
+        affine = np.eye(4)
+        affine[0, 3] = place
+        return Image(data, affine, None, None)
+
+    series = np.full((8, 8, 8, 2), [-1000.0, 7.0])
+    series[3:5, 3:5, 3:5] = 40
+    static = at(100, np.zeros((4, 4, 4)))
+    npt.assert_array_equal(warp_image(at(0, series), static, [])[0, 0, 0], [-1000, 7])
+    labels = at(0, np.ones((5, 5, 5), np.uint8))
+    assert not warp_image(labels, static, [], interpolation="nearest").any()
+    npt.assert_array_equal(warp_image(at(0, series), static, [], fill=3.0), 3)
+
+
+def test_large_values_keep_their_contrast(rng):
+    image = 1e9 + rng.random((6, 6, 6))
+    found = resample(
+        image, np.eye(4), lambda x: x, shape=(6, 6, 6), grid_affine=np.eye(4)
+    )
+    npt.assert_allclose(found, image, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float16, np.uint8, ">i4", np.float64])
+def test_types_that_scipy_does_not_take(dtype, rng):
+    image = (10 * rng.random((5, 6, 4))).astype(dtype)
+    grid = {"shape": image.shape, "grid_affine": np.eye(4)}
+    for interpolation in ("linear", "nearest"):
+        found = resample(
+            image, np.eye(4), lambda x: x, interpolation=interpolation, **grid
+        )
+        npt.assert_allclose(found, image, rtol=1e-6)
+    npt.assert_array_equal(found, image)
+    assert found.dtype == image.dtype
+
+
+@pytest.mark.parametrize(
+    ("points", "affine"),
+    [
+        (np.zeros((3, 3)), np.zeros((4, 4))),
+        (np.zeros((3, 3)), np.full((4, 4), np.nan)),
+        (np.zeros((3, 2)), np.eye(4)),
+        (np.zeros(3), np.eye(4)),
+        (np.zeros((3, 4)), np.eye(4)),
+        (np.full((3, 3), "a"), np.eye(4)),
+    ],
+)
+def test_points_and_affines_that_do_not_fit_are_refused(points, affine):
+    for move in (to_moving, to_static):
+        with pytest.raises(ValueError, match="Expected"):
+            move(points, [affine])
