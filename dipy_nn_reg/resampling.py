@@ -153,29 +153,34 @@ def resample(
     volumes = image[..., None] if image.ndim == len(shape) else image
     fills = np.broadcast_to(fill, volumes.shape[-1:])
     dtype = float_type(image) if interpolation == "linear" else image.dtype
-    volumes = _as_scipy_takes_it(volumes)
+    read = _read_linear if interpolation == "linear" else _read_nearest
     resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
     # Slab by slab: a point is three numbers of 8 bytes, some times over.
     for i in progress_bar(range(shape[0]), desc="Resampling"):
         points = grid_points((1, *shape[1:]), _starting_at(i, grid_affine))
         voxels = apply_affine(world_to_image, find(points)).T
         for v in range(volumes.shape[-1]):
-            resampled[i, ..., v] = map_coordinates(
-                volumes[..., v],
-                voxels,
-                order=ORDERS[interpolation],
-                output=dtype,
-                mode="grid-constant",
-                cval=fills[v],
-            ).reshape(shape[1:])
+            values = read(volumes[..., v], voxels, fills[v], dtype)
+            resampled[i, ..., v] = values.reshape(shape[1:])
     return resampled if image.ndim > len(shape) else resampled[..., 0]
 
 
-def _as_scipy_takes_it(array):
-    """Return an array of a type that SciPy interpolates."""
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8)
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+def _read_linear(volume, voxels, fill, dtype):
+    if volume.dtype.kind == "b" or volume.dtype == np.float16:
+        volume = volume.astype(np.float32)  # which SciPy takes
+    return map_coordinates(
+        volume, voxels, order=1, output=dtype, mode="grid-constant", cval=fill
+    )
+
+
+def _read_nearest(volume, voxels, fill, dtype):
+    """Read voxels by their index: values beyond 2**53 would not survive a float."""
+    index = np.floor(voxels + 0.5)
+    last = np.array(volume.shape)[:, None] - 1
+    inside = np.all((index >= 0) & (index <= last), axis=0)
+    values = np.full(voxels.shape[1], fill, dtype)
+    values[inside] = volume[tuple(index[:, inside].astype(np.intp))]
+    return values
 
 
 def _starting_at(index, affine):
