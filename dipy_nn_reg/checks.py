@@ -29,25 +29,74 @@ def check_input_shape(input_shape):
         check_integer("each axis of input_shape", size, lowest=2)
 
 
-def check_integer(option, value, *, lowest):
-    """Raise ValueError unless ``value`` is an integer of at least ``lowest``."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
+def check_integer(option, value, *, lowest, highest=None):
+    """Raise ValueError unless ``value`` is an integer in a range."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_integer or value < lowest or (highest is not None and value > highest):
+        to_highest = "" if highest is None else f" and <= {highest}"
         raise ValueError(
-            f"Expected {option} to be an integer >= {lowest}. Received {value!r}."
+            f"Expected {option} to be an integer >= {lowest}{to_highest}. "
+            f"Received {_shown(value)}."
         )
 
 
 def check_number(option, value, *, or_zero=False):
-    """Raise ValueError unless ``value`` is finite and positive, or 0 where allowed."""
+    """Raise ValueError unless ``value`` is finite and positive, or 0 where allowed.
+
+    It has to be so in float32 too, in which all is computed.
+    """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
-    in_range = (
-        is_number and np.isfinite(value) and (value > 0 or (value == 0 and or_zero))
-    )
-    if not in_range:
+    in_range = is_number and (0 < value < np.inf or (value == 0 and or_zero))
+    fits = in_range and _fits_float32(value)
+    if not fits:
         raise ValueError(
             f"Expected {option} to be a finite number {'>=' if or_zero else '>'} 0. "
-            f"Received {value!r}."
+            f"Received {_shown(value)}"
+            f"{', which float32 cannot hold' if in_range else ''}."
         )
+
+
+def check_real(name, array):
+    """Return an array of real numbers after looking for what would go wrong.
+
+    Parameters
+    ----------
+    name : str
+        What to call it in an error.
+    array : array-like
+
+    Returns
+    -------
+    array : ndarray
+        In the type that came.
+
+    Raises
+    ------
+    ValueError
+        If it is no array of real numbers, if it is empty, or if values of it are
+        masked, since no measure passes over them.
+    """
+    if np.ma.is_masked(array):
+        raise ValueError(
+            f"Expected {name} without masked values. Received a masked array with "
+            f"{np.ma.count_masked(array)} of {np.size(array)} values masked."
+        )
+    try:
+        array = np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected {name} to be an array of real numbers. Received {error}."
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected real numbers in {name}. Received {name}.dtype={array.dtype}."
+        )
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(
+            f"Expected {name} to be an array of one value or more. Received "
+            f"{name}.shape={array.shape}."
+        )
+    return array
 
 
 def check_images(images, *, name, ndim, num_channels):
@@ -208,3 +257,21 @@ def check_training_pairs(moving, static, *, ndim, num_channels):
         )
     check_contrast(moving, name="moving")
     return moving, None
+
+
+def _fits_float32(value):
+    """Tell whether a number becomes neither infinite nor, if it is not, zero."""
+    with np.errstate(over="ignore", under="ignore"):
+        try:
+            number = np.float32(float(value))
+        except OverflowError:  # of an integer or a fraction
+            return False
+    return bool(np.isfinite(number)) and (number != 0) == (value != 0)
+
+
+def _shown(value):
+    """Return what a value looks like; Python refuses to write very long integers."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a number of type {type(value).__name__} with very many digits"

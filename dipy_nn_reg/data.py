@@ -1,6 +1,7 @@
 """Images to begin with: handwritten digits, on any machine."""
 
 import gzip
+from math import prod
 import os
 from pathlib import Path
 import socket
@@ -16,6 +17,8 @@ from dipy_nn_reg.checks import check_integer
 MNIST_VARIABLE = "DIPY_NN_REG_MNIST"
 # No answer within this time, in seconds, means that there is no network.
 TIMEOUT = 4
+# Bytes that one byte of a compressed file can stand for, at most (zlib).
+_LARGEST_RATIO = 1032
 _MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 
 
@@ -56,9 +59,7 @@ def load_mnist(folder=None, *, digit=None):
     .. footbibliography::
     """
     if digit is not None:
-        check_integer("digit", digit, lowest=0)
-        if digit > 9:
-            raise ValueError(f"Expected digit from 0 to 9. Received {digit}.")
+        check_integer("digit", digit, lowest=0, highest=9)
     folder = folder or os.environ.get(MNIST_VARIABLE)
     if folder:
         train, test = _read_folder(folder)
@@ -101,22 +102,40 @@ def _read_idx(folder, stem, *, ndim):
             f"Expected one of the files {', '.join(names)}. Received the folder "
             f"{str(folder)!r}, which has none of them."
         )
+    size = path.stat().st_size * (_LARGEST_RATIO if path.suffix == ".gz" else 1)
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         try:
-            content = file.read()
+            shape = _read_shape(file, ndim)
+            promised = prod(shape)
+            # One more byte, which is not to be there, for the checksum at the end.
+            content = _read_at_most(file, promised + 1) if promised <= size else b""
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"Expected a complete file. Received {path}.") from error
-    header = 4 * (1 + ndim)
-    magic = bytes([0, 0, 8, ndim])  # 8: unsigned bytes
-    complete = len(content) > header and content[:4] == magic
-    if complete:
-        shape = np.frombuffer(content[4:header], ">u4").astype(int)
-        complete = len(content) == header + np.prod(shape)
-    if not complete:
+    if not promised or len(content) != promised:
         raise ValueError(
             f"Expected a complete IDX file of {ndim} axes. Received {path}."
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_shape(file, ndim):
+    """Read the header of a file; no size if it is no IDX file of bytes."""
+    header = file.read(4 * (1 + ndim))
+    magic = bytes([0, 0, 8, ndim])  # 8: unsigned bytes
+    if len(header) < 4 * (1 + ndim) or header[:4] != magic:
+        return (0,)
+    return tuple(np.frombuffer(header[4:], ">u4").tolist())
+
+
+def _read_at_most(file, number):
+    """Read so many bytes, or what there is: a file may promise more than memory."""
+    content = bytearray()
+    while len(content) < number:
+        chunk = file.read(min(number - len(content), 2**20))
+        if not chunk:
+            break
+        content += chunk
+    return content
 
 
 def _from_keras():

@@ -2,7 +2,8 @@
 
 A loss takes ``(static, warped)``, tensors of shape (batch, *spatial, channels) in the
 range from 0 to 1, and an optional mask of shape (batch, *spatial, 1) that says which
-voxels count. It returns one value for each item of the batch. Where a loss has options,
+voxels count. It returns one value for each item of the batch. Arrays and other types
+are computed in float32. Where a loss has options,
 ``functools.partial(lncc, window=5)`` is a loss as well.
 """
 
@@ -15,6 +16,7 @@ from keras import ops
 from dipy_nn_reg.backend import compiled, recomputed, self_adjoint
 from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.sampling import repeat_border, surround_by_zeros
+from dipy_nn_reg.tensors import check_image_pair
 
 # Added to a variance: keeps the correlation of a constant image finite, and at 0.
 _EPSILON = 1e-10
@@ -36,6 +38,7 @@ def mse(static, warped, *, mask=None):
     loss : tensor, shape (batch,)
         Over all voxels and channels.
     """
+    static, warped, mask = check_image_pair(static, warped, mask)
     return _mean(ops.square(static - warped), mask)
 
 
@@ -55,6 +58,7 @@ def ncc(static, warped, *, mask=None):
         and channels together; 1 if an image is constant. For images in the range
         from 0 to 1: a standard deviation near 1e-5 counts as none.
     """
+    static, warped, mask = check_image_pair(static, warped, mask)
     static = static - _mean(static, mask, keepdims=True)
     warped = warped - _mean(warped, mask, keepdims=True)
     variances = (_mean(ops.square(static), mask) + _EPSILON) * (
@@ -97,6 +101,7 @@ def lncc(static, warped, *, mask=None, window=9):
     ----------
     .. footbibliography::
     """
+    static, warped, mask = check_image_pair(static, warped, mask)
     check_integer("window", window, lowest=3)
     sizes = [size or window for size in static.shape[1:-1]]
     if window % 2 == 0 or window > max(sizes):
@@ -140,6 +145,7 @@ def mi(static, warped, *, mask=None, bins=16):
     ----------
     .. footbibliography::
     """
+    static, warped, mask = check_image_pair(static, warped, mask)
     check_integer("bins", bins, lowest=2)
     return _negative_mutual_information(static, warped, mask, int(bins))
 
@@ -175,6 +181,7 @@ def mind(static, warped, *, mask=None, radius=1, dilation=2):
     ----------
     .. footbibliography::
     """
+    static, warped, mask = check_image_pair(static, warped, mask)
     check_integer("radius", radius, lowest=1)
     check_integer("dilation", dilation, lowest=1)
     radius, dilation = int(radius), int(dilation)

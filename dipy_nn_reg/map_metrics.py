@@ -15,7 +15,7 @@ def measure_field(mapping, *, roughness=True):
     Parameters
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
-        In 2D or 3D, perhaps of one slice.
+        In 2D or 3D, perhaps of one slice along any axis.
     roughness : bool, optional
         Whether SDlogJ is wanted.
 
@@ -25,8 +25,7 @@ def measure_field(mapping, *, roughness=True):
     """
     displacement = displacement_of(mapping)
     shape = displacement.shape[:-1]
-    if shape[2:] == (1,):
-        displacement = displacement[:, :, 0, :2]
+    displacement = metrics.in_plane(displacement)
     affine = world_affine(mapping.codomain_grid2world, mapping.dim)
     lengths = np.sqrt(np.einsum("...d,...d->...", mapping.backward, mapping.backward))
     determinant = metrics.jacobian_determinant(displacement)

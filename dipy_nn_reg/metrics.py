@@ -7,67 +7,23 @@ from itertools import product
 
 import numpy as np
 
+from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.image_metrics import check_same_shape, dice, ncc, to_unit_range
+
+__all__ = [
+    "dice",
+    "folding",
+    "in_plane",
+    "is_folded",
+    "jacobian_determinant",
+    "ncc",
+    "sd_log",
+    "sd_log_jacobian",
+    "target_registration_error",
+    "to_unit_range",
+]
 # Values of a field whose derivatives are taken at a time.
 _SLAB = 2**18
-
-
-def ncc(static, warped):
-    """Return the normalised cross-correlation of two images.
-
-    Parameters
-    ----------
-    static, warped : array-like, of one shape
-
-    Returns
-    -------
-    ncc : float
-        From -1 to 1; 0 if an image is constant.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    Examples
-    --------
-    >>> ncc([1, 2, 3], [2, 4, 6])
-    1.0
-    """
-    static, warped = _same_shape(static, warped)
-    if np.ptp(static) == 0 or np.ptp(warped) == 0:
-        return 0.0
-    static, warped = static - static.mean(), warped - warped.mean()
-    norm = np.sqrt(np.sum(static**2) * np.sum(warped**2))
-    return float(np.sum(static * warped) / norm)
-
-
-def dice(static, warped, *, threshold=0.5):
-    """Return the Dice overlap of what lies above a threshold in two images.
-
-    Parameters
-    ----------
-    static, warped : array-like, of one shape
-    threshold : float, optional
-
-    Returns
-    -------
-    dice : float
-        From 0 to 1; 1 if both are empty.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    Examples
-    --------
-    >>> dice([0, 1, 1, 0], [0, 1, 0, 0])
-    0.6666666666666666
-    """
-    static, warped = _same_shape(static, warped)
-    static, warped = static > threshold, warped > threshold
-    total = static.sum() + warped.sum()
-    return float(2 * np.sum(static & warped) / total) if total else 1.0
 
 
 def jacobian_determinant(displacement):
@@ -82,7 +38,8 @@ def jacobian_determinant(displacement):
     -------
     determinant : ndarray, shape (*spatial,)
         By central differences, one-sided at the border: 1 where volume is kept,
-        0 or less where the field folds.
+        0 or less where the field folds, and not a number where its derivatives are
+        none.
 
     Raises
     ------
@@ -104,10 +61,30 @@ def jacobian_determinant(displacement):
     for start in range(0, size, step):
         first, after = max(start - 1, 0), min(start + step + 1, size)
         slab = displacement[first:after]
-        derivatives = [np.gradient(slab, axis=axis) for axis in range(ndim)]
+        with np.errstate(invalid="ignore", over="ignore"):
+            derivatives = [np.gradient(slab, axis=axis) for axis in range(ndim)]
         inner = slice(start - first, start - first + step)
         determinant[start : start + step] = _determinant(derivatives)[inner]
     return determinant
+
+
+def in_plane(displacement):
+    """Leave out axes of one voxel, along which nothing can be compared.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+        Of a slice along any axis, or of a volume.
+
+    Returns
+    -------
+    displacement : ndarray, shape (*spatial, ndim)
+        Of two axes for a slice, and its components along these.
+    """
+    *shape, _ = displacement.shape
+    thick = [axis for axis, size in enumerate(shape) if size > 1]
+    in_order = displacement.reshape(*(shape[axis] for axis in thick), len(shape))
+    return in_order[..., thick]
 
 
 def is_folded(determinant):
@@ -121,7 +98,13 @@ def is_folded(determinant):
     Returns
     -------
     folded : ndarray of bool
+
+    Raises
+    ------
+    ValueError
+        If it is empty or does not hold real numbers.
     """
+    determinant = check_real("determinant", determinant)
     return ~(determinant > 0)
 
 
@@ -169,12 +152,13 @@ def sd_log_jacobian(displacement):
     Returns
     -------
     deviation : float
-        0 where volume changes by one factor everywhere.
+        0 where volume changes by one factor everywhere; not a number where the field
+        is none.
 
     Raises
     ------
     ValueError
-        If the shape is not that of a field.
+        If the shape is not that of a field, or an axis too short.
 
     Notes
     -----
@@ -191,6 +175,7 @@ def sd_log_jacobian(displacement):
 
 def sd_log(determinant):
     """Return what :func:`sd_log_jacobian` does, of a Jacobian determinant."""
+    determinant = check_real("determinant", determinant)
     inner = determinant[(slice(2, -2),) * determinant.ndim]
     if inner.size == 0:
         raise ValueError(
@@ -211,61 +196,33 @@ def target_registration_error(static_points, warped_points):
     Returns
     -------
     error : float
-        In mm.
+        In mm; not a number if a coordinate is none, or infinite.
 
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, if they are not those of points, or if there is no point.
 
     Examples
     --------
     >>> target_registration_error([[0, 0, 0], [1, 0, 0]], [[0, 3, 4], [1, 0, 0]])
     2.5
     """
-    static_points, warped_points = _same_shape(
+    static_points, warped_points = check_same_shape(
         static_points, warped_points, "static_points", "warped_points"
     )
+    if static_points.ndim != 2:
+        raise ValueError(
+            f"Expected points of shape (n, ndim). Received static_points.shape="
+            f"{static_points.shape}."
+        )
+    if not (np.all(np.isfinite(static_points)) and np.all(np.isfinite(warped_points))):
+        return np.nan
     return float(np.linalg.norm(static_points - warped_points, axis=-1).mean())
 
 
-def to_unit_range(image):
-    """Bring what is between the darkest and all but the brightest values to 0 to 1.
-
-    Parameters
-    ----------
-    image : ndarray
-        What is not a number becomes 0.
-
-    Returns
-    -------
-    image : ndarray, float32
-        0 everywhere if there is no contrast.
-
-    Examples
-    --------
-    >>> to_unit_range(np.array([2, 3, 4]))[:2].round(2).tolist()
-    [0.0, 0.5]
-    """
-    image = np.asarray(image, np.float32)
-    low, high = np.nanmin(image), np.nanpercentile(image, 99.8)
-    if not high > low:
-        return np.zeros_like(image)
-    return np.nan_to_num(np.clip((image - low) / (high - low), 0, 1))
-
-
-def _same_shape(static, warped, static_name="static", warped_name="warped"):
-    static, warped = np.asarray(static, np.float64), np.asarray(warped, np.float64)
-    if static.shape != warped.shape:
-        raise ValueError(
-            f"Expected arrays of one shape. Received {static_name}.shape="
-            f"{static.shape} and {warped_name}.shape={warped.shape}."
-        )
-    return static, warped
-
-
 def _field(displacement):
-    displacement = np.asarray(displacement)
+    displacement = check_real("displacement", displacement)
     if displacement.dtype != np.float32:  # which is what fields come in
         displacement = displacement.astype(np.float64)
     *spatial, ndim = displacement.shape
@@ -303,7 +260,8 @@ def _expand(rows):
 
 def _one_sided_differences(displacement, axis):
     """Return forward and backward differences; at the border, the one there is."""
-    difference = np.diff(displacement, axis=axis)
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.diff(displacement, axis=axis)
     first = np.take(difference, [0], axis=axis)
     last = np.take(difference, [-1], axis=axis)
     forward = np.concatenate([difference, last], axis=axis)

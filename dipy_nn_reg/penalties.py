@@ -1,7 +1,8 @@
 """How rough a field is, how it folds, and how two fields undo each other.
 
 A penalty takes a field, a tensor of shape (batch, *spatial, ndim) in voxels, and
-returns one value for each item of the batch.
+returns one value for each item of the batch. Along an axis of one voxel nothing
+changes: it adds 0. Arrays and other types are computed in float32.
 """
 
 from itertools import combinations, product
@@ -10,6 +11,7 @@ import keras
 from keras import ops
 
 from dipy_nn_reg.backend import recomputed
+from dipy_nn_reg.tensors import check_field
 from dipy_nn_reg.transform import compose
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
@@ -37,6 +39,7 @@ def gradient(field):
     ----------
     .. footbibliography::
     """
+    field = check_field("field", field)
     ndim = field.shape[-1]
     squares = [_mean(ops.square(_difference(field, axis))) for axis in range(ndim)]
     return sum(squares) / ndim
@@ -67,11 +70,18 @@ def tv(field):
     .. footbibliography::
     """
     epsilon = 1e-3
-    ndim = field.shape[-1]
+    field = check_field("field", field)
+    thick = _thick_axes(field)
     # At the voxels that have a next one along each axis.
-    squares = sum(
-        ops.square(_cut(_difference(field, axis), _others(axis, ndim), slice(None, -1)))
-        for axis in range(ndim)
+    squares = (
+        0.0 * field
+        if not thick
+        else sum(
+            ops.square(
+                _cut(_difference(field, axis), _but(thick, axis), slice(None, -1))
+            )
+            for axis in thick
+        )
     )
     return _mean(ops.sqrt(squares + epsilon**2) - epsilon)
 
@@ -83,7 +93,8 @@ def bending(field):
     Parameters
     ----------
     field : tensor, shape (batch, *spatial, ndim)
-        Velocity or displacement in voxels; at least three voxels along each axis.
+        Velocity or displacement in voxels; along each axis three voxels or more, or
+        one.
 
     Returns
     -------
@@ -94,7 +105,7 @@ def bending(field):
     Raises
     ------
     ValueError
-        If an axis has fewer than three voxels.
+        If an axis has two voxels, which tell nothing of a second derivative.
 
     Notes
     -----
@@ -104,7 +115,8 @@ def bending(field):
     ----------
     .. footbibliography::
     """
-    if any(size is not None and size < 3 for size in field.shape[1:-1]):
+    field = check_field("field", field)
+    if any(size == 2 for size in field.shape[1:-1]):
         raise ValueError(
             f"Expected three voxels or more along each axis for the bending energy. "
             f"Received field.shape={tuple(field.shape)}."
@@ -126,7 +138,7 @@ def folding(displacement):
     Parameters
     ----------
     displacement : tensor, shape (batch, *spatial, ndim)
-        In voxels; at least two voxels along each axis.
+        In voxels.
 
     Returns
     -------
@@ -135,8 +147,11 @@ def folding(displacement):
         choices of a forward or a backward difference for each axis. It is 0 where
         nothing folds, whichever way that is counted.
     """
-    axes = range(displacement.shape[-1])
-    differences = [_difference(displacement, axis) for axis in axes]
+    displacement = check_field("displacement", displacement)
+    differences = [
+        _difference(displacement, axis) for axis in range(displacement.shape[-1])
+    ]
+    axes = _thick_axes(displacement)
     # A choice of differences is a corner of the cell between neighbouring voxels.
     corners = list(product((slice(None, -1), slice(1, None)), repeat=len(axes)))
     negative_parts = []
@@ -157,16 +172,21 @@ def folded(displacement):
     Parameters
     ----------
     displacement : tensor, shape (batch, *spatial, ndim)
-        In voxels; at least two voxels along each axis.
+        In voxels.
 
     Returns
     -------
     folded : tensor of bool, shape (batch, *spatial)
         As :func:`dipy_nn_reg.metrics.folding` counts them, NaN included.
     """
+    displacement = check_field("displacement", displacement)
+    thick = _thick_axes(displacement)
     derivatives = []
     for axis in range(displacement.shape[-1]):
         one_sided = _difference(displacement, axis)
+        if axis not in thick:
+            derivatives.append(one_sided)
+            continue
         first, last = (_cut(one_sided, [axis], w) for w in (slice(1), slice(-1, None)))
         before, after = (
             _cut(displacement, [axis], w) for w in (slice(None, -2), slice(2, None))
@@ -199,6 +219,8 @@ def inverse_consistency(forward, backward):
     ----------
     .. footbibliography::
     """
+    forward = check_field("forward", forward)
+    backward = check_field("backward", backward)
     ndim = forward.shape[-1]
     there, back = compose(backward, forward), compose(forward, backward)
     return ndim * (_mean(ops.square(there)) + _mean(ops.square(back))) / 2
@@ -216,7 +238,9 @@ def _mean(x):
 
 
 def _difference(field, axis):
-    """Subtract each voxel from the next one along a spatial axis."""
+    """Subtract each voxel from the next one along a spatial axis; 0 if it has one."""
+    if field.shape[axis + 1] == 1:
+        return 0.0 * field
     return _cut(field, [axis], slice(1, None)) - _cut(field, [axis], slice(None, -1))
 
 
@@ -228,8 +252,13 @@ def _cut(field, axes, window):
     return field[tuple(windows)]
 
 
-def _others(axis, ndim):
-    return [other for other in range(ndim) if other != axis]
+def _thick_axes(field):
+    """Return the spatial axes of more than one voxel."""
+    return [axis for axis, size in enumerate(field.shape[1:-1]) if size != 1]
+
+
+def _but(axes, axis):
+    return [other for other in axes if other != axis]
 
 
 def _determinant(derivatives):

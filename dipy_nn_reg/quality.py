@@ -1,17 +1,16 @@
 """How good a registration is, in numbers."""
 
-from typing import NamedTuple
-
 from nibabel.affines import voxel_sizes
 import numpy as np
 from scipy.ndimage import uniform_filter
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.applied import Result, apply_map
+from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.mapping import world_affine
-from dipy_nn_reg.resampling import resample, to_moving
 
+__all__ = ["Result", "apply_map", "measure", "misplaced"]
 # Images are compared on no more voxels than this along an axis, in windows of 7 of
 # these, with what lies two of these away.
 _MOST_VOXELS, _WINDOW, _SHIFT = 100, 7, 2
@@ -19,72 +18,6 @@ _MOST_VOXELS, _WINDOW, _SHIFT = 100, 7, 2
 _MARGIN = 0.05
 # Structure is where the variance is so large, as a share of the largest.
 _STRUCTURE = 0.1
-
-
-class Result(NamedTuple):
-    """What a map makes of two images, all on the grid of the static one.
-
-    Attributes
-    ----------
-    mapping : dipy.align.imwarp.DiffeomorphicMap
-    static, before, warped : ndarray, shape (*spatial,)
-        ``before`` is the moving image after the affine alone.
-    labels : dict of ndarray, shape (*spatial,)
-        ``static``, ``before`` and ``warped``, or nothing.
-    covered : ndarray of bool, shape (*spatial,)
-        Where the map ends within the moving image.
-    """
-
-    mapping: object
-    static: np.ndarray
-    before: np.ndarray
-    warped: np.ndarray
-    labels: dict
-    covered: np.ndarray
-
-
-def apply_map(mapping, moving, static, *, moving_labels=None, static_labels=None):
-    """Return the Result of a map.
-
-    Parameters
-    ----------
-    mapping : dipy.align.imwarp.DiffeomorphicMap
-    moving, static : ndarray, shape (*spatial,)
-        On the grids of the map.
-    moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
-    """
-    given = {"moving": moving, "static": static}
-    given |= {"moving_labels": moving_labels, "static_labels": static_labels}
-    given = {name: np.asarray(a) for name, a in given.items() if a is not None}
-    _check(mapping, given)
-    moving = given["moving"].astype(np.float32)
-    affine_alone = np.linalg.inv(world_affine(mapping.prealign, mapping.dim))
-
-    def read(array, maps, interpolation):
-        return resample(
-            array,
-            world_affine(mapping.domain_grid2world, mapping.dim),
-            lambda points: to_moving(points, maps),
-            shape=tuple(int(n) for n in mapping.codomain_shape),
-            grid_affine=world_affine(mapping.codomain_grid2world, mapping.dim),
-            interpolation=interpolation,
-        )
-
-    labels = {}
-    if moving_labels is not None:
-        labels = {
-            "static": given["static_labels"],
-            "before": read(given["moving_labels"], [affine_alone], "nearest"),
-            "warped": read(given["moving_labels"], [mapping], "nearest"),
-        }
-    return Result(
-        mapping=mapping,
-        static=given["static"].astype(np.float32),
-        before=read(moving, [affine_alone], "linear"),
-        warped=read(moving, [mapping], "linear"),
-        labels=labels,
-        covered=read(np.ones(moving.shape, np.uint8), [mapping], "nearest") > 0,
-    )
 
 
 def measure(result):
@@ -98,14 +31,15 @@ def measure(result):
     -------
     measures : dict of float
         ``ncc``, ``nmi`` (normalised mutual information) and ``misplaced`` with
-        ``_before`` and ``_after``; ``dice`` likewise, the mean over labels, if there
-        are any; ``covered``, the share of the static structure that is read within the
-        moving image; ``voxel_mm``, the longest side of a static voxel; and those of
-        :func:`~dipy_nn_reg.map_metrics.measure_field`.
+        ``_before`` and ``_after``; if there are labels, ``dice`` likewise, the mean
+        over those of the static map, and ``lost_labels``, how many of these the moving
+        map does not have there; ``covered``, the share of the static structure that is
+        read within the moving image; ``voxel_mm``, the longest side of a static voxel;
+        and those of :func:`~dipy_nn_reg.map_metrics.measure_field`.
     """
     measures = {}
     for name, image in (("before", result.before), ("after", result.warped)):
-        finite = bool(np.all(np.isfinite(image)))
+        finite = all(np.all(np.isfinite(i)) for i in (result.static, image))
         measures |= {
             f"ncc_{name}": metrics.ncc(result.static, image) if finite else np.nan,
             f"nmi_{name}": _nmi(result.static, image) if finite else np.nan,
@@ -114,11 +48,13 @@ def measure(result):
         if result.labels:
             other = result.labels["warped" if name == "after" else name]
             dice = dice_of_labels(result.labels["static"], other)
-            measures[f"dice_{name}"] = float(np.nanmean(list(dice.values())))
+            measures |= {
+                f"dice_{name}": float(np.mean(list(dice.values()))),
+                f"lost_labels_{name}": len(set(dice) - set(np.unique(other).tolist())),
+            }
     structure = _structure(result.static)
     measures["covered"] = float(result.covered[structure].mean())
-    grid = world_affine(result.mapping.codomain_grid2world, result.mapping.dim)
-    measures["voxel_mm"] = float(voxel_sizes(grid).max())
+    measures["voxel_mm"] = float(voxel_sizes(result.affine).max())
     return measures | measure_field(result.mapping)
 
 
@@ -140,12 +76,23 @@ def misplaced(static, warped):
     share : float
         From 0 to 1; 1 if the warped image has no contrast.
 
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or if an image is empty or not of real numbers.
+
     Examples
     --------
     >>> image = np.random.default_rng(0).random((40, 40)).cumsum(0)
     >>> misplaced(image, -image), misplaced(image, np.roll(image, 2, axis=0)) > 0.5
     (0.0, True)
     """
+    static, warped = check_real("static", static), check_real("warped", warped)
+    if static.shape != warped.shape:
+        raise ValueError(
+            f"Expected images of one shape. Received static.shape={static.shape} and "
+            f"warped.shape={warped.shape}."
+        )
     thin = -(-max(static.shape) // _MOST_VOXELS)
     # A single slice stays; others lose what lies between.
     step = tuple(slice(None, None, thin) for _ in static.shape)
@@ -161,19 +108,6 @@ def misplaced(static, warped):
     # Where nothing is like it, it is not in place either.
     astray = (best - here > _MARGIN) | (best < _MARGIN)
     return float(np.mean(astray[_structure(static)]))
-
-
-def _check(mapping, given):
-    if ("moving_labels" in given) != ("static_labels" in given):
-        raise ValueError("Expected label maps of both images or of none. Received one.")
-    shapes = {"moving": mapping.domain_shape, "static": mapping.codomain_shape}
-    for name, array in given.items():
-        expected = tuple(int(n) for n in shapes[name.split("_")[0]])
-        if array.shape != expected:
-            raise ValueError(
-                f"Expected {name} on the grid of the map, of shape {expected}. "
-                f"Received {name}.shape={array.shape}."
-            )
 
 
 def _squared_correlation(one, other):
@@ -197,12 +131,19 @@ def _structure(image):
 
 def _nmi(static, warped):
     """Return the normalised mutual information of Studholme et al. (1999), 1 to 2."""
-    counts, _, _ = np.histogram2d(static.ravel(), warped.ravel(), bins=32)
+    counts, _, _ = np.histogram2d(_shares(static), _shares(warped), bins=32)
     joint = counts / counts.sum()
     whole = _entropy(joint)
     if whole == 0:
         return 1.0
     return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / whole
+
+
+def _shares(image):
+    """Return where each value lies in the range of an image, from 0 to 1."""
+    image = image.ravel().astype(np.float64)
+    image -= image.min()
+    return image / (image.max() or 1.0)
 
 
 def _entropy(shares):

@@ -1,17 +1,12 @@
 """Pages that show how good registrations are: one file each, which needs no other."""
 
-from datetime import datetime
-from importlib.metadata import version
-import platform
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.mapping import displacement_of, world_affine
 from dipy_nn_reg.metrics import to_unit_range
+from dipy_nn_reg.pages import ROWS, check_page, format_number, write_page
 from dipy_nn_reg.quality import apply_map, measure
 from dipy_nn_reg.strips import as_address, choose_slices, contour_strip, gray_strip
 from dipy_nn_reg.verdicts import VERDICTS, judge
@@ -24,25 +19,16 @@ from dipy_nn_reg.viz import (
 )
 from dipy_nn_reg.viz.planes import Planes
 
+__all__ = ["check_page", "cohort_report", "report"]
+
 # Blue and orange, as in the figures.
 COLORS = {"static": (0, 114, 178), "other": (230, 120, 0)}
 # The static ones are drawn last, above the others.
 CONTOURS = dict.fromkeys(("before", "warped"), COLORS["other"])
 CONTOURS["static"] = COLORS["static"]
-PACKAGES = ("dipy_nn_reg", "dipy", "numpy")
-# Names of measures for people, and their digits.
-ROWS = {
-    "ncc": ("Correlation of the images (NCC)", 3),
-    "nmi": ("Normalised mutual information", 3),
-    "misplaced": ("Misplaced structure, share", 2),
-    "dice": ("Overlap of labels (mean Dice)", 3),
-    "covered": ("Static image within the moving one, share", 3),
-    "folding": ("Folding, % of the voxels", 5),
-    "sd_log_jacobian": ("SDlogJ, as in Learn2Reg", 3),
-    "mean_displacement_mm": ("Displacement, mean over the grid, mm", 2),
-    "largest_displacement_mm": ("Displacement, largest, mm", 2),
-    "inverse_error_mm": ("There and back, mean error, mm", 3),
-}
+# Measures in the table of several pairs, from the left.
+COLUMNS = ("dice_after", "lost_labels_after", "ncc_after", "misplaced_after")
+COLUMNS += tuple(ROWS)[6:]
 # What is to be seen in the figures.
 LOOK_FOR = {
     "Images": "Where edges break off on the checkerboard, the images do not fit.",
@@ -68,6 +54,8 @@ def report(
     moving,
     static,
     *,
+    moving_affine=None,
+    static_affine=None,
     moving_labels=None,
     static_labels=None,
     label_names=None,
@@ -88,8 +76,11 @@ def report(
         Of :func:`~dipy_nn_reg.pairwise.register`, ``predict_mapping``, or DIPY's SyN.
     moving, static : ndarray, shape (*spatial,)
         The images, in 2D or 3D, on the grids of the map.
+    moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
+        From voxels to world coordinates in mm, if an image is stored in another order
+        than on the grid of the map, or on another grid; by default, those of the map.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
-        Label maps of both, 0 for background.
+        Label maps of both, on the grids of the images; 0 for background.
     label_names : dict of str, optional
         For each label.
     title : str, optional
@@ -105,36 +96,39 @@ def report(
     Raises
     ------
     ValueError
-        If the images are not on the grids of the map.
+        If the path does not end with ``.html`` or is a folder, or if images or labels
+        do not fit, see :func:`~dipy_nn_reg.quality.apply_map`.
+    FileNotFoundError
+        If there is no folder to write into.
     """
-    if not str(path).endswith(".html"):
-        raise ValueError(f"Expected a path that ends with .html. Received {path!r}.")
+    check_page(path)
     result = apply_map(
         mapping,
         moving,
         static,
+        moving_affine=moving_affine,
+        static_affine=static_affine,
         moving_labels=moving_labels,
         static_labels=static_labels,
     )
     measures = measure(result)
     findings = judge(measures)
-    affine = world_affine(mapping.codomain_grid2world, mapping.dim)
-    _write(
+    write_page(
         path,
         "report.html",
         title=title,
         findings=findings,
-        views=_views(result, affine),
+        views=_views(result),
         colors=COLORS,
         has_labels=bool(result.labels),
         rows=_rows(measures),
-        figures=_figures(result, affine, label_names),
-        details=_details(details),
+        figures=_figures(result, label_names),
+        details=details,
     )
     return {**measures, "verdict": findings[0].title}
 
 
-def cohort_report(path, subjects, *, title="Registrations", details=None):
+def cohort_report(path, subjects, *, title="Registrations", failed=(), details=None):
     """Write a page on several registrations, the worst ones first.
 
     Parameters
@@ -145,42 +139,52 @@ def cohort_report(path, subjects, *, title="Registrations", details=None):
         What :func:`report` returned, with ``name``, and ``page``, the address of the
         report of each, relative to this page.
     title : str, optional
+    failed : list of tuple of str, optional
+        Names of those without a report, and why there is none.
     details : dict of str, optional
         As for :func:`report`.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As :func:`report`, of the path; and if there is nothing to tell.
     """
+    check_page(path)
+    if not subjects and not failed:
+        raise ValueError("Expected one subject or more. Received none.")
     order = {name: i for i, name in enumerate(VERDICTS)}
     worst_first = sorted(
         subjects, key=lambda s: (order[s["verdict"]], -_or_worst(s["misplaced_after"]))
     )
     counts = {n: sum(s["verdict"] == n for s in subjects) for n in VERDICTS}
-    names = [
-        name
-        for name in ("dice_after", "ncc_after", "misplaced_after", *list(ROWS)[5:])
-        if any(name in subject for subject in subjects)
-    ]
-    _write(
+    names = [name for name in COLUMNS if any(name in subject for subject in subjects)]
+    write_page(
         path,
         "cohort.html",
         title=title,
         counts={name: n for name, n in counts.items() if n},
         levels=VERDICTS,
         names={name: ROWS[name.removesuffix("_after")][0] for name in names},
-        subjects=[
-            {**s, "cells": [_number(s.get(n), n.removesuffix("_after")) for n in names]}
-            for s in worst_first
-        ],
-        details=_details(details),
+        subjects=[{**s, "cells": _cells(s, names)} for s in worst_first],
+        failed=failed,
+        details=details,
     )
+
+
+def _cells(subject, names):
+    return [
+        format_number(subject.get(name), name.removesuffix("_after")) for name in names
+    ]
 
 
 def _or_worst(value):
     return value if np.isfinite(value) else np.inf
 
 
-def _views(result, affine):
+def _views(result):
     """Return for each plane what a browser needs to show it."""
     shape = result.static.shape
-    planes = Planes(shape, affine if len(shape) == 3 else None)
+    planes = Planes(shape, _in_space(result.affine))
     images = {"static": result.static, "before": result.before, "warped": result.warped}
     turned = {name: planes.turn(to_unit_range(image)) for name, image in images.items()}
     labels = {name: planes.turn(array) for name, array in result.labels.items()}
@@ -214,23 +218,21 @@ def _rows(measures):
             values = [None, measures[key]]
         else:
             continue
-        rows.append([name, *(_number(value, key) for value in values)])
+        rows.append([name, *(format_number(value, key) for value in values)])
     return rows
 
 
-def _number(value, key):
-    if value is None:
-        return ""
-    return f"{value:.{ROWS[key][1]}f}" if np.isfinite(value) else "not a number"
-
-
-def _figures(result, affine, label_names):
+def _figures(result, label_names):
     """Return titles, what to look for, and pictures; of a broken field, fewer."""
-    known = {"affine": affine if len(affine) == 4 else None}
-    displacement = displacement_of(result.mapping)
-    labels = result.labels
+    mapping, labels = result.mapping, result.labels
+    displacement = displacement_of(mapping)
+    known = {
+        "affine": _in_space(world_affine(mapping.codomain_grid2world, mapping.dim))
+    }
     figures = {
-        "Images": plot_images(result.static, result.before, result.warped, **known)
+        "Images": plot_images(
+            result.static, result.before, result.warped, affine=_in_space(result.affine)
+        )
     }
     if labels:
         figures["Overlap of structures"] = plot_dice(
@@ -247,25 +249,12 @@ def _figures(result, affine, label_names):
     return [(name, LOOK_FOR[name], _picture(f)) for name, f in figures.items()]
 
 
+def _in_space(affine):
+    """Return an affine of three axes; two are drawn as they are stored."""
+    return affine if len(affine) == 4 else None
+
+
 def _picture(figure):
     address = as_address(figure)
     plt.close(figure)
     return address
-
-
-def _details(details):
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return {
-        **(details or {}),
-        "Made": datetime.now().strftime("%Y-%m-%d %H:%M"),
-        "Versions": f"{versions}, Python {platform.python_version()}",
-    }
-
-
-def _write(path, template, **values):
-    environment = Environment(
-        loader=PackageLoader("dipy_nn_reg"), autoescape=True, undefined=StrictUndefined
-    )
-    page = environment.get_template(template).render(**values)
-    with whole_file(path) as partial:
-        partial.write_text(page, encoding="utf-8")

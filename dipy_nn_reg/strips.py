@@ -6,6 +6,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image as Picture
 
+from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.viz.planes import cut
 
 # Slices of a plane; and pixels along a side: more would make a page of many megabytes.
@@ -26,11 +27,13 @@ def choose_slices(turned, plane):
     indices : list of int
         From one end to the other, without the outermost.
     """
+    turned = check_real("turned", turned)
     if plane.normal is None or turned.shape[plane.normal] == 1:
         return [0]
     others = tuple(axis for axis in range(3) if axis != plane.normal)
     places = np.flatnonzero(turned.any(others))
-    first, last = (places[0], places[-1]) if len(places) else (0, len(places) - 1)
+    last = turned.shape[plane.normal] - 1  # of an empty volume all is shown
+    first, last = (places[0], places[-1]) if len(places) else (0, last)
     inner = np.linspace(first, last, SLICES + 2)[1:-1]
     return [int(round(index)) for index in inner]
 
@@ -87,8 +90,8 @@ def _address(picture, slices):
     width, height = picture.size
     shrink = max(1, max(width, height // slices) / _MOST_PIXELS)
     if shrink > 1:
-        rows = round(height / slices / shrink)
-        picture = picture.resize((round(width / shrink), rows * slices))
+        rows = max(1, round(height / slices / shrink))
+        picture = picture.resize((max(1, round(width / shrink)), rows * slices))
     file = BytesIO()
     picture.save(file, format="png", optimize=True)
     return _encode(file)

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from dipy_nn_reg.tensors import as_float32, check_field, check_image_pair
 from dipy_nn_reg.transform import sample
 
 
@@ -27,6 +28,7 @@ def label_overlap(static, warped):
     ----------
     .. footbibliography::
     """
+    static, warped, _ = check_image_pair(static, warped)
     spatial = tuple(range(1, len(static.shape) - 1))
     common = 2 * ops.sum(static * warped, axis=spatial)
     total = ops.sum(static + warped, axis=spatial)
@@ -53,5 +55,12 @@ def landmark_error(displacement, static, moving):
     error : tensor, shape (batch,)
         In squared voxels: of ``static + displacement(static) - moving``.
     """
+    displacement = check_field("displacement", displacement)
+    static, moving = as_float32("static", static), as_float32("moving", moving)
+    if len(static.shape) != 3 or len(moving.shape) != 3:
+        raise ValueError(
+            f"Expected landmarks of shape (batch, n, ndim). Received static.shape="
+            f"{tuple(static.shape)} and moving.shape={tuple(moving.shape)}."
+        )
     mapped = static + sample(displacement, static, border="repeat")
     return ops.mean(ops.sum(ops.square(mapped - moving), axis=-1), axis=-1)

@@ -44,6 +44,8 @@ ADVICE = {
     ),
     "labels": "Structures fit worse than after the affine alone: look at contours.",
     "few labels": "Do labels stand for the same in both maps? Look at their contours.",
+    "lost labels": "Look where they were: nothing can be measured of these structures.",
+    "not a number": "Something could not be measured: look at all else with care.",
     "inverse": (
         "Do not use the inverse, and with it streamlines and points of the moving "
         "image: they do not come out where they should."
@@ -92,18 +94,26 @@ def judge(measures):
         *_judge_alignment(measures),
         *_judge_labels(measures),
         *_judge_inverse(measures),
+        *_judge_numbers(measures),
     ]
     order = list(VERDICTS)
     return sorted(findings, key=lambda finding: order.index(finding.title))
 
 
 def _judge_failure(measures):
-    numbers = ("ncc_after", "mean_displacement_mm", "misplaced_after")
-    outside = 100 * (1 - measures["covered"])
-    apart = f"{outside:.0f} % of what the static image shows is outside the moving one."
+    numbers = (
+        "ncc_after",
+        "nmi_after",
+        "misplaced_after",
+        "mean_displacement_mm",
+        "folding",
+        "covered",
+    )
     if not all(np.isfinite(measures[name]) for name in numbers):
         text = "The result holds values that are not finite."
         return [Finding("Failed", text, ADVICE["failed"])]
+    outside = 100 * (1 - measures["covered"])
+    apart = f"{outside:.0f} % of what the static image shows is outside the moving one."
     if measures["covered"] < HALF_COVERED:
         return [Finding("Failed", apart, ADVICE["failed"])]
     gain = measures["nmi_after"] - measures["nmi_before"]
@@ -117,6 +127,8 @@ def _judge_failure(measures):
 
 def _judge_folding(measures):
     folding = measures["folding"]
+    if not np.isfinite(folding):
+        return []
     text = f"The field folds at {folding:.5f} % of the voxels."
     if folding > MUCH_FOLDING:
         return [Finding("Folded", text, ADVICE["folded"])]
@@ -129,7 +141,8 @@ def _judge_alignment(measures):
     if not np.isfinite(measures["misplaced_after"]):
         return []
     before, after = (100 * measures[f"misplaced_{n}"] for n in ("before", "after"))
-    text = f"{after:.0f} % of the structure is misplaced; {before:.0f} % was before."
+    text = f"{after:.0f} % of the structure is misplaced"
+    text += f"; {before:.0f} % was before." if np.isfinite(before) else "."
     if after >= 100 * MISALIGNED:
         return [Finding("Misaligned", text, ADVICE["misaligned"])]
     if after >= 100 * LOOK_CLOSELY:
@@ -141,17 +154,36 @@ def _judge_labels(measures):
     if "dice_after" not in measures:
         return []
     before, after = measures["dice_before"], measures["dice_after"]
+    if not np.isfinite([before, after]).all():
+        text = "The overlap of structures (Dice) is not a number."
+        return [Finding("Look closely", text, ADVICE["few labels"])]
     text = f"The overlap of structures (Dice) goes from {before:.3f} to {after:.3f}."
     if after < before - 0.01:
         return [Finding("Misaligned", text, ADVICE["labels"])]
     if after < HARDLY:
         return [Finding("Look closely", text, ADVICE["few labels"])]
+    lost = measures.get("lost_labels_after", 0) - measures.get("lost_labels_before", 0)
+    if lost > 0:
+        text = f"After the registration {lost:.0f} labels are gone from the moving map."
+        return [Finding("Look closely", text, ADVICE["lost labels"])]
     return [Finding("Good", text)]
 
 
 def _judge_inverse(measures):
     error = measures["inverse_error_mm"]
     text = f"There and back, points are {error:.2f} mm off on average."
+    if not np.isfinite(error):
+        text = "There and back, points do not come to a place."
     if not error <= measures["voxel_mm"]:
         return [Finding("Look closely", text, ADVICE["inverse"])]
     return [Finding("Good", text)]
+
+
+def _judge_numbers(measures):
+    """Look for what is not a number; SDlogJ may be none, of few slices."""
+    names = [n for n, v in measures.items() if not np.isfinite(v)]
+    names = [name for name in names if name != "sd_log_jacobian"]
+    if not names:
+        return []
+    text = f"Not a number: {', '.join(names)}."
+    return [Finding("Look closely", text, ADVICE["not a number"])]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 import gzip
+import logging
 import os
 
 import numpy as np
@@ -14,6 +15,14 @@ from dipy_nn_reg.mapping import displacement_to_mapping
 
 # Names a file of crops with ``images``, shape (n, *spatial), of even size.
 HIPPOCAMPUS_VARIABLE = "DIPY_NN_REG_HIPPOCAMPUS"
+
+
+@pytest.fixture
+def dipy_log(caplog, monkeypatch):
+    """Return caplog with what goes to the ``dipy`` logger, which keeps it to itself."""
+    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+    caplog.set_level(logging.DEBUG, logger="dipy")
+    return caplog
 
 
 @pytest.fixture

@@ -1,3 +1,6 @@
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -9,6 +12,7 @@ from dipy_nn_reg.checks import (
     check_name,
     check_number,
     check_pairs,
+    check_real,
     check_training_pairs,
 )
 
@@ -94,6 +98,19 @@ def test_training_pairs_need_a_static_image_or_two_images():
         (lambda: check_number("w", float("nan")), "Received nan"),
         (lambda: check_number("w", "1"), "Received '1'"),
         (lambda: check_number("w", True), "Received True"),
+        (lambda: check_number("w", -(10**20)), "finite number > 0. Received -1000"),
+        (lambda: check_number("w", -1e-60, or_zero=True), "Received -1e-60"),
+        (lambda: check_number("w", 1e300), "Received 1e.300, which float32 cannot"),
+        (lambda: check_number("w", 10**400), "0000, which float32 cannot hold"),
+        (lambda: check_number("w", 10**9999), "very many digits, which float32"),
+        (lambda: check_number("w", 1e-60), "Received 1e-60, which float32 cannot"),
+        (lambda: check_number("w", np.inf), r"Received inf\."),
+        (lambda: check_number("w", Decimal(1)), r"Received Decimal\('1'\)"),
+        (lambda: check_integer("n", -(10**9999), lowest=0), "very many digits"),
+        (
+            lambda: check_integer("n", 10**20, lowest=0, highest=9),
+            "n to be an integer >= 0 and <= 9. Received 1000",
+        ),
         (lambda: check_input_shape((28,)), r"two or three axes. Received \(28,\)"),
         (lambda: check_input_shape(28), "Received 28"),
         (lambda: check_input_shape((28, 1)), "integer >= 2. Received 1"),
@@ -109,4 +126,34 @@ def test_good_options():
     check_integer("n", np.int64(1), lowest=1)
     check_number("w", np.float32(0.5))
     check_number("w", 0, or_zero=True)
+    check_number("w", 10**20)  # as an integer it is none of NumPy's
+    check_number("w", Fraction(10**400 + 1, 10**400))
+    check_integer("n", 10**20, lowest=1)
     check_input_shape([28, 30, 20])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.ma.masked_less([1, 2, 3], 2), "a without masked values.*1 of 3"),
+        ([[1, 2], [3]], "a to be an array of real numbers"),
+        (np.array([1j]), "real numbers in a. Received a.dtype=complex128"),
+        (np.array(["2020-01-01"], "M8[D]"), "a.dtype=datetime64"),
+        ([None, 1], "a.dtype=object"),
+        ([10**400], "a.dtype=object"),
+        ("3", "a.dtype=<U1"),
+        (3.0, r"one value or more. Received a.shape=\(\)"),
+        (np.zeros((3, 0)), r"a.shape=\(3, 0\)"),
+    ],
+)
+def test_what_is_no_array_of_real_numbers(array, message):
+    with pytest.raises(ValueError, match=f"Expected .*{message}"):
+        check_real("a", array)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint64, np.float16, ">f8"])
+def test_arrays_of_real_numbers_come_as_they_are(dtype):
+    array = np.ones((2, 3), dtype)
+    assert check_real("a", array) is array
+    unmasked = check_real("a", np.ma.array([1.5, 2]))
+    npt.assert_array_equal(unmasked, [1.5, 2])

@@ -2,6 +2,7 @@ import gzip
 import socket
 from threading import Event
 from time import perf_counter
+import tracemalloc
 
 import numpy as np
 import numpy.testing as npt
@@ -67,6 +68,34 @@ def test_a_named_folder_must_hold_the_files(folder, tmp_path):
 def test_a_damaged_file(folder, damage):
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"Expected a complete.*{path.name}"):
+        data.load_mnist(folder)
+
+
+@pytest.mark.parametrize("promised", [(20, 28, 28), (2**32 - 1,) * 3, (60000, 28, 28)])
+@pytest.mark.parametrize("ending", ["-ubyte.gz", "-ubyte"])
+def test_a_file_takes_no_more_memory_than_it_promises(promised, ending, folder):
+    (folder / "train-images-idx3-ubyte.gz").unlink()
+    path = folder / f"train-images-idx3{ending}"
+    header = bytes([0, 0, 8, 3]) + np.array(promised, ">u4").tobytes()
+    content = header + bytes(30 * 2**20)
+    path.write_bytes(gzip.compress(content) if ending.endswith("gz") else content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"Expected a complete IDX file.*{path.name}"):
+        data.load_mnist(folder)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    there = min(np.prod(promised, dtype=float), 30 * 2**20)
+    assert peak < 1.5 * there + 5 * 2**20
+
+
+@pytest.mark.parametrize("bit", range(0, 64, 7))
+def test_a_changed_bit_is_noticed(bit, folder):
+    """The checksum of a compressed file is looked at."""
+    path = folder / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 + bit // 8] ^= 1 << (bit % 8)
+    path.write_bytes(content)
     with pytest.raises(ValueError, match=f"Expected a complete.*{path.name}"):
         data.load_mnist(folder)
 

@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -40,8 +38,7 @@ def test_an_affine_change_of_intensities_changes_the_background_alike(rng):
     npt.assert_allclose(estimate_background(image * 2.0 - 3e4), background * 2 - 3e4)
 
 
-def test_nan_becomes_background_with_a_warning(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+def test_nan_becomes_background_with_a_warning(dipy_log):
     image = np.full((8, 9), 7, np.float32)
     image[3:5, 3:5] = 20
     image[:2] = np.nan
@@ -50,7 +47,7 @@ def test_nan_becomes_background_with_a_warning(caplog, monkeypatch):
     npt.assert_array_equal(filled[:2], 7)
     npt.assert_array_equal(filled[2:], image[2:])
     assert np.isnan(image[0, 0])  # what came is left as it is
-    assert "18 of 72 values of the scan are NaN" in caplog.text
+    assert "18 of 72 values of the scan are NaN" in dipy_log.text
 
 
 def test_what_has_no_nan_is_not_copied():

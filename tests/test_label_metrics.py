@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 import SimpleITK as sitk
 
-from dipy_nn_reg.label_metrics import dice_of_labels, hausdorff95_of_labels
+from dipy_nn_reg.label_metrics import (
+    dice_of_labels,
+    hausdorff95_of_labels,
+    summarise_labels,
+)
 
 
 @pytest.fixture(params=[2, 3], ids=["2D", "3D"])
@@ -64,3 +69,78 @@ def test_what_is_no_pair_of_label_maps_is_refused(measure):
         measure(np.zeros((2, 2), int), np.zeros((3, 3), int))
     with pytest.raises(ValueError, match=r"integers.*warped\.dtype=float64"):
         measure(np.zeros((2, 2), int), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_distance_of_a_slice_is_that_in_its_plane(axis):
+    """A disc of radius 15, shifted by 4: the border is that of SciPy in 2D."""
+    x, y = np.indices((48, 44)) - 22
+    disc, shifted = (((x - by) ** 2 + y**2 < 15**2).astype(int) for by in (0, 4))
+    borders = [np.argwhere(d & ~binary_erosion(d)) for d in (disc, shifted)]
+    spacing = np.array([0.7, 1.3])
+    distances = cdist(*(border * spacing for border in borders))
+    expected = max(np.percentile(distances.min(a), 95) for a in (0, 1))
+    sizes = np.insert(spacing, axis, 9.0)
+    slices = (np.expand_dims(m, axis) for m in (disc, shifted))
+    found = hausdorff95_of_labels(*slices, spacing=sizes)
+    assert found[1] == pytest.approx(expected, abs=1e-9)
+    assert hausdorff95_of_labels(disc, shifted)[1] == 4
+
+
+def test_the_distance_of_a_line_and_of_a_voxel():
+    line, other = np.zeros((2, 1, 12, 1), int)
+    line[:, 2:6], other[:, 3:9] = 1, 1
+    # Surfaces are the ends alone: 2 and 5, 3 and 8.
+    assert hausdorff95_of_labels(line, other, spacing=[1, 2, 1])[1] == pytest.approx(
+        2 * np.percentile([1, 3], 95)
+    )
+    voxel = np.ones((1, 1, 1), int)
+    assert hausdorff95_of_labels(voxel, voxel)[1] == 0
+
+
+def test_a_lost_label_makes_no_mean_better():
+    dice, distances = {1: 0.9, 2: 0.8}, {1: 1.0, 2: 3.0}
+    kept = summarise_labels(dice, distances, longest=50.0)
+    assert kept == {"dice": pytest.approx(0.85), "hd95_mm": 2.0, "lost_labels": 0}
+    lost = summarise_labels({1: 0.9, 2: 0.0}, {1: 1.0, 2: np.nan}, longest=50.0)
+    assert lost == {"dice": 0.45, "hd95_mm": 25.5, "lost_labels": 1}
+    with pytest.raises(ValueError, match="one label or more"):
+        summarise_labels({}, {}, longest=50.0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint64, np.int64, np.uint8, ">i4", bool])
+def test_labels_of_any_size(dtype):
+    largest = 1 if dtype is bool else np.iinfo(dtype).max
+    static, warped = np.zeros((2, 4, 5), dtype)
+    static[1:3], warped[1:] = largest, largest
+    assert dice_of_labels(static, warped) == {int(largest): 2 * 10 / 25}
+    assert list(hausdorff95_of_labels(static, warped)) == [int(largest)]
+    assert np.isnan(dice_of_labels(static, warped, labels=[10**30])[10**30])
+
+
+@pytest.mark.parametrize("measure", [dice_of_labels, hausdorff95_of_labels])
+@pytest.mark.parametrize("labels", ["3", b"3", 3, [1.5], [True], ["1"], [None], 2.0])
+def test_labels_that_are_none(measure, labels):
+    maps = np.ones((2, 4, 4), int)
+    with pytest.raises(ValueError, match="labels to be a sequence of integers"):
+        measure(*maps, labels=labels)
+
+
+def test_an_array_of_labels():
+    maps = np.ones((2, 4, 4), int)
+    for labels in (np.array([1]), {1}, (n for n in [1]), range(1, 2)):
+        assert dice_of_labels(*maps, labels=labels) == {1: 1.0}
+
+
+@pytest.mark.parametrize(
+    "spacing", [[1], [1, 2, 3], [0, 1], [-1, 1], [np.nan, 1], [np.inf, 1], "12", 2.0]
+)
+def test_spacings_that_are_none(spacing):
+    with pytest.raises(ValueError, match="Expected .*spacing"):
+        hausdorff95_of_labels(*np.ones((2, 4, 4), int), spacing=spacing)
+
+
+@pytest.mark.parametrize("junk", [np.zeros((0, 3), int), "3", None, [[1], [1, 2]], 3])
+def test_what_is_no_label_map(junk):
+    with pytest.raises(ValueError, match=r"Expected .*\. Received "):
+        dice_of_labels(junk, junk)

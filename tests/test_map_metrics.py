@@ -34,3 +34,32 @@ def test_a_map_of_one_slice_is_measured_in_its_plane(smooth_field):
     flat = displacement_to_mapping(field)
     for name, value in measure_field(flat).items():
         npt.assert_allclose(measure_field(lifted)[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(20, 22), (2, 22), (20, 2)])
+def test_a_slice_along_any_axis_is_measured_in_its_plane(axis, shape, smooth_field):
+    field = smooth_field(shape, sigma=5, largest=1.0)
+    flat = measure_field(displacement_to_mapping(field, inverse=-field))
+    field = np.insert(field, axis, 0, axis=-1)
+    field = np.expand_dims(field, axis)
+    found = measure_field(displacement_to_mapping(field, inverse=-field))
+    for name in set(flat) - {"inverse_error_mm"}:
+        npt.assert_allclose(found[name], flat[name], rtol=1e-4, atol=1e-6)
+    assert np.isnan(found["sd_log_jacobian"]) == (min(shape) < 5)
+    assert np.isfinite(found["inverse_error_mm"])
+
+
+def test_a_fold_of_a_slice_is_counted():
+    field = np.zeros((6, 1, 8, 3), np.float32)
+    field[..., 2] = -2 * np.arange(8)  # which turns the last axis around
+    assert (
+        measure_field(displacement_to_mapping(field, inverse=field))["folding"] == 100
+    )
+
+
+def test_a_map_of_two_slices(smooth_field):
+    field = smooth_field((16, 15, 2), sigma=5, largest=0.5)
+    row = measure_field(displacement_to_mapping(field, inverse=-field))
+    assert row["folding"] == metrics.folding(field)
+    assert np.isnan(row["sd_log_jacobian"])

@@ -1,4 +1,3 @@
-import logging
 from math import prod
 
 import keras
@@ -67,12 +66,11 @@ def test_models_inside_are_counted():
     assert memory_to_predict(model, batch) < 1.5 * memory_to_predict(once, batch)
 
 
-def test_what_is_needed_is_stated_or_refused(monkeypatch, caplog):
+def test_what_is_needed_is_stated_or_refused(monkeypatch, dipy_log):
     monkeypatch.setattr(memory, "memory_there", lambda: 3 * GIB)
-    with caplog.at_level(logging.DEBUG, logger="dipy"):
-        check_memory(2 * GIB, what="This", advice="")
-        check_memory(0.5 * GIB, what="That", advice="")
-    levels = [(record.levelname, record.message) for record in caplog.records]
+    check_memory(2 * GIB, what="This", advice="")
+    check_memory(0.5 * GIB, what="That", advice="")
+    levels = [(record.levelname, record.message) for record in dipy_log.records]
     assert levels[0] == ("INFO", "This needs about 2.0 GiB of memory.")
     assert levels[1] == ("DEBUG", "That needs about 0.5 GiB of memory.")
     with pytest.raises(MemoryError, match=r"This .* 4\.0 GiB .* 3\.0 GiB\. Do less\."):

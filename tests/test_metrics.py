@@ -1,4 +1,5 @@
 from itertools import product
+import warnings
 
 import numpy as np
 import numpy.testing as npt
@@ -150,3 +151,100 @@ def test_the_unit_range_bears_outliers_and_what_is_not_a_number(rng):
         found[1:], np.clip((image[1:] - low) / (high - low), 0, 1), atol=1e-5
     )
     assert not metrics.to_unit_range(np.full((4, 4), 5)).any()
+
+
+@pytest.fixture
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e300, -1e-305])
+def test_ncc_of_any_scale_and_offset(factor, rng, no_warnings):
+    a, b = rng.normal(size=(2, 9, 8))
+    expected = np.corrcoef(a.ravel(), b.ravel())[0, 1]
+    npt.assert_allclose(ncc(a, factor * b), np.sign(factor) * expected, rtol=1e-12)
+    npt.assert_allclose(ncc(a * abs(factor), a * abs(factor)), 1)
+    # Far apart, as much of the contrast is left as float64 holds.
+    npt.assert_allclose(ncc(a, b + 1e9), expected, atol=1e-6)
+    wide = np.array([-1.7e308, 1.7e308, 0])
+    npt.assert_allclose(ncc(wide, wide), 1)
+    assert ncc(a, np.full(a.shape, factor)) == 0
+
+
+def test_values_that_are_not_finite_are_measured_without_a_word(rng, no_warnings):
+    image = rng.normal(size=(8, 7))
+    for value in (np.nan, np.inf):
+        broken = image.copy()
+        broken[3, 4] = value
+        assert np.isnan(ncc(image, broken)) and np.isnan(ncc(broken, image))
+        points = rng.normal(size=(5, 3))
+        lost = points.copy()
+        lost[2, 1] = value
+        assert np.isnan(metrics.target_registration_error(points, lost))
+        field = 0.1 * rng.normal(size=(9, 8, 2))
+        field[4, 4] = value
+        assert np.isnan(jacobian_determinant(field)[4, 3])
+        for strict in (False, True):
+            # The neighbours, whose derivatives are none either.
+            assert folding(field, strict=strict) >= 100 * 4 / 72
+        assert np.isnan(metrics.sd_log_jacobian(field))
+    broken[3, 4] = np.nan
+    assert np.isnan(dice(image, broken)) and np.isnan(dice(broken, image))
+
+
+def test_the_unit_range_of_odd_values(no_warnings):
+    for odd in ([np.nan] * 3, [np.inf, np.nan, -np.inf], [7, 7, 7], [0, 0, 0]):
+        npt.assert_array_equal(metrics.to_unit_range(np.array(odd)), 0)
+    for dtype in (bool, np.uint8, np.float16, ">f4"):
+        npt.assert_array_equal(metrics.to_unit_range(np.eye(2, dtype=dtype)), np.eye(2))
+    for scale in (1e-300, 1, 1e308):
+        found = metrics.to_unit_range(scale * np.linspace(-1, 1, 9))
+        npt.assert_allclose(found, np.minimum(np.linspace(0, 1.002, 9), 1), atol=1e-3)
+    image = np.r_[-np.inf, np.linspace(0, 1, 9), np.inf]
+    npt.assert_array_equal(metrics.to_unit_range(image)[[0, -1]], [0, 1])
+    offset = 2**53 + np.arange(0, 9, 2)
+    found = metrics.to_unit_range(offset)
+    npt.assert_allclose(found, np.linspace(0, 1, 5), atol=3e-3)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        np.zeros((0, 3)),
+        np.array([1j, 2]),
+        np.array([1, 2], "M8[s]"),
+        np.ma.masked_less([1.0, 2], 1.5),
+        "3",
+        None,
+        [[1, 2], [3]],
+        5,
+    ],
+)
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda junk: ncc(junk, junk),
+        lambda junk: dice(junk, junk),
+        lambda junk: metrics.target_registration_error(junk, junk),
+        jacobian_determinant,
+        folding,
+        lambda junk: folding(junk, strict=True),
+        metrics.sd_log_jacobian,
+        metrics.to_unit_range,
+        metrics.sd_log,
+        metrics.is_folded,
+    ],
+)
+def test_what_cannot_be_measured(measure, junk):
+    with pytest.raises(ValueError, match=r"Expected .*\. Received "):
+        measure(junk)
+
+
+def test_bad_thresholds_and_points():
+    for threshold in (np.nan, "0.5", None, 1j):
+        with pytest.raises(ValueError, match="Expected threshold to be a number"):
+            dice([0, 1], [0, 1], threshold=threshold)
+    with pytest.raises(ValueError, match=r"points of shape \(n, ndim\)"):
+        metrics.target_registration_error([1, 2, 3], [1, 2, 3])

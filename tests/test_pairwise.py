@@ -1,5 +1,3 @@
-import logging
-
 from keras import ops
 import numpy as np
 import numpy.testing as npt
@@ -7,6 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
+from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.mapping import mapping_to_displacement
 from dipy_nn_reg.physical import Parts
 from dipy_nn_reg.transform import integrate, warp
@@ -40,7 +39,7 @@ def model():
     return DeformableRegistration(input_shape=SHAPE, seed=0)
 
 
-def test_two_images_and_the_report(images, caplog):
+def test_two_images_and_the_report(images, dipy_log):
     moving, static = images
     mapping, report = register(moving, static, prealign=None)
     assert report.used == "optimized"
@@ -58,7 +57,7 @@ def test_two_images_and_the_report(images, caplog):
     )
     assert report.folding == metrics.folding(displacement) == 0
     assert report.seconds > 0
-    assert str(report) in caplog.text or not caplog.records
+    assert str(report) in dipy_log.text
 
 
 def test_the_same_twice(images):
@@ -121,15 +120,43 @@ def test_other_contrast(images):
     assert report.ncc_after < -0.98
 
 
-def test_mask_and_labels(images):
-    moving, static = images
-    labels = {"moving_labels": moving > 0.5, "static_labels": static > 0.5}
+def lengths_above_and_below(mapping):
+    """Return how far voxels move in the upper and in the lower third, on average."""
+    lengths = np.linalg.norm(mapping.backward, axis=-1)
+    return lengths[:12].mean(), lengths[24:].mean()
+
+
+def test_a_mask_says_where_images_are_compared(images):
+    whole, _ = register(*images, prealign=None)
+    everywhere = lengths_above_and_below(whole)
     mask = np.ones(SHAPE, np.uint8)
-    _, report = register(moving, static, prealign=None, mask=mask, **labels)
-    assert report.used == "optimized"
+    unmasked, _ = register(*images, prealign=None, mask=mask)
+    npt.assert_allclose(unmasked.backward, whole.backward, atol=1e-3)
+    for inside in (0, 1):
+        mask[:18], mask[18:] = inside == 0, inside == 1
+        mapping, _ = register(*images, prealign=None, mask=mask)
+        lengths = lengths_above_and_below(mapping)
+        # Inside as without a mask; outside nothing but what smoothness carries there.
+        npt.assert_allclose(lengths[inside], everywhere[inside], rtol=0.1)
+        assert lengths[1 - inside] < 0.4 * everywhere[1 - inside]
+
+
+def test_labels_guide_a_registration(images):
+    """Labels that say something else than the images: they lie three voxels aside."""
+    moving_labels = np.zeros(SHAPE, np.int32)
+    moving_labels[10:20, 12:24] = 1
+    static_labels = np.roll(moving_labels, 3, axis=1)
+    labels = {"moving_labels": moving_labels, "static_labels": static_labels}
+    dice, losses = [], []
+    for known in ({}, labels):
+        mapping, report = register(*images, prealign=None, **known)
+        warped = mapping.transform(moving_labels, interpolation="nearest")
+        dice.append(dice_of_labels(static_labels, warped.astype(int))[1])
+        losses.append(report.loss_before)
+    assert dice[0] < 0.9 and dice[1] > 0.98
     # One minus the overlap is part of the loss.
-    _, without = register(moving, static, prealign=None)
-    assert report.loss_before > without.loss_before + 0.02
+    overlap = dice_of_labels(static_labels, moving_labels)[1]
+    assert losses[1] - losses[0] == pytest.approx(1 - overlap, abs=1e-3)
 
 
 def test_it_goes_on_from_a_model_which_does_not_change(images, model):
@@ -183,12 +210,17 @@ def spoil(model, value):
 
 
 @pytest.mark.parametrize("value", [0.3, np.nan], ids=["wild", "not finite"])
-def test_a_bad_prediction_is_not_used(images, value, caplog):
+def test_a_bad_prediction_is_not_used(images, value, dipy_log):
     model = spoil(DeformableRegistration(input_shape=SHAPE, seed=0), value)
-    with caplog.at_level(logging.WARNING, logger="dipy"):
-        logging.getLogger("dipy").propagate = True
-        _, report = register(*images, model=model, prealign=None, optimize=False)
-        logging.getLogger("dipy").propagate = False
+    _, report = register(*images, model=model, prealign=None, optimize=False)
+    warnings = [
+        r.message
+        for r in dipy_log.records
+        if (r.name, r.levelname) == ("dipy", "WARNING")
+    ]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("The prediction of the model ")
+    assert warnings[0].endswith("It is not used.")
     assert report.used == "optimized"
     assert report.ncc_after > 0.98
 

@@ -6,8 +6,10 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg import metrics
+from dipy_nn_reg import DeformableRegistration, metrics, register
 from dipy_nn_reg.penalties import (
+    DISPLACEMENT_PENALTIES,
+    FIELD_PENALTIES,
     PENALTIES,
     bending,
     folded,
@@ -247,3 +249,66 @@ def test_folds_are_counted_as_in_numpy(shape, rng):
     assert not expected[1].any()
     found = ops.convert_to_numpy(folded(ops.convert_to_tensor(fields)))
     npt.assert_array_equal(found, expected)
+
+
+THIN = [(6, 7, 1), (6, 1, 7), (1, 6, 7), (6, 1), (1, 6), (1, 1, 6), (1, 1)]
+
+
+def penalty_in_plane(name, field):
+    """Evaluate a reference on the axes of more than one voxel, alone."""
+    flat = [np.squeeze(component) for component in np.moveaxis(field, -1, 0)]
+    thick = [axis for axis, size in enumerate(field.shape[:-1]) if size > 1]
+    if not thick:
+        return 0.0
+    if name == "folding":
+        return folding_reference(np.stack([flat[axis] for axis in thick], axis=-1))
+    if name == "gradient":  # averaged over all axes
+        squares = [np.mean(np.diff(flat, axis=1 + a) ** 2) for a in range(len(thick))]
+        return sum(squares) / field.shape[-1]
+    # Component by component, each of which is repeated to make a field.
+    each = [np.stack([f] * len(thick), axis=-1) for f in flat]
+    return np.mean([REFERENCES[name](f) for f in each])
+
+
+@pytest.mark.parametrize("shape", THIN)
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"inverse_consistency"}))
+def test_axes_of_one_voxel_add_nothing(name, shape, make_fields, gradient):
+    (fields,) = make_fields(name, shape)
+    expected = [penalty_in_plane(name, field.astype(np.float64)) for field in fields]
+    used = {**FIELD_PENALTIES, **DISPLACEMENT_PENALTIES}[name]
+    for function in (FUNCTIONS[name], used):
+        found = penalty_of(function, fields)
+        npt.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+        (slope,) = gradient(lambda f, run=function: ops.sum(run(f)), fields)
+        assert slope.shape == fields.shape and np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("shape", THIN)
+def test_inverse_consistency_of_thin_fields(shape):
+    shift = np.array([1.7, -2.5, 0.6])[: len(shape)]
+    forward = np.broadcast_to(shift, (2, *shape, len(shape)))
+    backward = np.stack([-forward[0], 0 * forward[1]])
+    found = penalty_of(inverse_consistency, forward, backward)
+    npt.assert_allclose(found, [0, np.sum(shift**2)], rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(6, 7, 1), (6, 1, 7), (1, 6, 7), (6, 2, 7), (2, 2)])
+def test_folds_of_thin_fields_are_counted_as_in_numpy(shape, rng):
+    field = 0.7 * rng.normal(size=(2, *shape, len(shape)))
+    expected = [
+        metrics.is_folded(
+            metrics.jacobian_determinant(metrics.in_plane(f.astype(np.float32)))
+        ).reshape(shape)
+        for f in field
+    ]
+    assert 0 < np.mean(expected) < 1
+    npt.assert_array_equal(ops.convert_to_numpy(folded(field)), expected)
+
+
+def test_a_loss_is_finite_where_a_coarse_axis_has_one_voxel(rng):
+    images = rng.random((2, 16, 16, 2), dtype=np.float32)
+    model = DeformableRegistration(input_shape=(16, 16, 2), seed=0)
+    history = model.fit(images, epochs=1, batch_size=2, verbose=0).history
+    assert np.isfinite([*history["loss"], *history["penalty"]]).all()
+    _, outcome = register(*images, loss="ncc", field_stride=4, prealign=None)
+    assert outcome.used == "optimized" and np.isfinite(outcome.loss_after)

@@ -10,7 +10,7 @@ from PIL import Image
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg import cohort_report, report
+from dipy_nn_reg import cohort_report, quality_report, report
 from dipy_nn_reg.mapping import displacement_to_mapping
 
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
@@ -139,6 +139,75 @@ def test_what_is_refused(scene, tmp_path):
             tmp_path / "a.html", scene["mapping"], scene["moving"][1:], scene["static"]
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_where_no_page_can_be_is_said_before_anything_is_computed(
+    scene, tmp_path, monkeypatch
+):
+    scene = scene((30, 32))
+    monkeypatch.setattr(quality_report, "apply_map", None)
+    (tmp_path / "folder.html").mkdir()
+    for name, error, message in [
+        ("page.txt", ValueError, "ends with .html. Received path='.*page.txt'"),
+        ("folder.html", ValueError, "the path of a file.*folder"),
+        ("none/page.html", FileNotFoundError, "in a folder that exists"),
+    ]:
+        with pytest.raises(error, match=message):
+            write(tmp_path / name, scene)
+        with pytest.raises(error, match=message):
+            cohort_report(tmp_path / name, [subject("a", "Good")])
+    with pytest.raises(ValueError, match="one subject or more"):
+        cohort_report(tmp_path / "a.html", [])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_names_that_are_not_utf8_are_shown(scene, tmp_path):
+    scene, path = scene((30, 32)), tmp_path / "report.html"
+    names = os.fsdecode(b"M\xfcller"), "\ud800\udcff", os.fsdecode(b"$\xff$")
+    names = dict(enumerate(names, 1))
+    labels = scene["labels"]
+    details = {"Static": Path(os.fsdecode(b"in/na\xefve<.nii.gz"))}
+    write(path, scene, title=names[1], label_names=names, details=details, **labels)
+    page = path.read_text(encoding="utf-8")
+    assert "<h1>M\ufffdller</h1>" in page
+    assert "in/na\ufffdve&lt;.nii.gz" in page
+    subjects = [subject(names[1], "Good", page="x.html")]
+    cohort_report(tmp_path / "cohort.html", subjects, title=names[2])
+    page = (tmp_path / "cohort.html").read_text(encoding="utf-8")
+    assert "M\ufffdller" in page and "<h1>\ufffd\ufffd</h1>" in page
+
+
+def test_labels_of_zeros_are_refused(scene, tmp_path):
+    scene = scene((30, 32))
+    labels = scene["labels"] | {"static_labels": np.zeros((30, 32), int)}
+    with pytest.raises(ValueError, match="labels other than 0 in static_labels"):
+        write(tmp_path / "a.html", scene, **labels)
+    assert not list(tmp_path.iterdir())
+    labels = scene["labels"] | {"moving_labels": np.zeros((30, 32), int)}
+    measures = write(tmp_path / "a.html", scene, **labels)
+    assert measures["dice_after"] == 0 and measures["verdict"] != "Good"
+    assert measures["lost_labels_after"] == 2
+
+
+THIN = [(1, 30, 32), (30, 1, 32), (2, 280, 300), (300, 280, 2)]
+
+
+@pytest.mark.parametrize("shape", THIN)
+def test_pages_of_slices_and_of_thin_volumes(shape, rng, tmp_path):
+    image = gaussian_filter(rng.random(shape), 1.5).astype(np.float32)
+    still = np.zeros((*shape, 3), np.float32)
+    mapping = displacement_to_mapping(still, inverse=still)
+    labels = (image > np.median(image)).astype(int)
+    known = {"static_labels": labels, "moving_labels": labels}
+    measures = report(tmp_path / "a.html", mapping, image, image, **known)
+    assert measures["verdict"] == "Good"
+
+
+def test_images_of_zeros_have_a_page_that_is_not_good(tmp_path):
+    zeros, still = np.zeros((20, 22, 24)), np.zeros((20, 22, 24, 3), np.float32)
+    mapping = displacement_to_mapping(still, inverse=still)
+    measures = report(tmp_path / "a.html", mapping, zeros, zeros)
+    assert measures["verdict"] == "Misaligned" and measures["ncc_after"] == 0
 
 
 def subject(name, verdict, **changes):

@@ -5,8 +5,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.testing as npt
 from PIL import Image
+import pytest
 
-from dipy_nn_reg.strips import as_address, choose_slices, contour_strip, gray_strip
+from dipy_nn_reg.strips import (
+    SLICES,
+    as_address,
+    choose_slices,
+    contour_strip,
+    gray_strip,
+)
 from dipy_nn_reg.viz.planes import Planes
 
 PREFIX = "data:image/png;base64,"
@@ -34,7 +41,32 @@ def test_slices_are_chosen_where_there_is_something():
     assert indices == sorted(set(indices)) and 8 < indices[0] and indices[-1] < 31
     assert min(choose_slices(there, sagittal)) > 5
     assert choose_slices(there[:, :, 0], Planes((20, 30)).planes[0]) == [0]
-    assert len(choose_slices(0 * there, axial)) == len(indices)
+
+
+@pytest.mark.parametrize("size", [40, 11, 2])
+def test_slices_of_an_empty_volume_are_spread_over_all_of_it(size):
+    nothing = np.zeros((size, size + 1, size + 2), bool)
+    for plane in Planes(nothing.shape).planes:
+        indices = choose_slices(nothing, plane)
+        last = nothing.shape[plane.normal] - 1
+        expected = np.arange(1, SLICES + 1) * last / (SLICES + 1)
+        assert len(indices) == SLICES
+        npt.assert_allclose(indices, expected, atol=0.5)
+
+
+@pytest.mark.parametrize("shape", [(2, 1024, 1024), (1024, 2, 1024), (1024, 1024, 2)])
+def test_thin_wide_volumes(shape):
+    image = np.zeros(shape)
+    image[:, 300:400] = 1
+    for plane in Planes(shape).planes:
+        indices = choose_slices(image > 0, plane)
+        rows, columns = (shape[axis] for axis in (plane.rows, plane.columns))
+        shrink = max(rows, columns) / 256
+        expected = max(1, round(rows / shrink)), max(1, round(columns / shrink))
+        gray = picture(gray_strip(image, plane, indices))
+        contours = picture(contour_strip(image, plane, indices, (1, 2, 3)))
+        for pixels in (gray, contours):
+            assert pixels.shape[:2] == (len(indices) * expected[0], expected[1])
 
 
 def test_borders_of_labels_are_coloured():

@@ -42,6 +42,17 @@ def test_a_good_registration():
         ({"dice_before": 0.6, "dice_after": 0.5}, "Misaligned"),
         ({"dice_before": 0.0, "dice_after": 0.01}, "Look closely"),
         ({"folding": 3.0, "misplaced_after": 0.6}, "Folded"),
+        ({"dice_before": np.nan, "dice_after": np.nan}, "Look closely"),
+        ({"dice_before": 0.6, "dice_after": np.nan}, "Look closely"),
+        (
+            {
+                "dice_before": 0.6,
+                "dice_after": 0.8,
+                "lost_labels_before": 1,
+                "lost_labels_after": 3,
+            },
+            "Look closely",
+        ),
     ],
 )
 def test_what_is_wrong_comes_first_with_what_to_do(changes, verdict):
@@ -55,3 +66,21 @@ def test_what_is_wrong_comes_first_with_what_to_do(changes, verdict):
 def test_the_numbers_are_in_the_text():
     texts = " ".join(f.text for f in judge(GOOD | {"folding": 0.1234}))
     assert "0.12340 %" in texts and "0.10 mm" in texts and "2 %" in texts
+
+
+@pytest.mark.parametrize("name", [*GOOD, "largest_displacement_mm"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_a_number_is_never_good(name, value):
+    findings = judge(GOOD | {name: value})
+    assert findings[0].title in ("Failed", "Look closely")
+    assert not any("nan" in f.text or "inf" in f.text for f in findings)
+
+
+def test_a_standard_deviation_of_few_slices_is_passed_over():
+    assert judge(GOOD | {"sd_log_jacobian": np.nan})[0].title == "Good"
+
+
+def test_labels_that_no_map_had_are_not_the_fault_of_the_registration():
+    lost = {"lost_labels_before": 2, "lost_labels_after": 2}
+    known = {"dice_before": 0.6, "dice_after": 0.8}
+    assert judge(GOOD | known | lost)[0].title == "Good"

@@ -148,3 +148,76 @@ def test_bad_input_of_volumes(rng):
     for plot in (plot_field, plot_jacobian):
         with pytest.raises(ValueError, match="Expected a displacement of shape"):
             plot(np.zeros((8, 9, 3)))
+
+
+SLICES = [(1, 14, 12), (14, 1, 12), (14, 12, 1), (2, 14, 12), (14, 2, 12), (14, 12, 2)]
+
+
+@pytest.mark.parametrize("affine", [None, AFFINE])
+@pytest.mark.parametrize("shape", SLICES)
+def test_slices_along_any_axis(shape, affine, rng, tmp_path):
+    images = rng.random((3, *shape))
+    field = 0.1 * rng.random((*shape, 3))
+    planes = 1 if 1 in shape else 3
+    figures = [
+        plot_images(*images, affine=affine),
+        plot_field(field, affine=affine),
+        plot_jacobian(field, affine=affine),
+        plot_histograms(*images[:2], field, affine=affine),
+    ]
+    drawn = [ax for ax in figures[0].axes if ax.images][: 5 * planes]
+    assert len(drawn) == 5 * planes
+    for figure in figures:
+        figure.savefig(tmp_path / "figure.png")
+
+
+def test_images_without_contrast_are_drawn(tmp_path):
+    zeros = np.zeros((8, 9, 7))
+    figures = [plot_images(zeros, zeros, zeros), plot_field(np.zeros((8, 9, 7, 3)))]
+    figures += [plot_histograms(zeros, zeros, np.zeros((8, 9, 7, 3)))]
+    for figure in figures:
+        figure.savefig(tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["$x$ $\\frac", "M\udcfcller", "a\nb", "<b>", "", 7, None]
+)
+def test_any_name_of_a_label_is_drawn(name, tmp_path):
+    plot_dice({1: 0.5}, {1: 0.7}, names={1: name}).savefig(tmp_path / "figure.png")
+
+
+FIELD, IMAGE = np.zeros((8, 9, 7, 3)), np.zeros((8, 9, 7))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plot_field(FIELD + np.nan), "finite values in displacement"),
+        (lambda: plot_field(FIELD[..., 0]), "displacement of shape"),
+        (lambda: plot_field("field"), "real numbers in displacement"),
+        (lambda: plot_field(FIELD, affine=np.eye(3)), "affine of shape"),
+        (lambda: plot_field(FIELD[:, :1, :1]), "two voxels or more along two axes"),
+        (lambda: plot_jacobian(1j * FIELD), "real numbers in displacement"),
+        (lambda: plot_jacobian(FIELD[:0]), "one value or more"),
+        (lambda: plot_images(IMAGE, IMAGE, 1j * IMAGE), "real numbers in warped"),
+        (lambda: plot_images(*[IMAGE[:1, :1]] * 3), "two voxels or more along two"),
+        (lambda: plot_images(*[IMAGE] * 3, affine=0 * AFFINE), "Expected affine"),
+        (lambda: plot_histograms(IMAGE, IMAGE, FIELD + np.inf), "finite values"),
+        (lambda: plot_dice({}, {}), "same labels before and after"),
+        (lambda: plot_dice({1: 0.5}, {2: 0.5}), r"Received \[1\] and \[2\]"),
+        (lambda: plot_history({}), "a measure or more"),
+        (
+            lambda: plot_registration(*[IMAGE[:0]] * 3, np.zeros((0, 9, 7, 2))),
+            "one pair or more",
+        ),
+        (
+            lambda: plot_registration(*[IMAGE] * 3, np.zeros((8, 9, 7, 2)), spacing=0),
+            "spacing to be an integer >= 1",
+        ),
+        (lambda: draw_grid(None, FIELD[..., 0, :2], spacing=0), "spacing"),
+    ],
+)
+def test_what_cannot_be_drawn(call, message):
+    with pytest.raises(ValueError, match=f"Expected .*{message}|{message}"):
+        call()
+    assert not plt.get_fignums()

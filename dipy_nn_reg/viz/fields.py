@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dipy_nn_reg.metrics import is_folded, jacobian_determinant
+from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.metrics import in_plane, is_folded, jacobian_determinant
 from dipy_nn_reg.viz.panels import (
     DIFFERENCES,
     STATIC_COLOR,
@@ -31,8 +32,13 @@ def plot_field(displacement, *, affine=None):
     Returns
     -------
     figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If it is no field of finite values.
     """
-    displacement = _check_field(displacement)
+    displacement = check_finite_field(displacement)
     planes = Planes(displacement.shape[:-1], affine)
     field = planes.turn_field(displacement)
     linear = np.eye(field.shape[-1]) if affine is None else affine[:-1, :-1]
@@ -72,6 +78,11 @@ def plot_jacobian(displacement, *, affine=None):
         The binary logarithm of the Jacobian determinant: 1 where the moving image is
         shrunk to half its volume. Folded voxels are crossed, on the slice where there
         are most of them.
+
+    Raises
+    ------
+    ValueError
+        If it is no field.
     """
     displacement = _check_field(displacement)
     planes = Planes(displacement.shape[:-1], affine)
@@ -104,7 +115,7 @@ def plot_jacobian(displacement, *, affine=None):
 
 
 def _check_field(displacement):
-    displacement = np.asarray(displacement)
+    displacement = check_real("displacement", displacement)
     ndim = displacement.ndim - 1
     if ndim not in (2, 3) or displacement.shape[-1] != ndim:
         raise ValueError(
@@ -114,11 +125,21 @@ def _check_field(displacement):
     return displacement
 
 
+def check_finite_field(displacement):
+    """Return a displacement, or raise ValueError where a value is not finite."""
+    displacement = _check_field(displacement)
+    if not np.all(np.isfinite(displacement)):
+        raise ValueError(
+            f"Expected finite values in displacement. Received "
+            f"{np.sum(~np.isfinite(displacement))} of {displacement.size} that are not."
+        )
+    return displacement
+
+
 def determinant_of(displacement):
     """Return the Jacobian determinant; that of a single slice is of two axes."""
-    if displacement.shape[2:-1] == (1,):
-        return jacobian_determinant(displacement[:, :, 0, :2])[:, :, None]
-    return jacobian_determinant(displacement)
+    determinant = jacobian_determinant(in_plane(displacement))
+    return determinant.reshape(displacement.shape[:-1])
 
 
 def _draw_arrows(ax, moved):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.metrics import to_unit_range
 from dipy_nn_reg.viz.panels import DIFFERENCES, IMAGE_STYLE, cut_at, name_edges, panels
 from dipy_nn_reg.viz.planes import Planes, middle
@@ -30,9 +31,10 @@ def plot_images(static, moving, warped, *, affine=None):
     Raises
     ------
     ValueError
-        If the images are not of one shape of two or three axes.
+        If the images are not of one shape of two or three axes, or not of real numbers.
     """
-    images = [np.asarray(image, float) for image in (static, moving, warped)]
+    given = {"static": static, "moving": moving, "warped": warped}
+    images = [check_real(name, image).astype(float) for name, image in given.items()]
     shape = _check_shape(images)
     planes = Planes(shape, affine)
     static, moving, warped = (planes.turn(to_unit_range(image)) for image in images)

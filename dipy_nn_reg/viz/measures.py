@@ -3,8 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from dipy_nn_reg.decoding import readable
 from dipy_nn_reg.metrics import to_unit_range
-from dipy_nn_reg.viz.fields import determinant_of
+from dipy_nn_reg.viz.fields import check_finite_field, determinant_of
 from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
 
 
@@ -23,7 +24,17 @@ def plot_dice(before, after, *, names=None, most=40):
     Returns
     -------
     figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or other ones before than after.
     """
+    if not after or set(after) - set(before):
+        raise ValueError(
+            f"Expected the same labels before and after, one or more. Received "
+            f"{sorted(before)} and {sorted(after)}."
+        )
     # The worst one above.
     labels = sorted(after, key=lambda label: np.nan_to_num(after[label]))[:most][::-1]
     figure, ax = plt.subplots(
@@ -35,7 +46,8 @@ def plot_dice(before, after, *, names=None, most=40):
     ax.scatter(old, places, marker="o", s=16, color=WARPED_COLOR, label="before")
     ax.scatter(new, places, marker="D", s=16, color=STATIC_COLOR, label="after")
     names = {} if names is None else names
-    ax.set_yticks(places, [str(names.get(label, label)) for label in labels])
+    shown = [readable(names.get(label, label)) for label in labels]
+    ax.set_yticks(places, shown, parse_math=False)  # a name may hold a dollar
     ax.tick_params(axis="y", labelsize="small")
     if len(after) > most:
         ax.set_title(
@@ -61,7 +73,13 @@ def plot_histograms(static, warped, displacement, *, affine=None):
     Returns
     -------
     figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If an image is none, or the displacement no field of finite values.
     """
+    displacement = check_finite_field(displacement)
     figure, axes = plt.subplots(1, 3, figsize=(10, 2.6), layout="constrained")
     for image, color, label in (
         (static, STATIC_COLOR, "static"),

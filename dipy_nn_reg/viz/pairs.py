@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.viz.panels import IMAGE_STYLE, draw_grid
 
 
@@ -26,7 +27,8 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
     Raises
     ------
     ValueError
-        If the images are not 2D or their number differs.
+        If the images are not 2D, if their number differs or is 0, or if the spacing is
+        no distance.
     """
     shape = np.shape(moving)
     fits = np.shape(warped) == shape and np.shape(displacement) == (*shape, 2)
@@ -37,7 +39,10 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
             f"{np.shape(static)} (static), {np.shape(warped)} (warped) and "
             f"{np.shape(displacement)} (displacement)."
         )
+    check_integer("spacing", spacing, lowest=1)
     n = len(moving)
+    if n == 0:
+        raise ValueError("Expected one pair or more. Received none.")
     static = np.broadcast_to(static, shape)
     figure, axes = plt.subplots(
         n, 4, figsize=(6, 1.5 * n + 0.3), squeeze=False, layout="constrained"

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.viz.planes import cut
 
 # Blue and orange can be told apart by all, as can both ends of this map of colours.
@@ -55,6 +56,7 @@ def draw_grid(ax, displacement, *, spacing=1):
     spacing : int, optional
         Distance in voxels of the lines.
     """
+    check_integer("spacing", spacing, lowest=1)
     rows, columns = displacement.shape[:2]
     y, x = np.moveaxis(displacement, -1, 0) + np.mgrid[:rows, :columns]
     ax.plot(x[::spacing].T, y[::spacing].T, color="tab:blue", linewidth=0.5)

@@ -12,6 +12,8 @@ import nibabel as nib
 from nibabel.affines import voxel_sizes
 import numpy as np
 
+from dipy_nn_reg.mapping import check_affine
+
 ORIENTATION = "LPI"
 
 
@@ -49,10 +51,23 @@ class Planes:
     affine : ndarray, shape (4, 4), optional
         From voxels to world coordinates in mm (RAS+), of an image of three axes.
         Without it they are taken as leading to the right, to the front and up.
+
+    Raises
+    ------
+    ValueError
+        If there is no plane of two voxels or more along two axes, or if the affine is
+        none.
     """
 
     def __init__(self, shape, affine=None):
         self.ndim = len(shape)
+        if self.ndim not in (2, 3) or sum(size > 1 for size in shape) < 2:
+            raise ValueError(
+                f"Expected an image in 2D or 3D, of two voxels or more along two axes. "
+                f"Received shape={tuple(shape)}."
+            )
+        if affine is not None:
+            affine = check_affine(affine, name="affine", ndim=self.ndim)
         if self.ndim == 2:
             sizes = [1, 1] if affine is None else voxel_sizes(affine)
             self.planes = [Plane("", None, 0, 1, (), sizes[0] / sizes[1])]

@@ -15,7 +15,14 @@ def plot_history(history):
     Returns
     -------
     figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw.
     """
+    if not history:
+        raise ValueError(f"Expected a measure or more. Received history={history!r}.")
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     figure, axes = plt.subplots(
         1,

@@ -6,7 +6,11 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.label_metrics import dice_of_labels, hausdorff95_of_labels
+from dipy_nn_reg.label_metrics import (
+    dice_of_labels,
+    hausdorff95_of_labels,
+    summarise_labels,
+)
 from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.nifti import read_image, read_labels
 from dipy_nn_reg.progress import progress_bar
@@ -44,8 +48,9 @@ class EvaluateFlow(Workflow):
         Correlation of the images; folding in percent of the voxels, the standard
         deviation of the logarithm of the Jacobian determinant (as in Learn2Reg) and the
         inverse-consistency error in mm of the fields; Dice overlap and 95th percentile
-        of the Hausdorff distance (mm) of each label; target registration error (mm) of
-        landmarks.
+        of the Hausdorff distance (mm) of each label, their means, and the number of
+        labels that were lost, for each of which the mean distance counts the diagonal
+        of the static image; target registration error (mm) of landmarks.
 
         Parameters
         ----------
@@ -109,14 +114,17 @@ def _measure_labels(static, moving, maps, static_image):
             f"{static_image.data.shape}. Received {str(static.path)!r} of size "
             f"{static.data.shape}."
         )
+    if not static.data.any():
+        raise ValueError(
+            f"Expected labels other than 0. Received {str(static.path)!r} of zeros."
+        )
     warped = warp_image(moving, static, maps, interpolation="nearest")
+    sizes = voxel_sizes(static.affine)
     dice = dice_of_labels(static.data, warped)
-    distances = hausdorff95_of_labels(
-        static.data, warped, spacing=voxel_sizes(static.affine)
-    )
+    distances = hausdorff95_of_labels(static.data, warped, spacing=sizes)
+    longest = float(np.linalg.norm(sizes * static.data.shape))
     return {
-        "dice": float(np.nanmean(list(dice.values()))),
-        "hd95_mm": float(np.nanmean(list(distances.values()))),
+        **summarise_labels(dice, distances, longest=longest),
         **{f"dice_label_{label}": value for label, value in dice.items()},
         **{f"hd95_mm_label_{label}": value for label, value in distances.items()},
     }
@@ -132,11 +140,15 @@ def _measure_points(static, moving, maps):
 
 
 def _means(rows):
-    """Return the mean of each column, of the rows that have a number there."""
+    """Return the mean of each column, of the rows that have a number there.
+
+    Not so for a distance: it is none where a label was lost, and the mean neither.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     means = {"static": "mean", "moving": "mean"}
     for name in columns[2:]:
         values = [row[name] for row in rows if name in row]
-        values = [value for value in values if not np.isnan(value)]
+        if not name.startswith("hd95"):
+            values = [value for value in values if not np.isnan(value)]
         means[name] = float(np.mean(values)) if values else np.nan
     return means

@@ -65,6 +65,8 @@ def write_report(path, mapping, images, *, field=None, labels=None):
             image.data if image.data.ndim == 3 else image.data.mean(-1)
             for image in (moving, static)
         ),
+        moving_affine=moving.affine,
+        static_affine=static.affine,
         **(labels or {}),
         title=name,
         details={

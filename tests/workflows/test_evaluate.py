@@ -102,3 +102,51 @@ def test_what_does_not_fit_is_refused(options, message, setting, tmp_path):
     with pytest.raises(ValueError, match=message):
         evaluate(setting, tmp_path / "out", **options)
     assert not list((tmp_path / "out").glob("*"))
+
+
+def measure_labels(write, tmp_path, static, moving, affine):
+    """Compare two label maps, which are their own images."""
+    paths = [
+        str(write(f"{name}.nii.gz", labels.astype(np.uint8), affine))
+        for name, labels in (("static", static), ("moving", moving))
+    ]
+    EvaluateFlow().run(
+        paths[0],
+        paths[1:],
+        static_labels=paths[:1],
+        moving_labels=paths[1:],
+        out_dir=str(tmp_path / "out"),
+    )
+    with open(tmp_path / "out" / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_distance_of_slices(axis, write, tmp_path):
+    """A disc of radius 15 and its shift by 4: 4 mm apart, as SciPy has it in 2D."""
+    x, y = np.indices((48, 44)) - 22
+    discs = [
+        np.expand_dims((x - by) ** 2 + y**2 < 15**2, axis).astype(int) for by in (0, 4)
+    ]
+    row, _ = measure_labels(write, tmp_path, *discs, np.eye(4))
+    assert float(row["hd95_mm"]) == 4
+
+
+def test_a_lost_label_makes_the_mean_no_better(write, tmp_path):
+    static = np.zeros((20, 21, 22), int)
+    static[4:9, 4:9, 4:9], static[12:15, 12:15, 12:15] = 1, 2
+    affine = np.diag([2.0, 2, 3, 1])
+    lost = np.where(static == 2, 0, static)
+    row, mean = measure_labels(write, tmp_path, static, lost, affine)
+    assert row["lost_labels"] == "1" and float(row["dice"]) == 0.5
+    assert row["hd95_mm_label_2"] == mean["hd95_mm_label_2"] == "nan"
+    diagonal = np.linalg.norm(np.multiply(static.shape, [2, 2, 3]))
+    assert float(row["hd95_mm"]) == pytest.approx(diagonal / 2)
+
+
+def test_label_maps_of_zeros_are_refused(write, tmp_path):
+    labels = np.zeros((9, 9, 9))
+    labels[3:5, 3:5, 3:5] = 1
+    with pytest.raises(ValueError, match=r"labels other than 0\. Received '.*static"):
+        measure_labels(write, tmp_path, 0 * labels, labels, np.eye(4))
+    assert not (tmp_path / "out" / "metrics.csv").exists()

@@ -5,7 +5,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg import metrics, pairwise
+import dipy_nn_reg
+from dipy_nn_reg import DeformableRegistration, metrics, pairwise
 from dipy_nn_reg.field_files import load_field
 from dipy_nn_reg.workflows.register import RegisterFlow
 
@@ -46,8 +47,17 @@ def test_two_file_names_are_enough(brains, run_command, tmp_path):
     npt.assert_allclose(mapping.transform(moving), warped, atol=1e-3)
 
 
-def test_options_reach_the_registration(brains, models, write, tmp_path):
-    mask = write("mask.nii.gz", np.ones(nib.load(brains[0]).shape, np.uint8))
+def test_options_reach_the_registration(brains, models, write, tmp_path, monkeypatch):
+    received = {}
+
+    def spy(moving, static, **options):
+        received.update(options, moving=moving, static=static)
+        return pairwise.register(moving, static, **options)
+
+    monkeypatch.setattr(dipy_nn_reg, "register", spy, raising=False)
+    half = np.zeros(nib.load(brains[0]).shape, np.uint8)
+    half[:9] = 1
+    mask = write("mask.nii.gz", half)
     labels = [
         write(f"labels_{i}.nii.gz", (nib.load(path).get_fdata() > 0.4).astype(np.uint8))
         for i, path in enumerate(brains[:2])
@@ -63,13 +73,34 @@ def test_options_reach_the_registration(brains, models, write, tmp_path):
         smoothness=0.2,
         level_iters=FEW,
         transform="bspline_velocity",
+        voxel_size=2.5,
         mask_file=str(mask),
         moving_labels=str(labels[1]),
         static_labels=str(labels[0]),
     )
     assert found == OUTPUTS
-    (row,) = read_rows(tmp_path / "out" / "metrics.csv")
-    assert row["used"] in ("optimized", "model, optimized")
+    for name, value in {
+        "prealign": None,
+        "loss": "lncc",
+        "penalty": "bending",
+        "smoothness": 0.2,
+        "level_iters": FEW,
+        "transform": "bspline_velocity",
+        "voxel_size": 2.5,
+    }.items():
+        assert received.pop(name) == value, name
+    model = received.pop("model")
+    expected = DeformableRegistration.load(models[3])
+    for ours, theirs in zip(model.model.get_weights(), expected.model.get_weights()):
+        npt.assert_array_equal(ours, theirs)
+    npt.assert_array_equal(received.pop("mask"), half)
+    for i, name in enumerate(("static", "moving")):
+        image = nib.load(brains[i])
+        npt.assert_array_equal(received.pop(name), image.get_fdata())
+        npt.assert_array_equal(received.pop(f"{name}_affine"), image.affine)
+        label_map = nib.load(labels[i]).get_fdata()
+        npt.assert_array_equal(received.pop(f"{name}_labels"), label_map)
+    assert not received
 
 
 def test_slices(sevens, write, tmp_path):

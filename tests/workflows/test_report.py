@@ -1,3 +1,5 @@
+import csv
+import os
 import re
 
 import nibabel as nib
@@ -6,6 +8,7 @@ import pytest
 
 from dipy_nn_reg.field_files import FORMATS, save_field
 from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.predict import PredictFlow
 from dipy_nn_reg.workflows.report import ReportFlow
 
@@ -101,3 +104,50 @@ def test_help_and_quiet(run_command, pairs, tmp_path):
         "<dd>(dipy_nn_reg_report[^<]*)</dd>", (tmp_path / "report.html").read_text()
     )
     assert pairs["static_files"] in command[1]
+
+
+def measures_of(path):
+    """Return the table of a page: the last number of each row."""
+    page = path.read_text(encoding="utf-8")
+    return re.findall(
+        r'<tr><td>([^<]*)</td>.*?<td class="number">([^<]*)</td></tr>', page
+    )
+
+
+def test_images_lie_where_their_own_headers_say(pairs, brains, tmp_path):
+    """A moving image stored in another order is the same image."""
+    known = {"static_files": str(brains[0]), "field_files": pairs["field_files"][:1]}
+    image = nib.load(brains[1])
+    flipped = nib.orientations.axcodes2ornt("LAS")
+    other = image.as_reoriented(
+        nib.orientations.ornt_transform(nib.io_orientation(image.affine), flipped)
+    )
+    nib.save(other, tmp_path / "las.nii.gz")
+    pages = []
+    for name, moving in (("a", brains[1]), ("b", tmp_path / "las.nii.gz")):
+        ReportFlow().run(
+            moving_files=[str(moving)], out_dir=str(tmp_path / name), **known
+        )
+        pages.append(measures_of(tmp_path / name / "report.html"))
+    assert len(pages[0]) > 5 and pages[0] == pages[1]
+    EvaluateFlow().run(
+        str(brains[0]),
+        [str(tmp_path / "las.nii.gz")],
+        field_files=pairs["field_files"][:1],
+        out_dir=str(tmp_path / "c"),
+    )
+    with open(tmp_path / "c" / "metrics.csv", newline="") as file:
+        ncc = float(next(csv.DictReader(file))["ncc"])
+    assert dict(pages[1])["Correlation of the images (NCC)"] == f"{ncc:.3f}"
+
+
+def test_a_name_with_an_accent_in_a_locale_that_is_not_utf8(
+    run_command, pairs, brains, tmp_path
+):
+    image = nib.load(brains[0])
+    path = tmp_path / "in" / "café.nii.gz"
+    nib.save(image, path)
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run_command("dipy_nn_reg_report", brains[0], path, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "<h1>café" in (tmp_path / "report.html").read_text(encoding="utf-8")

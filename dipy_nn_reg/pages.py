@@ -1,0 +1,93 @@
+"""HTML pages: where they are written, from which template, and numbers as text."""
+
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+import platform
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+import numpy as np
+
+from dipy_nn_reg.decoding import readable
+from dipy_nn_reg.files import whole_file
+
+PACKAGES = ("dipy_nn_reg", "dipy", "numpy")
+# Names of measures for people, and their digits.
+ROWS = {
+    "ncc": ("Correlation of the images (NCC)", 3),
+    "nmi": ("Normalised mutual information", 3),
+    "misplaced": ("Misplaced structure, share", 2),
+    "dice": ("Overlap of labels (mean Dice)", 3),
+    "lost_labels": ("Static labels that the moving map does not have", 0),
+    "covered": ("Static image within the moving one, share", 3),
+    "folding": ("Folding, % of the voxels", 5),
+    "sd_log_jacobian": ("SDlogJ, as in Learn2Reg", 3),
+    "mean_displacement_mm": ("Displacement, mean over the grid, mm", 2),
+    "largest_displacement_mm": ("Displacement, largest, mm", 2),
+    "inverse_error_mm": ("There and back, mean error, mm", 3),
+}
+
+
+def check_page(path):
+    """Raise an error unless a page can be written there, before anything is computed.
+
+    Parameters
+    ----------
+    path : string or Path
+
+    Raises
+    ------
+    ValueError
+        If it does not end with ``.html`` or is a folder.
+    FileNotFoundError
+        If there is no folder to write into.
+    """
+    if not str(path).endswith(".html"):
+        raise ValueError(
+            f"Expected a path that ends with .html. Received path={str(path)!r}."
+        )
+    if Path(path).is_dir():
+        raise ValueError(
+            f"Expected the path of a file. Received path={str(path)!r}, a folder."
+        )
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(
+            f"Expected a path in a folder that exists. Received path={str(path)!r}."
+        )
+
+
+def write_page(path, template, *, details=None, **values):
+    """Write a page, whole or not at all.
+
+    Parameters
+    ----------
+    path : string or Path
+    template : str
+    details : dict of str, optional
+        What is told at the end, beside the time and the versions.
+    **values
+        What the template names.
+    """
+    environment = Environment(
+        loader=PackageLoader("dipy_nn_reg"), autoescape=True, undefined=StrictUndefined
+    )
+    values["details"] = {
+        **(details or {}),
+        "Made": datetime.now().strftime("%Y-%m-%d %H:%M"),
+        "Versions": _versions(),
+    }
+    page = environment.get_template(template).render(**values)
+    with whole_file(path) as partial:
+        partial.write_text(readable(page), encoding="utf-8")
+
+
+def format_number(value, key):
+    """Return a value as text, with as many digits as its kind is known to."""
+    if value is None:
+        return ""
+    return f"{value:.{ROWS[key][1]}f}" if np.isfinite(value) else "not a number"
+
+
+def _versions():
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"{versions}, Python {platform.python_version()}"

@@ -1,0 +1,131 @@
+from keras import ops
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.losses import LOSSES
+from dipy_nn_reg.penalties import (
+    bending,
+    folded,
+    folding,
+    gradient,
+    inverse_consistency,
+    tv,
+)
+from dipy_nn_reg.supervision import label_overlap, landmark_error
+
+PENALTIES = (bending, folded, folding, gradient, tv)
+SHAPES = [(2, 9, 10), (2, 9, 10, 9)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.uint8, bool])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_other_types(name, dtype, shape, rng):
+    images = (3 * rng.random((2, *shape, 1))).astype(dtype)
+    mask = (rng.random((*shape, 1)) > 0.3).astype(dtype)
+    single = [ops.convert_to_tensor(i.astype(np.float32)) for i in (*images, mask)]
+    expected = ops.convert_to_numpy(LOSSES[name](*single[:2], mask=single[2]))
+    for given in (
+        [*images, mask],
+        [images[0].tolist(), *single[1:]],
+        [single[0], ops.convert_to_tensor(images[1]), mask],
+    ):
+        found = LOSSES[name](*given[:2], mask=given[2])
+        npt.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.uint8, bool])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_penalties_of_other_types(penalty, dtype, shape, rng):
+    field = (3 * rng.random((*shape, len(shape) - 1))).astype(dtype)
+    expected = ops.convert_to_numpy(penalty(field.astype(np.float32)))
+    for given in (field, field.tolist(), ops.convert_to_tensor(field)):
+        npt.assert_allclose(ops.convert_to_numpy(penalty(given)), expected, rtol=1e-5)
+
+
+def test_inverse_consistency_of_other_types(rng):
+    forward, backward = rng.random((2, 2, 9, 10, 2))
+    expected = inverse_consistency(
+        *(ops.convert_to_tensor(f, "float32") for f in (forward, backward))
+    )
+    found = inverse_consistency(forward, backward.tolist())
+    npt.assert_allclose(*map(ops.convert_to_numpy, (found, expected)), rtol=1e-5)
+
+
+IMAGES = np.ones((2, 9, 10, 1))
+
+
+@pytest.mark.parametrize(
+    ("static", "warped", "mask", "message"),
+    [
+        (IMAGES[0], IMAGES[0], None, r"images of one shape.*\(9, 10, 1\)"),
+        (IMAGES, IMAGES[:, 1:], None, "images of one shape"),
+        (IMAGES, IMAGES[..., 0], None, "images of one shape"),
+        (IMAGES, np.repeat(IMAGES, 3, -1), None, "images of one shape"),
+        (IMAGES, np.repeat(IMAGES, 2, 0), None, "images of one shape"),
+        (IMAGES[:, :0], IMAGES[:, :0], None, "static to be an array of one"),
+        (ops.zeros((2, 0, 9, 1)), IMAGES, None, "static with one value or more"),
+        (IMAGES, 1e39 * IMAGES, None, "warped in the range of float32"),
+        (IMAGES, 1j * IMAGES, None, "real numbers in warped"),
+        (IMAGES, "image", None, "real numbers in warped"),
+        (IMAGES, None, None, "real numbers in warped"),
+        (IMAGES, IMAGES, IMAGES[..., 0], "mask of shape"),
+        (IMAGES, IMAGES, IMAGES[:, 1:], "mask of shape"),
+        (IMAGES, IMAGES, "mask", "real numbers in mask"),
+    ],
+)
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_a_loss_refuses(name, static, warped, mask, message):
+    with pytest.raises(ValueError, match=f"Expected.*{message}"):
+        LOSSES[name](static, warped, mask=mask)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        np.ones((9, 10, 2)),
+        np.ones((2, 9, 10, 3)),
+        np.ones((2, 9, 1)),
+        np.ones((1, 3, 3, 3, 3, 4)),
+        np.ones((2, 0, 10, 2)),
+        ops.zeros((0, 9, 10, 2)),
+        np.full((2, 9, 10, 2), 1e300),
+        np.ones((2, 9, 10, 2), complex),
+        ops.zeros((9, 10)),
+        "field",
+        None,
+        [[1, 2], [3]],
+        5,
+    ],
+)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_what_a_penalty_refuses(penalty, field):
+    with pytest.raises(ValueError, match=r"Expected .*\. Received "):
+        penalty(field)
+    with pytest.raises(ValueError, match=r"Expected .*\. Received "):
+        inverse_consistency(np.ones((2, 9, 10, 2)), field)
+
+
+def test_supervision_of_other_types(rng):
+    labels = rng.integers(0, 2, (2, 2, 9, 10, 3))
+    single = labels.astype(np.float32)
+    npt.assert_allclose(label_overlap(*labels), label_overlap(*single))
+    points = rng.integers(1, 8, (2, 2, 4, 2))
+    field = rng.random((2, 9, 10, 2))
+    expected = landmark_error(field.astype(np.float32), *points.astype(np.float32))
+    npt.assert_allclose(landmark_error(field, *points), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("junk", [np.ones((9, 10)), None, "3", 5, np.ones((2, 0, 3))])
+def test_what_supervision_refuses(junk):
+    field, points = np.ones((2, 9, 10, 2)), np.ones((2, 4, 2))
+    for call in (
+        lambda: label_overlap(IMAGES, junk),
+        lambda: landmark_error(junk, points, points),
+        lambda: landmark_error(field, junk, points),
+        lambda: landmark_error(field, points, junk),
+    ):
+        with pytest.raises(ValueError, match=r"Expected .*\. Received "):
+            call()
