@@ -134,7 +134,7 @@ def report(
     return {**measures, "verdict": findings[0].title}
 
 
-def cohort_report(path, subjects, *, title="Registrations", details=None):
+def cohort_report(path, subjects, *, title="Registrations", failed=(), details=None):
     """Write a page on several registrations, the worst ones first.
 
     Parameters
@@ -145,6 +145,8 @@ def cohort_report(path, subjects, *, title="Registrations", details=None):
         What :func:`report` returned, with ``name``, and ``page``, the address of the
         report of each, relative to this page.
     title : str, optional
+    failed : list of tuple of str, optional
+        Names of those without a report, and why there is none.
     details : dict of str, optional
         As for :func:`report`.
     """
@@ -169,6 +171,7 @@ def cohort_report(path, subjects, *, title="Registrations", details=None):
             {**s, "cells": [_number(s.get(n), n.removesuffix("_after")) for n in names]}
             for s in worst_first
         ],
+        failed=failed,
         details=_details(details),
     )
 
