@@ -20,8 +20,11 @@ def write_csv(rows, path):
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     rows = [{name: _guard(cell) for name, cell in row.items()} for row in rows]
+    # Python before 3.13 takes a carriage return for an ordinary character.
+    returns = any("\r" in str(cell) for row in rows for cell in row.values())
+    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with whole_file(path) as partial, open(partial, "w", **_TEXT) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=quoting)
         writer.writeheader()
         writer.writerows(rows)
 

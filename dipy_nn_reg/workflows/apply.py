@@ -109,14 +109,7 @@ class ApplyFlow(Workflow):
         for path, name, paths in progress_bar(sets, desc="Files"):
             with failures.caught(name):
                 with whole_files(paths) as partials:
-                    outside = _apply(
-                        path,
-                        static,
-                        transforms,
-                        partials,
-                        check=not any_grid,
-                        **options,
-                    )
+                    outside = _apply(path, static, transforms, partials, **options)
                 out = printable(paths["out_file"])
                 if outside:
                     logger.warning(

@@ -70,7 +70,9 @@ def _distinct_stems(paths):
     stems = _with_folders(unique)
     endings = [_stem_and_ending(path)[1].replace(".", "_") for path in unique]
     alike = _alike(stems)
-    stems = [s + e if a else s for s, e, a in zip(stems, endings, alike)]
+    with_endings = [s + e if a else s for s, e, a in zip(stems, endings, alike)]
+    if sum(_alike(with_endings)) < sum(alike):
+        stems = with_endings
     named = dict(zip(unique, _numbered(stems)))
     return [named[path] for path in paths]
 

@@ -73,16 +73,16 @@ def _check_name(option, path, endings):
         raise ValueError(
             f"Expected {option} to end with {expected}. Received {path.name!r}."
         )
+    if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
+        raise ValueError(
+            f"Expected names of {_MAX_NAME_BYTES} bytes at most. Received "
+            f"{option}={path.name!r}."
+        )
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no file"
         raise ValueError(
             f"Expected the name of a file. Received {option}={str(path)!r}, which is "
             f"{what}."
-        )
-    if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
-        raise ValueError(
-            f"Expected names of {_MAX_NAME_BYTES} bytes at most. Received "
-            f"{option}={path.name!r}."
         )
     there = _nearest(path.parent)
     if not there.is_dir():
