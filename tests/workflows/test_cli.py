@@ -57,6 +57,7 @@ def test_an_error_of_another_kind_says_its_name(monkeypatch, capsys):
 
 
 def test_commands_that_find_nothing_fail(run_command, tmp_path):
+    (tmp_path / "x.keras").touch()
     done = run_command(
         "dipy_nn_reg_predict", "s*.nii", "m*.nii", "x.keras", cwd=tmp_path
     )
@@ -102,7 +103,6 @@ def start(tmp_path):
     [
         (signal.SIGINT, 1, "dipy_nn_reg_fit: interrupted\n"),
         (signal.SIGTERM, 143, "dipy_nn_reg_fit: terminated\n"),
-        (signal.SIGHUP, 129, "dipy_nn_reg_fit: terminated\n"),
     ],
 )
 def test_signals_leave_whole_files_and_one_line(
@@ -121,7 +121,7 @@ def test_signals_leave_whole_files_and_one_line(
 
 def test_a_signal_in_the_import_of_libraries_is_no_other_error(start, brains, tmp_path):
     """At some moments TensorFlow makes another exception of it."""
-    for delay in (0.3, 1.2, 2.2):
+    for delay in (0.3, 1.8):
         process = start("dipy_nn_reg_register", *brains[:2], "--out_dir", "out")
         folder = tmp_path / "out"
         while not folder.exists():  # The outputs are planned, and the import begins.
