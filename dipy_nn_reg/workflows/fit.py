@@ -15,6 +15,7 @@ from dipy_nn_reg.nifti import Image, read_image, read_labels
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.resampling import read_on_grid, warp_image, working_grid
 from dipy_nn_reg.temporaries import temporary_folder
+from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 from dipy_nn_reg.workflows.quiet import import_keras
 
@@ -192,7 +193,9 @@ class FitFlow(Workflow):
             ),
             verbose=keras_verbosity(sys.stdout.isatty()),
         )
-        logger.info(f"Trained on images of {shape}: {outputs[0]['out_model']}")
+        logger.info(
+            f"Trained on images of {shape}: {printable(outputs[0]['out_model'])}"
+        )
 
 
 def _is_same(path, other):

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.workflows import registering
+from dipy_nn_reg.workflows import registering, reporting
 from dipy_nn_reg.workflows.apply import ApplyFlow
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.fit import FitFlow
@@ -214,6 +214,11 @@ def test_links_lead_to_pages_whatever_their_names(name, brains, write, crops, tm
         # As a browser takes it: a path, with neither scheme, query nor fragment.
         assert link.startswith("./") and not re.search("[#?:]|%(?![0-9A-F]{2})", link)
     assert {unquote_to_bytes(link[2:]) for link in links} == pages
+
+
+def test_links_spell_out_bytes_that_are_no_text(tmp_path):
+    page = tmp_path / "deeper" / os.fsdecode(b"caf\xe9.html")
+    assert reporting._address(page, tmp_path) == "./deeper/caf%E9.html"
 
 
 @pytest.mark.parametrize(
