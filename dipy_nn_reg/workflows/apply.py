@@ -12,11 +12,13 @@ import numpy as np
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.diffusion import rotate_bvecs
 from dipy_nn_reg.field_files import load_field
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.files import whole_file, whole_files
 from dipy_nn_reg.mapping import lift_mapping
 from dipy_nn_reg.nifti import check_image_name, read_image, write_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import ORDERS, to_moving, to_static, warp_image
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.inputs import (
     POINTS,
     TRACTOGRAMS,
@@ -26,7 +28,8 @@ from dipy_nn_reg.workflows.inputs import (
     write_points,
     write_streamlines,
 )
-from dipy_nn_reg.workflows.paths import as_list, find_inputs, plan_outputs
+from dipy_nn_reg.workflows.naming import distinct_names
+from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 
 
 class ApplyFlow(Workflow):
@@ -86,41 +89,54 @@ class ApplyFlow(Workflow):
         """
         check_name("interpolation", interpolation, ORDERS)
         moving_paths = find_inputs(moving_files)
-        transforms = [
-            path for one in as_list(transform_files) for path in find_inputs(one)
-        ]
-        static_path = find_inputs(static_file)
-        if len(static_path) != 1:
-            raise ValueError(f"Expected one static image. Received {len(static_path)}.")
+        transforms = find_inputs(transform_files)
+        static_path = find_input("static_file", static_file)
+        bvecs = find_input("bvecs", bvecs) if bvecs else None
         names = [
             {
                 "out_file": _with_ending_of(path, out_file),
-                **({"out_bvecs": out_bvecs} if bvecs else {}),
+                **({"out_bvecs": out_bvecs} if bvecs and _is_image(path) else {}),
             }
             for path in moving_paths
         ]
-        kept = [*static_path, *transforms]
+        kept = [static_path, *transforms, *([bvecs] if bvecs else [])]
         outputs = plan_outputs(self, [moving_paths], out_dir, names, kept=kept)
-        static = read_image(static_path[0], series=True)
-        pairs = list(zip(moving_paths, outputs))
-        for path, paths in progress_bar(pairs, desc="Files"):
-            moving = read_image(path, series=True) if _is_image(path) else None
-            maps = _read_maps(transforms, static, moving, inverse, check=not any_grid)
-            if moving is not None:
-                warped = warp_image(
-                    moving, static, maps, inverse=inverse, interpolation=interpolation
-                )
-                if bvecs:
-                    _rotate(bvecs, moving, static, maps, inverse, paths["out_bvecs"])
-                write_image(
-                    paths["out_file"], warped, static.affine, header=static.header
-                )
-            elif path.suffix in POINTS:
-                points = _move(read_points(path), maps, inverse)
-                write_points(paths["out_file"], points)
-            else:
-                _move_streamlines(path, static, maps, inverse, paths["out_file"])
-            logger.info(f"Written: {paths['out_file']}")
+        static = read_image(static_path, series=True)
+        failures = Failures(len(moving_paths))
+        sets = list(zip(moving_paths, distinct_names(moving_paths), outputs))
+        options = {"inverse": inverse, "interpolation": interpolation, "bvecs": bvecs}
+        options["check"] = not any_grid
+        for path, name, paths in progress_bar(sets, desc="Files"):
+            with failures.caught(name):
+                with whole_files(paths) as partials:
+                    outside = _apply(path, static, transforms, partials, **options)
+                out = printable(paths["out_file"])
+                if outside:
+                    logger.warning(
+                        f"{outside} points in {out} are outside of the image "
+                        f"{printable(static_path)}: DIPY loads it with "
+                        f"bbox_valid_check=False."
+                    )
+                logger.info(f"Written: {out}")
+        failures.finish()
+
+
+def _apply(path, static, transforms, paths, *, check, inverse, interpolation, bvecs):
+    """Write one file, and return how many points of it are outside of the image."""
+    moving = read_image(path, series=True) if _is_image(path) else None
+    maps = _read_maps(transforms, static, moving, inverse, check=check)
+    if moving is not None:
+        warped = warp_image(
+            moving, static, maps, inverse=inverse, interpolation=interpolation
+        )
+        if bvecs:
+            _rotate(bvecs, moving, static, maps, inverse, paths["out_bvecs"])
+        write_image(paths["out_file"], warped, static.affine, header=static.header)
+    elif path.suffix in POINTS:
+        write_points(paths["out_file"], _move(read_points(path), maps, inverse))
+    else:
+        return _move_streamlines(path, static, maps, inverse, paths["out_file"])
+    return 0
 
 
 def _is_image(path):
@@ -191,12 +207,7 @@ def _move(points, maps, inverse):
 def _move_streamlines(path, static, maps, inverse, out):
     tractogram = read_streamlines(path, static.path)
     points = _move(tractogram.streamlines.get_data(), maps, inverse)
-    outside = write_streamlines(out, tractogram, points, static.path)
-    if outside:
-        logger.warning(
-            f"{outside} of {len(points)} points in {out} are outside of the image "
-            f"{static.path}: DIPY loads it with bbox_valid_check=False."
-        )
+    return write_streamlines(out, tractogram, points, static.path)
 
 
 def _rotate(bvecs, moving, static, maps, inverse, out):

@@ -2,6 +2,7 @@
 
 import keras
 
+from dipy_nn_reg.files import whole_files
 from dipy_nn_reg.tables import read_csv, write_csv
 
 
@@ -24,5 +25,7 @@ class SaveEachEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": len(self.rows) + 1, **(logs or {})})
-        self.registration.save(self.out_model)
-        write_csv(self.rows, self.out_history)
+        paths = {"model": self.out_model, "history": self.out_history}
+        with whole_files(paths) as partials:
+            self.registration.save(partials["model"])
+            write_csv(self.rows, partials["history"])

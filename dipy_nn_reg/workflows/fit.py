@@ -1,9 +1,9 @@
 """The command that trains a model on a user's own images."""
 
 from functools import partial
+import os
 from pathlib import Path
 import sys
-from tempfile import TemporaryDirectory
 
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
@@ -14,7 +14,9 @@ from dipy_nn_reg.image_cache import cache_images, compact
 from dipy_nn_reg.nifti import Image, read_image, read_labels
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.resampling import read_on_grid, warp_image, working_grid
-from dipy_nn_reg.workflows.paths import find_inputs, plan_outputs
+from dipy_nn_reg.temporaries import temporary_folder
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 from dipy_nn_reg.workflows.quiet import import_keras
 
 
@@ -129,27 +131,26 @@ class FitFlow(Workflow):
             check_integer("batch_size", batch_size, lowest=1)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        if Path(out_model).suffix != ".keras":
-            raise ValueError(
-                f"Expected out_model to end with '.keras'. Received {out_model!r}."
-            )
         paths = {"moving": find_inputs(moving_files)}
         optional = {
             "static": static_files,
             "moving_labels": moving_labels,
             "static_labels": static_labels,
-            "mask": mask_file,
             "validation": validation_files,
         }
         paths |= {n: find_inputs(p) for n, p in optional.items() if p is not None}
+        if mask_file is not None:
+            paths["mask"] = [find_input("mask_file", mask_file)]
         names = {"out_model": out_model, "out_history": out_history}
         kept = [path for group in paths.values() for path in group]
+        if checkpoint is not None:
+            checkpoint = find_input("checkpoint", checkpoint)
+            # With --force a model goes on in its own file, which is always whole.
+            if not _is_same(checkpoint, Path(out_dir, out_model)):
+                kept.append(checkpoint)
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
-        # What is mapped into memory outlives its name; where it does not (Windows), the
-        # system keeps it from being deleted, and an interruption leaves nothing else.
-        with TemporaryDirectory(
-            prefix="dipy_nn_reg_", ignore_cleanup_errors=True
-        ) as folder:
+        # What is mapped into memory outlives its name.
+        with temporary_folder() as folder:
             data = _read_all(paths, voxel_size, folder)
 
         import_keras()
@@ -192,7 +193,13 @@ class FitFlow(Workflow):
             ),
             verbose=keras_verbosity(sys.stdout.isatty()),
         )
-        logger.info(f"Trained on images of {shape}: {outputs[0]['out_model']}")
+        logger.info(
+            f"Trained on images of {shape}: {printable(outputs[0]['out_model'])}"
+        )
+
+
+def _is_same(path, other):
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _read_all(paths, voxel_size, folder):

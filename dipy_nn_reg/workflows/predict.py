@@ -1,11 +1,10 @@
 """The command that registers images by a trained model."""
 
-from pathlib import Path
-
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
+from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
@@ -86,7 +85,8 @@ class PredictFlow(Workflow):
         check_name("field_format", field_format, FORMATS)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        prealign = read_prealign(prealign)
+        model_file = find_input("model_file", model_file)
+        prealign, prealign_files = read_prealign(prealign)
         names = {
             "out_warped": out_warped,
             "out_field": out_field,
@@ -104,7 +104,7 @@ class PredictFlow(Workflow):
             all_pairs=all_pairs,
             out_dir=out_dir,
             no_report=no_report,
-            kept=[Path(model_file)],
+            kept=[model_file, *prealign_files],
         )
 
         import_keras()

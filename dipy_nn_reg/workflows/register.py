@@ -5,7 +5,7 @@ from dipy.workflows.workflow import Workflow
 from dipy_nn_reg.checks import check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
 from dipy_nn_reg.nifti import read_labels
-from dipy_nn_reg.workflows.paths import find_inputs
+from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
@@ -78,8 +78,8 @@ class RegisterFlow(Workflow):
         smoothness : float, optional
             Weight of the penalty. By default one that suits loss and penalty.
         level_iters : variable int, optional
-            Most iterations of each level, from coarse to fine. By default 10 10 15 10;
-            after a model, 10 7.
+            Most iterations of each level, from coarse to fine. By default 10 10 20 30;
+            after a model, 10 4.
         mask_file : string or Path, optional
             Path of a mask on the grid of the static image: where it is 0, images are
             not compared.
@@ -116,14 +116,14 @@ class RegisterFlow(Workflow):
         check_name("field_format", field_format, FORMATS)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        prealign = read_prealign(prealign)
+        prealign, prealign_files = read_prealign(prealign)
         given = {
             "model": model_file,
             "mask": mask_file,
             "moving_labels": moving_labels,
             "static_labels": static_labels,
         }
-        given = {n: find_inputs(path)[0] for n, path in given.items() if path}
+        given = {n: find_input(n, path) for n, path in given.items() if path}
         names = {
             "out_warped": out_warped,
             "out_field": out_field,
@@ -141,7 +141,7 @@ class RegisterFlow(Workflow):
             all_pairs=all_pairs,
             out_dir=out_dir,
             no_report=no_report,
-            kept=list(given.values()),
+            kept=[*given.values(), *prealign_files],
         )
         if len(static) > 1 and set(given) - {"model"}:
             raise ValueError(

@@ -7,7 +7,10 @@ import numpy as np
 from dipy_nn_reg.mapping import displacement_to_mapping
 from dipy_nn_reg.nifti import read_image, read_labels
 from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.inputs import read_map
+from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     both,
     find_inputs,
@@ -69,38 +72,36 @@ class ReportFlow(Workflow):
         n = len(moving)
         fields = one_for_each("field_files", field_files, n)
         labels = both("labels", static_labels, moving_labels, n)
-        label_paths = [path for paths in labels if paths for path in paths]
-        outputs = plan_outputs(
-            self,
-            [static, moving],
-            out_dir,
-            {"out_report": out_report},
-            kept=[*filter(None, fields), *label_paths],
-        )
-        cohort = plan_cohort(self, out_cohort, outputs)
-        subjects = []
+        kept = [path for path in fields if path is not None]
+        kept += [path for paths in labels if paths for path in paths]
+        names = {"out_report": out_report}
+        outputs = plan_outputs(self, [static, moving], out_dir, names, kept=kept)
+        cohort = plan_cohort(self, out_cohort, outputs, [*static, *moving, *kept])
+        names = distinct_names([*static, *moving])
+        subjects, failures = [], Failures(n)
         for i in progress_bar(range(n), desc="Pairs"):
-            images = {
-                "static": read_image(static[i]),
-                "moving": read_image(moving[i]),
-            }
-            known = {}
-            if labels[i] is not None:
-                known = {
-                    f"{name}_labels": _read_labels(path, images[name])
-                    for name, path in zip(("static", "moving"), labels[i])
+            named = {"static": names[i], "moving": names[n + i]}
+            page = outputs[i]["out_report"]
+            with failures.caught(pair_name(named)):
+                images = {
+                    "static": read_image(static[i]),
+                    "moving": read_image(moving[i]),
                 }
-            subject = write_report(
-                outputs[i]["out_report"],
-                _read_map(fields[i], images),
-                images,
-                field=fields[i],
-                labels=known,
-            )
-            subjects.append(subject)
-            logger.info(f"{subject['verdict']}: {outputs[i]['out_report']}")
-        if cohort is not None:
-            write_cohort(cohort, subjects)
+                known = {}
+                if labels[i] is not None:
+                    known = {
+                        f"{name}_labels": _read_labels(path, images[name])
+                        for name, path in zip(("static", "moving"), labels[i])
+                    }
+                mapping = _read_map(fields[i], images)
+                subject = write_report(
+                    page, mapping, images, named, field=fields[i], labels=known
+                )
+                subjects.append(subject)
+                logger.info(f"{subject['verdict']}: {printable(page)}")
+        if cohort is not None and subjects:
+            write_cohort(cohort, subjects, failures)
+        failures.finish()
 
 
 def _read_labels(path, image):
