@@ -107,14 +107,29 @@ def resample(image, affine, find, *, shape, grid_affine, interpolation="linear")
         points = grid_points((1, *shape[1:]), _starting_at(i, grid_affine))
         voxels = apply_affine(world_to_image, find(points)).T
         for v in range(volumes.shape[-1]):
-            resampled[i, ..., v] = map_coordinates(
-                volumes[..., v],
-                voxels,
-                order=ORDERS[interpolation],
-                output=dtype,
-                mode="grid-constant",
-            ).reshape(shape[1:])
+            read = _read_linear if interpolation == "linear" else _read_nearest
+            resampled[i, ..., v] = read(volumes[..., v], voxels).reshape(shape[1:])
     return resampled if image.ndim > len(shape) else resampled[..., 0]
+
+
+def _read_linear(volume, voxels):
+    return map_coordinates(
+        volume,
+        voxels,
+        order=1,
+        output=np.float32,
+        mode="grid-constant",
+    )
+
+
+def _read_nearest(volume, voxels):
+    """Read voxels by their index: values beyond 2**53 would not survive a float."""
+    index = np.floor(voxels + 0.5)
+    last = np.array(volume.shape)[:, None] - 1
+    inside = np.all((index >= 0) & (index <= last), axis=0)
+    values = np.zeros(voxels.shape[1], volume.dtype)
+    values[inside] = volume[tuple(index[:, inside].astype(np.intp))]
+    return values
 
 
 def _starting_at(index, affine):

@@ -7,8 +7,9 @@ import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.label_metrics import dice_of_labels, hausdorff95_of_labels
+from dipy_nn_reg.labels_on_grid import read_labels_on
 from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import to_moving, warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
@@ -91,7 +92,11 @@ class EvaluateFlow(Workflow):
             warped = warp_image(moving_image, static_image, maps)
             row = {"ncc": metrics.ncc(static_image.data, warped), **row}
             if labels[i] is not None:
-                row |= _measure_labels(*map(read_labels, labels[i]), maps, static_image)
+                label_maps = (
+                    image._replace(data=read_labels_on(path, image))
+                    for path, image in zip(labels[i], (static_image, moving_image))
+                )
+                row |= _measure_labels(*label_maps, maps)
             if points[i] is not None:
                 row["tre_mm"] = _measure_points(*map(read_points, points[i]), maps)
             names = {"static": static[i].name, "moving": moving[i].name}
@@ -102,13 +107,7 @@ class EvaluateFlow(Workflow):
         logger.info("Measured:\n" + format_rows([*rows, means], shown))
 
 
-def _measure_labels(static, moving, maps, static_image):
-    if static.data.shape != static_image.data.shape:
-        raise ValueError(
-            f"Expected labels of the size of the static image, "
-            f"{static_image.data.shape}. Received {str(static.path)!r} of size "
-            f"{static.data.shape}."
-        )
+def _measure_labels(static, moving, maps):
     warped = warp_image(moving, static, maps, interpolation="nearest")
     dice = dice_of_labels(static.data, warped)
     distances = hausdorff95_of_labels(

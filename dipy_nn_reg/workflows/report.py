@@ -4,8 +4,9 @@ from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import numpy as np
 
+from dipy_nn_reg.labels_on_grid import read_labels_on
 from dipy_nn_reg.mapping import displacement_to_mapping
-from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.workflows.inputs import read_map
 from dipy_nn_reg.workflows.paths import (
@@ -104,22 +105,15 @@ class ReportFlow(Workflow):
 
 
 def _read_labels(path, image):
-    """Read a label map, which has to lie where its image does."""
-    labels = read_labels(path)
-    same = labels.data.shape == image.data.shape
-    if not same or not np.allclose(labels.affine, image.affine, atol=1e-3):
-        raise ValueError(
-            f"Expected labels on the grid of {str(image.path)!r}, of size "
-            f"{image.data.shape}. Received {str(path)!r} of size {labels.data.shape}, "
-            f"{'elsewhere' if same else 'another one'} by its header."
-        )
-    number = len(np.unique(labels.data))
+    """Read a label map on the grid of its image."""
+    labels = read_labels_on(path, image)
+    number = len(np.unique(labels))
     if number > MOST_LABELS:
         raise ValueError(
             f"Expected a label map, of {MOST_LABELS} labels at most. Received "
             f"{str(path)!r} with {number} values."
         )
-    return labels.data
+    return labels
 
 
 def _read_map(path, images):
