@@ -245,6 +245,39 @@ def lift_mapping(mapping):
     )
 
 
+def flatten_mapping(mapping):
+    """Return the 2D map that does what a map of one slice in 3D does in its plane.
+
+    Raises
+    ------
+    ValueError
+        If there are more slices, or something moves across them.
+    """
+    displacement, inverse = mapping_to_displacement(mapping)
+    if displacement.shape[2:] != (1, 3):
+        raise ValueError(
+            f"Expected a map of one slice. Received one of {displacement.shape[:-1]}."
+        )
+    if np.any(displacement[..., 2]) or np.any(inverse[..., 2]):
+        raise ValueError("Expected a map that moves nothing across the slice.")
+    static_affine, moving_affine, to_static = (
+        plane_affine(world_affine(affine, 3))
+        for affine in (
+            mapping.codomain_grid2world,
+            mapping.domain_grid2world,
+            mapping.prealign,
+        )
+    )
+    return displacement_to_mapping(
+        displacement[:, :, 0, :2],
+        inverse=inverse[:, :, 0, :2],
+        static_affine=static_affine,
+        moving_shape=tuple(mapping.domain_shape)[:2],
+        moving_affine=moving_affine,
+        prealign=np.linalg.inv(to_static),
+    )
+
+
 def world_affine(affine, ndim):
     """Return an affine of DIPY's, for which None is the identity."""
     return np.eye(ndim + 1) if affine is None else np.asarray(affine, np.float64)

@@ -132,7 +132,15 @@ def nan_to_zero(data, path):
 
 
 def write_image(
-    path, data, affine, *, header=None, series=None, intent=None, extension=None
+    path,
+    data,
+    affine,
+    *,
+    header=None,
+    series=None,
+    zooms=None,
+    intent=None,
+    extension=None,
 ):
     """Write a NIfTI image in mm, whole or not at all.
 
@@ -150,6 +158,9 @@ def write_image(
         one slice gets two axes if this one has two.
     series : nibabel.Nifti1Header, optional
         Of a series of the same volumes: its time step and unit of time.
+    zooms : sequence of float, optional
+        Voxel sizes for the header where they are to be others than those of the affine:
+        for FSL. The affine is then in the sform alone, since a qform needs the same.
     intent : string or int, optional
         NIfTI's name of what the values are, or its code.
     extension : string, optional
@@ -161,6 +172,11 @@ def write_image(
     kind = {nib.Nifti1Header: nib.Nifti1Image, nib.Nifti2Header: nib.Nifti2Image}
     image = kind[header_class(data.shape)](data, affine, dtype=data.dtype)
     place(image, affine, header)
+    if zooms is not None and not np.allclose(
+        zooms, image.header.get_zooms()[: len(zooms)]
+    ):
+        image.set_qform(affine, 0)
+        image.header["pixdim"][1 : len(zooms) + 1] = zooms
     _set_units(image.header, header, series)
     if intent is not None:
         image.header.set_intent(intent, allow_unknown=True)
