@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from dipy.utils.logging import logger
 import nibabel as nib
+from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.files import whole_file
@@ -38,6 +39,13 @@ class Image(NamedTuple):
     affine: np.ndarray
     header: nib.Nifti1Header
     path: Path
+
+    @property
+    def zooms(self):
+        """Voxel sizes in mm as the header has them, by which FSL measures: (3,)."""
+        sizes, stored = voxel_sizes(self.affine), self.header.get_zooms()[:3]
+        sizes[: len(stored)] = stored
+        return sizes
 
 
 def read_image(path, *, series=False, vectors=False):
@@ -154,8 +162,7 @@ def write_image(
         Its type becomes that of the file.
     affine : ndarray, shape (4, 4)
     header : nibabel.Nifti1Header, optional
-        Of an image on the same grid, in mm: its codes of sform and qform. An image of
-        one slice gets two axes if this one has two.
+        Of an image on the same grid, in mm: its codes of sform and qform.
     series : nibabel.Nifti1Header, optional
         Of a series of the same volumes: its time step and unit of time.
     zooms : sequence of float, optional
@@ -167,8 +174,6 @@ def write_image(
         Stored as a comment in the header.
     """
     check_image_name(path)
-    if header is not None and header["dim"][0] == 2 and data.shape[2:] == (1,):
-        data = data[:, :, 0]
     kind = {nib.Nifti1Header: nib.Nifti1Image, nib.Nifti2Header: nib.Nifti2Image}
     image = kind[header_class(data.shape)](data, affine, dtype=data.dtype)
     place(image, affine, header)

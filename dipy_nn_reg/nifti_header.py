@@ -120,7 +120,7 @@ def warn_of_disagreement(header, path):
         return
     shape = (*header.get_data_shape(), 1, 1)[:3]
     qform = _qform(header)
-    if qform is not None and (apart := _distance(sform, qform, shape)) > _APART:
+    if qform is not None and (apart := corner_distance(sform, qform, shape)) > _APART:
         itk = "sform" if code == 1 and _at_right_angles(sform) else "qform"
         logger.warning(
             f"The sform and the qform of {path} place it differently, by up to "
@@ -162,7 +162,7 @@ def place(image, affine, header=None):
     image.set_qform(affine, qform)
     image.set_sform(affine, sform)
     shape = (*image.shape, 1, 1)[:3]
-    if _distance(affine, image.get_qform(), shape) > _HELD:
+    if corner_distance(affine, image.get_qform(), shape) > _HELD:
         image.set_qform(affine, 0)
         image.set_sform(affine, sform)
 
@@ -173,6 +173,25 @@ def series_step(header):
     if len(zooms) < 4 or not np.isfinite(zooms[3]) or zooms[3] < 0:
         return None
     return float(zooms[3]), _units(header)[1]
+
+
+def corner_distance(one, other, shape):
+    """Return how far apart two affines place a voxel at most, in voxels of the first.
+
+    Parameters
+    ----------
+    one, other : ndarray, shape (4, 4)
+    shape : tuple of int, length 3
+
+    Returns
+    -------
+    distance : float
+    """
+    corners = np.array(list(product(*[(0, size - 1) for size in shape])), float)
+    apart = np.linalg.norm(
+        apply_affine(one, corners) - apply_affine(other, corners), axis=1
+    )
+    return float(apart.max() / voxel_sizes(one).min())
 
 
 def _units(header):
@@ -202,15 +221,6 @@ def _has_mat(file):
             return True
     except OSError:
         return False
-
-
-def _distance(one, other, shape):
-    """Return how far apart two affines place a voxel at most, in voxels."""
-    corners = np.array(list(product(*[(0, size - 1) for size in shape])), float)
-    apart = np.linalg.norm(
-        apply_affine(one, corners) - apply_affine(other, corners), axis=1
-    )
-    return float(apart.max() / voxel_sizes(one).min())
 
 
 def _at_right_angles(affine):

@@ -153,7 +153,7 @@ def test_a_sheared_grid_is_not_misplaced_by_itk(tmp_path):
         sitk.ReadImage(str(tmp_path / "out.nii"))
 
 
-def test_two_axes_of_itk_are_a_slice_and_written_as_they_came(rng, tmp_path):
+def test_two_axes_of_itk_are_a_slice(rng, tmp_path):
     image = sitk.GetImageFromArray(rng.random((5, 7), np.float32))
     image.SetSpacing([0.5, 0.25])
     image.SetOrigin([4, -6])
@@ -166,8 +166,7 @@ def test_two_axes_of_itk_are_a_slice_and_written_as_they_came(rng, tmp_path):
     )
     out = tmp_path / "out.nii.gz"
     write_image(out, found.data, found.affine, header=found.header)
-    again = sitk.ReadImage(str(out))
-    assert again.GetSize() == (7, 5)
+    again = sitk.ReadImage(str(out))[:, :, 0]
     assert again.GetSpacing() == image.GetSpacing()
     assert again.GetOrigin() == image.GetOrigin()
     assert again.GetDirection() == image.GetDirection()

@@ -37,6 +37,7 @@ class EvaluateFlow(Workflow):
         moving_labels=None,
         static_points=None,
         moving_points=None,
+        absolute=False,
         out_dir="",
         out_metrics="metrics.csv",
     ):
@@ -66,6 +67,9 @@ class EvaluateFlow(Workflow):
             Paths of landmarks of the static images (.csv or .txt: x, y and z in mm).
         moving_points : variable string, optional
             Paths of landmarks of the moving images, in the same order.
+        absolute : bool, optional
+            Fields of FSL hold positions, as applywarp has it with --abs. By default
+            their values tell.
         out_dir : string or Path, optional
             Output directory.
         out_metrics : string, optional
@@ -87,7 +91,9 @@ class EvaluateFlow(Workflow):
             static_image, moving_image = read_image(static[i]), read_image(moving[i])
             maps, row = [], {}
             if fields[i] is not None:
-                mapping = read_map(fields[i], static_image, moving_image)
+                mapping = read_map(
+                    fields[i], static_image, moving_image, absolute=absolute
+                )
                 maps, row = [mapping], measure_field(mapping)
             warped = warp_image(moving_image, static_image, maps)
             row = {"ncc": metrics.ncc(static_image.data, warped), **row}

@@ -4,7 +4,6 @@ from dipy.utils.logging import logger
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.field_files import save_field
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.mapping import invert_mapping
@@ -13,7 +12,7 @@ from dipy_nn_reg.prealign import KINDS
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
-from dipy_nn_reg.workflows.inputs import read_affine
+from dipy_nn_reg.workflows.inputs import read_affine, write_map
 from dipy_nn_reg.workflows.paths import find_inputs, pair_inputs, plan_outputs
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_report
@@ -154,8 +153,9 @@ def _write(mapping, images, paths, field_format):
     static, moving = images["static"], images["moving"]
     warped = warp_image(moving, static, [mapping])
     write_image(paths["out_warped"], warped, static.affine, header=static.header)
-    save_field(paths["out_field"], mapping, format=field_format)
-    save_field(paths["out_inverse"], invert_mapping(mapping), format=field_format)
+    write_map(paths["out_field"], mapping, static, moving, format=field_format)
+    inverse = invert_mapping(mapping)
+    write_map(paths["out_inverse"], inverse, moving, static, format=field_format)
     prealign = np.linalg.inv(mapping.prealign)
     paths["out_prealign"].unlink(missing_ok=True)  # that of an earlier registration
     if not np.allclose(prealign, np.eye(len(prealign))):

@@ -34,6 +34,7 @@ class ReportFlow(Workflow):
         field_files=None,
         static_labels=None,
         moving_labels=None,
+        absolute=False,
         out_dir="",
         out_report="report.html",
         out_cohort="cohort.html",
@@ -57,6 +58,9 @@ class ReportFlow(Workflow):
             Paths of the label maps of the static images: one for each, or one for all.
         moving_labels : variable string, optional
             Paths of the label maps of the moving images.
+        absolute : bool, optional
+            Fields of FSL hold positions, as applywarp has it with --abs. By default
+            their values tell.
         out_dir : string or Path, optional
             Output directory.
         out_report : string, optional
@@ -93,7 +97,7 @@ class ReportFlow(Workflow):
                 }
             subject = write_report(
                 outputs[i]["out_report"],
-                _read_map(fields[i], images),
+                _read_map(fields[i], images, absolute),
                 images,
                 field=fields[i],
                 labels=known,
@@ -116,10 +120,10 @@ def _read_labels(path, image):
     return labels
 
 
-def _read_map(path, images):
+def _read_map(path, images, absolute):
     """Read a field; without one, nothing moves."""
     if path is not None:
-        return read_map(path, **images)
+        return read_map(path, **images, absolute=absolute)
     static, moving = images["static"], images["moving"]
     still = np.zeros((*static.data.shape, 3), np.float32)
     return displacement_to_mapping(
