@@ -2,7 +2,6 @@
 
 from itertools import product
 
-from dipy.io.gradients import read_bvals_bvecs
 from dipy.io.utils import split_filename_extension
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
@@ -23,6 +22,7 @@ from dipy_nn_reg.workflows.inputs import (
     POINTS,
     TRACTOGRAMS,
     read_affine,
+    read_bvecs,
     read_points,
     read_streamlines,
     write_points,
@@ -46,6 +46,7 @@ class ApplyFlow(Workflow):
         interpolation="linear",
         bvecs=None,
         any_grid=False,
+        absolute=False,
         out_dir="",
         out_file="transformed.nii.gz",
         out_bvecs="transformed.bvec",
@@ -79,6 +80,9 @@ class ApplyFlow(Workflow):
             the transforms.
         any_grid : bool, optional
             Do not ask that the fields cover what the images cover.
+        absolute : bool, optional
+            Fields of FSL hold positions, as applywarp has it with --abs. By default
+            their values tell.
         out_dir : string or Path, optional
             Output directory.
         out_file : string, optional
@@ -105,7 +109,7 @@ class ApplyFlow(Workflow):
         failures = Failures(len(moving_paths))
         sets = list(zip(moving_paths, distinct_names(moving_paths), outputs))
         options = {"inverse": inverse, "interpolation": interpolation, "bvecs": bvecs}
-        options["check"] = not any_grid
+        options |= {"check": not any_grid, "absolute": absolute}
         for path, name, paths in progress_bar(sets, desc="Files"):
             with failures.caught(name):
                 with whole_files(paths) as partials:
@@ -121,17 +125,37 @@ class ApplyFlow(Workflow):
         failures.finish()
 
 
-def _apply(path, static, transforms, paths, *, check, inverse, interpolation, bvecs):
+def _apply(
+    path,
+    static,
+    transforms,
+    paths,
+    *,
+    check,
+    absolute,
+    inverse,
+    interpolation,
+    bvecs,
+):
     """Write one file, and return how many points of it are outside of the image."""
     moving = read_image(path, series=True) if _is_image(path) else None
-    maps = _read_maps(transforms, static, moving, inverse, check=check)
+    maps = _read_maps(
+        transforms, static, moving, inverse, check=check, absolute=absolute
+    )
     if moving is not None:
+        if bvecs:
+            rotated = _rotate(bvecs, moving, static, maps, inverse)
+            _write_bvecs(paths["out_bvecs"], rotated)
         warped = warp_image(
             moving, static, maps, inverse=inverse, interpolation=interpolation
         )
-        if bvecs:
-            _rotate(bvecs, moving, static, maps, inverse, paths["out_bvecs"])
-        write_image(paths["out_file"], warped, static.affine, header=static.header)
+        write_image(
+            paths["out_file"],
+            warped,
+            static.affine,
+            header=static.header,
+            series=moving.header,
+        )
     elif path.suffix in POINTS:
         write_points(paths["out_file"], _move(read_points(path), maps, inverse))
     else:
@@ -151,19 +175,27 @@ def _with_ending_of(path, name):
     return split_filename_extension(name)[0] + path.suffix
 
 
-def _read_maps(paths, static, moving, inverse, *, check):
+def _read_maps(paths, static, moving, inverse, *, check, absolute):
     """Read transforms, in the order from the static to the moving image."""
     # Of the whole chain, from its start to its end; a tractogram has no grid.
     start, end = (moving, static) if inverse else (static, moving)
     fallback = {}
     if end is not None:
-        fallback = {"moving_shape": end.data.shape[:3], "moving_affine": end.affine}
+        fallback = {
+            "moving_shape": end.data.shape[:3],
+            "moving_affine": end.affine,
+            "moving_zooms": end.zooms,
+        }
     maps = []
     for path in paths:
         if path.suffix == ".txt":
             maps.append(read_affine(path))
             continue
-        mapping = load_field(path, **(fallback if path is paths[-1] else {}))
+        mapping = load_field(
+            path,
+            absolute=absolute or None,
+            **(fallback if path is paths[-1] else {}),
+        )
         maps.append(lift_mapping(mapping) if mapping.dim == 2 else mapping)
     if check and not isinstance(maps[0], np.ndarray) and start is not None:
         _check_grid(start, maps[0].codomain_shape, maps[0].codomain_grid2world)
@@ -205,15 +237,16 @@ def _move(points, maps, inverse):
 
 
 def _move_streamlines(path, static, maps, inverse, out):
-    tractogram = read_streamlines(path, static.path)
+    tractogram = read_streamlines(path, static)
     points = _move(tractogram.streamlines.get_data(), maps, inverse)
-    return write_streamlines(out, tractogram, points, static.path)
+    return write_streamlines(out, tractogram, points, static)
 
 
-def _rotate(bvecs, moving, static, maps, inverse, out):
-    _, vectors = read_bvals_bvecs(None, str(bvecs))
-    volumes = moving.data.shape[3:]
-    if (len(vectors),) != volumes:
+def _rotate(bvecs, moving, static, maps, inverse):
+    """Return the b-vectors of a series along the axes of the static image."""
+    vectors = read_bvecs(bvecs)
+    volumes = moving.data.shape[3] if moving.data.ndim > 3 else 1
+    if len(vectors) != volumes:
         raise ValueError(
             f"Expected a b-vector for each volume. Received {len(vectors)} in "
             f"{str(bvecs)!r} and an image of shape {moving.data.shape}."
@@ -222,11 +255,14 @@ def _rotate(bvecs, moving, static, maps, inverse, out):
     for step in maps:
         is_affine = isinstance(step, np.ndarray)
         total = (step if is_affine else np.linalg.inv(step.prealign)) @ total
-    rotated = rotate_bvecs(
+    return rotate_bvecs(
         vectors,
         moving_affine=moving.affine,
         static_affine=static.affine,
         prealign=np.linalg.inv(total) if inverse else total,
     )
-    with whole_file(out) as partial:
-        np.savetxt(partial, rotated.T, fmt="%.8f")
+
+
+def _write_bvecs(path, vectors):
+    with whole_file(path) as partial:
+        np.savetxt(partial, vectors.T, fmt="%.8f")

@@ -13,8 +13,9 @@ from dipy_nn_reg.label_metrics import (
     hausdorff95_of_labels,
     summarise_labels,
 )
+from dipy_nn_reg.labels_on_grid import read_labels_on
 from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import to_moving, warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
@@ -44,6 +45,7 @@ class EvaluateFlow(Workflow):
         moving_labels=None,
         static_points=None,
         moving_points=None,
+        absolute=False,
         out_dir="",
         out_metrics="metrics.csv",
     ):
@@ -74,6 +76,9 @@ class EvaluateFlow(Workflow):
             Paths of landmarks of the static images (.csv or .txt: x, y and z in mm).
         moving_points : variable string, optional
             Paths of landmarks of the moving images, in the same order.
+        absolute : bool, optional
+            Fields of FSL hold positions, as applywarp has it with --abs. By default
+            their values tell.
         out_dir : string or Path, optional
             Output directory.
         out_metrics : string, optional
@@ -98,7 +103,8 @@ class EvaluateFlow(Workflow):
             rows.append(row)
             with failures.caught(pair_name(row), partial(row.__setitem__, "error")):
                 images = read_image(static[i]), read_image(moving[i])
-                row.update(_measure(*images, fields[i], labels[i], points[i]))
+                given = fields[i], labels[i], points[i]
+                row.update(_measure(*images, *given, absolute=absolute))
         means = _means(rows)
         write_csv([*rows, means], paths[0]["out_metrics"])
         shown = [name for name in means if "_label_" not in name and name != "static"]
@@ -107,32 +113,26 @@ class EvaluateFlow(Workflow):
         failures.finish()
 
 
-def _measure(static, moving, field, labels, points):
+def _measure(static, moving, field, labels, points, *, absolute):
     """Return the measures of one pair; those of a field and what is given come last."""
     maps, row = [], {}
     if field is not None:
-        mapping = read_map(field, static, moving)
+        mapping = read_map(field, static, moving, absolute=absolute)
         maps, row = [mapping], measure_field(mapping)
     warped = warp_image(moving, static, maps)
     row = {"ncc": metrics.ncc(static.data, warped), **row}
     if labels is not None:
-        row |= _measure_labels(*map(read_labels, labels), maps, static)
+        label_maps = (
+            image._replace(data=read_labels_on(path, image))
+            for path, image in zip(labels, (static, moving))
+        )
+        row |= _measure_labels(*label_maps, maps)
     if points is not None:
         row["tre_mm"] = _measure_points(*map(read_points, points), maps)
     return row
 
 
-def _measure_labels(static, moving, maps, static_image):
-    if static.data.shape != static_image.data.shape:
-        raise ValueError(
-            f"Expected labels of the size of the static image, "
-            f"{static_image.data.shape}. Received {str(static.path)!r} of size "
-            f"{static.data.shape}."
-        )
-    if not static.data.any():
-        raise ValueError(
-            f"Expected labels other than 0. Received {str(static.path)!r} of zeros."
-        )
+def _measure_labels(static, moving, maps):
     warped = warp_image(moving, static, maps, interpolation="nearest")
     sizes = voxel_sizes(static.affine)
     dice = dice_of_labels(static.data, warped)

@@ -11,9 +11,10 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.image_cache import cache_images, compact
-from dipy_nn_reg.nifti import Image, read_image, read_labels
+from dipy_nn_reg.labels_on_grid import read_labels_on, read_mask_on
+from dipy_nn_reg.nifti import Image, read_image
 from dipy_nn_reg.progress import keras_verbosity
-from dipy_nn_reg.resampling import read_on_grid, warp_image, working_grid
+from dipy_nn_reg.resampling import read_on_grid, working_grid
 from dipy_nn_reg.temporaries import temporary_folder
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
@@ -72,8 +73,8 @@ class FitFlow(Workflow):
         static_labels : variable string, optional
             Paths of label maps of the static images.
         mask_file : string or Path, optional
-            Path of a mask on the grid of the static image: where it is 0, images are
-            not compared.
+            Path of a mask in the space of the static image: where it is not above 0,
+            images are not compared. Its own header says where it lies.
         validation_files : variable string, optional
             Paths of further images, each of which is registered to the one before it
             (or to the static image) after each epoch.
@@ -211,16 +212,19 @@ def _read_all(paths, voxel_size, folder):
         shape, affine = working_grid(shape, affine, voxel_size, ndim)
     grid = Image(np.empty(shape, bool), affine, first.header, first.path)
     data = {}
+    readers = {"mask": read_mask_on}
+    readers |= {"moving_labels": _read_labels, "static_labels": _read_labels}
     for name, group in paths.items():
-        read = _read_labels if "label" in name or name == "mask" else _read_image
-        data[name] = cache_images(group, partial(read, grid=grid), folder, name=name)
+        read = readers.get(name, _read_image)
+        data[name] = cache_images(group, partial(read, image=grid), folder, name=name)
         if ndim == 2:
             data[name] = data[name][:, :, :, 0]
     return data
 
 
-def _read_image(path, grid):
-    image = read_image(path)
+def _read_image(path, image):
+    """Read an image on the grid of another one."""
+    grid, image = image, read_image(path)
     found = read_on_grid(image.data, image.affine, [], grid.data.shape, grid.affine)
     if np.ptp(found) == 0:
         raise ValueError(
@@ -230,6 +234,13 @@ def _read_image(path, grid):
     return compact(found)
 
 
-def _read_labels(path, grid):
-    labels = warp_image(read_labels(path), grid, [], interpolation="nearest")
-    return labels.astype(np.int32)
+def _read_labels(path, image):
+    """Read labels as integers of one type, that of their cache."""
+    labels = read_labels_on(path, image)
+    highest = np.iinfo(np.int64).max
+    if labels.max() > highest:
+        raise ValueError(
+            f"Expected labels up to {highest}. Received {str(path)!r} with "
+            f"{labels.max()}."
+        )
+    return labels.astype(np.int64)

@@ -4,7 +4,8 @@ from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
-from dipy_nn_reg.nifti import read_labels
+from dipy_nn_reg.labels_on_grid import read_labels_on, read_mask_on
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
@@ -81,8 +82,8 @@ class RegisterFlow(Workflow):
             Most iterations of each level, from coarse to fine. By default 10 10 20 30;
             after a model, 10 4.
         mask_file : string or Path, optional
-            Path of a mask on the grid of the static image: where it is 0, images are
-            not compared.
+            Path of a mask in the space of the static image: where it is not above 0,
+            images are not compared. Its own header says where it lies.
         moving_labels : string or Path, optional
             Path of a label map of the moving image, whose overlap counts as well.
         static_labels : string or Path, optional
@@ -148,7 +149,11 @@ class RegisterFlow(Workflow):
                 f"Expected one pair of images with {sorted(set(given) - {'model'})}. "
                 f"Received {len(static)} pairs."
             )
-        given |= {n: read_labels(p).data for n, p in given.items() if n != "model"}
+        given |= {
+            name: _read_on_image(name, path, static[0], moving[0])
+            for name, path in given.items()
+            if name != "model"
+        }
         if "model" in given:
             import_keras()
             from dipy_nn_reg import DeformableRegistration
@@ -169,3 +174,10 @@ class RegisterFlow(Workflow):
             level_iters=level_iters,
             **given,
         )
+
+
+def _read_on_image(name, path, static, moving):
+    """Read a mask or labels on the grid of the image that they go with."""
+    image = read_image(moving if name.startswith("moving") else static, series=True)
+    read = read_mask_on if name == "mask" else read_labels_on
+    return read(path, image)

@@ -6,7 +6,6 @@ from dipy.utils.logging import logger
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.field_files import save_field
 from dipy_nn_reg.files import whole_file, whole_files
 from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.mapping import invert_mapping
@@ -17,7 +16,7 @@ from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.inputs import read_affine
+from dipy_nn_reg.workflows.inputs import read_affine, write_map
 from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     find_input,
@@ -187,9 +186,10 @@ def _write(mapping, found, images, named, paths, field_format):
     with whole_files(paths, optional=("out_prealign",)) as partials:
         warped = warp_image(moving, static, [mapping])
         write_image(partials["out_warped"], warped, static.affine, header=static.header)
-        save_field(partials["out_field"], mapping, format=field_format)
+        formatted = {"format": field_format}
+        write_map(partials["out_field"], mapping, static, moving, **formatted)
         inverse = invert_mapping(mapping)
-        save_field(partials["out_inverse"], inverse, format=field_format)
+        write_map(partials["out_inverse"], inverse, moving, static, **formatted)
         prealign = np.linalg.inv(mapping.prealign)
         if not np.allclose(prealign, np.eye(len(prealign))):
             with whole_file(partials["out_prealign"]) as path:

@@ -4,8 +4,9 @@ from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import numpy as np
 
+from dipy_nn_reg.labels_on_grid import read_labels_on
 from dipy_nn_reg.mapping import displacement_to_mapping
-from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.failures import Failures
@@ -36,6 +37,7 @@ class ReportFlow(Workflow):
         field_files=None,
         static_labels=None,
         moving_labels=None,
+        absolute=False,
         out_dir="",
         out_report="report.html",
         out_cohort="cohort.html",
@@ -59,6 +61,9 @@ class ReportFlow(Workflow):
             Paths of the label maps of the static images: one for each, or one for all.
         moving_labels : variable string, optional
             Paths of the label maps of the moving images.
+        absolute : bool, optional
+            Fields of FSL hold positions, as applywarp has it with --abs. By default
+            their values tell.
         out_dir : string or Path, optional
             Output directory.
         out_report : string, optional
@@ -93,7 +98,7 @@ class ReportFlow(Workflow):
                         f"{name}_labels": _read_labels(path, images[name])
                         for name, path in zip(("static", "moving"), labels[i])
                     }
-                mapping = _read_map(fields[i], images)
+                mapping = _read_map(fields[i], images, absolute)
                 subject = write_report(
                     page, mapping, images, named, field=fields[i], labels=known
                 )
@@ -105,28 +110,21 @@ class ReportFlow(Workflow):
 
 
 def _read_labels(path, image):
-    """Read a label map, which has to lie where its image does."""
-    labels = read_labels(path)
-    same = labels.data.shape == image.data.shape
-    if not same or not np.allclose(labels.affine, image.affine, atol=1e-3):
-        raise ValueError(
-            f"Expected labels on the grid of {str(image.path)!r}, of size "
-            f"{image.data.shape}. Received {str(path)!r} of size {labels.data.shape}, "
-            f"{'elsewhere' if same else 'another one'} by its header."
-        )
-    number = len(np.unique(labels.data))
+    """Read a label map on the grid of its image."""
+    labels = read_labels_on(path, image)
+    number = len(np.unique(labels))
     if number > MOST_LABELS:
         raise ValueError(
             f"Expected a label map, of {MOST_LABELS} labels at most. Received "
             f"{str(path)!r} with {number} values."
         )
-    return labels.data
+    return labels
 
 
-def _read_map(path, images):
+def _read_map(path, images, absolute):
     """Read a field; without one, nothing moves."""
     if path is not None:
-        return read_map(path, **images)
+        return read_map(path, **images, absolute=absolute)
     static, moving = images["static"], images["moving"]
     still = np.zeros((*static.data.shape, 3), np.float32)
     return displacement_to_mapping(
