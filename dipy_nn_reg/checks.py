@@ -99,6 +99,15 @@ def check_real(name, array):
     return array
 
 
+def check_fill(fill):
+    """Raise ValueError unless ``fill`` is None or a finite number."""
+    if fill is None:
+        return
+    is_number = isinstance(fill, Real) and not isinstance(fill, bool)
+    if not is_number or not np.isfinite(float(fill)):
+        raise ValueError(f"Expected fill to be a finite number. Received {fill!r}.")
+
+
 def check_images(images, *, name, ndim, num_channels):
     """Return images with a channel axis, after looking for what would go wrong.
 

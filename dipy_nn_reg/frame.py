@@ -15,7 +15,8 @@ from dipy_nn_reg.mapping import (
     plane_affine,
 )
 from dipy_nn_reg.prealign import estimate_prealign
-from dipy_nn_reg.resampling import read_on_grid, resample, to_moving, working_grid
+from dipy_nn_reg.regridding import read_on_grid, working_grid
+from dipy_nn_reg.resampling import resample, to_moving
 from dipy_nn_reg.slices import Slice, in_one_plane
 
 # Memory that reading an image takes: float64 values, and some copies in float32.

@@ -50,6 +50,20 @@ def estimate_background(image):
     return float(np.nanmin(image)) if np.isnan(background) else float(background)
 
 
+def estimate_backgrounds(image, ndim):
+    """Return the background of an image, or a list of that of each of its channels.
+
+    Parameters
+    ----------
+    image : ndarray, shape (*spatial,) or (*spatial, channels)
+    ndim : int
+        Number of spatial axes.
+    """
+    if image.ndim == ndim:
+        return estimate_background(image)
+    return [estimate_background(channel) for channel in np.moveaxis(image, -1, 0)]
+
+
 def replace_nan(image, *, name):
     """Put the background in the place of NaN, and warn of how much was replaced.
 

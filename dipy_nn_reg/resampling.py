@@ -7,23 +7,18 @@ coordinates. However many there are, an image is interpolated once.
 
 from math import prod
 
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import apply_affine
 import numpy as np
-from scipy.linalg import polar
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.intensities import estimate_background, float_type
+from dipy_nn_reg.intensities import estimate_backgrounds, float_type
 from dipy_nn_reg.mapping import check_affine, grid_points
 from dipy_nn_reg.progress import progress_bar
 
 ORDERS = {"linear": 1, "nearest": 0}
 # More than that are represented by an eighth of them (in 2D a quarter).
 _MANY_VOXELS = 2**18
-# Voxel sizes that differ by less than this share are the same one in two headers.
-_SAME_SIZE = 1e-3
-# Largest number of voxels of a working grid: more than any memory holds.
-_MAX_VOXELS = 2**36
 
 
 def to_moving(points, maps):
@@ -151,8 +146,8 @@ def resample(
         )
     world_to_image = np.linalg.inv(affine)
     volumes = image[..., None] if image.ndim == len(shape) else image
-    fills = np.broadcast_to(fill, volumes.shape[-1:])
     dtype = float_type(image) if interpolation == "linear" else image.dtype
+    fills = np.broadcast_to(_as_type(fill, dtype), volumes.shape[-1:])
     read = _read_linear if interpolation == "linear" else _read_nearest
     resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
     # Slab by slab: a point is three numbers of 8 bytes, some times over.
@@ -163,6 +158,19 @@ def resample(
             values = read(volumes[..., v], voxels, fills[v], dtype)
             resampled[i, ..., v] = values.reshape(shape[1:])
     return resampled if image.ndim > len(shape) else resampled[..., 0]
+
+
+def _as_type(fill, dtype):
+    """Return what lies outside in the type of the result, if that holds it."""
+    fill = np.asarray(fill, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = fill.astype(dtype)
+    if not np.allclose(found.astype(np.float64), fill, rtol=1e-2, atol=0):
+        raise ValueError(
+            f"Expected fill to be a value of the type {np.dtype(dtype)}. "
+            f"Received {fill.tolist()}."
+        )
+    return found
 
 
 def _read_linear(volume, voxels, fill, dtype):
@@ -190,113 +198,6 @@ def _starting_at(index, affine):
     return moved
 
 
-def working_grid(shape, affine, voxel_size, ndim):
-    """Return a grid of other voxels over the same box.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    affine : ndarray
-        From voxels to world coordinates.
-    voxel_size : float
-        In mm, along each axis.
-    ndim : int
-        How many of the axes are to change: two for a slice.
-
-    Returns
-    -------
-    shape : tuple of int
-    affine : ndarray
-        An axis that has voxels of this size keeps them.
-
-    Raises
-    ------
-    ValueError
-        If the grid would have more voxels than any memory holds.
-    """
-    sizes = voxel_sizes(affine)
-    factors = np.ones(len(shape))
-    factors[:ndim] = voxel_size / sizes[:ndim]
-    factors[np.abs(factors - 1) < _SAME_SIZE] = 1
-    # Less than a thousandth of a voxel is rounding, not a further voxel.
-    new_shape = np.maximum(np.ceil(np.array(shape) / factors - 1e-3), 1)
-    if np.prod(new_shape) > _MAX_VOXELS:
-        raise ValueError(
-            f"Expected a voxel_size near those of the image, {sizes.tolist()} mm. "
-            f"Received voxel_size={voxel_size}."
-        )
-    new_shape = new_shape.astype(int)
-    change = np.diag([*factors, 1])
-    # The centres of both boxes coincide.
-    change[:-1, -1] = (np.array(shape) - 1) / 2 - factors * (new_shape - 1) / 2
-    return tuple(int(n) for n in new_shape), affine @ change
-
-
-def read_on_grid(image, affine, maps, shape, grid_affine):
-    """Resample an image, but smooth it before where voxels become larger.
-
-    Outside of the image is its background.
-
-    Parameters
-    ----------
-    image : ndarray, shape (*spatial,) or (*spatial, channels)
-    affine : ndarray
-    maps : sequence
-        As for :func:`to_moving`.
-    shape : tuple of int
-        Of the grid.
-    grid_affine : ndarray
-
-    Returns
-    -------
-    resampled : ndarray, shape (*shape,) or (*shape, channels)
-        The image itself if there is nothing to do.
-    """
-    same_grid = shape == image.shape[: len(shape)] and np.allclose(
-        affine, grid_affine, rtol=0, atol=1e-6
-    )
-    if same_grid and all(np.array_equal(m, np.eye(len(m))) for m in maps):
-        return image
-    image = np.asarray(image)
-    image = image.astype(float_type(image), copy=False)
-    fill = _backgrounds(image, len(shape))
-    sigma = _smoothing(affine, maps, grid_affine, image.shape)
-    if np.any(sigma > 0.1):
-        # The last axis of several channels is not one to smooth along.
-        sigma = [*sigma, *[0] * (image.ndim - len(shape))]
-        image = gaussian_filter(image, sigma)
-    return resample(
-        image,
-        affine,
-        lambda points: to_moving(points, maps),
-        shape=shape,
-        grid_affine=grid_affine,
-        fill=fill,
-    )
-
-
-def _smoothing(affine, maps, grid_affine, shape):
-    """Return the standard deviations, in voxels of an image, that a grid asks for.
-
-    Along each axis of the image, the variance of a box of the size and the direction
-    of the new voxels, less that of a box of the old ones.
-    """
-    axes = grid_affine[:-1, :-1]
-    for step in maps:
-        if isinstance(step, np.ndarray):  # the directions alone: sizes are the grid's
-            axes = polar(step[:-1, :-1])[0] @ axes
-    axes = np.linalg.solve(affine[:-1, :-1], axes)
-    variances = np.maximum(np.sum(axes**2, axis=1) - 1, 0) / 12
-    return np.minimum(np.sqrt(variances), shape[: len(variances)])
-
-
-def _backgrounds(image, ndim):
-    """Return the background of an image, or of each of its channels."""
-    if image.ndim == ndim:
-        return estimate_background(image)
-    return [estimate_background(channel) for channel in np.moveaxis(image, -1, 0)]
-
-
 def warp_image(
     moving, static, maps, *, inverse=False, interpolation="linear", fill=None
 ):
@@ -322,7 +223,7 @@ def warp_image(
     """
     if fill is None:
         is_image = interpolation == "linear"
-        fill = _backgrounds(moving.data, 3) if is_image else 0
+        fill = estimate_backgrounds(moving.data, 3) if is_image else 0
     find = to_static if inverse else to_moving
     return resample(
         moving.data,

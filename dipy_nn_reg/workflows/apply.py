@@ -8,7 +8,7 @@ from dipy.workflows.workflow import Workflow
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
-from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.checks import check_fill, check_name
 from dipy_nn_reg.diffusion import rotate_bvecs
 from dipy_nn_reg.field_files import load_field
 from dipy_nn_reg.files import whole_file, whole_files
@@ -44,6 +44,7 @@ class ApplyFlow(Workflow):
         transform_files,
         inverse=False,
         interpolation="linear",
+        fill=None,
         bvecs=None,
         any_grid=False,
         absolute=False,
@@ -75,6 +76,9 @@ class ApplyFlow(Workflow):
             the moving one.
         interpolation : string, optional
             "linear", or "nearest" for label maps, which keep their values and type.
+        fill : float, optional
+            Value of what lies outside of an image that is moved. By default its
+            background; 0 with "nearest".
         bvecs : string or Path, optional
             Path of the b-vectors of a DWI series, to be rotated by the affine part of
             the transforms.
@@ -92,6 +96,7 @@ class ApplyFlow(Workflow):
             Name of the rotated b-vectors.
         """
         check_name("interpolation", interpolation, ORDERS)
+        check_fill(fill)
         moving_paths = find_inputs(moving_files)
         transforms = find_inputs(transform_files)
         static_path = find_input("static_file", static_file)
@@ -109,7 +114,7 @@ class ApplyFlow(Workflow):
         failures = Failures(len(moving_paths))
         sets = list(zip(moving_paths, distinct_names(moving_paths), outputs))
         options = {"inverse": inverse, "interpolation": interpolation, "bvecs": bvecs}
-        options |= {"check": not any_grid, "absolute": absolute}
+        options |= {"check": not any_grid, "absolute": absolute, "fill": fill}
         for path, name, paths in progress_bar(sets, desc="Files"):
             with failures.caught(name):
                 with whole_files(paths) as partials:
@@ -135,6 +140,7 @@ def _apply(
     absolute,
     inverse,
     interpolation,
+    fill,
     bvecs,
 ):
     """Write one file, and return how many points of it are outside of the image."""
@@ -146,9 +152,8 @@ def _apply(
         if bvecs:
             rotated = _rotate(bvecs, moving, static, maps, inverse)
             _write_bvecs(paths["out_bvecs"], rotated)
-        warped = warp_image(
-            moving, static, maps, inverse=inverse, interpolation=interpolation
-        )
+        options = {"inverse": inverse, "interpolation": interpolation, "fill": fill}
+        warped = warp_image(moving, static, maps, **options)
         write_image(
             paths["out_file"],
             warped,

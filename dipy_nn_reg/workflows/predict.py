@@ -2,7 +2,7 @@
 
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
 from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
@@ -22,6 +22,7 @@ class PredictFlow(Workflow):
         prealign=None,
         voxel_size=None,
         field_format="dipy",
+        fill=None,
         all_pairs=False,
         no_report=False,
         out_dir="",
@@ -59,6 +60,8 @@ class PredictFlow(Workflow):
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
             "afni" or "fsl".
+        fill : float, optional
+            Value of what lies outside of the moving image. By default its background.
         all_pairs : bool, optional
             Register each moving image to each static one.
         no_report : bool, optional
@@ -83,6 +86,7 @@ class PredictFlow(Workflow):
             Name of the page on several pairs, the worst ones first.
         """
         check_name("field_format", field_format, FORMATS)
+        check_fill(fill)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         model_file = find_input("model_file", model_file)
@@ -116,6 +120,7 @@ class PredictFlow(Workflow):
             outputs,
             cohort,
             field_format=field_format,
+            fill=fill,
             model=DeformableRegistration.load(model_file),
             optimize=False,
             prealign=prealign,

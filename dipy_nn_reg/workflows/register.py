@@ -2,7 +2,7 @@
 
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
 from dipy_nn_reg.labels_on_grid import read_labels_on, read_mask_on
 from dipy_nn_reg.nifti import read_image
@@ -32,6 +32,7 @@ class RegisterFlow(Workflow):
         moving_labels=None,
         static_labels=None,
         field_format="dipy",
+        fill=None,
         all_pairs=False,
         no_report=False,
         out_dir="",
@@ -91,6 +92,8 @@ class RegisterFlow(Workflow):
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
             "afni" or "fsl".
+        fill : float, optional
+            Value of what lies outside of the moving image. By default its background.
         all_pairs : bool, optional
             Register each moving image to each static one.
         no_report : bool, optional
@@ -115,6 +118,7 @@ class RegisterFlow(Workflow):
             Name of the page on several pairs, the worst ones first.
         """
         check_name("field_format", field_format, FORMATS)
+        check_fill(fill)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         prealign, prealign_files = read_prealign(prealign)
@@ -165,6 +169,7 @@ class RegisterFlow(Workflow):
             outputs,
             cohort,
             field_format=field_format,
+            fill=fill,
             prealign=prealign,
             voxel_size=voxel_size,
             transform=transform,

@@ -95,7 +95,9 @@ def read_prealign(prealign):
     return read_affine(path), [path]
 
 
-def register_files(static, moving, outputs, cohort, *, field_format, **options):
+def register_files(
+    static, moving, outputs, cohort, *, field_format, fill=None, **options
+):
     """Register moving images to static ones, one pair after the other.
 
     Parameters
@@ -109,6 +111,8 @@ def register_files(static, moving, outputs, cohort, *, field_format, **options):
         Of the page on all pairs, if there is to be one.
     field_format : str
         As :func:`~dipy_nn_reg.field_files.save_field` takes it.
+    fill : float, optional
+        As :func:`~dipy_nn_reg.resampling.warp_image` takes it.
     **options
         Of :func:`~dipy_nn_reg.pairwise.register`.
     """
@@ -133,7 +137,8 @@ def register_files(static, moving, outputs, cohort, *, field_format, **options):
                 static_affine=images["static"].affine,
                 **options,
             )
-            row, subject = _write(mapping, found, images, named, paths, field_format)
+            written = {"field_format": field_format, "fill": fill}
+            row, subject = _write(mapping, found, images, named, paths, **written)
             rows.append(row)
             subjects += subject
     if cohort is not None and subjects:
@@ -157,7 +162,7 @@ def _note(rows, named, paths, reason):
 
 def _check_rank(images, model):
     """Raise ValueError unless all are slices or all are volumes, as a model needs."""
-    ranks = {n: 2 if i.data.shape[2] == 1 else 3 for n, i in images.items()}
+    ranks = {n: 2 if 1 in i.data.shape[:3] else 3 for n, i in images.items()}
     if model is None:
         ndim, reason = ranks["static"], "as the static one has"
     else:
@@ -170,7 +175,7 @@ def _check_rank(images, model):
             )
 
 
-def _write(mapping, found, images, named, paths, field_format):
+def _write(mapping, found, images, named, paths, *, field_format, fill):
     """Write what belongs to one pair, all of it together.
 
     Returns
@@ -184,7 +189,7 @@ def _write(mapping, found, images, named, paths, field_format):
     subjects = []
     # An affine of an earlier registration must not stay beside the new field.
     with whole_files(paths, optional=("out_prealign",)) as partials:
-        warped = warp_image(moving, static, [mapping])
+        warped = warp_image(moving, static, [mapping], fill=fill)
         write_image(partials["out_warped"], warped, static.affine, header=static.header)
         formatted = {"format": field_format}
         write_map(partials["out_field"], mapping, static, moving, **formatted)
