@@ -31,6 +31,7 @@ def apply(setting, moving, *transforms, static=None, out, **options):
     flow = ApplyFlow()
     transforms = [str(path) for path in transforms or [setting.field_path]]
     static = setting.static_path if static is None else static
+    options = {"fill": 0.0, **options}  # as DIPY's map reads outside of an image
     flow.run(str(static), str(moving), transforms, out_dir=str(out), **options)
     return flow.last_generated_outputs["out_file"]
 
@@ -42,6 +43,35 @@ def test_an_image_is_warped_as_by_its_map(setting, tmp_path):
     )
     npt.assert_allclose(out.affine, setting.static_affine, atol=1e-5)
     assert out.get_data_dtype() == np.float32
+
+
+def test_outside_of_an_image_is_its_background(setting, write, tmp_path):
+    """As for the same image less that value, which DIPY surrounds by 0."""
+    ct = np.pad(1000 * setting.moving[2:-2, 2:-2, 2:-2], 2) - 1000
+    path = write("ct.nii.gz", ct.astype(np.float32), setting.moving_affine)
+    out = nib.load(apply(setting, path, fill=None, out=tmp_path)).get_fdata()
+    expected = setting.mapping.transform(ct + 1000) - 1000
+    assert np.any(expected == -1000)
+    npt.assert_allclose(out, expected, atol=0.01)
+    options = {"fill": 7.0, "out_file": "seven.nii.gz", "out": tmp_path}
+    out = nib.load(apply(setting, path, **options)).get_fdata()
+    npt.assert_allclose(out, setting.mapping.transform(ct - 7) + 7, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "options", [{"fill": np.nan}, {"fill": "x"}, {"fill": -1.0, "labels": True}]
+)
+def test_a_value_outside_that_does_not_fit_is_refused(
+    options, setting, write, tmp_path
+):
+    path = setting.moving_path
+    if options.pop("labels", False):
+        labels = np.ones(setting.moving.shape, np.uint8)
+        path = write("labels.nii.gz", labels, setting.moving_affine)
+        options["interpolation"] = "nearest"
+    with pytest.raises(ValueError, match="Expected fill"):
+        apply(setting, path, out=tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_the_inverse_goes_the_other_way(setting, write, tmp_path):
@@ -180,7 +210,8 @@ def test_a_field_of_two_axes_serves_slices(scene, write, tmp_path):
     moving = write("moving.nii", flat.moving.astype(np.float32), affine)
     flow = ApplyFlow()
     fields = [str(tmp_path / "field.nii.gz")]
-    flow.run(str(static), str(moving), fields, out_dir=str(tmp_path / "out"))
+    options = {"fill": 0.0, "out_dir": str(tmp_path / "out")}
+    flow.run(str(static), str(moving), fields, **options)
     out = nib.load(flow.last_generated_outputs["out_file"]).get_fdata()
     npt.assert_allclose(out[..., 0], mapping.transform(flat.moving), atol=1e-5)
 
