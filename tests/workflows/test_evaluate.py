@@ -7,6 +7,7 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.field_files import save_field
+from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.inputs import write_points
 
