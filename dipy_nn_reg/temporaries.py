@@ -109,16 +109,17 @@ def _prefix():
 
 @cache
 def _host():
-    """Return a short name of this machine, or of this container on it.
+    """Return a short name of this machine, since it started, or of this container.
 
-    Containers number their processes anew, and may bear the name of the machine.
+    Containers number their processes anew, and machines may share a name.
     """
+    parts = [socket.gethostname()]
     try:
-        space = os.readlink("/proc/self/ns/pid")
+        parts.append(os.readlink("/proc/self/ns/pid"))
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
     except OSError:  # not on Linux
-        space = ""
-    name = f"{socket.gethostname()} {space}"
-    return hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
+        pass
+    return hashlib.sha256(" ".join(parts).encode(errors="replace")).hexdigest()[:8]
 
 
 def _remove_left_over(folder):
