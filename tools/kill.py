@@ -288,8 +288,8 @@ def _mixed(command, out, force):
 
 
 def _told(command, status, error, kind):
-    if status == -kind and not error:
-        return []  # It came before Python was there to hear it.
+    if status == -kind:
+        return []  # It came before our code was there to hear it.
     line = f"{command.name}: {LINES[kind]}\n"
     if (status, error) != (STATUS[kind], line):
         return [f"status {status}, told: {error!r}"]
