@@ -4,7 +4,8 @@ A process that is killed cannot clean up. The next one that writes to the same f
 does: the names tell whose files they are.
 """
 
-from contextlib import ExitStack, contextmanager
+import atexit
+from contextlib import contextmanager
 from functools import cache
 import hashlib
 import os
@@ -67,13 +68,7 @@ def discard(partials):
 @contextmanager
 def temporary_folder():
     """Make a folder for temporary files, and remove it with what is in it."""
-    parent = Path(tempfile.gettempdir())
-    _remove_left_over(parent)
-    # Where files are still mapped into memory, Windows keeps them from being deleted.
-    with tempfile.TemporaryDirectory(
-        prefix=_prefix(), dir=parent, ignore_cleanup_errors=True
-    ) as folder:
-        _in_use.add(Path(folder).name)
+    with _new_folder() as folder:
         yield folder
 
 
@@ -81,18 +76,31 @@ def temporary_folder():
 def temporary_files_within():
     """Keep what any library leaves in the folder for temporary files in one of ours.
 
-    It goes away with the block, or with the next one if this process is killed.
+    It is removed when this process ends, or by the next one if this is killed.
     """
     before = tempfile.tempdir
-    with ExitStack() as stack:
-        try:
-            tempfile.tempdir = stack.enter_context(temporary_folder())
-        except OSError:
-            pass  # What needs a temporary file will say so.
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
+    try:
+        folder = _new_folder()
+        tempfile.tempdir = folder.name
+        # What libraries remove at the end, being registered later, goes before.
+        atexit.register(folder.cleanup)
+    except OSError:
+        pass  # What needs a temporary file will say so.
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def _new_folder():
+    parent = Path(tempfile.gettempdir())
+    _remove_left_over(parent)
+    # Where files are still mapped into memory, Windows keeps them from being deleted.
+    folder = tempfile.TemporaryDirectory(
+        prefix=_prefix(), dir=parent, ignore_cleanup_errors=True
+    )
+    _in_use.add(Path(folder.name).name)
+    return folder
 
 
 def _prefix():
@@ -101,16 +109,17 @@ def _prefix():
 
 @cache
 def _host():
-    """Return a short name of this machine, or of this container on it.
+    """Return a short name of this machine, since it started, or of this container.
 
-    Containers number their processes anew, and may bear the name of the machine.
+    Containers number their processes anew, and machines may share a name.
     """
+    parts = [socket.gethostname()]
     try:
-        space = os.readlink("/proc/self/ns/pid")
+        parts.append(os.readlink("/proc/self/ns/pid"))
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
     except OSError:  # not on Linux
-        space = ""
-    name = f"{socket.gethostname()} {space}"
-    return hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
+        pass
+    return hashlib.sha256(" ".join(parts).encode(errors="replace")).hexdigest()[:8]
 
 
 def _remove_left_over(folder):

@@ -29,9 +29,9 @@ def test_numbers_stay_numbers_and_ordinary_names_as_they_are(tmp_path):
 
 
 def test_names_that_are_not_text_are_kept(tmp_path):
-    name = b"caf\xe9.nii.gz".decode("utf-8", "surrogateescape")
+    name = b"\xe9.nii.gz".decode("utf-8", "surrogateescape")
     write_csv([{"name": name}], tmp_path / "a.csv")
-    assert b"caf\xe9.nii.gz" in (tmp_path / "a.csv").read_bytes()
+    assert b"\xe9.nii.gz" in (tmp_path / "a.csv").read_bytes()
     assert read_csv(tmp_path / "a.csv") == [{"name": name}]
 
 

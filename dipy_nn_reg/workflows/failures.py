@@ -19,7 +19,7 @@ class Failures:
     Parameters
     ----------
     number : int
-        Of all inputs. One alone fails as if this were not there.
+        How many inputs there are. One alone fails as if this were not there.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ def check_outputs(flow, sets, inputs=(), *, endings=ENDINGS):
     inputs : list of Path, optional
         Every file that is read, which no output may replace.
     endings : dict of tuple of str, optional
-        Of the outputs.
+        Those that the outputs may have; an option without an entry may have any.
 
     Raises
     ------

@@ -85,7 +85,7 @@ def read_prealign(prealign):
     -------
     prealign : str, ndarray or None
     paths : list of Path
-        Of the affine, if it is in a file.
+        The file with the affine, if there is one.
     """
     if prealign is None or prealign in KINDS:
         return prealign, []
@@ -181,7 +181,7 @@ def _write(mapping, found, images, named, paths, *, field_format, fill):
     Returns
     -------
     row : dict
-        Of the table of measures.
+        Its row in the table of measures.
     subjects : list of dict
         As of :func:`~dipy_nn_reg.workflows.reporting.write_report`, if there is a page.
     """

@@ -94,7 +94,7 @@ def write_cohort(path, subjects, failures):
     subjects : list of dict
         As of :func:`write_report`, with ``page``, where the page of each is.
     failures : Failures
-        Of those that have no page.
+        Those that have no page.
     """
     from dipy_nn_reg.quality_report import cohort_report
 

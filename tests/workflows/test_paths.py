@@ -34,7 +34,7 @@ def test_paths_patterns_folders_and_lists_name_files(folder):
     ["scan[1].nii.gz", "what?.nii.gz", "a*.nii.gz", "a b é.nii.gz", "[!x]/a.nii"],
 )
 def test_a_path_that_exists_is_no_pattern(name, tmp_path):
-    others = ("scan1.nii.gz", "whats.nii.gz", "ab.nii.gz", "b/a.nii", "a1 b é.nii.gz")
+    others = ("scan1.nii.gz", "whata.nii.gz", "ab.nii.gz", "b/a.nii", "a1 b é.nii.gz")
     for other in (name, *others):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).touch()
