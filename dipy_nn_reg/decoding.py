@@ -12,8 +12,8 @@ def readable(text):
 
     Examples
     --------
-    >>> readable("caf\\udcc3\\udca9, caf\\udce9")
-    'café, caf\ufffd'
+    >>> readable("M\\udcc3\\udcbcller, M\\udcfcller")
+    'Müller, M\ufffdller'
     """
     text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", str(text))
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
