@@ -18,6 +18,7 @@ from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.options import from_config, get_penalties, to_config
 from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
+from dipy_nn_reg.training_state import check_state, finished_state
 
 SUPERVISED_TRACKERS = {
     "label_overlap": "static_labels",
@@ -40,6 +41,11 @@ class RegistrationModel(keras.Model):
     **options
         Those of :class:`~dipy_nn_reg.model.DeformableRegistration` that can be
         written to a file; all of them.
+
+    Attributes
+    ----------
+    state : dict
+        See :mod:`dipy_nn_reg.training_state`.
     """
 
     def __init__(self, *, name="registration", **options):
@@ -55,6 +61,7 @@ class RegistrationModel(keras.Model):
                 outputs["backward"] = keras.Model(images, outputs)(swapped)
             super().__init__(inputs=images, outputs=outputs, name=name)
         self.options = options
+        self.state = finished_state(np.random.default_rng(options["seed"]))
         self._objective = Objective(options)
         self._supervised_by, self._training = (), True
         self.similarity = keras.metrics.Mean(name="similarity")
@@ -95,11 +102,17 @@ class RegistrationModel(keras.Model):
         return {name: r for name, r in results.items() if name not in absent}
 
     def get_config(self):
-        return {**to_config(self.options), "name": self.name}
+        return {**to_config(self.options), "name": self.name, "state": self.state}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**from_config(config, custom_objects))
+        config = dict(config)
+        state = config.pop("state", None)
+        if state is not None:  # which models of earlier versions do not have
+            check_state(state)
+        model = cls(**from_config(config, custom_objects))
+        model.state = state or model.state
+        return model
 
 
 def _frozen_copy(model):
