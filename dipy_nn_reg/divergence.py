@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from dipy_nn_reg.snapshot import Snapshot
+
 
 class DivergenceError(ValueError):
     """A training whose loss or weights are no longer finite."""
@@ -32,7 +34,7 @@ class StopAtDivergence(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.epoch, self.last_good = None, None
-        self._keep()
+        self.snapshot = Snapshot(self.model)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -52,17 +54,10 @@ class StopAtDivergence(keras.callbacks.Callback):
             if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
                 self._stop(f"values that are not finite in the weight {weight.path!r}")
         self.last_good = epoch
-        self._keep()
-
-    def _keep(self):
-        # Copies, for a backend may give away its own memory.
-        self.kept = [np.array(keras.ops.convert_to_numpy(v)) for v in self._variables()]
-        self.state = self.model.state
+        self.snapshot = Snapshot(self.model)
 
     def _stop(self, received, step=""):
-        for variable, value in zip(self._variables(), self.kept):
-            variable.assign(value)
-        self.model.state = self.state
+        self.snapshot.restore()
         when = "before the training"
         if self.last_good is not None:
             when = f"at the end of {self.phase} {self.last_good + 1}"
@@ -72,6 +67,3 @@ class StopAtDivergence(keras.callbacks.Callback):
             f"lower learning_rate or a higher smoothness may help, and images or "
             f"landmarks without extreme values."
         )
-
-    def _variables(self):
-        return [*self.model.variables, *self.model.optimizer.variables]

@@ -2,6 +2,8 @@
 
 from functools import partial
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.coarse import coarse_shape
+from dipy_nn_reg.configuration import as_plain, check_options
 from dipy_nn_reg.divergence import StopAtDivergence
 from dipy_nn_reg.fitting import check_annotations_fit, check_fit_options
 from dipy_nn_reg.memory import check_memory, memory_to_train
@@ -17,7 +20,7 @@ from dipy_nn_reg.options import check_can_be_loaded
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.pairwise import register
 from dipy_nn_reg.prediction import Prediction
-from dipy_nn_reg.saving import load_model, save_whole
+from dipy_nn_reg.saving import load_model, load_weights, save_whole
 from dipy_nn_reg.training import RegistrationModel
 from dipy_nn_reg.training_state import (
     TrackState,
@@ -40,7 +43,7 @@ class Registration(Prediction):
     optimizer : keras.optimizers.Optimizer
         Of its own.
     **options
-        Those of :class:`~dipy_nn_reg.training.RegistrationModel`, checked.
+        Those of :class:`~dipy_nn_reg.training.RegistrationModel`.
 
     Attributes
     ----------
@@ -50,7 +53,8 @@ class Registration(Prediction):
     """
 
     def __init__(self, *, optimizer, **options):
-        model = RegistrationModel(**options)
+        check_options(options)
+        model = RegistrationModel(**as_plain(options))
         # Built now, so that weights can be loaded before any training.
         optimizer.build(model.trainable_variables)
         model.compile(optimizer=optimizer, jit_compile=JIT_COMPILE)
@@ -302,13 +306,34 @@ class Registration(Prediction):
         registration._adopt(load_model(path, cls.__name__, cls.TRANSFORMS))
         return registration
 
+    def __reduce__(self):
+        """Pickle and copy as :meth:`save` writes, and :meth:`load` checks."""
+        with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
+            self.save(path := Path(folder, "model.keras"))
+            return _from_bytes, (type(self), path.read_bytes())
+
     def save_weights(self, path):
         """Save the weights alone, to a name that ends with ``.weights.h5``."""
         save_whole(self.model.save_weights, path, ending=".weights.h5")
 
     def load_weights(self, path):
-        """Load weights into a model of the same configuration."""
-        self.model.load_weights(path)
+        """Load weights into a model of the same configuration.
+
+        Parameters
+        ----------
+        path : string or Path
+            Of what :meth:`save_weights`, or :meth:`save`, has written.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is not such a file, or one of another network: the model stays as it
+            was.
+        """
+        load_weights(self.model, path)
+        self.model.state = {**self.model.state, "unfinished": None}
 
     def _check_memory(self, pairs, validation_pairs):
         """State what a step needs, and refuse what is not there."""
@@ -335,6 +360,13 @@ class Registration(Prediction):
         loss = self.model.options["loss"]
         check_annotations_fit(data["annotations"], loss=loss, augment=augment)
         self._check_size(data["moving"].shape[1:-1], training=True)
+
+
+def _from_bytes(cls, content):
+    with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
+        path = Path(folder, "model.keras")
+        path.write_bytes(content)
+        return cls.load(path)
 
 
 def _measure(moving, static, warped, displacement):

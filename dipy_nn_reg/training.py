@@ -5,6 +5,7 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.coarse import coarse_shape, shrink
+from dipy_nn_reg.configuration import check_options
 from dipy_nn_reg.fields import (
     TRANSFORMS,
     connect_affine,
@@ -85,8 +86,10 @@ class RegistrationModel(keras.Model):
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name])
         if not training:
-            share = ops.mean(ops.cast(folded(y_pred["displacement"]), "float32"))
-            self.folding.update_state(100 * share)
+            folds = ops.cast(folded(y_pred["displacement"]), "float32")
+            voxels = tuple(range(1, len(folds.shape)))
+            # Of each pair: the last batch may hold fewer of them.
+            self.folding.update_state(100 * ops.mean(folds, axis=voxels))
         return ops.mean(terms["loss"])
 
     def get_metrics_result(self):
@@ -110,7 +113,10 @@ class RegistrationModel(keras.Model):
         state = config.pop("state", None)
         if state is not None:  # which models of earlier versions do not have
             check_state(state)
-        model = cls(**from_config(config, custom_objects))
+        options = from_config(config, custom_objects)
+        name = options.pop("name", "registration")
+        check_options(options)
+        model = cls(name=name, **options)
         model.state = state or model.state
         return model
 

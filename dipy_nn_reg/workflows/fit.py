@@ -225,4 +225,7 @@ def _read_image(path, grid):
 
 def _read_labels(path, grid):
     labels = warp_image(read_labels(path), grid, [], interpolation="nearest")
-    return labels.astype(np.int32)
+    lowest, highest = int(labels.min()), int(labels.max())
+    for dtype in (np.int32, np.int64, np.uint64):
+        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
+            return labels.astype(dtype)
