@@ -45,6 +45,9 @@ class Pairs(keras.utils.PyDataset):
         Shuffles in each epoch, and draws some labels for each batch where there are
         many. All batches then have one size, so that they compile once: the last one is
         filled from the start of the order.
+    first_drawn_from : dict, optional
+        State of ``rng`` from which the first epoch is drawn, however often Keras asks
+        for another order before it begins.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Pairs(keras.utils.PyDataset):
         augment=False,
         shrunk_by=1,
         rng=None,
+        first_drawn_from=None,
     ):
         super().__init__(workers=WORKERS, max_queue_size=READY)
         self.moving, self.static = moving, static
@@ -66,6 +70,7 @@ class Pairs(keras.utils.PyDataset):
         self.batch_size = min(batch_size, len(moving))
         self.mirror, self.augment, self.rng = mirror, augment, rng
         self.shrunk_by = shrunk_by
+        self.first_drawn_from = first_drawn_from
         self.on_epoch_end()
 
     @property
@@ -127,9 +132,16 @@ class Pairs(keras.utils.PyDataset):
             return (array + 0.5) / self.shrunk_by - 0.5
         return ops.convert_to_numpy(shrink(array, self.shrunk_by))
 
+    def on_epoch_begin(self):
+        self.first_drawn_from = None
+
     def on_epoch_end(self):
         """Draw the order, and the partners, of the next epoch."""
         n = len(self.moving)
+        if self.first_drawn_from is not None:
+            self.rng.bit_generator.state = self.first_drawn_from
+        # From which the same order is drawn again when a training is resumed.
+        self.drawn_from = None if self.rng is None else self.rng.bit_generator.state
         if self.rng is None:
             index = np.arange(n)
         else:

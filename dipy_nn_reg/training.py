@@ -5,6 +5,7 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.coarse import coarse_shape, shrink
+from dipy_nn_reg.configuration import check_options
 from dipy_nn_reg.fields import (
     TRANSFORMS,
     connect_affine,
@@ -18,6 +19,7 @@ from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.options import from_config, get_penalties, to_config
 from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
+from dipy_nn_reg.training_state import check_state, finished_state
 
 SUPERVISED_TRACKERS = {
     "label_overlap": "static_labels",
@@ -40,6 +42,11 @@ class RegistrationModel(keras.Model):
     **options
         Those of :class:`~dipy_nn_reg.model.DeformableRegistration` that can be
         written to a file; all of them.
+
+    Attributes
+    ----------
+    state : dict
+        See :mod:`dipy_nn_reg.training_state`.
     """
 
     def __init__(self, *, name="registration", **options):
@@ -55,6 +62,7 @@ class RegistrationModel(keras.Model):
                 outputs["backward"] = keras.Model(images, outputs)(swapped)
             super().__init__(inputs=images, outputs=outputs, name=name)
         self.options = options
+        self.state = finished_state(np.random.default_rng(options["seed"]))
         self._objective = Objective(options)
         self._supervised_by, self._training = (), True
         self.similarity = keras.metrics.Mean(name="similarity")
@@ -78,8 +86,10 @@ class RegistrationModel(keras.Model):
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name])
         if not training:
-            share = ops.mean(ops.cast(folded(y_pred["displacement"]), "float32"))
-            self.folding.update_state(100 * share)
+            folds = ops.cast(folded(y_pred["displacement"]), "float32")
+            voxels = tuple(range(1, len(folds.shape)))
+            # Of each pair: the last batch may hold fewer of them.
+            self.folding.update_state(100 * ops.mean(folds, axis=voxels))
         return ops.mean(terms["loss"])
 
     def get_metrics_result(self):
@@ -95,11 +105,20 @@ class RegistrationModel(keras.Model):
         return {name: r for name, r in results.items() if name not in absent}
 
     def get_config(self):
-        return {**to_config(self.options), "name": self.name}
+        return {**to_config(self.options), "name": self.name, "state": self.state}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**from_config(config, custom_objects))
+        config = dict(config)
+        state = config.pop("state", None)
+        if state is not None:  # which models of earlier versions do not have
+            check_state(state)
+        options = from_config(config, custom_objects)
+        name = options.pop("name", "registration")
+        check_options(options)
+        model = cls(name=name, **options)
+        model.state = state or model.state
+        return model
 
 
 def _frozen_copy(model):

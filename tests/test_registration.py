@@ -124,6 +124,20 @@ def test_evaluate_agrees_with_the_validation_of_fit(rng, blobs):
     npt.assert_allclose(results["folding"], history["val_folding"][-1], atol=1e-4)
 
 
+def test_validation_weighs_pairs_where_the_last_batch_is_smaller(rng, blobs):
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    for weight in registration.model.trainable_weights:
+        weight.assign_add(0.08 * rng.normal(size=weight.shape))
+    images = rng.random((5, 16, 17))
+    history = registration.fit(
+        images, epochs=1, batch_size=4, validation_data=(images, images[0]), verbose=0
+    ).history
+    results = registration.evaluate(images, images[0], verbose=0)
+    assert results["folding"] > 1
+    npt.assert_allclose(history["val_folding"], results["folding"], rtol=1e-3)
+    npt.assert_allclose(history["val_loss"], results["loss"], rtol=1e-3)
+
+
 def test_a_scheduler_of_the_user_starts_from_the_learning_rate(rng, blobs):
     images = blobs(rng, 4, (16, 17))
     registration = DeformableRegistration(input_shape=(16, 17), learning_rate=0.01)

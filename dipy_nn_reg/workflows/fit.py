@@ -235,12 +235,9 @@ def _read_image(path, image):
 
 
 def _read_labels(path, image):
-    """Read labels as integers of one type, that of their cache."""
+    """Read labels as integers of the smallest type that training takes."""
     labels = read_labels_on(path, image)
-    highest = np.iinfo(np.int64).max
-    if labels.max() > highest:
-        raise ValueError(
-            f"Expected labels up to {highest}. Received {str(path)!r} with "
-            f"{labels.max()}."
-        )
-    return labels.astype(np.int64)
+    lowest, highest = int(labels.min()), int(labels.max())
+    for dtype in (np.int32, np.int64, np.uint64):
+        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
+            return labels.astype(dtype)
