@@ -84,7 +84,7 @@ class Frame:
         grid_shape = self._grid_shape("static")
         self.grid = grid_shape, self._affine("static")
         if voxel_size is not None:
-            self.grid = working_grid(*self.grid, voxel_size, ndim)
+            self.grid = working_grid(*self.grid, voxel_size)
         self.shape = (*self.grid[0][:ndim], num_channels)
         self.nbytes = sum(_BYTES * image.size for image in self.images.values())
 

@@ -136,7 +136,7 @@ def _coarsen(image, affine):
     size = max(sizes * image.shape) / FINE_ENOUGH
     if size <= min(sizes):
         return image, affine
-    shape, coarse = working_grid(image.shape, affine, size, image.ndim)
+    shape, coarse = working_grid(image.shape, affine, size)
     return read_on_grid(image, affine, [], shape, coarse), coarse
 
 

@@ -14,7 +14,7 @@ _SAME_SIZE = 1e-3
 _MAX_VOXELS = 2**36
 
 
-def working_grid(shape, affine, voxel_size, ndim):
+def working_grid(shape, affine, voxel_size):
     """Return a grid of other voxels over the same box.
 
     Parameters
@@ -23,9 +23,7 @@ def working_grid(shape, affine, voxel_size, ndim):
     affine : ndarray
         From voxels to world coordinates.
     voxel_size : float
-        In mm, along each axis.
-    ndim : int
-        How many of the axes are to change: two for a slice.
+        In mm, along each axis but that across a slice, whose size is 1.
 
     Returns
     -------
@@ -39,9 +37,8 @@ def working_grid(shape, affine, voxel_size, ndim):
         If the grid would have more voxels than any memory holds.
     """
     sizes = voxel_sizes(affine)
-    factors = np.ones(len(shape))
-    factors[:ndim] = voxel_size / sizes[:ndim]
-    factors[np.abs(factors - 1) < _SAME_SIZE] = 1
+    factors = voxel_size / sizes
+    factors[(np.abs(factors - 1) < _SAME_SIZE) | (np.array(shape) == 1)] = 1
     # Less than a thousandth of a voxel is rounding, not a further voxel.
     new_shape = np.maximum(np.ceil(np.array(shape) / factors - 1e-3), 1)
     if np.prod(new_shape) > _MAX_VOXELS:

@@ -1,3 +1,4 @@
+import logging
 from math import prod
 
 import keras

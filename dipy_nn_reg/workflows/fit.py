@@ -207,9 +207,10 @@ def _read_all(paths, voxel_size, folder):
     """Read what is to be trained on, all of it on one grid, into files of a folder."""
     first = read_image(paths.get("static", paths["moving"])[0])
     shape, affine = first.data.shape, first.affine
-    ndim = 2 if shape[2] == 1 else 3
+    # Slices may be stored along any axis.
+    across = next((axis for axis in (2, 1, 0) if shape[axis] == 1), None)
     if voxel_size is not None:
-        shape, affine = working_grid(shape, affine, voxel_size, ndim)
+        shape, affine = working_grid(shape, affine, voxel_size)
     grid = Image(np.empty(shape, bool), affine, first.header, first.path)
     data = {}
     readers = {"mask": read_mask_on}
@@ -217,8 +218,8 @@ def _read_all(paths, voxel_size, folder):
     for name, group in paths.items():
         read = readers.get(name, _read_image)
         data[name] = cache_images(group, partial(read, image=grid), folder, name=name)
-        if ndim == 2:
-            data[name] = data[name][:, :, :, 0]
+        if across is not None:
+            data[name] = np.moveaxis(data[name], across + 1, -1)[..., 0]
     return data
 
 
@@ -228,7 +229,8 @@ def _read_image(path, image):
     found = read_on_grid(image.data, image.affine, [], grid.data.shape, grid.affine)
     if np.ptp(found) == 0:
         raise ValueError(
-            f"Expected images that overlap. {str(path)!r} has nothing on the grid of "
+            f"Expected images that overlap by their headers; slices, in one plane. "
+            f"Received {str(path)!r}, which has nothing on the grid of "
             f"{str(grid.path)!r}."
         )
     return compact(found)

@@ -50,8 +50,10 @@ def test_training_goes_on_from_a_checkpoint(brains, tmp_path):
     assert (options["network"], options["loss"]) == ("voxelmorph1", "mse")
 
 
-def test_slices_train_a_2d_model(sevens, write, tmp_path):
-    paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(sevens[:4])]
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_train_a_2d_model(axis, sevens, write, tmp_path):
+    images = np.expand_dims(sevens[:4], axis + 1)
+    paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(images)]
     fit(paths, tmp_path / "out")
     registration = DeformableRegistration.load(tmp_path / "out" / "model.keras")
     assert len(registration.model.options["input_shape"]) == 2
