@@ -6,6 +6,7 @@ import numpy as np
 
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping import check_affine, lift_affine, plane_affine
+from dipy_nn_reg.metrics import entropies
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.regridding import read_on_grid, working_grid
 from dipy_nn_reg.resampling import resample, to_moving
@@ -115,7 +116,7 @@ def _optimize(start, kind, moving, static, moving_affine, static_affine):
 
 
 def _mutual_information(affine, moving, static, moving_affine, static_affine):
-    """Return the mutual information of images in nats, by a histogram."""
+    """Return the mutual information of images that an affine aligns, in nats."""
     warped = resample(
         moving,
         moving_affine,
@@ -123,11 +124,8 @@ def _mutual_information(affine, moving, static, moving_affine, static_affine):
         shape=static.shape,
         grid_affine=static_affine,
     )
-    counts, _, _ = np.histogram2d(static.ravel(), warped.ravel(), bins=_BINS)
-    joint = counts / counts.sum()
-    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    there = joint > 0
-    return float(np.sum(joint[there] * np.log(joint[there] / independent[there])))
+    of_static, of_warped, of_both = entropies(static, warped, bins=_BINS)
+    return of_static + of_warped - of_both
 
 
 def _coarsen(image, affine):
