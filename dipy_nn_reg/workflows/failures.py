@@ -49,9 +49,9 @@ class Failures:
             fatal = isinstance(error, OSError) and error.errno in _FATAL
             if self.number == 1 or fatal or signals.first() is not None:
                 raise
-            reason = describe(error)
+            name, reason = printable(name), describe(error)
             self.reasons.append((name, reason))
-            logger.error(f"Failed: {printable(name)}: {reason}")
+            logger.error(f"Failed: {name}: {reason}")
             if record is not None:
                 record(reason)
 

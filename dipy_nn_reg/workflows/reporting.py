@@ -6,6 +6,7 @@ import shlex
 import sys
 from urllib.parse import quote
 
+from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.naming import pair_name
 from dipy_nn_reg.workflows.output_checks import check_outputs
 
@@ -63,7 +64,7 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
     from dipy_nn_reg.quality_report import report
 
     static, moving = images["static"], images["moving"]
-    name = pair_name(names)
+    name = printable(pair_name(names))
     measures = report(
         path,
         mapping,
@@ -76,9 +77,9 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
         **(labels or {}),
         title=name,
         details={
-            "Static": static.path.absolute(),
-            "Moving": moving.path.absolute(),
-            **({"Field": field.absolute()} if field else {}),
+            "Static": printable(static.path.absolute()),
+            "Moving": printable(moving.path.absolute()),
+            **({"Field": printable(field.absolute())} if field else {}),
             "Command": command(),
         },
     )
@@ -106,7 +107,7 @@ def write_cohort(path, subjects, failures):
 
 def command():
     """Return the command line that is running, to be typed again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return printable(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 def _address(page, folder):

@@ -198,6 +198,7 @@ HOSTILE = [
     "a b é.nii.gz",
     "50%41.nii.gz",
     "'\"&<b>.nii.gz",
+    os.fsdecode(b"\xe9\x1b.nii.gz"),
 ]
 
 
