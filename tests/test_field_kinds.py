@@ -412,3 +412,26 @@ def test_only_one_slice_can_be_made_flat():
     npt.assert_array_equal(
         mapping_to_displacement(flatten_mapping(lift_mapping(flat)))[0], 0
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"moving_shape": "ab"}, "moving_shape"),
+        ({"moving_shape": 5}, "moving_shape"),
+        ({"moving_shape": (5, 6)}, "moving_shape"),
+        ({"moving_affine": "x"}, "moving_affine of numbers"),
+        ({"moving_affine": np.eye(3)}, "moving_affine"),
+        ({"moving_affine": np.eye(4) * 1j}, "moving_affine"),
+        ({"moving_zooms": [1, 1]}, "3 voxel sizes in moving_zooms"),
+        ({"moving_zooms": "abc"}, "numbers in moving_zooms"),
+        ({"prealign": np.eye(3)}, "prealign"),
+        ({"format": 3}, "format"),
+    ],
+    ids=str,
+)
+def test_what_is_said_of_a_field_is_checked(options, message, tmp_path):
+    path = save(tmp_path / "f.nii", np.zeros((*SHAPE, 3)), np.eye(4), intent=2006)
+    grid = {"moving_shape": SHAPE, "moving_affine": np.eye(4)}
+    with pytest.raises(ValueError, match=f"^Expected.*{message}"):
+        load_field(path, **(grid | options))
