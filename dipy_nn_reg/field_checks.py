@@ -1,10 +1,12 @@
 """Which format an image is a field of, if it is one."""
 
 from dipy.utils.logging import logger
+from nibabel.affines import apply_affine
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.field_headers import FNIRT, check_intent
+from dipy_nn_reg.fsl_coordinates import to_fsl
 from dipy_nn_reg.mapping import grid_points
 
 FORMATS = ("afni", "dipy", "fsl", "itk")
@@ -51,6 +53,8 @@ def find_format(image, about, format):
         return told or "itk"
     if shape[3:] == (3, 2):
         return "dipy"
+    if len(shape) == 4 and int(image.header["intent_code"]) == FNIRT:
+        return "fsl"
     if _holds_positions(image):
         logger.info(f"{image.path} holds positions in mm, as its values look.")
         return "spm"
@@ -123,12 +127,17 @@ def check_plausible(moved, image):
 
 def _holds_positions(image):
     """Tell whether values are the world coordinates of about their own voxels."""
-    data = image.data
+    data, shape = image.data, image.data.shape[:3]
     if data.shape[3:] not in ((3,), (1, 3)) or data.dtype.kind != "f":
         return False
     values = np.asarray(data, np.float64).reshape(-1, 3)
-    moved = values - grid_points(data.shape[:3], image.affine)
-    return moved.std(axis=0).sum() < values.std(axis=0).sum() / 2
+    voxels = grid_points(shape, np.eye(4))
+    fsl = to_fsl(voxels, shape, image.affine, image.zooms)
+    spread = [
+        (values - origin).std(axis=0).sum()
+        for origin in (apply_affine(image.affine, voxels), 0, fsl)
+    ]
+    return spread[0] < min(spread[1] / 2, spread[2])
 
 
 def _check_finite(image):

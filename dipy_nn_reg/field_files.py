@@ -39,6 +39,7 @@ from dipy_nn_reg.field_headers import FNIRT, VECTOR, About, check_zooms, read_ab
 from dipy_nn_reg.fsl_coordinates import from_fsl, to_fsl, warp_to_fsl
 from dipy_nn_reg.mapping import (
     check_affine,
+    check_moving_shape,
     displacement_to_mapping,
     grid_points,
     lift_affine,
@@ -248,10 +249,13 @@ def _grids(static_affine, moving_shape, moving_affine):
     """Return what a map needs; of volumes, a map in the plane takes the plane."""
     if moving_affine is None:
         moving_affine = static_affine
-    moving_affine = np.asarray(moving_affine, np.float64)
-    if static_affine.shape == (3, 3) and moving_affine.shape == (4, 4):
+    ndim = 3 if np.shape(moving_affine) == (4, 4) else len(static_affine) - 1
+    moving_affine = check_affine(moving_affine, name="moving_affine", ndim=ndim)
+    if moving_shape is not None:
+        moving_shape = check_moving_shape(moving_shape, (1,) * ndim)
+    if len(static_affine) < len(moving_affine):
         moving_affine = plane_affine(moving_affine)
-        moving_shape = None if moving_shape is None else tuple(moving_shape)[:2]
+        moving_shape = None if moving_shape is None else moving_shape[:2]
     return {
         "static_affine": static_affine,
         "moving_shape": moving_shape,
@@ -284,7 +288,6 @@ def _from_dipy(data, *, static_affine, prealign, **grids):
 
 def _from_fsl(points, zooms, *, static_affine, moving_shape, moving_affine):
     ndim = len(static_affine) - 1
-    moving_affine = check_affine(moving_affine, name="moving_affine", ndim=ndim)
     zooms = voxel_sizes(moving_affine) if zooms is None else zooms
     zooms = check_zooms("moving_zooms", zooms, ndim)
     return from_fsl(points, moving_shape, moving_affine, zooms)

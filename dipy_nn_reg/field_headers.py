@@ -183,7 +183,10 @@ def _check(values):
 
 def check_zooms(name, zooms, ndim):
     """Return voxel sizes as an array, of which there are enough; raise ValueError."""
-    zooms = np.asarray(zooms, np.float64)
+    zooms = np.asarray(zooms)
+    if zooms.dtype.kind not in "iuf":
+        raise ValueError(f"Expected numbers in {name}. Received {zooms.dtype} values.")
+    zooms = zooms.astype(np.float64)
     if zooms.ndim != 1 or len(zooms) < ndim:
         raise ValueError(f"Expected {ndim} voxel sizes in {name}. Received {zooms}.")
     zooms = zooms[:ndim]

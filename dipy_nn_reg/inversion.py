@@ -100,7 +100,7 @@ def _error(displacement, inverse):
     shape = displacement.shape[:-1]
     sample = np.random.default_rng(0).integers(np.prod(shape), size=_SAMPLE)
     index = np.unravel_index(sample, shape)
-    found = inverse[index]
+    found = inverse[index].astype(np.float64)
     at = np.stack(index) + found.T
     there = [
         map_coordinates(component, at, order=1, mode="nearest")

@@ -41,7 +41,13 @@ def check_affine(affine, *, name, ndim):
         If the shape is another, if a value is not finite, if the last row is not that
         of an affine, or if it cannot be inverted.
     """
-    affine = np.asarray(affine, np.float64)
+    try:
+        given = np.asarray(affine)
+    except ValueError:  # rows of several lengths
+        given = np.asarray(None)
+    if given.dtype.kind not in "biuf":
+        raise ValueError(f"Expected {name} of numbers. Received {affine!r}.")
+    affine = given.astype(np.float64)
     size = ndim + 1
     if affine.shape != (size, size):
         raise ValueError(
@@ -117,7 +123,7 @@ def displacement_to_mapping(
     from dipy.align.imwarp import DiffeomorphicMap
 
     static_shape = displacement.shape[:-1]
-    moving_shape = _check_shape(moving_shape, static_shape)
+    moving_shape = check_moving_shape(moving_shape, static_shape)
     affines = {
         "static_affine": static_affine,
         "moving_affine": moving_affine,
@@ -315,8 +321,20 @@ def _as_slice(field):
     return np.pad(field[:, :, None], [(0, 0)] * 3 + [(0, 1)])
 
 
-def _check_shape(shape, default):
-    """Return the size of a moving image as a tuple of int."""
+def check_moving_shape(shape, default):
+    """Return the size of a moving image as a tuple of int; by default the other one.
+
+    Parameters
+    ----------
+    shape : sequence of int or None
+    default : tuple of int
+        As long as the size has to be.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
     if shape is None:
         return default
     sizes = np.asarray(shape)

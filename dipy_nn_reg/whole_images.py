@@ -12,9 +12,11 @@ from pathlib import Path
 
 import nibabel as nib
 from nibabel.analyze import AnalyzeImage
+from nibabel.filebasedimages import ImageFileError
 from nibabel.fileholders import FileHolder
 from nibabel.freesurfer import MGHImage
 from nibabel.openers import Opener
+from nibabel.spatialimages import SpatialImage
 import numpy as np
 
 # DEFLATE writes no more than this for a byte of its stream.
@@ -41,6 +43,8 @@ def load_header(path):
     """
     try:
         file = nib.load(path)
+        if not isinstance(file, SpatialImage):
+            raise ImageFileError(f"{type(file).__name__} is no image in space")
         shape, offset = tuple(file.shape), getattr(file.dataobj, "offset", 0)
     except MemoryError:
         raise

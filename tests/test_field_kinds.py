@@ -412,3 +412,44 @@ def test_only_one_slice_can_be_made_flat():
     npt.assert_array_equal(
         mapping_to_displacement(flatten_mapping(lift_mapping(flat)))[0], 0
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"moving_shape": "ab"}, "moving_shape"),
+        ({"moving_shape": 5}, "moving_shape"),
+        ({"moving_shape": (5, 6)}, "moving_shape"),
+        ({"moving_affine": "x"}, "moving_affine of numbers"),
+        ({"moving_affine": np.eye(3)}, "moving_affine"),
+        ({"moving_affine": np.eye(4) * 1j}, "moving_affine"),
+        ({"moving_zooms": [1, 1]}, "3 voxel sizes in moving_zooms"),
+        ({"moving_zooms": "abc"}, "numbers in moving_zooms"),
+        ({"prealign": np.eye(3)}, "prealign"),
+        ({"format": 3}, "format"),
+    ],
+    ids=str,
+)
+def test_what_is_said_of_a_field_is_checked(options, message, tmp_path):
+    path = save(tmp_path / "f.nii", np.zeros((*SHAPE, 3)), np.eye(4), intent=2006)
+    grid = {"moving_shape": SHAPE, "moving_affine": np.eye(4)}
+    with pytest.raises(ValueError, match=f"^Expected.*{message}"):
+        load_field(path, **(grid | options))
+
+
+@pytest.mark.parametrize("intent", [0, 2006])
+@pytest.mark.parametrize("thin", range(3))
+def test_positions_of_fsl_are_not_those_of_the_world(intent, thin, grids, tmp_path):
+    """In a thin slab, the axis that FSL turns round hardly counts."""
+    shape = np.array([14, 13, 12])
+    shape[thin] = 2
+    points = grid_points(shape, grids[0])
+    voxels = grid_points(shape, np.eye(4))
+    if np.linalg.det(grids[0][:3, :3]) > 0:
+        voxels[:, 0] = shape[0] - 1 - voxels[:, 0]
+    values = (voxels * [2, 2, 3]).reshape(*shape, 3)  # each voxel at its own place
+    path = save(tmp_path / "warp.nii", values, grids[0], intent=intent)
+    options = {"moving_shape": tuple(shape), "moving_affine": grids[0]}
+    for absolute in (None, True):
+        mapping = load_field(path, absolute=absolute, **options)
+        npt.assert_allclose(mapping.transform_points(points), points, atol=1e-3)

@@ -186,3 +186,9 @@ def test_what_nibabel_reads_but_is_no_image_is_refused(tmp_path):
     nib.save(nib.GiftiImage(), path)
     with pytest.raises(ValueError, match="Expected a NIfTI image"):
         read_image(path)
+    axis = nib.cifti2.ScalarAxis(["a", "b"])
+    mask = nib.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2)), affine=AFFINE)
+    cifti = nib.Cifti2Image(np.zeros((2, 8), np.float32), (axis, mask))
+    nib.save(cifti, tmp_path / "parcels.dscalar.nii")
+    with pytest.raises(ValueError, match="Expected a NIfTI image.*Cifti2Image"):
+        read_image(tmp_path / "parcels.dscalar.nii")

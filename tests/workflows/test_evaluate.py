@@ -191,3 +191,18 @@ def test_large_labels_keep_their_names(label, setting, write, tmp_path):
         options[name] = [str(path)]
     row, _ = evaluate(setting, tmp_path, **options)
     assert f"dice_label_{label}" in row
+
+
+def test_fields_of_another_grid_or_kind_are_refused(setting, tmp_path):
+    """A grid of the same size elsewhere; a field of ours said to be absolute."""
+    field = nib.load(setting.paths["field"])
+    affine = np.linalg.inv(field.affine)
+    affine[:3, 3] += 30
+    header = field.header.copy()
+    image = nib.Nifti1Image(np.array(field.dataobj), np.linalg.inv(affine), header)
+    image.set_sform(image.affine, 2)
+    nib.save(image, tmp_path / "far.nii.gz")
+    with pytest.raises(ValueError, match="on the grid of the static image"):
+        evaluate(setting, tmp_path, field_files=[str(tmp_path / "far.nii.gz")])
+    with pytest.raises(ValueError, match="a warp of FSL with absolute=True"):
+        evaluate(setting, tmp_path, field_files=[setting.paths["field"]], absolute=True)

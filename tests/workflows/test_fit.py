@@ -1,10 +1,12 @@
 import csv
 
+import nibabel as nib
 import numpy as np
+import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.workflows.fit import FitFlow
+from dipy_nn_reg.workflows.fit import FitFlow, _read_all
 
 
 def fit(moving, out, *, force=False, **options):
@@ -127,3 +129,26 @@ def test_bad_input_is_refused(options, message, brains, write, crops, tmp_path):
     with pytest.raises((ValueError, OSError), match=message):
         fit(moving, tmp_path / "out", **options)
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_what_goes_with_images_keeps_header_and_values(brains, write, crops, tmp_path):
+    """In another order of axes, with labels beyond 32 bits."""
+    labels = (crops[0] > 0.5) * np.int64(4_000_000_000)
+    image = nib.Nifti1Image(labels, np.diag([2.0, 2, 2, 1]), dtype=np.int64)
+    turned = image.as_reoriented([[2, 1], [0, -1], [1, 1]])
+    nib.save(turned, tmp_path / "labels.nii.gz")
+    mask = nib.Nifti1Image(np.float32(crops[0] > 0.3) / 4, image.affine)
+    nib.save(mask.as_reoriented([[1, 1], [2, -1], [0, -1]]), tmp_path / "mask.nii.gz")
+    paths = {
+        "moving": brains[:1],
+        "moving_labels": [tmp_path / "labels.nii.gz"],
+        "mask": [tmp_path / "mask.nii.gz"],
+    }
+    data = _read_all(paths, None, tmp_path)
+    npt.assert_array_equal(data["moving_labels"][0], labels)
+    npt.assert_array_equal(data["mask"][0], crops[0] > 0.3)
+    elsewhere = np.diag([2.0, 2, 2, 1])
+    elsewhere[0, 3] = 1000
+    paths["mask"] = [write("far.nii.gz", np.ones(crops[0].shape, np.uint8), elsewhere)]
+    with pytest.raises(ValueError, match="far.nii.gz"):
+        _read_all(paths, None, tmp_path)

@@ -188,3 +188,20 @@ def test_what_goes_with_an_image_keeps_its_own_header(unit, brains, write, tmp_p
         fields.append(nib.load(tmp_path / f"out_{turned}" / "field.nii.gz").get_fdata())
     assert np.abs(fields[0]).max() > 0.1
     npt.assert_array_equal(*fields)
+
+
+@pytest.mark.parametrize("shift", [0, 1000])
+@pytest.mark.parametrize("name", ["mask_file", "moving_labels"])
+def test_a_mask_or_labels_that_say_nothing_are_refused(
+    name, shift, brains, write, tmp_path
+):
+    values = np.full(nib.load(brains[0]).shape, shift > 0, np.uint8)
+    affine = np.diag([2.0, 2, 2, 1])
+    affine[0, 3] = shift
+    path = str(write("given.nii.gz", values, affine))
+    options = {name: path}
+    if name == "moving_labels":
+        options["static_labels"] = path
+    with pytest.raises(ValueError, match="given.nii.gz"):
+        register(brains[0], brains[1:2], tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))
