@@ -66,6 +66,8 @@ def compact(image):
     A network needs no more: it brings images to that range itself. Outliers far beyond
     the others, which it clips, would take the range from these, and are clipped here.
     """
+    if image.dtype.kind in "iu":  # exactly, and beyond the signed type if need be
+        image = (image - image.min()).astype(f"u{image.dtype.itemsize}")
     image = np.asarray(image, np.float64)  # in which no offset hides the contrast
     image = image / (np.abs(image).max() or 1)  # and no difference is beyond numbers
     lowest, highest = np.percentile(image, [0.1, 99.9])
