@@ -104,8 +104,10 @@ class Pairs(keras.utils.PyDataset):
             )
         for name in annotations:
             if name.endswith("labels"):  # at last, since shares take far more room
-                maps = annotations[name][..., 0]
-                annotations[name] = one_hot(maps, self.drawn[batch])
+                maps, drawn = annotations[name][..., 0], self.drawn[batch]
+                if self.augment:
+                    drawn = _codes(drawn, self.labels)
+                annotations[name] = one_hot(maps, drawn)
         if self.shrunk_by > 1:
             images, annotations = (
                 {name: self._shrink(name, array) for name, array in group.items()}
@@ -115,9 +117,11 @@ class Pairs(keras.utils.PyDataset):
 
     def _annotation(self, name, index):
         chosen = _pick(self.annotations[name], index)
-        return (
-            chosen[..., None] if name.endswith("labels") else chosen.astype(np.float32)
-        )
+        if not name.endswith("labels"):
+            return chosen.astype(np.float32)
+        if self.augment:  # by a backend, which may not know this type of integers
+            chosen = _codes(chosen, self.labels)
+        return chosen[..., None]
 
     def _mirror(self, name, array, chosen):
         """Mirror some items of an array in place."""
@@ -157,6 +161,19 @@ class Pairs(keras.utils.PyDataset):
             self.drawn = [draw() for _ in self.drawn]
         if self.augment:
             self.epoch_seed = int(self.rng.integers(2**31))
+
+
+def _codes(values, labels):
+    """Return the place of each value among the labels, from 1; 0 for what is none.
+
+    Examples
+    --------
+    >>> _codes(np.array([0, 7, 5]), np.array([5, 7])).tolist()
+    [0, 2, 1]
+    """
+    places = np.searchsorted(labels, values)
+    found = labels[np.minimum(places, len(labels) - 1)] == values
+    return np.where(found, places + 1, 0).astype(np.int32)
 
 
 def _pick(array, index):

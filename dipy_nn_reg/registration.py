@@ -61,6 +61,11 @@ class Registration(Prediction):
         self._adopt(model)
         self._check_size(options["input_shape"], training=True)
 
+    @property
+    def unfinished(self):
+        """What :meth:`fit` can resume: its options, and the epochs done; or None."""
+        return self.model.state["unfinished"]
+
     def summary(self):
         """Print the layers, as Keras does."""
         return self.model.summary()
@@ -182,7 +187,7 @@ class Registration(Prediction):
         self._check_memory(pairs, validation_pairs)
         learning_rate = self.model.options["learning_rate"]
         if not resume:
-            self.model.state = finished_state(rng)
+            self.model.state = finished_state(rng, self.model.state["trained"])
             if learning_rate is not None:  # where an earlier fit has left another one
                 self.model.optimizer.learning_rate = learning_rate
         # Pairs are drawn at random; Keras would ignore the seed.

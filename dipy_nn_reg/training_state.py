@@ -3,6 +3,7 @@
 A model carries it in its configuration, so that one ``.keras`` file is enough::
 
     {"random": state of the NumPy generator, before the next pairs are drawn,
+     "trained": number of epochs in all trainings, without those of a warm-up,
      "unfinished": None, or {"done": epochs done, **what describe() returns}}
 """
 
@@ -38,24 +39,35 @@ class TrackState(keras.callbacks.Callback):
         self._finish()
 
     def on_epoch_end(self, epoch, logs=None):
+        self.trained += 1
+        self._finish()
         done = epoch + 1
         if done < self.setup["epochs"]:
             unfinished = {"done": done, **self.setup}
-            state = {"random": self.pairs.drawn_from, "unfinished": unfinished}
-            self.model.state = state
-        else:
-            self._finish()
+            drawn = {"random": self.pairs.drawn_from, "unfinished": unfinished}
+            self.model.state = self.model.state | drawn
+
+    def on_train_begin(self, logs=None):
+        self.trained = self.model.state["trained"]
 
     def on_train_end(self, logs=None):
         self._finish()  # a callback may have stopped it earlier
 
     def _finish(self):
-        self.model.state = finished_state(self.pairs.rng)
+        self.model.state = finished_state(self.pairs.rng, self.trained)
 
 
-def finished_state(rng):
-    """Return the state of a model that has no training to be resumed."""
-    return {"random": rng.bit_generator.state, "unfinished": None}
+def finished_state(rng, trained=0):
+    """Return the state of a model that has no training to be resumed.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    trained : int, optional
+        Number of epochs.
+    """
+    random = rng.bit_generator.state
+    return {"random": random, "trained": trained, "unfinished": None}
 
 
 def make_generator(state):
@@ -125,6 +137,7 @@ def check_state(state):
     """
     try:
         make_generator(state)
+        check_integer("trained", state["trained"], lowest=0)
         unfinished = state["unfinished"]
         if unfinished is not None:
             check_integer("done", unfinished["done"], lowest=1)

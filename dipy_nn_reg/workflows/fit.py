@@ -118,7 +118,8 @@ class FitFlow(Workflow):
             Seed of the weights and the pairs.
         checkpoint : string or Path, optional
             Model to go on with. Its own options then hold, in place of those above; a
-            history that is there is continued.
+            history that is there is continued. If its training was interrupted, the
+            same command goes on as if it had not been; else a new one begins.
         out_dir : string or Path, optional
             Output directory.
         out_model : string, optional
@@ -150,6 +151,9 @@ class FitFlow(Workflow):
             if not _is_same(checkpoint, Path(out_dir, out_model)):
                 kept.append(checkpoint)
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
+        registration, rows = None, []
+        if checkpoint is not None:
+            registration, rows = _load(checkpoint, outputs[0]["out_history"])
         # What is mapped into memory outlives its name.
         with temporary_folder() as folder:
             data = _read_all(paths, voxel_size, folder)
@@ -159,9 +163,7 @@ class FitFlow(Workflow):
         from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
 
         shape = data["moving"].shape[1:]
-        if checkpoint is not None:
-            registration = DeformableRegistration.load(checkpoint)
-        else:
+        if registration is None:
             registration = DeformableRegistration(
                 input_shape=shape,
                 network=network,
@@ -181,7 +183,8 @@ class FitFlow(Workflow):
             static = data.get("static")
             one = static is not None and len(static) == 1
             validation = (validation, static if one else None)
-        registration.fit(
+        _fit(
+            registration,
             **data,
             epochs=epochs,
             warm_up=warm_up,
@@ -189,9 +192,7 @@ class FitFlow(Workflow):
             mirror=mirror,
             augment=augment,
             validation_data=validation,
-            callbacks=SaveEachEpoch(
-                registration, **outputs[0], go_on=checkpoint is not None
-            ),
+            callbacks=SaveEachEpoch(registration, **outputs[0], rows=rows),
             verbose=keras_verbosity(sys.stdout.isatty()),
         )
         logger.info(
@@ -201,6 +202,35 @@ class FitFlow(Workflow):
 
 def _is_same(path, other):
     return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _load(checkpoint, out_history):
+    """Return a model to go on with, and the rows of its history that are there."""
+    import_keras()
+    from dipy_nn_reg import DeformableRegistration
+    from dipy_nn_reg.workflows.checkpoints import read_history, rows_before
+
+    registration = DeformableRegistration.load(checkpoint)
+    trained = registration.model.state["trained"]
+    return registration, rows_before(read_history(out_history), trained)
+
+
+def _fit(registration, **options):
+    """Resume a training that was interrupted, else begin one."""
+    from dipy_nn_reg.training_state import ResumeError
+
+    unfinished = registration.unfinished
+    if unfinished is not None:
+        done, epochs = unfinished["done"], unfinished["epochs"]
+        try:
+            logger.info(f"Going on after epoch {done} of {epochs}.")
+            return registration.fit(**options, resume=True)
+        except ResumeError as error:
+            logger.warning(
+                f"{error} A new training begins, with what was learned until epoch "
+                f"{done} of {epochs}."
+            )
+    registration.fit(**options)
 
 
 def _read_all(paths, voxel_size, folder):
