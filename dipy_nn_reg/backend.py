@@ -1,10 +1,11 @@
 """What only one backend can do."""
 
-from functools import cache, partial, wraps
+from functools import wraps
 from pathlib import Path
 
 import keras
-import numpy as np
+
+from dipy_nn_reg.tracing import traced
 
 # What to tell ``keras.Model.compile``: see ``compiled`` for the reason.
 JIT_COMPILE = False if keras.backend.backend() == "tensorflow" else "auto"
@@ -29,29 +30,7 @@ def compiled(function):
     """
     if keras.backend.backend() != "tensorflow":
         return function
-    return _traced(function, jit_compile=True)
-
-
-def _traced(function, jit_compile):
-    """Let TensorFlow trace a function, once for each signature."""
-    import tensorflow as tf
-
-    @cache
-    def trace(signature):
-        # A new callable for each signature: TensorFlow warns of retracing when it sees
-        # the same one with images of many sizes.
-        return tf.function(partial(function), autograph=False, jit_compile=jit_compile)
-
-    @wraps(function)
-    def wrapper(*arguments):
-        flat = [
-            tf.convert_to_tensor(a) if isinstance(a, np.ndarray) else a
-            for a in tf.nest.flatten(arguments)
-        ]
-        signature = tuple(tuple(a.shape) if tf.is_tensor(a) else a for a in flat)
-        return trace(signature)(*tf.nest.pack_sequence_as(arguments, flat))
-
-    return wrapper
+    return traced(function, jit_compile=True)
 
 
 def recomputed(function, *, constants=0):
@@ -147,7 +126,7 @@ def as_one_graph(function):
         return jax.jit(function)
     if keras.backend.backend() == "torch":
         return function
-    return _traced(function, jit_compile=False)
+    return traced(function, jit_compile=False)
 
 
 def value_and_gradient(function):
