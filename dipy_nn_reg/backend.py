@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from dipy_nn_reg.tracing import traced
+from dipy_nn_reg.tracing import trace, traced
 
 # What to tell ``keras.Model.compile``: see ``compiled`` for the reason.
 JIT_COMPILE = False if keras.backend.backend() == "tensorflow" else "auto"
@@ -290,7 +290,7 @@ def output_shape(function, *shapes):
         import tensorflow as tf
 
         specs = [tf.TensorSpec(shape, "float32") for shape in shapes]
-        graph = tf.function(function, autograph=False).get_concrete_function(*specs)
+        graph = trace(function, specs, specs, jit_compile=False)
         return tuple(graph.structured_outputs.shape)
     if keras.backend.backend() == "jax":
         import jax

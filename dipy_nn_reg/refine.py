@@ -285,7 +285,7 @@ _repeat_border = compiled(repeat_border)
 
 @compiled
 def _smooth_along(field, axis):
-    size = field.shape[axis] - len(_GAUSSIAN) + 1
+    size = ops.shape(field)[axis] - len(_GAUSSIAN) + 1
     before = (slice(None),) * axis
     return sum(
         weight * field[(*before, slice(i, i + size))]

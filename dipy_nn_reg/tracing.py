@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from functools import wraps
+import gc
 import os
 import sys
 from threading import RLock
@@ -10,7 +11,7 @@ import weakref
 import numpy as np
 
 # Graphs of one function that are kept: those of four levels, for some sizes.
-GRAPHS_KEPT = 2
+GRAPHS_KEPT = 8
 # One thread traces at a time, so that what a trace registers can be told apart.
 _lock = RLock()
 # Names of gradients that belong to traces which are kept for good.
@@ -26,10 +27,10 @@ def traced(function, *, jit_compile):
     function : callable
         Takes tensors, and options that can be hashed.
     jit_compile : bool
-        Compile it with XLA. TensorFlow keeps what XLA compiles until the process ends,
-        under the name of the trace, and so these traces are kept: a new one of the same
-        signature would be compiled again and kept beside it. Without XLA the last
-        traces are kept, and the memory of the others is given back.
+        Compile it with XLA, which does so for each shape, and keeps it for each graph
+        until the process ends. So there is one graph for images of all sizes, and it is
+        kept as well. Without XLA there is one for each shape: the last ones are kept,
+        and the memory of the others is given back.
 
     Returns
     -------
@@ -49,18 +50,54 @@ def traced(function, *, jit_compile):
             for a in tf.nest.flatten(arguments)
         ]
         signature = tuple(
-            (tuple(a.shape), a.dtype) if tf.is_tensor(a) else a for a in flat
+            _spec(a, any_size=jit_compile) if tf.is_tensor(a) else a for a in flat
         )
         with _lock:
             if signature not in traces:
-                traces[signature] = _trace(function, arguments, flat, jit_compile)
+                traces[signature] = trace(function, arguments, signature, jit_compile)
                 if not jit_compile and len(traces) > GRAPHS_KEPT:
                     traces.popitem(last=False)
+                    gc.collect()  # a graph is full of circles
             traces.move_to_end(signature)
-            trace = traces[signature]
-        return trace(*filter(tf.is_tensor, flat))
+            graph = traces[signature]
+        return graph(*filter(tf.is_tensor, flat))
 
     return wrapper
+
+
+def trace(function, arguments, specs, jit_compile):
+    """Return the graph of a function, which takes the tensors among its arguments.
+
+    Parameters
+    ----------
+    function : callable
+    arguments : sequence
+        Of the structure of its arguments.
+    specs : sequence
+        The arguments, without structure: a TensorSpec in place of each tensor.
+    jit_compile : bool
+    """
+    import tensorflow as tf
+
+    structure = tf.nest.pack_sequence_as(arguments, [None] * len(specs))
+
+    def call(*tensors):
+        tensors = iter(tensors)
+        known = [next(tensors) if isinstance(a, tf.TensorSpec) else a for a in specs]
+        return function(*tf.nest.pack_sequence_as(structure, known))
+
+    tensors = [a for a in specs if isinstance(a, tf.TensorSpec)]
+    with _lock:
+        before = _names_of_gradients()
+        graph = tf.function(call, autograph=False).get_concrete_function(*tensors)
+        if jit_compile:
+            graph = _compiled(graph, tensors)
+        names = _names_of_gradients() - before - _names_kept
+        if jit_compile:
+            _names_kept.update(names)
+    if not jit_compile:
+        weakref.finalize(graph, _forget_gradients, names).atexit = False
+    return graph
 
 
 def check_not_forked():
@@ -78,38 +115,22 @@ def check_not_forked():
         )
 
 
-def _trace(function, arguments, flat, jit_compile):
-    """Return the graph of a function, which takes the tensors among its arguments."""
+def _spec(tensor, *, any_size):
+    """Return what a graph knows of a tensor, which may be images of any size."""
     import tensorflow as tf
 
-    # Nothing of the tensors themselves is to be held.
-    specs = [tf.TensorSpec(a.shape, a.dtype) if tf.is_tensor(a) else a for a in flat]
-    structure = tf.nest.pack_sequence_as(arguments, [None] * len(flat))
-
-    def call(*tensors):
-        tensors = iter(tensors)
-        known = [next(tensors) if isinstance(a, tf.TensorSpec) else a for a in specs]
-        return function(*tf.nest.pack_sequence_as(structure, known))
-
-    tensors = [a for a in specs if isinstance(a, tf.TensorSpec)]
-    before = _names_of_gradients()
-    trace = tf.function(call, autograph=False).get_concrete_function(*tensors)
-    if jit_compile:
-        trace = _compiled(trace, tensors)
-    names = _names_of_gradients() - before - _names_kept
-    if jit_compile:
-        _names_kept.update(names)
-    else:
-        weakref.finalize(trace, _forget_gradients, names).atexit = False
-    return trace
+    shape = list(tensor.shape)
+    if any_size and len(shape) > 2:
+        shape = [None] * (len(shape) - 1) + shape[-1:]
+    return tf.TensorSpec(shape, tensor.dtype)
 
 
 def _compiled(trace, tensors):
     """Return a graph for XLA.
 
-    XLA keeps for each operation the lines of Python that it came from, 40 or more, which
-    is half of the memory that it takes. What is imported has none. That cannot be
-    done with functions inside of functions.
+    XLA keeps for each operation the lines of Python that it came from, 40 or more,
+    which is half of the memory that it takes. What is imported has none. That cannot
+    be done with functions inside of functions.
     """
     import tensorflow as tf
 
