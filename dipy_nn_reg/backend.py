@@ -65,7 +65,9 @@ def recomputed(function, *, constants=0):
             result = function(*tensors)
         return tape.gradient(result, variables, upstream)
 
-    forward, backward = compiled(function), compiled(backward)
+    forward, backward = (
+        traced(f, jit_compile=True, indices=True) for f in (function, backward)
+    )
 
     @tf.custom_gradient
     def wrapper(*tensors):
@@ -297,4 +299,6 @@ def output_shape(function, *shapes):
 
         specs = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
         return tuple(jax.eval_shape(function, *specs).shape)
-    return tuple(function(*[keras.ops.zeros(shape) for shape in shapes]).shape)
+    return tuple(
+        function(*[keras.ops.zeros(shape, dtype="float32") for shape in shapes]).shape
+    )

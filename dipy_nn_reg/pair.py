@@ -92,7 +92,7 @@ class Pair:
             ``mask``, or ``moving_labels`` and ``static_labels``, or all of them.
         """
         images = moving, static
-        rescale = RescaleIntensity()
+        rescale = RescaleIntensity(dtype="float32")
         self.moving, self.static = (
             rescale(ops.convert_to_tensor(i[None].astype(np.float32))) for i in images
         )

@@ -19,7 +19,7 @@ _names_kept = set()
 _forked = False
 
 
-def traced(function, *, jit_compile):
+def traced(function, *, jit_compile, indices=False):
     """Let TensorFlow trace a function, once for each signature.
 
     Parameters
@@ -31,6 +31,8 @@ def traced(function, *, jit_compile):
         until the process ends. So there is one graph for images of all sizes, and it is
         kept as well. Without XLA there is one for each shape: the last ones are kept,
         and the memory of the others is given back.
+    indices : bool, optional
+        Tensors of integers are indices of voxels, without an axis for channels.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def traced(function, *, jit_compile):
             for a in tf.nest.flatten(arguments)
         ]
         signature = tuple(
-            _spec(a, any_size=jit_compile) if tf.is_tensor(a) else a for a in flat
+            _spec(a, jit_compile, indices) if tf.is_tensor(a) else a for a in flat
         )
         with _lock:
             if signature not in traces:
@@ -115,13 +117,14 @@ def check_not_forked():
         )
 
 
-def _spec(tensor, *, any_size):
+def _spec(tensor, any_size, indices):
     """Return what a graph knows of a tensor, which may be images of any size."""
     import tensorflow as tf
 
     shape = list(tensor.shape)
     if any_size and len(shape) > 2:
-        shape = [None] * (len(shape) - 1) + shape[-1:]
+        has_channels = not (indices and tensor.dtype.is_integer)
+        shape = [*[None] * (len(shape) - 1), shape[-1] if has_channels else None]
     return tf.TensorSpec(shape, tensor.dtype)
 
 
