@@ -184,7 +184,9 @@ class AffineMatrix(keras.layers.Layer):
         linear, center = parameters[..., :ndim], (sizes - 1) / 2
         offset = parameters[..., ndim] * ops.max(sizes) / 2
         offset = offset - ops.einsum("bij,j->bi", linear, center)
-        return ops.concatenate([linear + ops.eye(ndim), offset[..., None]], axis=-1)
+        return ops.concatenate(
+            [linear + ops.eye(ndim, dtype="float32"), offset[..., None]], axis=-1
+        )
 
     def compute_output_shape(self, parameters_shape, reference_shape):
         ndim = len(reference_shape) - 2
@@ -221,7 +223,7 @@ class ApplyAffine(keras.layers.Layer):
     def call(self, matrix, displacement):
         ndim = matrix.shape[-2]
         positions = voxel_grid(ops.shape(displacement)[1:-1]) + displacement
-        change = matrix[..., :ndim] - ops.eye(ndim)
+        change = matrix[..., :ndim] - ops.eye(ndim, dtype="float32")
         moved = ops.einsum("bij,b...j->b...i", change, positions)
         offset = ops.reshape(matrix[..., ndim], (-1, *[1] * ndim, ndim))
         return displacement + moved + offset

@@ -214,7 +214,11 @@ def _squared_local_correlation(static, warped, windows):
         _box_mean(x, windows)
         for x in (static, warped, static * static, warped * warped, static * warped)
     ]
-    return _correlation_of_means(*means, ops.convert_to_tensor(1e-5 / voxels**2))
+    return _correlation_of_means(*means, _float(1e-5 / voxels**2))
+
+
+def _float(number):
+    return ops.convert_to_tensor(number, dtype="float32")
 
 
 @self_adjoint
@@ -268,7 +272,7 @@ def _negative_mutual_information(static, warped, mask, bins):
 
 def _shares_of_bins(image, bins):
     """Return how voxels are shared among bins: (batch, voxels, channels, bins)."""
-    centers = ops.linspace(0.0, 1.0, bins)
+    centers = ops.linspace(0.0, 1.0, bins, dtype="float32")
     sigma = 0.5 / (bins - 1)
     image = ops.cast(image, "float32")
     image = ops.reshape(image, (ops.shape(image)[0], -1, image.shape[-1], 1))

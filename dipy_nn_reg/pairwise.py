@@ -19,6 +19,7 @@ from dipy_nn_reg.options import (
 from dipy_nn_reg.outcome import RegistrationReport
 from dipy_nn_reg.pair import Pair
 from dipy_nn_reg.physical import predict_mapping
+from dipy_nn_reg.tracing import check_not_forked
 
 # For images of one contrast. Windows of 5 voxels do better than the usual 9 where what
 # remains to be done is small (doc/performance.md).
@@ -125,6 +126,7 @@ def register(
     >>> report.used, report.ncc_after > report.ncc_before
     ('optimized', True)
     """
+    check_not_forked()
     start = perf_counter()
     moving, static = np.asarray(moving), np.asarray(static)
     _check_model(model)

@@ -94,7 +94,7 @@ def optimize_velocity(
         for level, most in progress:
             grid = max(level, finest)
             evaluate = _loss_at(level, grid, images, fills, y, options)
-            still = ops.zeros((1, *coarse_shape(shape, grid), len(shape)))
+            still = _zeros((1, *coarse_shape(shape, grid), len(shape)))
             starts = [still]
             if velocity is not None:
                 starts = [_on_grid(velocity, velocity_stride, grid, still)]
@@ -199,9 +199,13 @@ def _is_searched(shape, level):
 def _no_values(start, options):
     """Return values to add to a velocity that change nothing."""
     if not _is_spline(options["transform"]):
-        return ops.zeros(start.shape)
+        return _zeros(start.shape)
     points = coarse_shape(start.shape[1:-1], options["spacing"])
-    return ops.zeros((1, *points, start.shape[-1]))
+    return _zeros((1, *points, start.shape[-1]))
+
+
+def _zeros(shape):
+    return ops.zeros(shape, dtype="float32")
 
 
 def _is_spline(transform):
@@ -296,7 +300,7 @@ _repeat_border = compiled(repeat_border)
 
 @compiled
 def _smooth_along(field, axis):
-    size = field.shape[axis] - len(_GAUSSIAN) + 1
+    size = ops.shape(field)[axis] - len(_GAUSSIAN) + 1
     before = (slice(None),) * axis
     return sum(
         weight * field[(*before, slice(i, i + size))]

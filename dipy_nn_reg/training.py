@@ -19,6 +19,7 @@ from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.options import from_config, get_penalties, to_config
 from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
+from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.training_state import check_state, finished_state
 
 SUPERVISED_TRACKERS = {
@@ -50,9 +51,12 @@ class RegistrationModel(keras.Model):
     """
 
     def __init__(self, *, name="registration", **options):
+        check_not_forked()
         ndim = len(options["input_shape"])
         shape = (*[None] * ndim, options["num_channels"])
-        images = {n: keras.Input(shape, name=n) for n in ("moving", "static")}
+        images = {
+            n: keras.Input(shape, name=n, dtype="float32") for n in ("moving", "static")
+        }
         if (affine := options["affine"]) is not None:
             options = {**options, "affine": _frozen_copy(affine)}
         with layers_in("float32"):
@@ -65,11 +69,11 @@ class RegistrationModel(keras.Model):
         self.state = finished_state(np.random.default_rng(options["seed"]))
         self._objective = Objective(options)
         self._supervised_by, self._training = (), True
-        self.similarity = keras.metrics.Mean(name="similarity")
-        self.penalty = keras.metrics.Mean(name="penalty")
-        self.overlap = keras.metrics.Mean(name="label_overlap")
-        self.distance = keras.metrics.Mean(name="landmark_error")
-        self.folding = keras.metrics.Mean(name="folding")
+        self.similarity = keras.metrics.Mean(name="similarity", dtype="float32")
+        self.penalty = keras.metrics.Mean(name="penalty", dtype="float32")
+        self.overlap = keras.metrics.Mean(name="label_overlap", dtype="float32")
+        self.distance = keras.metrics.Mean(name="landmark_error", dtype="float32")
+        self.folding = keras.metrics.Mean(name="folding", dtype="float32")
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

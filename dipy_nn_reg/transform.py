@@ -25,6 +25,10 @@ from dipy_nn_reg.sampling import (
     read_nearest,
 )
 
+# Of an integration. More than 24 squarings divide a velocity by more than float32 tells
+# from 1.
+MOST_STEPS = 64
+
 
 def _arrays_like_given(function):
     """Let ``function`` return a NumPy array when it is not given a tensor."""
@@ -159,6 +163,11 @@ def warp(
     """
     check_name("interpolation", interpolation, INTERPOLATIONS)
     check_name("border", border, BORDERS)
+    if not isinstance(image_is_constant, (bool, np.bool_)):
+        raise ValueError(
+            f"Expected image_is_constant to be True or False. "
+            f"Received {image_is_constant!r}."
+        )
     image = ops.convert_to_tensor(image)
     displacement = ops.convert_to_tensor(displacement, dtype="float32")
     ndim = displacement.shape[-1]
@@ -183,7 +192,8 @@ def warp(
     if interpolation == "nearest":
         warped = _warp_nearest(image, displacement, border, fill)
     else:
-        warped = _warp_linear(image, displacement, border, image_is_constant, fill)
+        is_constant = bool(image_is_constant)
+        warped = _warp_linear(image, displacement, border, is_constant, fill)
     warped = warped if has_channels else warped[..., 0]
     return warped if batched else warped[0]
 
@@ -236,8 +246,8 @@ def integrate(velocity, *, steps=7):
     velocity : ndarray or tensor, shape ([batch,] *spatial, ndim)
         In voxels. Its border is repeated outside.
     steps : int, optional
-        Number of squarings: the field is divided by ``2 ** steps`` and composed
-        with itself ``steps`` times.
+        Number of squarings, 64 at most: the field is divided by ``2 ** steps`` and
+        composed with itself ``steps`` times.
 
     Returns
     -------
@@ -247,8 +257,8 @@ def integrate(velocity, *, steps=7):
     Raises
     ------
     ValueError
-        If ``steps`` is not an integer of 0 or more, or if the
-        shape is not that of a field.
+        If ``steps`` is not an integer from 0 to 64, or if the shape is not that of a
+        field.
 
     Notes
     -----
@@ -259,6 +269,10 @@ def integrate(velocity, *, steps=7):
     .. footbibliography::
     """
     check_integer("steps", steps, lowest=0)
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"Expected steps to be {MOST_STEPS} at most. Received {steps!r}."
+        )
     steps = int(steps)  # TensorFlow takes a NumPy scalar for a tensor
     velocity = ops.convert_to_tensor(velocity, dtype="float32")
     ndim = velocity.shape[-1]
