@@ -1,0 +1,215 @@
+"""Valid calls of what maps arrays and points between spaces."""
+
+import numpy as np
+
+from dipy_nn_reg import diffusion, mapping, prealign, resampling, splines
+from fuzzing import scenes
+from fuzzing.call import (
+    Call,
+    affine,
+    field_of,
+    fixed,
+    image,
+    maybe,
+    name_of,
+    number,
+    points,
+    sequence,
+    shape,
+)
+from fuzzing.call import mapping as map_of
+
+
+def _through(run_map, rng, size):
+    """Return what a map does with an image and with points, which may end badly."""
+    array = scenes.blob(rng, size)
+
+    def run(**arguments):
+        made = run_map(**arguments)
+        moving = array if tuple(made.domain_shape) == size else None
+        if moving is None:
+            return made
+        found = made.transform(moving), made.transform_inverse(moving)
+        return made, found, made.transform_points(np.ones((2, made.dim)))
+
+    return run
+
+
+def displacement_to_mapping(rng, folder):
+    size = scenes.any_shape(rng, thin=False)
+    ndim, u = len(size), scenes.field(rng, size)
+    return Call(
+        _through(mapping.displacement_to_mapping, rng, size),
+        call_name="displacement_to_mapping",
+        displacement=field_of(u),
+        **maybe(
+            rng,
+            static_affine=affine(scenes.affine(rng, ndim)),
+            moving_affine=affine(scenes.affine(rng, ndim)),
+            moving_shape=shape(size),
+            prealign=affine(scenes.near_identity(rng, ndim)),
+            inverse=field_of(-u),
+        ),
+    )
+
+
+def invert_displacement(rng, folder):
+    u = scenes.field(rng, scenes.any_shape(rng, thin=False))
+    return Call(mapping.invert_displacement, displacement=field_of(u))
+
+
+def mapping_to_displacement(rng, folder):
+    size = scenes.any_shape(rng, thin=False)
+    made = scenes.mapping(rng, size, plain=rng.random() < 0.3)
+    return Call(mapping.mapping_to_displacement, mapping=map_of(made))
+
+
+def invert_mapping(rng, folder):
+    size = scenes.any_shape(rng, thin=False)
+    return Call(
+        _through(mapping.invert_mapping, rng, size),
+        call_name="invert_mapping",
+        mapping=map_of(scenes.mapping(rng, size)),
+    )
+
+
+def lift_mapping(rng, folder):
+    size = scenes.any_shape(rng, ndim=2)
+    return Call(mapping.lift_mapping, mapping=map_of(scenes.mapping(rng, size)))
+
+
+def check_affine(rng, folder):
+    ndim = int(rng.integers(2, 4))
+    return Call(
+        mapping.check_affine,
+        affine=affine(scenes.affine(rng, ndim)),
+        name=fixed("affine"),
+        ndim=fixed(ndim),
+    )
+
+
+def _points_and_maps(rng):
+    size = scenes.any_shape(rng, thin=False)
+    ndim = len(size)
+    steps = [scenes.near_identity(rng, ndim), scenes.mapping(rng, size)]
+    where = rng.integers(0, 20, (7, ndim)) / 4
+    return {"points": points(where), "maps": sequence(steps[: rng.integers(1, 3)])}
+
+
+def to_moving(rng, folder):
+    return Call(resampling.to_moving, nan="through", **_points_and_maps(rng))
+
+
+def to_static(rng, folder):
+    return Call(resampling.to_static, nan="through", **_points_and_maps(rng))
+
+
+def resample(rng, folder):
+    size, grid = (scenes.any_shape(rng, ndim=n) for n in [rng.integers(2, 4)] * 2)
+    ndim = len(size)
+    return Call(
+        resampling.resample,
+        image=image(scenes.blob(rng, size)),
+        affine=affine(scenes.affine(rng, ndim)),
+        find=fixed(lambda places: places),
+        shape=shape(grid),
+        grid_affine=affine(scenes.affine(rng, ndim)),
+        nan="through",
+        **maybe(rng, interpolation=name_of("linear")),
+    )
+
+
+def read_on_grid(rng, folder):
+    size, grid = (scenes.any_shape(rng, ndim=n) for n in [rng.integers(2, 4)] * 2)
+    ndim = len(size)
+    return Call(
+        resampling.read_on_grid,
+        image=image(scenes.blob(rng, size)),
+        affine=affine(scenes.affine(rng, ndim)),
+        maps=sequence([scenes.near_identity(rng, ndim)]),
+        shape=shape(grid),
+        grid_affine=affine(scenes.affine(rng, ndim)),
+        nan="through",
+    )
+
+
+def working_grid(rng, folder):
+    size = scenes.any_shape(rng)
+    return Call(
+        resampling.working_grid,
+        shape=shape(size),
+        affine=affine(scenes.affine(rng, len(size))),
+        voxel_size=number(2.0),
+        ndim=fixed(len(size)),
+    )
+
+
+def inverse_error(rng, folder):
+    size = scenes.any_shape(rng, thin=False)
+    return Call(
+        resampling.inverse_error,
+        maps=sequence([scenes.mapping(rng, size)]),
+        shape=shape(size),
+        affine=affine(scenes.affine(rng, len(size))),
+    )
+
+
+def estimate_prealign(rng, folder):
+    moving, static = scenes.pair(int(rng.integers(2, 4)))
+    return Call(
+        prealign.estimate_prealign,
+        moving=image(moving),
+        static=image(static),
+        moving_affine=affine(np.eye(moving.ndim + 1)),
+        static_affine=affine(np.eye(moving.ndim + 1)),
+        kind=name_of(rng.choice(["rigid", "affine"]).item()),
+    )
+
+
+def check_prealign(rng, folder):
+    ndim = int(rng.integers(2, 4))
+    return Call(
+        prealign.check_prealign,
+        prealign=affine(scenes.near_identity(rng, ndim)),
+        ndim=fixed(ndim),
+    )
+
+
+def rotate_bvecs(rng, folder):
+    vectors = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    return Call(
+        diffusion.rotate_bvecs,
+        bvecs=points(vectors),
+        moving_affine=affine(scenes.affine(rng, 3)),
+        static_affine=affine(scenes.affine(rng, 3)),
+        **maybe(rng, prealign=affine(scenes.near_identity(rng, 3))),
+    )
+
+
+def thin_plate_spline(rng, folder):
+    ndim = int(rng.integers(2, 4))
+    static = rng.permuted(np.tile(np.arange(8.0), (ndim, 1)), axis=1).T
+    static[:4] *= 1.5
+
+    def spline(moving, static, points, smoothing=0.0, shape=(3,) * ndim):
+        fitted = splines.ThinPlateSpline(smoothing=smoothing).fit(moving, static)
+        return fitted.evaluate(points), fitted.displacement(shape)
+
+    return Call(
+        spline,
+        call_name="ThinPlateSpline",
+        moving=points(static + rng.integers(-1, 2, static.shape) / 2),
+        static=points(static),
+        points=points(rng.integers(0, 9, (4, ndim)) / 2),
+        **maybe(rng, smoothing=number(0.5), shape=shape((4,) * ndim)),
+    )
+
+
+def thin_plate_influence(rng, folder):
+    ndim = int(rng.integers(2, 4))
+    corners = np.array(np.meshgrid(*[[0.0, 4.0]] * ndim)).reshape(ndim, -1).T
+    return Call(
+        splines.thin_plate_influence,
+        landmarks=points(corners),
+        points=points(rng.integers(0, 9, (5, ndim)) / 2),
+    )
