@@ -80,7 +80,7 @@ def apply_map(
             grids[name] = check_affine(affine, name=f"{name}_affine", ndim=mapping.dim)
     affine_alone = np.linalg.inv(world_affine(mapping.prealign, mapping.dim))
 
-    def read(array, maps, interpolation, affine=grids["moving"]):
+    def read(array, maps, interpolation, affine=grids["moving"], fill=0):
         return resample(
             array,
             affine,
@@ -88,6 +88,7 @@ def apply_map(
             shape=given["static"].shape,
             grid_affine=grids["static"],
             interpolation=interpolation,
+            fill=fill,
         )
 
     labels = {}
@@ -98,6 +99,7 @@ def apply_map(
             "warped": read(given["moving_labels"], [mapping], "nearest"),
         }
     images = {n: _in_float32(given[n], f"the {n} image") for n in ("moving", "static")}
+    outside = {"fill": estimate_background(images["moving"])}
     # With a margin of zeros: where these are read, it is from outside.
     inside = np.pad(np.ones(images["moving"].shape, np.uint8), 1)
     margin = np.eye(mapping.dim + 1)
@@ -105,8 +107,8 @@ def apply_map(
     return Result(
         mapping=mapping,
         static=images["static"],
-        before=read(images["moving"], [affine_alone], "linear"),
-        warped=read(images["moving"], [mapping], "linear"),
+        before=read(images["moving"], [affine_alone], "linear", **outside),
+        warped=read(images["moving"], [mapping], "linear", **outside),
         labels=labels,
         covered=read(inside, [mapping], "nearest", grids["moving"] @ margin) > 0,
         affine=grids["static"],

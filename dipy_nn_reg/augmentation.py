@@ -5,6 +5,7 @@ import numpy as np
 
 from dipy_nn_reg.backend import compiled
 from dipy_nn_reg.control import bspline
+from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.sampling import voxel_grid
 from dipy_nn_reg.transform import warp
 
@@ -37,7 +38,7 @@ def augment(images, annotations, rng, *, strength=1.0):
     images, annotations = dict(images), dict(annotations)
     for kind, image in images.items():
         displacement = strength * random_displacements(image.shape[:-1], rng)
-        images[kind] = _bend(warp(image, displacement), rng)
+        images[kind] = _bend(warp(image, displacement, fill=_backgrounds(image)), rng)
         for name, array in annotations.items():
             if name.startswith(kind) or (name == "mask" and kind == "static"):
                 annotations[name] = warp(array, displacement, interpolation="nearest")
@@ -77,6 +78,17 @@ def _displace(motion, linear, translation, spatial, spacing):
     affine = ops.einsum("...j,nij->n...i", offset, linear)
     affine += ops.reshape(translation, (-1, *[1] * len(spatial), len(spatial)))
     return bspline(motion, spatial, spacing) + affine
+
+
+def _backgrounds(images):
+    """Return the background of each image and channel, shape (n, channels)."""
+    return np.array(
+        [
+            [estimate_background(image[..., c]) for c in range(image.shape[-1])]
+            for image in images
+        ],
+        np.float32,
+    )
 
 
 def _bend(images, rng):

@@ -1,10 +1,11 @@
 """What only one backend can do."""
 
-from functools import cache, partial, wraps
+from functools import wraps
 from pathlib import Path
 
 import keras
-import numpy as np
+
+from dipy_nn_reg.tracing import trace, traced
 
 # What to tell ``keras.Model.compile``: see ``compiled`` for the reason.
 JIT_COMPILE = False if keras.backend.backend() == "tensorflow" else "auto"
@@ -29,29 +30,7 @@ def compiled(function):
     """
     if keras.backend.backend() != "tensorflow":
         return function
-    return _traced(function, jit_compile=True)
-
-
-def _traced(function, jit_compile):
-    """Let TensorFlow trace a function, once for each signature."""
-    import tensorflow as tf
-
-    @cache
-    def trace(signature):
-        # A new callable for each signature: TensorFlow warns of retracing when it sees
-        # the same one with images of many sizes.
-        return tf.function(partial(function), autograph=False, jit_compile=jit_compile)
-
-    @wraps(function)
-    def wrapper(*arguments):
-        flat = [
-            tf.convert_to_tensor(a) if isinstance(a, np.ndarray) else a
-            for a in tf.nest.flatten(arguments)
-        ]
-        signature = tuple(tuple(a.shape) if tf.is_tensor(a) else a for a in flat)
-        return trace(signature)(*tf.nest.pack_sequence_as(arguments, flat))
-
-    return wrapper
+    return traced(function, jit_compile=True)
 
 
 def recomputed(function, *, constants=0):
@@ -86,7 +65,9 @@ def recomputed(function, *, constants=0):
             result = function(*tensors)
         return tape.gradient(result, variables, upstream)
 
-    forward, backward = compiled(function), compiled(backward)
+    forward, backward = (
+        traced(f, jit_compile=True, indices=True) for f in (function, backward)
+    )
 
     @tf.custom_gradient
     def wrapper(*tensors):
@@ -147,7 +128,7 @@ def as_one_graph(function):
         return jax.jit(function)
     if keras.backend.backend() == "torch":
         return function
-    return _traced(function, jit_compile=False)
+    return traced(function, jit_compile=False)
 
 
 def value_and_gradient(function):
@@ -311,11 +292,13 @@ def output_shape(function, *shapes):
         import tensorflow as tf
 
         specs = [tf.TensorSpec(shape, "float32") for shape in shapes]
-        graph = tf.function(function, autograph=False).get_concrete_function(*specs)
+        graph = trace(function, specs, specs, jit_compile=False)
         return tuple(graph.structured_outputs.shape)
     if keras.backend.backend() == "jax":
         import jax
 
         specs = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
         return tuple(jax.eval_shape(function, *specs).shape)
-    return tuple(function(*[keras.ops.zeros(shape) for shape in shapes]).shape)
+    return tuple(
+        function(*[keras.ops.zeros(shape, dtype="float32") for shape in shapes]).shape
+    )

@@ -4,6 +4,12 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from dipy_nn_reg.intensities import float_type, replace_nan
+
+# Largest number of values of an array: more than any memory holds. An array that
+# repeats one value, by strides of 0, may seem to have them.
+_MAX_VALUES = 2**34
+
 
 def check_name(option, name, known):
     """Raise ValueError unless ``name`` is one of the known names."""
@@ -93,6 +99,15 @@ def check_real(name, array):
     return array
 
 
+def check_fill(fill):
+    """Raise ValueError unless ``fill`` is None or a finite number."""
+    if fill is None:
+        return
+    is_number = isinstance(fill, Real) and not isinstance(fill, bool)
+    if not is_number or not np.isfinite(float(fill)):
+        raise ValueError(f"Expected fill to be a finite number. Received {fill!r}.")
+
+
 def check_images(images, *, name, ndim, num_channels):
     """Return images with a channel axis, after looking for what would go wrong.
 
@@ -113,7 +128,8 @@ def check_images(images, *, name, ndim, num_channels):
     ------
     ValueError
         If the rank or the number of channels is another, if there is no image, or
-        if a value is not a finite real number.
+        if a value is not a real number that float32 holds. NaN counts as the background
+        of its image, with a warning.
     """
     images = np.asarray(images)
     shape = images.shape
@@ -135,7 +151,14 @@ def check_images(images, *, name, ndim, num_channels):
         raise ValueError(
             f"Expected real numbers in {name}. Received {name}.dtype={images.dtype}."
         )
+    if images.size > _MAX_VALUES:
+        raise ValueError(
+            f"Expected images that fit into memory. Received {name}.shape={shape}."
+        )
     lowest, highest = images.min(), images.max()  # NaN if there is one
+    if np.isnan(lowest):
+        images = _without_nan(images, name)
+        lowest, highest = images.min(), images.max()
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(np.float32(highest) - np.float32(lowest)):
             raise ValueError(
@@ -143,6 +166,32 @@ def check_images(images, *, name, ndim, num_channels):
                 f"Received values from {lowest} to {highest}."
             )
     return images
+
+
+def _without_nan(images, name):
+    filled = images.copy()
+    for i, image in enumerate(images):
+        for c in range(image.shape[-1]):
+            which = f"image {i} of {name}" if len(images) > 1 else name
+            filled[i, ..., c] = replace_nan(image[..., c], name=which)
+    return filled
+
+
+def check_contrast(images, *, name):
+    """Raise ValueError if float32 loses the contrast of images.
+
+    Parameters
+    ----------
+    images : ndarray
+    name : str
+        What to call them in the error.
+    """
+    if float_type(images) == np.float64:
+        raise ValueError(
+            f"Expected {name} with contrast that float32 holds: subtract what all "
+            f"values have in common, or divide by their range. Received values from "
+            f"{images.min()} to {images.max()}."
+        )
 
 
 def check_pairs(moving, static, *, ndim, num_channels):
@@ -183,6 +232,8 @@ def check_pairs(moving, static, *, ndim, num_channels):
             f"Expected one static image, or one for each of the {len(moving)} moving "
             f"images. Received {len(static)}."
         )
+    check_contrast(moving, name="moving")
+    check_contrast(static, name="static")
     return moving, static
 
 
@@ -213,6 +264,7 @@ def check_training_pairs(moving, static, *, ndim, num_channels):
             "Expected a static image, or two moving images or more to make pairs of. "
             "Received one moving image and static=None."
         )
+    check_contrast(moving, name="moving")
     return moving, None
 
 

@@ -28,7 +28,7 @@ def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
     Raises
     ------
     ValueError
-        If a shape is another, or an affine cannot be inverted.
+        If a shape is another, a value is not finite, or an affine cannot be inverted.
 
     Notes
     -----
@@ -43,6 +43,8 @@ def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
     bvecs = np.asarray(bvecs, np.float64)
     if bvecs.ndim != 2 or bvecs.shape[1] != 3:
         raise ValueError(f"Expected bvecs of shape (n, 3). Received {bvecs.shape}.")
+    if not np.all(np.isfinite(bvecs)):
+        raise ValueError("Expected finite bvecs. Received values that are not.")
     moving_axes = _gradient_axes(moving_affine, "moving_affine")
     static_axes = _gradient_axes(static_affine, "static_affine")
     rotation = np.eye(3)

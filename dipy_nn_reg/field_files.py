@@ -11,21 +11,35 @@ dipy     (x, y, z, 3, 2)  forward and backward field in mm (RAS+), without preal
 itk      (x, y, z, 1, 3)  from a static to a moving point in mm (LPS+)
 afni     (x, y, z, 1, 3)  the same; AFNI takes it so for grids that are not oblique
 fsl      (x, y, z, 3)     the same in FSL's coordinates, which are mm along the axes
-                          of each image, from its corner
+                          of each image, from its corner, by the pixdim of its header
 =======  ===============  ==========================================================
 
-FreeSurfer reads ITK's by ``mri_warp_convert --initk``. A file of ``nitransforms`` would
-be in the way here: version 25.1 squeezes fields of one slice, and takes FSL's for RAS
-coordinates with the first axis negated, which holds for few headers.
-"""
+Also read are, in mm (RAS+), positions of SPM (``y_*.nii``), NiftyReg and MRtrix,
+displacements of NiftyReg and those of NIfTI's intent 1006, which ITK takes so as well;
+and absolute warps of FSL.
 
-import json
+In the format of ITK, a single slice is stored twice: ITK takes a field of one slice for
+one of two axes, which does not fit to images of three. FreeSurfer reads ITK's by
+``mri_warp_convert --initk``. A file of ``nitransforms`` would be in the way here:
+version 25.1 squeezes fields of one slice, and takes FSL's for RAS coordinates with the
+first axis negated, which holds for few headers.
+"""
 
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.field_checks import (
+    FORMATS,
+    check_field_image,
+    check_plausible,
+    find_format,
+)
+from dipy_nn_reg.field_headers import FNIRT, VECTOR, About, check_zooms, read_about
+from dipy_nn_reg.fsl_coordinates import from_fsl, to_fsl, warp_to_fsl
 from dipy_nn_reg.mapping import (
+    check_affine,
+    check_moving_shape,
     displacement_to_mapping,
     grid_points,
     lift_affine,
@@ -34,15 +48,16 @@ from dipy_nn_reg.mapping import (
     world_affine,
 )
 from dipy_nn_reg.nifti import read_image, write_image
+from dipy_nn_reg.nifti_header import mm_per_unit
 
-FORMATS = ("afni", "dipy", "fsl", "itk")
 # Without which these programs take a file for something else.
-_INTENTS = {"itk": "vector", "afni": "vector", "fsl": 2006}
+_INTENTS = {"itk": VECTOR, "afni": VECTOR, "fsl": FNIRT}
 _LPS = np.array([-1, -1, 1])
-_SIGNATURE = "dipy_nn_reg"
+# The scale below which the affine of a field is taken to have no inverse.
+_SINGULAR = 1e-6
 
 
-def save_field(path, mapping, *, format="dipy"):
+def save_field(path, mapping, *, format="dipy", static_zooms=None, moving_zooms=None):
     """Write a map.
 
     Parameters
@@ -55,11 +70,14 @@ def save_field(path, mapping, *, format="dipy"):
         That of DIPY holds the map and its inverse; the others hold the map from static
         to moving points alone, with the prealignment. For the way back, save
         :func:`dipy_nn_reg.mapping.invert_mapping` as well.
+    static_zooms, moving_zooms : sequence of float, optional
+        Voxel sizes in the headers of the images (``pixdim``), by which FSL measures.
+        By default those of their affines.
 
     Raises
     ------
     ValueError
-        If the name or the format is not one of those.
+        If the name or the format is not one of those, or a size is not above 0.
 
     Notes
     -----
@@ -71,62 +89,84 @@ def save_field(path, mapping, *, format="dipy"):
     ndim = mapping.dim
     static_affine = world_affine(mapping.codomain_grid2world, ndim)
     moving_affine = world_affine(mapping.domain_grid2world, ndim)
-    prealign = np.linalg.inv(world_affine(mapping.prealign, ndim))
     shape = tuple(int(size) for size in mapping.codomain_shape)
     moving_shape = tuple(int(size) for size in mapping.domain_shape)
+    static_zooms, moving_zooms = (
+        voxel_sizes(affine) if zooms is None else check_zooms(name, zooms, ndim)
+        for name, zooms, affine in (
+            ("static_zooms", static_zooms, static_affine),
+            ("moving_zooms", moving_zooms, moving_affine),
+        )
+    )
+    header_affine = static_affine
+    repeated = format == "itk" and ndim == 3 and shape[2] == 1
     if format == "dipy":
-        displacement, inverse = mapping_to_displacement(mapping)
-        linear = static_affine[:ndim, :ndim].T
-        field = np.stack([inverse @ linear, displacement @ linear], axis=-1)
-        if ndim == 2:  # DIPY's tools take fields of three components only.
-            field = np.pad(field[:, :, None], [(0, 0)] * 3 + [(0, 1), (0, 0)])
+        field = _to_dipy(mapping, static_affine)
         header_affine = np.linalg.inv(static_affine)
     else:
         points = grid_points(shape, static_affine)
         moved = mapping.transform_points(points)
-        header_affine = static_affine
         if format == "fsl":
-            to_voxels = np.linalg.inv(moving_affine)
-            moved = _to_fsl(apply_affine(to_voxels, moved), moving_shape, moving_affine)
+            voxels = apply_affine(np.linalg.inv(moving_affine), moved)
+            moved = to_fsl(voxels, moving_shape, moving_affine, moving_zooms)
             voxels = grid_points(shape, np.eye(ndim + 1))
-            field = moved - _to_fsl(voxels, shape, static_affine)
+            field = moved - to_fsl(voxels, shape, static_affine, static_zooms)
         else:
             field = (moved - points) * _LPS[:ndim]
         field = field.reshape(*shape, ndim)
         field = field[:, :, None] if ndim == 2 else field
+        field = np.repeat(field, 2, axis=2) if repeated else field
         field = field if format == "fsl" else field[..., None, :]
-    about = {
-        "moving_shape": moving_shape,
-        "moving_affine": moving_affine.tolist(),
-        "prealign": prealign.tolist(),
-        "format": format,
-        "ndim": ndim,
-    }
+    about = About(
+        format=format,
+        ndim=ndim,
+        moving_shape=moving_shape,
+        moving_affine=moving_affine,
+        prealign=np.linalg.inv(world_affine(mapping.prealign, ndim)),
+        moving_zooms=moving_zooms if format == "fsl" else None,
+        repeated=repeated,
+    )
     write_image(
         path,
         field.astype(np.float32),
         lift_affine(header_affine),
+        zooms=static_zooms if format == "fsl" else None,
         intent=_INTENTS.get(format),
-        extension=json.dumps({_SIGNATURE: about}),
+        extension=about.to_json(),
     )
 
 
 def load_field(
-    path, *, format=None, moving_shape=None, moving_affine=None, prealign=None
+    path,
+    *,
+    format=None,
+    moving_shape=None,
+    moving_affine=None,
+    prealign=None,
+    moving_zooms=None,
+    absolute=None,
 ):
     """Read a map.
 
     Parameters
     ----------
     path : string or Path
-        Written by :func:`save_field`, DIPY, ANTs, ITK, AFNI or FSL.
-    format : {"dipy", "itk", "afni", "fsl"}, optional
-        By default the file itself tells, by the shape of the array.
+        Written by :func:`save_field`, DIPY, ANTs, ITK, AFNI, FSL, SPM or NiftyReg.
+    format : str, optional
+        "dipy", "itk", "afni", "fsl"; "spm" for positions, "niftyreg" or "dispvect" for
+        displacements, in mm (RAS+). By default the file itself tells, by its header
+        and the shape of the array, and positions by their values.
     moving_shape : tuple of int, optional
     moving_affine, prealign : ndarray, shape (ndim + 1, ndim + 1), optional
         As for :func:`dipy_nn_reg.mapping.displacement_to_mapping`, for a file that
         does not tell, as ours do. By default the moving grid is then that of the
         static image, and there is no prealignment.
+    moving_zooms : sequence of float, optional
+        Voxel sizes in mm in the header of the moving image, for a field of FSL that
+        does not tell. By default those of its affine.
+    absolute : bool, optional
+        Whether a warp of FSL holds positions and not displacements. By default the
+        values tell, as they do FSL's own programs.
 
     Returns
     -------
@@ -137,53 +177,105 @@ def load_field(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a field, of another format, or of FSL without the moving grid.
+        If it is not a field, of another format, holds values that are not finite, or is
+        of FSL without the moving grid.
     """
     image = read_image(path, vectors=True)
-    if format is None:
-        format = _guess_format(image)
-    check_name("format", format, FORMATS)
-    _check_shape(image, format)
-    about = _read_about(image.header) or {}
-    ndim = about.get("ndim", image.data.shape[-1] if format != "dipy" else 3)
-    static_affine = image.affine
-    if format == "dipy":
-        static_affine = np.linalg.inv(static_affine)
-    static_affine = static_affine if ndim == 3 else plane_affine(static_affine)
-    prealign = about.get("prealign", prealign)
-    moving_affine = about.get("moving_affine", moving_affine)
-    moving_shape = about.get("moving_shape", moving_shape)
-    if format == "fsl" and (moving_affine is None or moving_shape is None):
+    about = read_about(image.header, path)
+    guessed, format = format is None, find_format(image, about, format)
+    check_field_image(image, about, format)
+    if absolute and (format != "fsl" or about is not None):
+        raise ValueError(
+            f"Expected a warp of FSL with absolute=True. Received {str(path)!r}, of "
+            f"{'dipy_nn_reg' if about else format}, which holds none."
+        )
+    if about is not None:
+        moving_shape, moving_affine = about.moving_shape, about.moving_affine
+        prealign, moving_zooms, absolute = about.prealign, about.moving_zooms, False
+    elif format == "fsl" and (moving_affine is None or moving_shape is None):
         raise ValueError(
             f"Expected moving_shape and moving_affine, without which a field of FSL "
             f"cannot be read. Received {str(path)!r} alone."
         )
-    grids = {
-        "static_affine": static_affine,
-        "moving_shape": moving_shape and tuple(moving_shape),
-        "moving_affine": static_affine if moving_affine is None else moving_affine,
-    }
+    data, static_affine, scale = _on_grid(image, about, format)
+    grids = _grids(static_affine, moving_shape, moving_affine)
     if format == "dipy":
-        return _from_dipy(image.data, prealign=prealign, **grids)
-    shape = image.data.shape[:ndim]
-    values = np.asarray(image.data, np.float64).reshape(-1, ndim)
-    points = grid_points(shape, static_affine)
+        return _from_dipy(data, prealign=prealign, **grids)
+    shape, ndim = data.shape[:-1], data.shape[-1]
+    values, points = data.reshape(-1, ndim), grid_points(shape, static_affine)
     if format == "fsl":
-        moving_affine = np.asarray(moving_affine)
-        fsl = values + _to_fsl(
-            grid_points(shape, np.eye(ndim + 1)), shape, static_affine
+        static_zooms = scale * np.abs(image.header["pixdim"][1 : ndim + 1])
+        moved = warp_to_fsl(
+            scale * values,
+            shape,
+            static_affine,
+            check_zooms(f"the pixdim of {path}", static_zooms, ndim),
+            absolute=absolute,
+            path=path,
         )
-        moved = apply_affine(moving_affine, _from_fsl(fsl, moving_shape, moving_affine))
-    else:
+        moved = _from_fsl(moved, moving_zooms, **grids)
+        if guessed and about is None:
+            check_plausible(moved.reshape(data.shape), image)
+    elif format == "spm":
+        moved = scale * values
+    elif format == "niftyreg":
+        moved = points + scale * values
+    elif format == "dispvect":
+        moved = points + values
+    else:  # ITK converts the grid to mm, and takes the values as they are.
         moved = points + values * _LPS[:ndim]
-    return _from_points(points, moved, shape, prealign=prealign, **grids)
+    return _from_points(points, moved, shape, path, prealign=prealign, **grids)
+
+
+def _on_grid(image, about, format):
+    """Return the values and the affine of a field, and how many mm its unit is."""
+    data = np.asarray(image.data, np.float64)
+    if format == "dipy":
+        affine = np.linalg.inv(image.affine)
+        if about is not None and about.ndim == 2:
+            return data[:, :, 0, :2], plane_affine(affine), 1.0
+        return data, affine, 1.0
+    scale = mm_per_unit(image.header)
+    affine = np.diag([scale] * 3 + [1]) @ image.affine
+    if about is not None and about.repeated:
+        data = data[:, :, :1]
+    data = data.reshape(*data.shape[:3], data.shape[-1])
+    if data.shape[-1] == 2:
+        return data[:, :, 0], plane_affine(affine), scale
+    return data, affine, scale
+
+
+def _grids(static_affine, moving_shape, moving_affine):
+    """Return what a map needs; of volumes, a map in the plane takes the plane."""
+    if moving_affine is None:
+        moving_affine = static_affine
+    ndim = 3 if np.shape(moving_affine) == (4, 4) else len(static_affine) - 1
+    moving_affine = check_affine(moving_affine, name="moving_affine", ndim=ndim)
+    if moving_shape is not None:
+        moving_shape = check_moving_shape(moving_shape, (1,) * ndim)
+    if len(static_affine) < len(moving_affine):
+        moving_affine = plane_affine(moving_affine)
+        moving_shape = None if moving_shape is None else moving_shape[:2]
+    return {
+        "static_affine": static_affine,
+        "moving_shape": moving_shape,
+        "moving_affine": moving_affine,
+    }
+
+
+def _to_dipy(mapping, static_affine):
+    ndim = mapping.dim
+    displacement, inverse = mapping_to_displacement(mapping)
+    linear = static_affine[:ndim, :ndim].T
+    field = np.stack([inverse @ linear, displacement @ linear], axis=-1)
+    if ndim == 2:  # DIPY's tools take fields of three components only.
+        field = np.pad(field[:, :, None], [(0, 0)] * 3 + [(0, 1), (0, 0)])
+    return field
 
 
 def _from_dipy(data, *, static_affine, prealign, **grids):
     ndim = len(static_affine) - 1
     to_voxels = np.linalg.inv(static_affine[:ndim, :ndim]).T
-    data = np.asarray(data, np.float64)[..., :ndim, :]
-    data = data[:, :, 0] if ndim == 2 else data
     forward, backward = (field @ to_voxels for field in np.moveaxis(data, -1, 0))
     return displacement_to_mapping(
         backward,
@@ -194,7 +286,14 @@ def _from_dipy(data, *, static_affine, prealign, **grids):
     )
 
 
-def _from_points(points, moved, shape, *, static_affine, prealign, **grids):
+def _from_fsl(points, zooms, *, static_affine, moving_shape, moving_affine):
+    ndim = len(static_affine) - 1
+    zooms = voxel_sizes(moving_affine) if zooms is None else zooms
+    zooms = check_zooms("moving_zooms", zooms, ndim)
+    return from_fsl(points, moving_shape, moving_affine, zooms)
+
+
+def _from_points(points, moved, shape, path, *, static_affine, prealign, **grids):
     """Make a map from where the voxels of the static grid go.
 
     Most of it may be affine, with which no fixed-point iteration would converge: the
@@ -203,6 +302,13 @@ def _from_points(points, moved, shape, *, static_affine, prealign, **grids):
     ndim = len(static_affine) - 1
     if prealign is None:
         prealign = _fit_affine(points, moved)
+        if np.linalg.svd(prealign[:-1, :-1], compute_uv=False)[-1] < _SINGULAR:
+            raise ValueError(
+                f"Expected a field that can be inverted. {str(path)!r} takes all of "
+                f"its grid to a plane, a line or a point."
+            )
+    else:
+        prealign = check_affine(prealign, name="prealign", ndim=ndim)
     linear = static_affine[:ndim, :ndim]
     back = apply_affine(np.linalg.inv(prealign), moved) - points
     displacement = (back @ np.linalg.inv(linear).T).reshape(*shape, ndim)
@@ -219,48 +325,3 @@ def _fit_affine(points, moved):
     affine[:-1, :-1] += change
     affine[:-1, -1] = shift - change @ center
     return affine
-
-
-def _guess_format(image):
-    shape = image.data.shape
-    about = _read_about(image.header)
-    if about:
-        return about["format"]
-    if len(shape) == 5 and shape[3:] == (3, 2):
-        return "dipy"
-    return "fsl" if len(shape) == 4 else "itk"
-
-
-def _check_shape(image, format):
-    shape = image.data.shape
-    vectors = {"dipy": [(3, 2)], "fsl": [(3,), (2,)]}.get(format, [(1, 3), (1, 2)])
-    if len(shape) < 4 or shape[3:] not in vectors or image.data.dtype.kind != "f":
-        raise ValueError(
-            f"Expected a field of format {format!r}, with floats and axes "
-            f"{' or '.join(str(v) for v in vectors)} after the first three. Received "
-            f"{str(image.path)!r} of shape {shape} and type {image.data.dtype}."
-        )
-
-
-def _read_about(header):
-    """Return what our files tell of themselves, or None."""
-    for extension in header.extensions:
-        try:
-            return json.loads(extension.get_content())[_SIGNATURE]
-        except (ValueError, KeyError, TypeError):
-            continue  # of another program
-    return None
-
-
-def _to_fsl(voxels, shape, affine):
-    """Return FSL's coordinates: mm along the axes, the first one leftwards."""
-    if np.linalg.det(affine[:-1, :-1]) > 0:
-        voxels = np.column_stack([shape[0] - 1 - voxels[:, 0], voxels[:, 1:]])
-    return voxels * voxel_sizes(affine)
-
-
-def _from_fsl(points, shape, affine):
-    voxels = points / voxel_sizes(affine)
-    if np.linalg.det(affine[:-1, :-1]) > 0:
-        voxels = np.column_stack([shape[0] - 1 - voxels[:, 0], voxels[:, 1:]])
-    return voxels

@@ -204,7 +204,7 @@ def connect_field(transform, values, reference, *, spacing, stride=1):
     return field, displacement
 
 
-def connect_affine(predict, moving, static, passes):
+def connect_affine(predict, moving, static, background, passes):
     """Connect the layers that align images by an affine map.
 
     Parameters
@@ -213,6 +213,8 @@ def connect_affine(predict, moving, static, passes):
         Predicts parameters, shape (batch, ndim * (ndim + 1)), from moving and static
         images.
     moving, static : KerasTensor, shape (batch, *spatial, channels)
+    background : KerasTensor, shape (batch, channels)
+        What the moving image shows where there is nothing.
     passes : int
         How often it predicts: after the first time, what is left to do.
 
@@ -228,5 +230,5 @@ def connect_affine(predict, moving, static, passes):
         step = AffineMatrix()(predict([aligned, static]), static)
         matrix = step if matrix is None else ComposeAffine()(matrix, step)
         displacement = ApplyAffine()(matrix, nowhere)
-        aligned = Warp(image_is_constant=True)(moving, displacement)
+        aligned = Warp(image_is_constant=True)(moving, displacement, background)
     return matrix, displacement

@@ -1,8 +1,11 @@
-"""Write files whole or not at all."""
+"""Files that are written whole or not at all, alone or several together."""
 
 from contextlib import contextmanager
 import os
 from pathlib import Path
+
+from dipy_nn_reg.signals import held_back
+from dipy_nn_reg.temporaries import discard, temporary_path
 
 
 @contextmanager
@@ -19,11 +22,110 @@ def whole_file(path):
     partial : Path
         Beside ``path`` and with the same ending. It is removed when the block ends
         with an exception, an interruption included.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; it names the final one.
     """
-    path = Path(path)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    with whole_files({"file": path}) as partial:
+        yield partial["file"]
+
+
+@contextmanager
+def whole_files(paths, *, optional=()):
+    """Give temporary paths, and move all to their final names together on success.
+
+    Parameters
+    ----------
+    paths : dict of string or Path
+        Final names. Their folders must exist.
+    optional : collection of str
+        Keys of files that need not be written. An earlier file of that name is then
+        removed: it would belong to other results than those beside it.
+
+    Yields
+    ------
+    partials : dict of Path
+        For each key, as of :func:`whole_file`.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written; it names the final one. All earlier files are then
+        as they were.
+
+    Notes
+    -----
+    The moves follow one another within microseconds, and signals wait meanwhile. Only a
+    process that is killed (SIGKILL) between two of them leaves old files beside new
+    ones.
+    """
+    paths = {name: Path(path) for name, path in paths.items()}
+    partials = {name: temporary_path(path) for name, path in paths.items()}
     try:
-        yield partial
-        os.replace(partial, path)
+        yield partials
+        with held_back():
+            _move(partials, paths, optional)
+    except OSError as error:
+        named = _with_final_name(error, partials, paths)
+        if named is error:
+            raise
+        raise named from error
     finally:
-        partial.unlink(missing_ok=True)
+        discard(partials.values())
+
+
+def _move(partials, paths, optional):
+    absent = [n for n in optional if not partials[n].exists()]
+    earlier, done = {}, []
+    try:
+        if len(paths) > 1:
+            earlier = {n: _second_name(path) for n, path in paths.items()}
+        for name, path in paths.items():
+            if name in absent:
+                path.unlink(missing_ok=True)
+            else:
+                os.replace(partials[name], path)
+            done.append(name)
+    except OSError:
+        for name in done:
+            _undo(paths[name], earlier[name])
+        raise
+    finally:
+        discard(name for name in earlier.values() if name)
+
+
+def _second_name(path):
+    """Give a file that is there another name besides, from which it can come back."""
+    if not os.path.lexists(path):
+        return None
+    second = temporary_path(path)
+    try:
+        os.link(path, second, follow_symlinks=False)
+    except OSError:  # Some file systems have no second names.
+        discard([second])
+        return False
+    return second
+
+
+def _undo(path, earlier):
+    if earlier:
+        os.replace(earlier, path)
+    elif earlier is None:
+        path.unlink(missing_ok=True)
+
+
+def _with_final_name(error, partials, paths):
+    """Return an error of the system that names the file as the user knows it."""
+    name = error.filename
+    for key, partial in partials.items():
+        if name is not None and os.fspath(name) == os.fspath(partial):
+            name = str(paths[key])
+    if name is None and len(paths) == 1:
+        (name,) = map(str, paths.values())
+        if error.errno is None:
+            return OSError(f"{name!r} cannot be written: {error}")
+    if name is None or name == error.filename:
+        return error
+    return OSError(error.errno, error.strerror, name)

@@ -76,6 +76,32 @@ def dice(static, warped, *, threshold=0.5):
     return float(2 * np.sum(static & warped) / total) if total else 1.0
 
 
+def entropies(static, warped, *, bins=32):
+    """Return the entropies of the intensities of two images, and of their pairs.
+
+    Parameters
+    ----------
+    static, warped : array-like, of one shape
+        Of finite values.
+    bins : int, optional
+        Of even width, over the range of each image.
+
+    Returns
+    -------
+    of_static, of_warped, of_both : float
+        In nats. Their mutual information is the sum of the first two less the third.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or if an array is empty or does not hold real numbers.
+    """
+    static, warped = map(_shares, check_same_shape(static, warped))
+    counts, _, _ = np.histogram2d(static, warped, bins=bins)
+    joint = counts / counts.sum()
+    return tuple(map(_entropy, (joint.sum(1), joint.sum(0), joint)))
+
+
 def to_unit_range(image):
     """Bring what is between the darkest and all but the brightest values to 0 to 1.
 
@@ -130,3 +156,14 @@ def _centered(image):
     image = image / np.max(np.abs(image))
     image = image - image.mean()
     return image / np.max(np.abs(image))
+
+
+def _shares(image):
+    """Return where each value lies in the range of an image, from 0 to 1."""
+    image = image.ravel() - image.min()
+    return image / (image.max() or 1.0)
+
+
+def _entropy(shares):
+    shares = shares[shares > 0]
+    return float(-np.sum(shares * np.log(shares)))

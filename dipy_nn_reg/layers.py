@@ -30,27 +30,36 @@ class RescaleIntensity(keras.layers.Layer):
     """
 
     def call(self, images):
-        channels = images.shape[-1]
-        most = VOXELS_PER_AXIS[len(images.shape) - 2]
-        sizes = ops.shape(images)[1:-1]
-        every = [slice(None, None, -(-size // most)) for size in sizes]
-        sample = images[(slice(None), *every)]
-        sample = ops.reshape(sample, (ops.shape(images)[0], -1, channels))
-        sample = ops.moveaxis(sample, 1, -1)
-        shape = (-1, *[1] * len(sizes), channels)
-        low, high = (
-            ops.reshape(end, shape) for end in (-_high(-sample), _high(sample))
-        )
-        narrow = high <= low
-        low, high = ops.cond(
-            ops.any(narrow),
-            lambda: _extremes_where(narrow, images, low, high),
-            lambda: (low, high),
-        )
-        return _rescale(images, low, high)
+        return rescale(images, *intensity_range(images))
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+@_register
+class Background(keras.layers.Layer):
+    """Estimate what an image shows where there is nothing.
+
+    Input: shape (batch, *spatial, channels). Output: shape (batch, channels): the
+    median of the medians of the faces of each image, as
+    :func:`~dipy_nn_reg.intensities.estimate_background` takes it; of large faces, of
+    voxels spread evenly over them.
+    """
+
+    def call(self, images):
+        most = VOXELS_PER_AXIS[len(images.shape) - 2]
+        every = [slice(None, None, -(-n // most)) for n in ops.shape(images)[1:-1]]
+        medians = []
+        for axis in range(len(every)):
+            for end in (slice(None, 1), slice(-1, None)):
+                face = [*every[:axis], end, *every[axis + 1 :]]
+                values = images[(slice(None), *face)]
+                shape = (ops.shape(images)[0], -1, images.shape[-1])
+                medians.append(_lower_median(ops.reshape(values, shape)))
+        return _lower_median(ops.stack(medians, axis=1))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[-1])
 
 
 @_register
@@ -175,7 +184,9 @@ class AffineMatrix(keras.layers.Layer):
         linear, center = parameters[..., :ndim], (sizes - 1) / 2
         offset = parameters[..., ndim] * ops.max(sizes) / 2
         offset = offset - ops.einsum("bij,j->bi", linear, center)
-        return ops.concatenate([linear + ops.eye(ndim), offset[..., None]], axis=-1)
+        return ops.concatenate(
+            [linear + ops.eye(ndim, dtype="float32"), offset[..., None]], axis=-1
+        )
 
     def compute_output_shape(self, parameters_shape, reference_shape):
         ndim = len(reference_shape) - 2
@@ -212,7 +223,7 @@ class ApplyAffine(keras.layers.Layer):
     def call(self, matrix, displacement):
         ndim = matrix.shape[-2]
         positions = voxel_grid(ops.shape(displacement)[1:-1]) + displacement
-        change = matrix[..., :ndim] - ops.eye(ndim)
+        change = matrix[..., :ndim] - ops.eye(ndim, dtype="float32")
         moved = ops.einsum("bij,b...j->b...i", change, positions)
         offset = ops.reshape(matrix[..., ndim], (-1, *[1] * ndim, ndim))
         return displacement + moved + offset
@@ -225,8 +236,9 @@ class ApplyAffine(keras.layers.Layer):
 class Warp(keras.layers.Layer):
     """Warp images by displacements, see :func:`~dipy_nn_reg.transform.warp`.
 
-    Inputs: images, shape (batch, *spatial, channels), and displacements in voxels,
-    shape (batch, *spatial, ndim). Output: shape (batch, *spatial, channels).
+    Inputs: images, shape (batch, *spatial, channels), displacements in voxels, shape
+    (batch, *spatial, ndim), and what lies outside in place of zeros, shape
+    (batch, channels), if anything. Output: shape (batch, *spatial, channels).
 
     Parameters
     ----------
@@ -242,10 +254,10 @@ class Warp(keras.layers.Layer):
             "image_is_constant": image_is_constant,
         }
 
-    def call(self, images, displacement):
-        return warp(images, displacement, **self.options)
+    def call(self, images, displacement, fill=None):
+        return warp(images, displacement, fill=fill, **self.options)
 
-    def compute_output_shape(self, images_shape, displacement_shape):
+    def compute_output_shape(self, images_shape, displacement_shape, fill_shape=None):
         return (*displacement_shape[:-1], images_shape[-1])
 
     def get_config(self):
@@ -279,6 +291,41 @@ class IntegrateVelocity(keras.layers.Layer):
         return {**super().get_config(), "steps": self.steps}
 
 
+def intensity_range(images):
+    """Return what becomes 0 and 1 for :class:`RescaleIntensity`.
+
+    Parameters
+    ----------
+    images : tensor, shape (batch, *spatial, channels)
+
+    Returns
+    -------
+    low, high : tensor, shape (batch, 1, ..., channels)
+    """
+    channels = images.shape[-1]
+    most = VOXELS_PER_AXIS[len(images.shape) - 2]
+    sizes = ops.shape(images)[1:-1]
+    every = [slice(None, None, -(-size // most)) for size in sizes]
+    sample = images[(slice(None), *every)]
+    sample = ops.reshape(sample, (ops.shape(images)[0], -1, channels))
+    sample = ops.moveaxis(sample, 1, -1)
+    shape = (-1, *[1] * len(sizes), channels)
+    low, high = (ops.reshape(end, shape) for end in (-_high(-sample), _high(sample)))
+    narrow = high <= low
+    return ops.cond(
+        ops.any(narrow),
+        lambda: _extremes_where(narrow, images, low, high),
+        lambda: (low, high),
+    )
+
+
+@compiled
+def rescale(images, low, high):
+    """Bring what is from low to high to the range from 0 to 1, and clip what is not."""
+    span = ops.where(high > low, high - low, ops.ones_like(low))
+    return ops.clip((images - low) / span, 0, 1)
+
+
 def _high(values):
     """Return the percentile along the last axis that outliers are above.
 
@@ -294,14 +341,14 @@ def _high(values):
     return ops.sum(highest * weights, axis=-1)
 
 
+def _lower_median(values):
+    """Return the median along the second axis; the lower one of two."""
+    middle = (ops.shape(values)[1] - 1) // 2
+    return ops.take(ops.sort(values, axis=1), middle, axis=1)
+
+
 def _extremes_where(narrow, images, low, high):
     """Put the lowest and the highest value in the place of narrow percentiles."""
     axes = tuple(range(1, len(images.shape) - 1))
     lowest, highest = (f(images, axis=axes, keepdims=True) for f in (ops.min, ops.max))
     return ops.where(narrow, lowest, low), ops.where(narrow, highest, high)
-
-
-@compiled
-def _rescale(images, low, high):
-    span = ops.where(high > low, high - low, ops.ones_like(low))
-    return ops.clip((images - low) / span, 0, 1)

@@ -8,6 +8,7 @@ are computed in float32. Where a loss has options,
 """
 
 from itertools import combinations
+from math import prod
 
 import keras
 from keras import ops
@@ -78,7 +79,8 @@ def lncc(static, warped, *, mask=None, window=9):
     mask : tensor, shape (batch, *spatial, 1), optional
         Voxels outside of it count as those beyond the border.
     window : int, optional
-        Odd; width in voxels along each axis.
+        Odd; width in voxels along each axis. Along an axis that has fewer voxels it is
+        the largest odd number that fits.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def lncc(static, warped, *, mask=None, window=9):
     Raises
     ------
     ValueError
-        If the window is not odd, or larger than the image.
+        If the window is not odd, or larger than the longest axis.
 
     Notes
     -----
@@ -101,15 +103,16 @@ def lncc(static, warped, *, mask=None, window=9):
     """
     static, warped, mask = check_image_pair(static, warped, mask)
     check_integer("window", window, lowest=3)
-    smallest = min(size or window for size in static.shape[1:-1])
-    if window % 2 == 0 or window > smallest:
+    sizes = [size or window for size in static.shape[1:-1]]
+    if window % 2 == 0 or window > max(sizes):
         raise ValueError(
-            f"Expected window to be odd and no larger than the image, whose shortest "
-            f"axis has {smallest} voxels. Received window={window}."
+            f"Expected window to be odd and no larger than the image, whose longest "
+            f"axis has {max(sizes)} voxels. Received window={window}."
         )
+    windows = tuple(min(int(window), size - 1 + size % 2) for size in sizes)
     if mask is not None:
         static, warped = static * mask, warped * mask
-    return 1 - _mean(_squared_local_correlation(static, warped, int(window)), mask)
+    return 1 - _mean(_squared_local_correlation(static, warped, windows), mask)
 
 
 @_register
@@ -203,26 +206,31 @@ def _mean(x, mask, *, keepdims=False):
     return ops.sum(x * weights, axis=axes, keepdims=keepdims) / total
 
 
-def _squared_local_correlation(static, warped, window):
+def _squared_local_correlation(static, warped, windows):
     """Correlate windows; each product by itself, whose memory is small enough to be
     used again and again."""
-    voxels = window ** (len(static.shape) - 2)
+    voxels = prod(windows)
     means = [
-        _box_mean(x, window)
+        _box_mean(x, windows)
         for x in (static, warped, static * static, warped * warped, static * warped)
     ]
-    return _correlation_of_means(*means, ops.convert_to_tensor(1e-5 / voxels**2))
+    return _correlation_of_means(*means, _float(1e-5 / voxels**2))
+
+
+def _float(number):
+    return ops.convert_to_tensor(number, dtype="float32")
 
 
 @self_adjoint
-def _box_mean(x, window):
+def _box_mean(x, windows):
     """Average over a window around each voxel, with zeros beyond the border."""
-    return _average_along_each_axis(_surround_by_zeros(x, window // 2), window)
+    margins = tuple(window // 2 for window in windows)
+    return _average_along_each_axis(_surround_by_zeros(x, margins), windows)
 
 
-def _average_along_each_axis(x, window):
-    """Average over a window; it shortens each axis by ``window - 1``."""
-    for axis in range(len(x.shape) - 2):
+def _average_along_each_axis(x, windows):
+    """Average over a window; it shortens each axis by its width less one."""
+    for axis, window in enumerate(windows):
         x = _average_along(x, axis, window)
     return x
 
@@ -264,7 +272,7 @@ def _negative_mutual_information(static, warped, mask, bins):
 
 def _shares_of_bins(image, bins):
     """Return how voxels are shared among bins: (batch, voxels, channels, bins)."""
-    centers = ops.linspace(0.0, 1.0, bins)
+    centers = ops.linspace(0.0, 1.0, bins, dtype="float32")
     sigma = 0.5 / (bins - 1)
     image = ops.cast(image, "float32")
     image = ops.reshape(image, (ops.shape(image)[0], -1, image.shape[-1], 1))
@@ -299,7 +307,8 @@ def descriptors(image, radius, dilation):
     ]
     pairs = len(differences)
     distances = _average_along_each_axis(
-        repeat_border(ops.concatenate(differences, axis=-1), radius), 2 * radius + 1
+        repeat_border(ops.concatenate(differences, axis=-1), radius),
+        (2 * radius + 1,) * ndim,
     )
     distances = ops.stack(ops.split(distances, pairs, axis=-1), axis=-1)
     distances = distances - ops.min(distances, axis=-1, keepdims=True)

@@ -15,8 +15,8 @@ that commands show their help at once.
 from nibabel.affines import apply_affine
 import numpy as np
 
-# Of the fixed-point inversion: tolerance in voxels.
-_MOST_ITERATIONS, _TOLERANCE = 100, 1e-3
+from dipy_nn_reg.inversion import check_field, invert_displacement
+
 # In an affine of 4 x 4, what belongs to the first two axes.
 _PLANE = np.ix_([0, 1, 3], [0, 1, 3])
 
@@ -41,7 +41,13 @@ def check_affine(affine, *, name, ndim):
         If the shape is another, if a value is not finite, if the last row is not that
         of an affine, or if it cannot be inverted.
     """
-    affine = np.asarray(affine, np.float64)
+    try:
+        given = np.asarray(affine)
+    except ValueError:  # rows of several lengths
+        given = np.asarray(None)
+    if given.dtype.kind not in "biuf":
+        raise ValueError(f"Expected {name} of numbers. Received {affine!r}.")
+    affine = given.astype(np.float64)
     size = ndim + 1
     if affine.shape != (size, size):
         raise ValueError(
@@ -91,7 +97,7 @@ def displacement_to_mapping(
         returns.
     inverse : ndarray, shape (*spatial, ndim), optional
         The inverse displacement, on the same grid. By default it is computed, see
-        :func:`invert_displacement`.
+        :func:`~dipy_nn_reg.inversion.invert_displacement`.
 
     Returns
     -------
@@ -102,12 +108,13 @@ def displacement_to_mapping(
     Raises
     ------
     ValueError
-        If an array has another shape than said above, or an affine cannot be inverted.
+        If an array has another shape than said above, or holds values that are not
+        finite, or an affine cannot be inverted.
     """
-    displacement = _check_field("displacement", displacement)
+    displacement = check_field("displacement", displacement)
     if inverse is None:
         inverse = invert_displacement(displacement)
-    inverse = _check_field("inverse", inverse, shape=displacement.shape)
+    inverse = check_field("inverse", inverse, shape=displacement.shape)
     ndim = displacement.shape[-1]
     if ndim == 2 and np.shape(static_affine) == (4, 4):
         ndim = 3
@@ -116,6 +123,7 @@ def displacement_to_mapping(
     from dipy.align.imwarp import DiffeomorphicMap
 
     static_shape = displacement.shape[:-1]
+    moving_shape = check_moving_shape(moving_shape, static_shape)
     affines = {
         "static_affine": static_affine,
         "moving_affine": moving_affine,
@@ -129,15 +137,17 @@ def displacement_to_mapping(
         ndim,
         static_shape,
         disp_grid2world=static_affine,
-        domain_shape=static_shape if moving_shape is None else moving_shape,
+        domain_shape=moving_shape,
         domain_grid2world=moving_affine,
         codomain_shape=static_shape,
         codomain_grid2world=static_affine,
         prealign=np.linalg.inv(prealign),
     )
     to_mm = static_affine[:ndim, :ndim].T.astype(np.float32)
-    mapping.backward = (displacement @ to_mm).astype(np.float32)
-    mapping.forward = (inverse @ to_mm).astype(np.float32)
+    with np.errstate(over="ignore"):  # which is found afterwards
+        fields = displacement @ to_mm, inverse @ to_mm
+    mapping.backward = check_field("displacement in mm", fields[0])
+    mapping.forward = check_field("inverse in mm", fields[1])
     mapping.is_inverse = True
     return mapping
 
@@ -181,33 +191,6 @@ def _in_voxels(field, mapping):
     linear = world_affine(mapping.disp_grid2world, ndim)[:ndim, :ndim]
     to_voxels = np.linalg.inv(linear).T.astype(np.float32)
     return np.asarray(field, np.float32) @ to_voxels
-
-
-def invert_displacement(displacement):
-    """Invert a displacement by DIPY's fixed-point iteration.
-
-    Parameters
-    ----------
-    displacement : ndarray, shape (*spatial, ndim)
-        In voxels. Where it folds there is no inverse.
-
-    Returns
-    -------
-    inverse : ndarray, float32, shape (*spatial, ndim)
-        In voxels, on the same grid. Where it leaves the grid it is not known.
-    """
-    from dipy.align import vector_fields
-
-    displacement = np.ascontiguousarray(displacement, np.float32)
-    ndim = displacement.shape[-1]
-    invert = {
-        2: vector_fields.invert_vector_field_fixed_point_2d,
-        3: vector_fields.invert_vector_field_fixed_point_3d,
-    }[ndim]
-    inverse = invert(
-        displacement, np.eye(ndim + 1), np.ones(ndim), _MOST_ITERATIONS, _TOLERANCE
-    )
-    return np.asarray(inverse)
 
 
 def invert_mapping(mapping):
@@ -268,6 +251,39 @@ def lift_mapping(mapping):
     )
 
 
+def flatten_mapping(mapping):
+    """Return the 2D map that does what a map of one slice in 3D does in its plane.
+
+    Raises
+    ------
+    ValueError
+        If there are more slices, or something moves across them.
+    """
+    displacement, inverse = mapping_to_displacement(mapping)
+    if displacement.shape[2:] != (1, 3):
+        raise ValueError(
+            f"Expected a map of one slice. Received one of {displacement.shape[:-1]}."
+        )
+    if np.any(displacement[..., 2]) or np.any(inverse[..., 2]):
+        raise ValueError("Expected a map that moves nothing across the slice.")
+    static_affine, moving_affine, to_static = (
+        plane_affine(world_affine(affine, 3))
+        for affine in (
+            mapping.codomain_grid2world,
+            mapping.domain_grid2world,
+            mapping.prealign,
+        )
+    )
+    return displacement_to_mapping(
+        displacement[:, :, 0, :2],
+        inverse=inverse[:, :, 0, :2],
+        static_affine=static_affine,
+        moving_shape=tuple(mapping.domain_shape)[:2],
+        moving_affine=moving_affine,
+        prealign=np.linalg.inv(to_static),
+    )
+
+
 def world_affine(affine, ndim):
     """Return an affine of DIPY's, for which None is the identity."""
     return np.eye(ndim + 1) if affine is None else np.asarray(affine, np.float64)
@@ -305,12 +321,27 @@ def _as_slice(field):
     return np.pad(field[:, :, None], [(0, 0)] * 3 + [(0, 1)])
 
 
-def _check_field(name, field, *, shape=None):
-    field = np.asarray(field, np.float32)
-    fits = field.ndim in (3, 4) and field.shape[-1] == field.ndim - 1
-    if not fits or shape not in (None, field.shape):
-        expected = "(*spatial, ndim) in 2D or 3D" if shape is None else shape
+def check_moving_shape(shape, default):
+    """Return the size of a moving image as a tuple of int; by default the other one.
+
+    Parameters
+    ----------
+    shape : sequence of int or None
+    default : tuple of int
+        As long as the size has to be.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    if shape is None:
+        return default
+    sizes = np.asarray(shape)
+    if sizes.shape != (len(default),) or sizes.dtype.kind not in "iu":
         raise ValueError(
-            f"Expected {name} of shape {expected}. Received {field.shape}."
+            f"Expected moving_shape of {len(default)} integers. Received {shape!r}."
         )
-    return field
+    if sizes.min() < 1:
+        raise ValueError(f"Expected moving_shape of 1 or more. Received {shape!r}.")
+    return tuple(int(size) for size in sizes)

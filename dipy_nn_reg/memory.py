@@ -2,6 +2,7 @@
 
 from math import prod
 from pathlib import Path
+import re
 from typing import NamedTuple
 
 from dipy.utils.logging import logger
@@ -20,7 +21,8 @@ VALUES_PER_VOXEL = {"mse": 40, "ncc": 40, "lncc": 60, "mi": 330, "mind": 540}
 OTHER_LOSS = 60
 # What the optimisation of a pair holds beside them: fields, and what tells of folds.
 FIELDS_PER_VOXEL = 70
-_BYTES = {"bfloat16": 2, "float32": 4}
+# Of types whose names do not tell their bits.
+_BYTES = {"bool": 1, "string": 8}
 
 
 def check_memory(needed, *, what, advice):
@@ -69,8 +71,9 @@ def memory_to_train(model, batch, labels=0):
     """Estimate what a training step holds, in bytes.
 
     All that the layers put out is kept for the gradient, which needs room for the two
-    largest while it is computed; the weights are kept four times, with their gradient
-    and what Adam knows of them; and sampling and the loss need some for each voxel.
+    largest while it is computed; the weights are kept seven times, with their gradient,
+    what Adam knows of them, and a copy of the last good epoch; and sampling and the
+    loss need some for each voxel.
 
     Parameters
     ----------
@@ -85,7 +88,7 @@ def memory_to_train(model, batch, labels=0):
     directions = 2 if "backward" in model.output else 1
     values = VALUES_PER_VOXEL.get(model.options["loss"], OTHER_LOSS)
     per_voxel = 4 * values * directions
-    known = sum(sizes) + 2 * max(sizes) + 16 * weights + prod(batch) * per_voxel
+    known = sum(sizes) + 2 * max(sizes) + 28 * weights + prod(batch) * per_voxel
     return known + _size_of_labels(batch, labels)
 
 
@@ -107,7 +110,8 @@ def memory_to_predict(model, batch):
         for tensor in step.inputs:
             last_reader.setdefault(id(tensor), i)
     kept = [
-        max(last_reader.get(id(t), i) for t in s.outputs) for i, s in enumerate(steps)
+        max((last_reader.get(id(t), i) for t in s.outputs), default=i)
+        for i, s in enumerate(steps)
     ]
     return 2 * max(
         step.inside
@@ -147,9 +151,19 @@ class _Step(NamedTuple):
 
 
 def _steps(model, batch, join):
-    """Return what a model does, in order; ``join`` counts models inside."""
+    """Return what a model does, in order; ``join`` counts models inside.
+
+    None of it if a version of Keras no longer tells, which is said.
+    """
     images = {name: keras.KerasTensor(batch, "float32") for name in model.input}
-    return _follow(model, images, join)
+    try:
+        return _follow(model, images, join)
+    except AttributeError as error:
+        logger.warning(
+            f"The memory that is needed cannot be estimated with Keras "
+            f"{keras.__version__}: {error}"
+        )
+        return [_Step([], [], 0, 0)]
 
 
 def _follow(model, inputs, join):
@@ -166,6 +180,13 @@ def _follow(model, inputs, join):
         if isinstance(node.operation, keras.Model):
             given = keras.tree.pack_sequence_as(node.operation.input, given)
             inside = join(s.size for s in _follow(node.operation, given, join))
-        size = sum(prod(t.shape) * _BYTES[t.dtype] for t in made)
+        size = sum(map(_size_of, made))
         steps.append(_Step(node.input_tensors, node.output_tensors, size, inside))
     return steps
+
+
+def _size_of(tensor):
+    """Return the bytes of a tensor; an axis of unknown size counts as 1."""
+    bits = re.search(r"\d+", tensor.dtype)
+    each = int(bits.group()) / 8 if bits else _BYTES[tensor.dtype]
+    return prod(size or 1 for size in tensor.shape) * each

@@ -8,10 +8,17 @@ from itertools import product
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.image_metrics import check_same_shape, dice, ncc, to_unit_range
+from dipy_nn_reg.image_metrics import (
+    check_same_shape,
+    dice,
+    entropies,
+    ncc,
+    to_unit_range,
+)
 
 __all__ = [
     "dice",
+    "entropies",
     "folding",
     "in_plane",
     "is_folded",

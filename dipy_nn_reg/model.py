@@ -2,19 +2,14 @@
 
 import numpy as np
 
-from dipy_nn_reg.checks import (
-    check_input_shape,
-    check_integer,
-    check_name,
-    check_number,
-)
+from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.configuration import check_image_options
 from dipy_nn_reg.fields import TRANSFORMS, choose_field_stride, choose_spacing
 from dipy_nn_reg.losses import LOSSES
 from dipy_nn_reg.mapping import with_last_row
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.optimizers import get_optimizer
 from dipy_nn_reg.options import check_choice, check_penalty, default_smoothness
-from dipy_nn_reg.precision import PRECISIONS
 from dipy_nn_reg.registration import Registration
 
 # Beside a loss between 0 and 1; landmarks that are ten voxels apart add as much.
@@ -136,36 +131,43 @@ class DeformableRegistration(Registration):
         precision="float32",
         seed=None,
     ):
-        common = _check_common(input_shape, num_channels, loss, precision, seed)
+        check_image_options(input_shape, num_channels)
         check_name("transform", transform, TRANSFORMS)
         spacing = choose_spacing(transform, input_shape, spacing)
         check_network(network, transform)
         field_stride = choose_field_stride(
             transform, network, len(input_shape), field_stride
         )
-        check_penalty(penalty, smoothness)
-        check_number("label_weight", label_weight, or_zero=True)
-        check_number("landmark_weight", landmark_weight, or_zero=True)
-        _check_first_stage(affine, transform, input_shape, num_channels)
+        if affine is not None and not isinstance(affine, AffineRegistration):
+            raise ValueError(
+                f"Expected affine to be an AffineRegistration. "
+                f"Received a {type(affine).__name__}."
+            )
         if smoothness is None and not isinstance(penalty, dict):
+            check_choice("loss", loss, LOSSES)
+            check_penalty(penalty, smoothness)
             smoothness = default_smoothness(loss, penalty, transform)
         optimizer, learning_rate = get_optimizer(
             optimizer, learning_rate, len(input_shape)
         )
         super().__init__(
             optimizer=optimizer,
-            **common,
+            input_shape=input_shape,
+            num_channels=num_channels,
             network=network,
             transform=transform,
             spacing=spacing,
             field_stride=field_stride,
+            loss=loss,
             penalty=penalty,
-            smoothness=None if smoothness is None else float(smoothness),
-            label_weight=float(label_weight),
-            landmark_weight=float(landmark_weight),
+            smoothness=smoothness,
+            label_weight=label_weight,
+            landmark_weight=landmark_weight,
             affine=None if affine is None else affine.model,
             passes=AFFINE_PASSES,
             learning_rate=learning_rate,
+            precision=precision,
+            seed=seed,
         )
 
 
@@ -209,26 +211,29 @@ class AffineRegistration(Registration):
         precision="float32",
         seed=None,
     ):
-        common = _check_common(input_shape, num_channels, loss, precision, seed)
+        check_image_options(input_shape, num_channels)
         check_network(network, "affine")
-        check_integer("passes", passes, lowest=1)
         optimizer, learning_rate = get_optimizer(
             optimizer, learning_rate, len(input_shape)
         )
         super().__init__(
             optimizer=optimizer,
-            **common,
+            input_shape=input_shape,
+            num_channels=num_channels,
             network=network,
             transform="affine",
             spacing=None,
             field_stride=1,
+            loss=loss,
             penalty="gradient",
             smoothness=0.0,
             label_weight=LABEL_WEIGHT,
             landmark_weight=LANDMARK_WEIGHT,
             affine=None,
-            passes=int(passes),
+            passes=passes,
             learning_rate=learning_rate,
+            precision=precision,
+            seed=seed,
         )
 
     def predict_affine(self, moving, static):
@@ -253,43 +258,4 @@ class AffineRegistration(Registration):
         pairs = self._pairs(moving, static)
         return with_last_row(
             np.concatenate([o["matrix"][:n] for _, o, n in self._outputs(pairs)])
-        )
-
-
-def _check_common(input_shape, num_channels, loss, precision, seed):
-    """Return the options of both classes as what a file can hold."""
-    check_input_shape(input_shape)
-    check_integer("num_channels", num_channels, lowest=1)
-    check_choice("loss", loss, LOSSES)
-    check_name("precision", precision, PRECISIONS)
-    if seed is not None:
-        check_integer("seed", seed, lowest=0)
-    return {
-        "input_shape": [int(axis) for axis in input_shape],
-        "num_channels": int(num_channels),
-        "loss": loss,
-        "precision": precision,
-        "seed": None if seed is None else int(seed),
-    }
-
-
-def _check_first_stage(affine, transform, input_shape, num_channels):
-    if affine is None:
-        return
-    if not isinstance(affine, AffineRegistration):
-        raise ValueError(
-            f"Expected affine to be an AffineRegistration. "
-            f"Received a {type(affine).__name__}."
-        )
-    if TRANSFORMS[transform].affine:
-        raise ValueError(
-            "Expected a transform that deforms, with an affine first stage. "
-            "Received transform='affine'."
-        )
-    options = affine.model.options
-    found = len(options["input_shape"]), options["num_channels"]
-    if found != (len(input_shape), num_channels):
-        raise ValueError(
-            f"Expected an affine first stage for images of {len(input_shape)} axes and "
-            f"{num_channels} channels. Received one for {found[0]} and {found[1]}."
         )

@@ -96,7 +96,7 @@ class Objective:
         return {"loss": loss, **terms}
 
     def _penalty(self, level):
-        penalty = ops.zeros(ops.shape(level["field"])[:1])
+        penalty = ops.zeros(ops.shape(level["field"])[:1], dtype="float32")
         for name, weight in self.penalties.items():
             if name != "inverse_consistency":
                 penalty += weight * evaluate_penalty(

@@ -66,7 +66,7 @@ def get_optimizer(optimizer, learning_rate, ndim):
     return keras.optimizers.get(config), float(learning_rate)
 
 
-def add_cosine_rate(callbacks, peak):
+def add_cosine_rate(callbacks, peak, *, epochs_done=0):
     """Put our learning rate before a user's callbacks, if these leave it alone.
 
     Parameters
@@ -74,6 +74,8 @@ def add_cosine_rate(callbacks, peak):
     callbacks : keras.callbacks.Callback, list of these, or None
     peak : float or None
         None: the optimizer has its own learning rate.
+    epochs_done : int, optional
+        Of a training that is resumed.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def add_cosine_rate(callbacks, peak):
     )
     if peak is None or any(isinstance(c, schedulers) for c in callbacks):
         return list(callbacks)
-    return [CosineRate(peak), *callbacks]
+    return [CosineRate(peak, epochs_done=epochs_done), *callbacks]
 
 
 class CosineRate(keras.callbacks.Callback):
@@ -100,18 +102,20 @@ class CosineRate(keras.callbacks.Callback):
     Parameters
     ----------
     peak : float
+    epochs_done : int, optional
+        Of a training that is resumed.
 
     References
     ----------
     .. footbibliography::
     """
 
-    def __init__(self, peak):
+    def __init__(self, peak, *, epochs_done=0):
         super().__init__()
-        self.peak = peak
+        self.peak, self.epochs_done = peak, epochs_done
 
     def on_train_begin(self, logs=None):
-        self.step = 0
+        self.step = self.epochs_done * self.params["steps"]
         self.steps = self.params["epochs"] * self.params["steps"]
 
     def on_train_batch_begin(self, batch, logs=None):

@@ -171,21 +171,30 @@ def check_can_be_loaded(options):
         As :func:`to_config` takes them.
     """
     for name, choice in options.items():
-        if not callable(choice) or isinstance(choice, keras.Model):
+        if not callable(choice):
             continue
         try:
-            _from_config(_to_config(choice), None)
+            _from_config(name, _to_config(choice), None)
         except Exception as error:
+            what = "made of layers that are " if name == "network" else ""
             raise ValueError(
-                f"Expected {name} to be registered, without which the model could not "
-                f"be loaded again: @keras.saving.register_keras_serializable() above "
-                f"its definition. Received {choice!r}."
+                f"Expected {name} to be {what}registered, and no Lambda, without which "
+                f"the model could not be loaded again: "
+                f"@keras.saving.register_keras_serializable() above its definition. "
+                f"Received {choice!r}."
             ) from error
 
 
 def from_config(config, custom_objects=None):
-    """Return the options from what :func:`to_config` has made of them."""
-    return {name: _from_config(c, custom_objects) for name, c in config.items()}
+    """Return the options from what :func:`to_config` has made of them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a function is neither ours, nor a loss of Keras's, nor registered by the
+        user: it is looked up, and not called.
+    """
+    return {name: _from_config(name, c, custom_objects) for name, c in config.items()}
 
 
 def _to_config(choice):
@@ -194,8 +203,22 @@ def _to_config(choice):
     return keras.saving.serialize_keras_object(choice)
 
 
-def _from_config(config, custom_objects):
+def _from_config(name, config, custom_objects):
     if isinstance(config, dict) and "partial" in config:
-        function = _from_config(config["partial"], custom_objects)
+        function = _from_config(name, config["partial"], custom_objects)
         return partial(function, **config["options"])
-    return keras.saving.deserialize_keras_object(config, custom_objects)
+    choice = keras.saving.deserialize_keras_object(config, custom_objects)
+    if callable(choice) and not _may_come_from_a_file(choice, custom_objects):
+        raise ValueError(
+            f"Expected {name} to be registered by "
+            f"keras.saving.register_keras_serializable. Received {choice!r}."
+        )
+    return choice
+
+
+def _may_come_from_a_file(choice, custom_objects):
+    if isinstance(choice, (keras.Model, keras.losses.Loss)):
+        return True
+    name = keras.saving.get_registered_name(choice)
+    registered = keras.saving.get_registered_object(name, custom_objects)
+    return registered is choice or choice.__module__.startswith("keras.src.losses.")

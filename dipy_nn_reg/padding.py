@@ -2,11 +2,16 @@
 
 import numpy as np
 
+from dipy_nn_reg.intensities import estimate_background
+
+IMAGES = ("moving", "static")
+
 
 def pad_to_one_size(arrays, ndim):
-    """Pad lists of images with zeros, after their last voxels, to the largest size.
+    """Pad lists of images, after their last voxels, to the largest size.
 
-    Training then compiles once, and positions in voxels stay what they are.
+    Images are padded with their background, label maps and masks with 0. Training
+    then compiles once, and positions in voxels stay what they are.
 
     Parameters
     ----------
@@ -36,13 +41,17 @@ def pad_to_one_size(arrays, ndim):
         return arrays
     largest = np.max(list(sizes), axis=0)
     padded = {
-        name: np.stack([_pad(image, largest) for image in images])
+        name: np.stack([_pad(image, largest, name in IMAGES) for image in images])
         for name, images in lists.items()
     }
     return {**arrays, **padded}
 
 
-def _pad(image, size):
-    missing = np.zeros(image.ndim, int)
-    missing[: len(size)] = size - image.shape[: len(size)]
-    return np.pad(image, [(0, n) for n in missing])
+def _pad(image, size, has_background):
+    ndim = len(size)
+    channels = image.reshape(*image.shape[:ndim], -1)
+    padded = np.zeros((*size, channels.shape[-1]), image.dtype)
+    if has_background and image.size:
+        padded[:] = [estimate_background(c) for c in np.moveaxis(channels, -1, 0)]
+    padded[tuple(map(slice, image.shape[:ndim]))] = channels
+    return padded.reshape(*size, *image.shape[ndim:])

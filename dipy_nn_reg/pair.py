@@ -13,7 +13,7 @@ from dipy_nn_reg.annotations import one_hot
 from dipy_nn_reg.backend import as_one_graph
 from dipy_nn_reg.coarse import coarse_shape, enlarge
 from dipy_nn_reg.fields import check_spacing
-from dipy_nn_reg.layers import INTEGRATION_STEPS, RescaleIntensity
+from dipy_nn_reg.layers import INTEGRATION_STEPS, intensity_range, rescale
 from dipy_nn_reg.memory import check_memory, memory_to_optimize
 from dipy_nn_reg.objective import Objective, hashable_options, options_of
 from dipy_nn_reg.options import check_loss, check_penalties
@@ -26,6 +26,9 @@ LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
 # Correlation of images between which there is nothing to find: a loss of small windows
 # would still gain a little where they are almost flat.
 EQUAL = 1 - 1e-6
+# Where the correlation is so high, a fall of more than this says more than a loss of
+# small windows, which still gains a little from noise.
+_NEARLY_EQUAL, _SMALL_LOSS = 0.995, 0.001
 # In percent of the voxels: a field with more is not returned.
 MOST_FOLDING = 0.001
 
@@ -88,14 +91,13 @@ class Pair:
         Parameters
         ----------
         moving, static : ndarray, shape (*spatial, channels)
+            With a background of 0.
         **annotations : ndarray, shape (*spatial,)
             ``mask``, or ``moving_labels`` and ``static_labels``, or all of them.
         """
         images = moving, static
-        rescale = RescaleIntensity()
-        self.moving, self.static = (
-            rescale(ops.convert_to_tensor(i[None].astype(np.float32))) for i in images
-        )
+        (self.moving, self.fill), (self.static, static_fill) = map(_rescale, images)
+        self.fills = {"moving": self.fill, "static": static_fill}
         self.y = _as_tensors(annotations)
         still = np.zeros((*static.shape[:-1], static.ndim - 1), np.float32)
         parts = Parts(still, lambda: still)
@@ -131,12 +133,12 @@ class Pair:
             moving = self.moving
             if start.matrix is not None:
                 done = start._replace(displacement=0 * start.displacement)
-                moving = warp(moving, _whole_displacement(done)[None])
+                moving = self._warp(done)
             parts = self._optimize(
                 LEVEL_ITERS_AFTER_MODEL, moving, velocity, self._model_stride
             )
             return parts._replace(matrix=start.matrix)
-        moving = warp(self.moving, _whole_displacement(start)[None])
+        moving = self._warp(start)
         parts = self._optimize(LEVEL_ITERS_AFTER_MODEL, moving)
         return Parts(
             compose(start.displacement, parts.displacement),
@@ -150,6 +152,7 @@ class Pair:
             self.static,
             self.y,
             self.options,
+            fills=self.fills,
             level_iters=self.level_iters or level_iters,
             velocity=velocity,
             velocity_stride=stride,
@@ -159,6 +162,10 @@ class Pair:
     @property
     def _model_stride(self):
         return self.model.model.options["field_stride"]
+
+    def _warp(self, parts):
+        """Warp the moving image by Parts."""
+        return warp(self.moving, _whole_displacement(parts)[None], fill=self.fill)
 
     def _judge(self, used, parts, before, *, may_fold=False):
         """Return what was found now; or what was before, if this is no better."""
@@ -179,7 +186,9 @@ class Pair:
         displacement = ops.convert_to_tensor(_whole_displacement(parts)[None])
         # What is penalised is how it came about, not how alike the images are.
         measure = _measurer(hashable_options({**self.options, "penalty": {}}))
-        loss, warped = measure(self.moving, self.static, displacement, self.y)
+        loss, warped = measure(
+            self.moving, self.static, self.fill, displacement, self.y
+        )
         images = (ops.convert_to_numpy(image) for image in (self.static, warped))
         return {"loss": float(loss), "ncc": metrics.ncc(*images)}
 
@@ -187,6 +196,14 @@ class Pair:
         self.found = {"used": used}
         for name in before:
             self.found |= {f"{name}_before": before[name], f"{name}_after": after[name]}
+
+
+def _rescale(image):
+    """Return an image from 0 to 1, and its background there, shape (1, channels)."""
+    image = ops.convert_to_tensor(image[None].astype(np.float32))
+    ends = intensity_range(image)
+    fill = rescale(ops.zeros_like(ends[0]), *ends)
+    return rescale(image, *ends), ops.reshape(fill, (1, image.shape[-1]))
 
 
 def _unfold(velocity, static, stride):
@@ -205,8 +222,8 @@ def _measurer(options):
     """Return a function: how dissimilar images are after a warp, and the warped one."""
     objective = Objective(options_of(options))
 
-    def measure(moving, static, displacement, y):
-        warped = warp(moving, displacement)
+    def measure(moving, static, fill, displacement, y):
+        warped = warp(moving, displacement, fill=fill)
         outputs = {
             "static": static,
             "warped": warped,
@@ -239,6 +256,11 @@ def _find_wrong(parts, measured, before, may_fold):
         return "holds values that are not finite"
     if not may_fold and (folding := _folding(parts)) > MOST_FOLDING:
         return f"folds at {folding:.4f} % of the voxels"
+    if before["ncc"] >= _NEARLY_EQUAL > measured["ncc"] + _SMALL_LOSS:
+        return (
+            f"makes images less similar that are nearly equal: their correlation goes "
+            f"from {before['ncc']:.4f} to {measured['ncc']:.4f}"
+        )
     if not measured["loss"] <= before["loss"]:
         return (
             f"makes the images less similar: the loss goes from {before['loss']:.4f} "

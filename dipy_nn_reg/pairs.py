@@ -45,6 +45,9 @@ class Pairs(keras.utils.PyDataset):
         Shuffles in each epoch, and draws some labels for each batch where there are
         many. All batches then have one size, so that they compile once: the last one is
         filled from the start of the order.
+    first_drawn_from : dict, optional
+        State of ``rng`` from which the first epoch is drawn, however often Keras asks
+        for another order before it begins.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Pairs(keras.utils.PyDataset):
         augment=False,
         shrunk_by=1,
         rng=None,
+        first_drawn_from=None,
     ):
         super().__init__(workers=WORKERS, max_queue_size=READY)
         self.moving, self.static = moving, static
@@ -66,6 +70,7 @@ class Pairs(keras.utils.PyDataset):
         self.batch_size = min(batch_size, len(moving))
         self.mirror, self.augment, self.rng = mirror, augment, rng
         self.shrunk_by = shrunk_by
+        self.first_drawn_from = first_drawn_from
         self.on_epoch_end()
 
     @property
@@ -99,8 +104,10 @@ class Pairs(keras.utils.PyDataset):
             )
         for name in annotations:
             if name.endswith("labels"):  # at last, since shares take far more room
-                maps = annotations[name][..., 0]
-                annotations[name] = one_hot(maps, self.drawn[batch])
+                maps, drawn = annotations[name][..., 0], self.drawn[batch]
+                if self.augment:
+                    drawn = _codes(drawn, self.labels)
+                annotations[name] = one_hot(maps, drawn)
         if self.shrunk_by > 1:
             images, annotations = (
                 {name: self._shrink(name, array) for name, array in group.items()}
@@ -110,9 +117,11 @@ class Pairs(keras.utils.PyDataset):
 
     def _annotation(self, name, index):
         chosen = _pick(self.annotations[name], index)
-        return (
-            chosen[..., None] if name.endswith("labels") else chosen.astype(np.float32)
-        )
+        if not name.endswith("labels"):
+            return chosen.astype(np.float32)
+        if self.augment:  # by a backend, which may not know this type of integers
+            chosen = _codes(chosen, self.labels)
+        return chosen[..., None]
 
     def _mirror(self, name, array, chosen):
         """Mirror some items of an array in place."""
@@ -127,9 +136,16 @@ class Pairs(keras.utils.PyDataset):
             return (array + 0.5) / self.shrunk_by - 0.5
         return ops.convert_to_numpy(shrink(array, self.shrunk_by))
 
+    def on_epoch_begin(self):
+        self.first_drawn_from = None
+
     def on_epoch_end(self):
         """Draw the order, and the partners, of the next epoch."""
         n = len(self.moving)
+        if self.first_drawn_from is not None:
+            self.rng.bit_generator.state = self.first_drawn_from
+        # From which the same order is drawn again when a training is resumed.
+        self.drawn_from = None if self.rng is None else self.rng.bit_generator.state
         if self.rng is None:
             index = np.arange(n)
         else:
@@ -145,6 +161,19 @@ class Pairs(keras.utils.PyDataset):
             self.drawn = [draw() for _ in self.drawn]
         if self.augment:
             self.epoch_seed = int(self.rng.integers(2**31))
+
+
+def _codes(values, labels):
+    """Return the place of each value among the labels, from 1; 0 for what is none.
+
+    Examples
+    --------
+    >>> _codes(np.array([0, 7, 5]), np.array([5, 7])).tolist()
+    [0, 2, 1]
+    """
+    places = np.searchsorted(labels, values)
+    found = labels[np.minimum(places, len(labels) - 1)] == values
+    return np.where(found, places + 1, 0).astype(np.int32)
 
 
 def _pick(array, index):

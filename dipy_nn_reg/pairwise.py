@@ -19,6 +19,7 @@ from dipy_nn_reg.options import (
 from dipy_nn_reg.outcome import RegistrationReport
 from dipy_nn_reg.pair import Pair
 from dipy_nn_reg.physical import predict_mapping
+from dipy_nn_reg.tracing import check_not_forked
 
 # For images of one contrast. Windows of 5 voxels do better than the usual 9 where what
 # remains to be done is small (doc/performance.md).
@@ -63,10 +64,12 @@ def register(
     Parameters
     ----------
     moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-        Of any sizes and intensities.
+        Of any sizes and intensities: an offset or a factor changes nothing, and what
+        lies outside of the moving image is its background. NaN counts as background.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
         From voxels to world coordinates in mm. Without them both images are on one
-        grid. Slices with affines of 4 x 4 are registered in their plane.
+        grid. Slices with affines of 4 x 4, stored along any axis, are registered in
+        their plane, however far they are apart across it.
     prealign : {"affine", "rigid"}, ndarray or None, optional
         How DIPY is to align the images before, or an affine from static to moving world
         coordinates; None for images that are aligned.
@@ -95,7 +98,8 @@ def register(
         they are, the ones before for images shrunk by 2, 4 ... A level ends when it no
         longer improves. By default (10, 10, 20, 30); after a model, (10, 4).
     mask : ndarray, shape (*spatial,), optional
-        On the static grid: where it is 0, the images are not compared.
+        On the static grid: where it is 0, the images are not compared. Integers,
+        booleans or finite floats.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
         Label maps of both images, 0 for background: their overlap counts as well.
     label_weight : float, optional
@@ -122,17 +126,13 @@ def register(
     >>> report.used, report.ncc_after > report.ncc_before
     ('optimized', True)
     """
+    check_not_forked()
     start = perf_counter()
     moving, static = np.asarray(moving), np.asarray(static)
+    _check_model(model)
     ndim, num_channels = _find_layout(static, static_affine, num_channels, model)
-    for name, image in (("moving", moving), ("static", static)):
-        if image.size and np.min(image) == np.max(image):
-            raise ValueError(
-                f"Expected a {name} image with contrast. Received one whose values "
-                f"are all {image.flat[0]}."
-            )
     options = _check_options(
-        static.shape[:ndim],
+        _spatial_shape(static, ndim),
         model,
         transform,
         spacing,
@@ -145,6 +145,7 @@ def register(
     options |= {"label_weight": float(label_weight), "landmark_weight": 0.0}
     _check_level_iters(level_iters)
     _check_annotations(mask, moving_labels, static_labels, options["loss"])
+    labels = _all_labels(moving_labels, static_labels)
     pair = Pair(model, optimize, options, level_iters)
     mapping = predict_mapping(
         pair.register,
@@ -161,7 +162,7 @@ def register(
             "moving_labels": moving_labels,
             "static_labels": static_labels,
         },
-        check_size=partial(pair.check_size, labels=_count(moving_labels)),
+        check_size=partial(pair.check_size, labels=len(labels)),
     )
     seconds = perf_counter() - start
     measured = measure_field(mapping, roughness=False)
@@ -182,17 +183,34 @@ def _find_layout(static, static_affine, num_channels, model):
         return layout["ndim"], layout["num_channels"]
     num_channels = 1 if num_channels is None else num_channels
     check_integer("num_channels", num_channels, lowest=1)
+    in_world = np.shape(static_affine) == (4, 4)
     spatial = static.shape if num_channels == 1 else static.shape[:-1]
+    if num_channels == 1 and static.shape[-1:] == (1,):
+        # The last axis is that of the channel, unless it is that across a slice.
+        spatial = static.shape[: 3 if in_world else -1]
     if len(spatial) not in (2, 3):
         raise ValueError(
             f"Expected images of two or three axes"
             f"{'' if num_channels == 1 else ' and one for channels'}. "
             f"Received static.shape={static.shape} and num_channels={num_channels}."
         )
-    in_slice = (
-        len(spatial) == 3 and spatial[2] == 1 and np.shape(static_affine) == (4, 4)
-    )
-    return 2 if in_slice else len(spatial), num_channels
+    return 2 if in_world and 1 in spatial else len(spatial), num_channels
+
+
+def _spatial_shape(image, ndim):
+    """Return the axes along which an image is registered: of a slice, those in it."""
+    shape = image.shape
+    if ndim == 2 and 1 in shape[:3] and len(shape) > 2:
+        shape = [size for size in shape[:3] if size > 1]
+    return tuple(shape[:ndim])
+
+
+def _check_model(model):
+    if model is not None and not hasattr(model, "predict_mapping"):
+        raise ValueError(
+            f"Expected model to be a DeformableRegistration or an AffineRegistration. "
+            f"Received model={model!r}."
+        )
 
 
 def _check_options(
@@ -221,9 +239,23 @@ def _check_options(
     }
 
 
-def _count(labels):
-    """Return how many labels there are, without the background; 0 without a map."""
-    return 0 if labels is None else np.count_nonzero(np.unique(labels))
+def _all_labels(moving, static):
+    """Return the labels of both maps but 0; none without maps.
+
+    Raises
+    ------
+    ValueError
+        If they have none in common: their overlap could not grow.
+    """
+    if moving is None:
+        return np.array([])
+    moving, static = (np.setdiff1d(np.asarray(a), 0) for a in (moving, static))
+    if moving.size and static.size and not np.intersect1d(moving, static).size:
+        raise ValueError(
+            f"Expected labels that both maps have. Received moving_labels of "
+            f"{moving[:5].tolist()} and static_labels of {static[:5].tolist()}."
+        )
+    return np.union1d(moving, static)
 
 
 def _check_level_iters(level_iters):

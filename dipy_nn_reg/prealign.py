@@ -1,17 +1,23 @@
 """Align two images before a network sees them, by DIPY's affine registration."""
 
+from dipy.utils.logging import logger
 from nibabel.affines import voxel_sizes
 import numpy as np
 
+from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping import check_affine, lift_affine, plane_affine
+from dipy_nn_reg.metrics import entropies
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.resampling import read_on_grid, working_grid
+from dipy_nn_reg.regridding import read_on_grid, working_grid
+from dipy_nn_reg.resampling import resample, to_moving
 
 _STEPS = ("Translation", "Rigid", "Affine")
 KINDS = ("rigid", "affine")
-# Voxels along the longest axis: with more, DIPY takes minutes, and gains what the
-# network sees to anyway.
+# Voxels along the longest axis: with more, DIPY's registration takes minutes and gains
+# nothing that the deformable stage does not correct.
 FINE_ENOUGH = 64
+# Number of intensities that are told apart where images are compared.
+_BINS = 32
 
 
 def check_prealign(prealign, *, ndim):
@@ -33,12 +39,12 @@ def check_prealign(prealign, *, ndim):
 
 
 def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="affine"):
-    """Align two images by DIPY: centres of mass, then ever more parameters.
+    """Align two images by DIPY: from a start, with ever more parameters.
 
     Parameters
     ----------
     moving, static : ndarray, shape (*spatial,)
-        In 2D or 3D, or of one slice in 3D.
+        In 2D or 3D, or of one slice in 3D, whose third axis goes across.
     moving_affine, static_affine : ndarray
         From voxels to world coordinates in mm.
     kind : {"rigid", "affine"}, optional
@@ -46,34 +52,80 @@ def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="aff
     Returns
     -------
     prealign : ndarray, shape (ndim + 1, ndim + 1)
-        From static to moving world coordinates.
+        From static to moving world coordinates. The identity, with a warning, if the
+        images are more alike as their headers place them.
+
+    Notes
+    -----
+    It starts from the headers or from the centres of mass, where the images have more
+    mutual information. Mass is the difference from the background, so that neither an
+    offset nor the sign of the intensities changes anything.
     """
     if static.ndim == 3 and static.shape[2] == 1:
         return _estimate_in_plane(moving, static, moving_affine, static_affine, kind)
+    static, static_affine = _coarsen(normalize(static), static_affine)
+    moving, moving_affine = _coarsen(normalize(moving), moving_affine)
+    images = moving, static, moving_affine, static_affine
+    headers = np.eye(static.ndim + 1)
+    starts = [headers, _between_centers_of_mass(*images)]
+    start = max(starts, key=lambda affine: _mutual_information(affine, *images))
+    found = _optimize(start, kind, *images)
+    if _mutual_information(found, *images) < _mutual_information(headers, *images):
+        logger.warning(
+            "No alignment was found by which the images are more alike than as their "
+            "headers place them. The headers are used."
+        )
+        return headers
+    return found
+
+
+def _between_centers_of_mass(moving, static, moving_affine, static_affine):
     # Imported here for the reason given in dipy_nn_reg.mapping.
+    from dipy.align import imaffine
+
+    masses = np.abs(static), static_affine, np.abs(moving), moving_affine
+    if not masses[0].any() or not masses[2].any():
+        return np.eye(static.ndim + 1)
+    return np.asarray(imaffine.transform_centers_of_mass(*masses).affine)
+
+
+def _optimize(start, kind, moving, static, moving_affine, static_affine):
+    """Return the affine that DIPY finds from a start."""
     from dipy.align import imaffine, transforms
 
-    ndim = static.ndim
-    static, static_affine = _coarsen(static, static_affine)
-    moving, moving_affine = _coarsen(moving, moving_affine)
-    grids = {"static_grid2world": static_affine, "moving_grid2world": moving_affine}
     registration = imaffine.AffineRegistration(
-        metric=imaffine.MutualInformationMetric(nbins=32, sampling_proportion=None),
+        metric=imaffine.MutualInformationMetric(nbins=_BINS, sampling_proportion=None),
         level_iters=[1000, 200, 50],
         sigmas=[3.0, 1.0, 0.0],
         factors=[4, 2, 1],
         verbosity=0,
     )
-    result = imaffine.transform_centers_of_mass(
-        static, static_affine, moving, moving_affine
+    affine = start
+    for step in progress_bar(_STEPS[: KINDS.index(kind) + 2], desc="Aligning"):
+        transform = getattr(transforms, f"{step}Transform{static.ndim}D")()
+        affine = registration.optimize(
+            static,
+            moving,
+            transform,
+            None,
+            starting_affine=affine,
+            static_grid2world=static_affine,
+            moving_grid2world=moving_affine,
+        ).affine
+    return np.asarray(affine)
+
+
+def _mutual_information(affine, moving, static, moving_affine, static_affine):
+    """Return the mutual information of images that an affine aligns, in nats."""
+    warped = resample(
+        moving,
+        moving_affine,
+        lambda points: to_moving(points, [affine]),
+        shape=static.shape,
+        grid_affine=static_affine,
     )
-    steps = _STEPS[: KINDS.index(kind) + 2]
-    for step in progress_bar(steps, desc="Aligning"):
-        transform = getattr(transforms, f"{step}Transform{ndim}D")()
-        result = registration.optimize(
-            static, moving, transform, None, starting_affine=result.affine, **grids
-        )
-    return np.asarray(result.affine)
+    of_static, of_warped, of_both = entropies(static, warped, bins=_BINS)
+    return of_static + of_warped - of_both
 
 
 def _coarsen(image, affine):
@@ -82,7 +134,7 @@ def _coarsen(image, affine):
     size = max(sizes * image.shape) / FINE_ENOUGH
     if size <= min(sizes):
         return image, affine
-    shape, coarse = working_grid(image.shape, affine, size, image.ndim)
+    shape, coarse = working_grid(image.shape, affine, size)
     return read_on_grid(image, affine, [], shape, coarse), coarse
 
 

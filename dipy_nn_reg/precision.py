@@ -1,6 +1,7 @@
 """In which precision a network computes; all that follows is float32."""
 
 from contextlib import contextmanager
+from threading import RLock
 
 import keras
 
@@ -13,11 +14,16 @@ PRECISIONS = ("auto", *POLICIES)
 FEWEST_IN_BFLOAT16 = 5
 # Along each axis; large enough for any network's depth.
 _NOMINAL_SIZE = 256
+# Two of Keras's settings are those of all threads.
+_building = RLock()
 
 
 @contextmanager
 def layers_in(precision):
     """Let the layers that are made compute in a precision, with float32 weights.
+
+    Whatever a user has set for layers of their own: all of Keras's settings are as they
+    were afterwards.
 
     Parameters
     ----------
@@ -26,12 +32,18 @@ def layers_in(precision):
     """
     if precision == "auto":
         precision = "bfloat16" if has_fast_bfloat16() else "float32"
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(POLICIES[precision])
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+    with _building:
+        policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+        layout = keras.config.image_data_format()
+        keras.config.set_floatx("float32")
+        keras.config.set_image_data_format("channels_last")
+        keras.config.set_dtype_policy(POLICIES[precision])
+        try:
+            yield
+        finally:
+            keras.config.set_floatx(floatx)
+            keras.config.set_image_data_format(layout)
+            keras.config.set_dtype_policy(policy)
 
 
 def keep_coarse_layers_in_float32(images, seen, values):

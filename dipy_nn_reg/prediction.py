@@ -1,7 +1,5 @@
 """What a trained network is used for: warped images, fields and maps."""
 
-from functools import lru_cache, partial
-
 import keras
 from keras import ops
 import numpy as np
@@ -10,18 +8,21 @@ from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_pairs
 from dipy_nn_reg.coarse import coarse_shape, enlarge
 from dipy_nn_reg.fields import TRANSFORMS, check_spacing
-from dipy_nn_reg.layers import INTEGRATION_STEPS, Warp
+from dipy_nn_reg.layers import INTEGRATION_STEPS, Background, Warp
 from dipy_nn_reg.mapping import invert_displacement, with_last_row
 from dipy_nn_reg.memory import check_memory, memory_to_predict
 from dipy_nn_reg.options import check_loss, check_penalties
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.physical import Parts, predict_mapping
 from dipy_nn_reg.precision import FEWEST_IN_BFLOAT16, layers_in
+from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.transform import integrate
 
 # What is predicted at a time: enough to keep the machine busy, little to hold.
 VOXELS_PER_BATCH = 2**18
 PREDICTED = ("displacement", "field", "matrix")
+# Sizes of images for which it is remembered how much memory they need.
+SIZES_KNOWN = 128
 
 
 class Prediction:
@@ -37,11 +38,12 @@ class Prediction:
         fields = {n: o for n, o in model.output.items() if n in PREDICTED}
         with layers_in("float32"):
             # The images as they came are warped, not rescaled ones.
-            warped = Warp()(model.input["moving"], fields["displacement"])
+            moving = model.input["moving"]
+            warped = Warp()(moving, fields["displacement"], Background()(moving))
             images = {"warped": warped, "displacement": fields["displacement"]}
             self._predictor = keras.Model(model.input, fields)
             self._warper = keras.Model(model.input, images)
-        self._memory_to_predict = lru_cache(partial(memory_to_predict, self._warper))
+        self._memory_known = {}
         for predictor in (self._predictor, self._warper):
             predictor.compile(jit_compile=JIT_COMPILE)
 
@@ -67,7 +69,8 @@ class Prediction:
         ------
         ValueError
             If the images do not fit the model or each other, or hold values that are
-            not finite.
+            not finite; or if what is predicted is not, as by weights of a training that
+            diverged.
         MemoryError
             If more memory is needed than there is.
         """
@@ -160,13 +163,20 @@ class Prediction:
 
     def _predict_parts(self, moving, static):
         """Return what is predicted for one pair, as Parts."""
-        return self._predict_pair(moving, static)[0]
+        parts, _ = self._predict_pair(moving, static)
+        found = {"displacement": parts.displacement, "matrix": parts.matrix}
+        _check_finite({n: values for n, values in found.items() if values is not None})
+        return parts
 
     def _predict_pair(self, moving, static):
-        """Return Parts, and the velocity if there is one, else None."""
+        """Return Parts, and the velocity if there is one, else None.
+
+        Whether they are finite is for the caller to say.
+        """
         kind = TRANSFORMS[self.model.options["transform"]]
         stride = self.model.options["field_stride"]
-        batch, outputs, _ = next(self._outputs(self._pairs(moving[None], static[None])))
+        pairs = self._pairs(moving[None], static[None])
+        batch, outputs, _ = next(self._outputs(pairs, finite=False))
 
         field, matrix = outputs["field"], outputs.get("matrix")
 
@@ -228,11 +238,20 @@ class Prediction:
         )
         return pairs
 
-    def _outputs(self, pairs, predictor=None):
+    def _memory_to_predict(self, shape):
+        """Return the bytes that a batch needs, which takes a while to work out."""
+        if shape not in self._memory_known:
+            if len(self._memory_known) >= SIZES_KNOWN:
+                self._memory_known.clear()
+            self._memory_known[shape] = memory_to_predict(self._warper, shape)
+        return self._memory_known[shape]
+
+    def _outputs(self, pairs, predictor=None, *, finite=True):
         """Yield each batch, what is predicted for it, and how much of that counts.
 
         A last batch of another size would be compiled anew, so it is filled up.
         """
+        check_not_forked()
         for i in range(len(pairs)):
             batch = pairs[i]
             n = len(batch["moving"])
@@ -241,7 +260,21 @@ class Prediction:
                     name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
                     for name, images in batch.items()
                 }
-            yield batch, (predictor or self._predictor).predict_on_batch(batch), n
+            outputs = (predictor or self._predictor).predict_on_batch(batch)
+            if finite:
+                _check_finite(outputs)
+            yield batch, outputs, n
+
+
+def _check_finite(outputs):
+    """Raise ValueError unless all that is predicted is finite."""
+    for name, values in outputs.items():
+        if not np.all(np.isfinite(values)):
+            raise ValueError(
+                f"Expected a prediction with finite values. Received a {name} that is "
+                "not: the weights of the model are not finite, as after a training "
+                "that diverged, or the range of the images is too large for float32."
+            )
 
 
 def _size_of_fields(images):

@@ -131,21 +131,5 @@ def _structure(image):
 
 def _nmi(static, warped):
     """Return the normalised mutual information of Studholme et al. (1999), 1 to 2."""
-    counts, _, _ = np.histogram2d(_shares(static), _shares(warped), bins=32)
-    joint = counts / counts.sum()
-    whole = _entropy(joint)
-    if whole == 0:
-        return 1.0
-    return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / whole
-
-
-def _shares(image):
-    """Return where each value lies in the range of an image, from 0 to 1."""
-    image = image.ravel().astype(np.float64)
-    image -= image.min()
-    return image / (image.max() or 1.0)
-
-
-def _entropy(shares):
-    shares = shares[shares > 0]
-    return float(-np.sum(shares * np.log(shares)))
+    of_static, of_warped, of_both = metrics.entropies(static, warped)
+    return (of_static + of_warped) / of_both if of_both else 1.0

@@ -45,7 +45,15 @@ _MOST_REPAIRS = 10
 
 
 def optimize_velocity(
-    moving, static, y, options, *, level_iters, velocity=None, velocity_stride=1
+    moving,
+    static,
+    y,
+    options,
+    *,
+    fills,
+    level_iters,
+    velocity=None,
+    velocity_stride=1,
 ):
     """Return the velocity that brings a moving image to a static one.
 
@@ -59,6 +67,8 @@ def optimize_velocity(
     options : dict
         As :class:`~dipy_nn_reg.objective.Objective` takes them, with ``transform``,
         ``spacing`` and ``field_stride``.
+    fills : dict of tensor, shape (1, channels)
+        What lies outside of ``moving`` and of ``static``.
     level_iters : sequence of int
         Most iterations of each level. The last one is for the images as they are, the
         one before for images shrunk by 2, and so on.
@@ -83,8 +93,8 @@ def optimize_velocity(
     with progress_bar(levels, desc="Levels") as progress:
         for level, most in progress:
             grid = max(level, finest)
-            evaluate = _loss_at(level, grid, images, y, options)
-            still = ops.zeros((1, *coarse_shape(shape, grid), len(shape)))
+            evaluate = _loss_at(level, grid, images, fills, y, options)
+            still = _zeros((1, *coarse_shape(shape, grid), len(shape)))
             starts = [still]
             if velocity is not None:
                 starts = [_on_grid(velocity, velocity_stride, grid, still)]
@@ -114,11 +124,12 @@ def unfold(velocity, displace):
     velocity : tensor, shape (1, *coarse, ndim)
         What came, if nothing folds; after some repairs something still may.
     displacement : ndarray, shape (*spatial, ndim)
+        That of the velocity.
     """
-    for _ in range(_MOST_REPAIRS):
+    for repairs in range(_MOST_REPAIRS + 1):
         displacement = ops.convert_to_numpy(displace(velocity))[0]
         where = where_folded(displacement)
-        if not where.any():
+        if not where.any() or repairs == _MOST_REPAIRS:
             break
         passed = _voxels_passed(where, displacement, velocity.shape[1:-1])
         # All of it within two voxels, less and less beyond.
@@ -166,7 +177,7 @@ def _on_grid(velocity, stride, grid, reference):
     return enlarge(velocity, reference, stride // grid)
 
 
-def _loss_at(level, grid, images, y, options):
+def _loss_at(level, grid, images, fills, y, options):
     """Return a function: the loss of values to add to a velocity, and its gradient."""
     evaluate = _evaluator(
         hashable_options(options),
@@ -178,7 +189,7 @@ def _loss_at(level, grid, images, y, options):
         {name: shrink(array, level) for name, array in group.items()}
         for group in (images, y)
     )
-    return lambda values, start: evaluate(values, start, images, y)
+    return lambda values, start: evaluate(values, start, images, fills, y)
 
 
 def _is_searched(shape, level):
@@ -188,9 +199,13 @@ def _is_searched(shape, level):
 def _no_values(start, options):
     """Return values to add to a velocity that change nothing."""
     if not _is_spline(options["transform"]):
-        return ops.zeros(start.shape)
+        return _zeros(start.shape)
     points = coarse_shape(start.shape[1:-1], options["spacing"])
-    return ops.zeros((1, *points, start.shape[-1]))
+    return _zeros((1, *points, start.shape[-1]))
+
+
+def _zeros(shape):
+    return ops.zeros(shape, dtype="float32")
 
 
 def _is_spline(transform):
@@ -244,12 +259,12 @@ def _evaluator(options, transform, spacing, ratio):
     objective = Objective(options_of(options))
     symmetric = "inverse_consistency" in objective.penalties
 
-    def connect(velocity, moving, static):
+    def connect(velocity, moving, static, fill):
         constant = ops.stop_gradient(velocity)
         integrated = integrate(constant, steps=_STEPS)
         displacement = velocity + (integrated - constant)
         displacement = enlarge(displacement, static, ratio)
-        warped = warp(moving, displacement, image_is_constant=True)
+        warped = warp(moving, displacement, fill=fill, image_is_constant=True)
         return {
             "static": static,
             "field": velocity,
@@ -257,12 +272,12 @@ def _evaluator(options, transform, spacing, ratio):
             "warped": warped,
         }
 
-    def evaluate(values, start, images, y):
+    def evaluate(values, start, images, fills, y):
         moving, static = images["moving"], images["static"]
         velocity = start + _spread(values, start.shape[1:-1], transform, spacing)
-        outputs = connect(velocity, moving, static)
+        outputs = connect(velocity, moving, static, fills["moving"])
         if symmetric:
-            outputs["backward"] = connect(-velocity, static, moving)
+            outputs["backward"] = connect(-velocity, static, moving, fills["static"])
         return ops.mean(objective(outputs, y)["loss"])
 
     return value_and_gradient(evaluate)
@@ -285,7 +300,7 @@ _repeat_border = compiled(repeat_border)
 
 @compiled
 def _smooth_along(field, axis):
-    size = field.shape[axis] - len(_GAUSSIAN) + 1
+    size = ops.shape(field)[axis] - len(_GAUSSIAN) + 1
     before = (slice(None),) * axis
     return sum(
         weight * field[(*before, slice(i, i + size))]

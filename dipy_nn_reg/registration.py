@@ -2,22 +2,33 @@
 
 from functools import partial
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
-from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.coarse import coarse_shape
+from dipy_nn_reg.configuration import as_plain, check_options
+from dipy_nn_reg.divergence import StopAtDivergence
+from dipy_nn_reg.fitting import check_annotations_fit, check_fit_options
 from dipy_nn_reg.memory import check_memory, memory_to_train
 from dipy_nn_reg.optimizers import add_cosine_rate
-from dipy_nn_reg.options import check_can_be_loaded, takes_mask
+from dipy_nn_reg.options import check_can_be_loaded
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.pairwise import register
 from dipy_nn_reg.prediction import Prediction
-from dipy_nn_reg.saving import load_model, save_whole
+from dipy_nn_reg.saving import load_model, load_weights, save_whole
 from dipy_nn_reg.training import RegistrationModel
+from dipy_nn_reg.training_state import (
+    TrackState,
+    describe,
+    epochs_done,
+    finished_state,
+    make_generator,
+)
 from dipy_nn_reg.transform import warp
 
 
@@ -32,7 +43,7 @@ class Registration(Prediction):
     optimizer : keras.optimizers.Optimizer
         Of its own.
     **options
-        Those of :class:`~dipy_nn_reg.training.RegistrationModel`, checked.
+        Those of :class:`~dipy_nn_reg.training.RegistrationModel`.
 
     Attributes
     ----------
@@ -42,16 +53,18 @@ class Registration(Prediction):
     """
 
     def __init__(self, *, optimizer, **options):
-        model = RegistrationModel(**options)
+        check_options(options)
+        model = RegistrationModel(**as_plain(options))
         # Built now, so that weights can be loaded before any training.
         optimizer.build(model.trainable_variables)
         model.compile(optimizer=optimizer, jit_compile=JIT_COMPILE)
         self._adopt(model)
         self._check_size(options["input_shape"], training=True)
 
-    def _adopt(self, model):
-        super()._adopt(model)
-        self._rng = np.random.default_rng(model.options["seed"])
+    @property
+    def unfinished(self):
+        """What :meth:`fit` can resume: its options, and the epochs done; or None."""
+        return self.model.state["unfinished"]
 
     def summary(self):
         """Print the layers, as Keras does."""
@@ -75,6 +88,7 @@ class Registration(Prediction):
         validation_data=None,
         callbacks=None,
         verbose="auto",
+        resume=False,
     ):
         """Train on pairs of images.
 
@@ -118,6 +132,11 @@ class Registration(Prediction):
         callbacks : keras.callbacks.Callback or list of these, optional
         verbose : "auto", 0, 1 or 2, optional
             As in Keras.
+        resume : bool, optional
+            Go on with a fit that was interrupted, with the same data and options, from
+            the end of the last epoch: as if it had not been, bit for bit. That needs a
+            model that a callback has saved at the end of an epoch. Callbacks of your
+            own begin anew. Otherwise a new training begins with what was learned.
 
         Returns
         -------
@@ -134,12 +153,18 @@ class Registration(Prediction):
             If the images do not fit the model or each other, if labels, landmarks or
             the mask do not fit the images, if values are not finite, if the loss does
             not take images of this size, or if an option is out of range.
+        ResumeError
+            A ValueError: if there is nothing to resume, or with other data or options.
+        DivergenceError
+            A ValueError: if a loss or a weight is no longer finite. The model is put
+            back to the end of the last epoch that was good.
         MemoryError
             If a step needs more memory than there is.
         """
-        check_integer("epochs", epochs, lowest=1)
-        check_integer("warm_up", warm_up, lowest=0)
-        check_integer("batch_size", batch_size, lowest=1)
+        options = {"batch_size": batch_size, "mirror": mirror, "augment": augment}
+        check_fit_options(
+            epochs=epochs, warm_up=warm_up, **options, ndim=self._layout()["ndim"]
+        )
         data = check_training_data(
             moving,
             static,
@@ -150,50 +175,35 @@ class Registration(Prediction):
             mask=mask,
             **self._layout(),
         )
-        self._check_data(data)
-        if mirror is not None:
-            check_integer("mirror", mirror, lowest=0)
-            if mirror >= len(self.model.options["input_shape"]):
-                raise ValueError(
-                    f"Expected mirror to be an axis of the images, of shape "
-                    f"{data['moving'].shape[1:-1]}. Received mirror={mirror}."
-                )
-        if not isinstance(augment, bool):
-            check_number("augment", augment, or_zero=True)
-        if augment and "static_landmarks" in data["annotations"]:
-            raise ValueError(
-                f"Expected augment=False with landmarks. Received augment={augment!r}."
-            )
+        self._check_data(data, augment=augment)
         if warm_up:
             self._check_size(coarse_shape(data["moving"].shape[1:-1], 2), training=True)
-        draw = partial(
-            Pairs,
-            **data,
-            batch_size=batch_size,
-            mirror=mirror,
-            augment=augment,
-            rng=self._rng,
-        )
-        pairs, validation_pairs = draw(), None
-        if validation_data is not None:
-            validation_data = check_validation_data(validation_data, **self._layout())
-            self._check_data(validation_data)
-            validation_pairs = Pairs(**validation_data, batch_size=batch_size)
+        setup = describe(data, epochs=epochs, **options)
+        done = epochs_done(self.model.state, setup) if resume else 0
+        validation_pairs = self._validation_pairs(validation_data, batch_size)
+        rng = make_generator(self.model.state)
+        draw = partial(Pairs, **data, **options, rng=rng)
+        pairs = draw(first_drawn_from=self.model.state["random"] if resume else None)
         self._check_memory(pairs, validation_pairs)
         learning_rate = self.model.options["learning_rate"]
-        if learning_rate is not None:  # where an earlier fit has left another one
-            self.model.optimizer.learning_rate = learning_rate
+        if not resume:
+            self.model.state = finished_state(rng, self.model.state["trained"])
+            if learning_rate is not None:  # where an earlier fit has left another one
+                self.model.optimizer.learning_rate = learning_rate
         # Pairs are drawn at random; Keras would ignore the seed.
         train = partial(self.model.fit, shuffle=False, verbose=verbose)
-        if warm_up:
-            rate = add_cosine_rate(None, learning_rate)
-            train(draw(shrunk_by=2), epochs=warm_up, callbacks=rate)
+        if warm_up and not resume:
+            callbacks_then = add_cosine_rate(None, learning_rate)
+            callbacks_then.insert(0, StopAtDivergence("warm-up epoch"))
+            train(draw(shrunk_by=2), epochs=warm_up, callbacks=callbacks_then)
             self.model.make_train_function(force=True)  # for images of another size
+        callbacks = add_cosine_rate(callbacks, learning_rate, epochs_done=done)
         return train(
             pairs,
+            initial_epoch=done,
             epochs=epochs,
             validation_data=validation_pairs,
-            callbacks=add_cosine_rate(callbacks, learning_rate),
+            callbacks=[TrackState(pairs, setup), StopAtDivergence(), *callbacks],
         )
 
     def refine(self, moving, static, *, prealign=None, **options):
@@ -301,13 +311,34 @@ class Registration(Prediction):
         registration._adopt(load_model(path, cls.__name__, cls.TRANSFORMS))
         return registration
 
+    def __reduce__(self):
+        """Pickle and copy as :meth:`save` writes, and :meth:`load` checks."""
+        with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
+            self.save(path := Path(folder, "model.keras"))
+            return _from_bytes, (type(self), path.read_bytes())
+
     def save_weights(self, path):
         """Save the weights alone, to a name that ends with ``.weights.h5``."""
         save_whole(self.model.save_weights, path, ending=".weights.h5")
 
     def load_weights(self, path):
-        """Load weights into a model of the same configuration."""
-        self.model.load_weights(path)
+        """Load weights into a model of the same configuration.
+
+        Parameters
+        ----------
+        path : string or Path
+            Of what :meth:`save_weights`, or :meth:`save`, has written.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is not such a file, or one of another network: the model stays as it
+            was.
+        """
+        load_weights(self.model, path)
+        self.model.state = {**self.model.state, "unfinished": None}
 
     def _check_memory(self, pairs, validation_pairs):
         """State what a step needs, and refuse what is not there."""
@@ -322,15 +353,25 @@ class Registration(Prediction):
             "'mi' or 'mind', or images of larger voxels need less.",
         )
 
-    def _check_data(self, data):
+    def _validation_pairs(self, data, batch_size):
+        if data is None:
+            return None
+        data = check_validation_data(data, **self._layout())
+        self._check_data(data)
+        return Pairs(**data, batch_size=batch_size)
+
+    def _check_data(self, data, *, augment=False):
         """Raise ValueError unless the model can be trained on data."""
         loss = self.model.options["loss"]
-        if "mask" in data["annotations"] and not takes_mask(loss):
-            raise ValueError(
-                f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
-                f"Received loss={loss!r} and a mask."
-            )
+        check_annotations_fit(data["annotations"], loss=loss, augment=augment)
         self._check_size(data["moving"].shape[1:-1], training=True)
+
+
+def _from_bytes(cls, content):
+    with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
+        path = Path(folder, "model.keras")
+        path.write_bytes(content)
+        return cls.load(path)
 
 
 def _measure(moving, static, warped, displacement):

@@ -7,12 +7,13 @@ coordinates. However many there are, an image is interpolated once.
 
 from math import prod
 
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import apply_affine
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.mapping import grid_points
+from dipy_nn_reg.intensities import estimate_backgrounds, float_type
+from dipy_nn_reg.mapping import check_affine, grid_points
 from dipy_nn_reg.progress import progress_bar
 
 ORDERS = {"linear": 1, "nearest": 0}
@@ -32,11 +33,16 @@ def to_moving(points, maps):
     Returns
     -------
     points : ndarray, float64, shape (n, ndim)
+
+    Raises
+    ------
+    ValueError
+        If the points have another shape, or an affine cannot be inverted.
     """
-    points = np.ascontiguousarray(points, np.float64)
+    points = _check_points(points)
     for step in maps:
         if isinstance(step, np.ndarray):
-            points = apply_affine(step, points)
+            points = apply_affine(_check_step(step, points), points)
         else:
             points = _where_finite(step.transform_points, points)
     return points
@@ -53,14 +59,37 @@ def to_static(points, maps):
     Returns
     -------
     points : ndarray, float64, shape (n, ndim)
+
+    Raises
+    ------
+    ValueError
+        As :func:`to_moving`.
     """
-    points = np.ascontiguousarray(points, np.float64)
+    points = _check_points(points)
     for step in reversed(maps):
         if isinstance(step, np.ndarray):
-            points = apply_affine(np.linalg.inv(step), points)
+            points = apply_affine(np.linalg.inv(_check_step(step, points)), points)
         else:
             points = _where_finite(step.transform_points_inverse, points)
     return points
+
+
+def _check_points(points):
+    points = np.asarray(points)
+    if (
+        points.ndim != 2
+        or points.shape[1] not in (2, 3)
+        or points.dtype.kind not in "iuf"
+    ):
+        raise ValueError(
+            f"Expected points of shape (n, 2) or (n, 3). Received an array of shape "
+            f"{points.shape} and type {points.dtype}."
+        )
+    return np.ascontiguousarray(points, np.float64)
+
+
+def _check_step(affine, points):
+    return check_affine(affine, name="an affine in maps", ndim=points.shape[1])
 
 
 def _where_finite(transform, points):
@@ -74,13 +103,14 @@ def _where_finite(transform, points):
     return points
 
 
-def resample(image, affine, find, *, shape, grid_affine, interpolation="linear"):
+def resample(
+    image, affine, find, *, shape, grid_affine, interpolation="linear", fill=0.0
+):
     """Read an image at other places, on another grid.
 
     Parameters
     ----------
     image : ndarray, shape (*spatial,) or (*spatial, volumes)
-        Outside of it are zeros, to which linear interpolation fades over one voxel.
     affine : ndarray, shape (ndim + 1, ndim + 1)
         Of the image, from voxels to world coordinates.
     find : callable
@@ -91,30 +121,74 @@ def resample(image, affine, find, *, shape, grid_affine, interpolation="linear")
     grid_affine : ndarray, shape (ndim + 1, ndim + 1)
     interpolation : {"linear", "nearest"}, optional
         "nearest" keeps the values and the type of a label map.
+    fill : float or sequence of float, optional
+        What lies outside of the image, or of each volume, to which linear interpolation
+        fades over one voxel.
 
     Returns
     -------
     resampled : ndarray, shape (*shape,) or (*shape, volumes)
-        Float32 if linear.
+        If linear, float32, or float64 where that could not hold the contrast.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other, or an affine cannot be inverted.
     """
     check_name("interpolation", interpolation, ORDERS)
+    image, shape = np.asarray(image), tuple(shape)
+    affine = check_affine(affine, name="affine", ndim=len(shape))
+    grid_affine = check_affine(grid_affine, name="grid_affine", ndim=len(shape))
+    if image.ndim not in (len(shape), len(shape) + 1) or image.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected an image of {len(shape)} axes, as the grid has, or one more. "
+            f"Received image.shape={image.shape} and image.dtype={image.dtype}."
+        )
     world_to_image = np.linalg.inv(affine)
     volumes = image[..., None] if image.ndim == len(shape) else image
-    dtype = np.float32 if interpolation == "linear" else image.dtype
+    dtype = float_type(image) if interpolation == "linear" else image.dtype
+    fills = np.broadcast_to(_as_type(fill, dtype), volumes.shape[-1:])
+    read = _read_linear if interpolation == "linear" else _read_nearest
     resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
     # Slab by slab: a point is three numbers of 8 bytes, some times over.
     for i in progress_bar(range(shape[0]), desc="Resampling"):
         points = grid_points((1, *shape[1:]), _starting_at(i, grid_affine))
         voxels = apply_affine(world_to_image, find(points)).T
         for v in range(volumes.shape[-1]):
-            resampled[i, ..., v] = map_coordinates(
-                volumes[..., v],
-                voxels,
-                order=ORDERS[interpolation],
-                output=dtype,
-                mode="grid-constant",
-            ).reshape(shape[1:])
+            values = read(volumes[..., v], voxels, fills[v], dtype)
+            resampled[i, ..., v] = values.reshape(shape[1:])
     return resampled if image.ndim > len(shape) else resampled[..., 0]
+
+
+def _as_type(fill, dtype):
+    """Return what lies outside in the type of the result, if that holds it."""
+    fill = np.asarray(fill, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = fill.astype(dtype)
+    if not np.allclose(found.astype(np.float64), fill, rtol=1e-2, atol=0):
+        raise ValueError(
+            f"Expected fill to be a value of the type {np.dtype(dtype)}. "
+            f"Received {fill.tolist()}."
+        )
+    return found
+
+
+def _read_linear(volume, voxels, fill, dtype):
+    if volume.dtype.kind == "b" or volume.dtype == np.float16:
+        volume = volume.astype(np.float32)  # which SciPy takes
+    return map_coordinates(
+        volume, voxels, order=1, output=dtype, mode="grid-constant", cval=fill
+    )
+
+
+def _read_nearest(volume, voxels, fill, dtype):
+    """Read voxels by their index: values beyond 2**53 would not survive a float."""
+    index = np.floor(voxels + 0.5)
+    last = np.array(volume.shape)[:, None] - 1
+    inside = np.all((index >= 0) & (index <= last), axis=0)
+    values = np.full(voxels.shape[1], fill, dtype)
+    values[inside] = volume[tuple(index[:, inside].astype(np.intp))]
+    return values
 
 
 def _starting_at(index, affine):
@@ -124,73 +198,9 @@ def _starting_at(index, affine):
     return moved
 
 
-def working_grid(shape, affine, voxel_size, ndim):
-    """Return a grid of other voxels over the same box.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    affine : ndarray
-        From voxels to world coordinates.
-    voxel_size : float
-        In mm, along each axis.
-    ndim : int
-        How many of the axes are to change: two for a slice.
-
-    Returns
-    -------
-    shape : tuple of int
-    affine : ndarray
-    """
-    sizes = voxel_sizes(affine)
-    factors = np.ones(len(shape))
-    factors[:ndim] = voxel_size / sizes[:ndim]
-    new_shape = np.maximum(np.ceil(np.array(shape) / factors), 1).astype(int)
-    change = np.diag([*factors, 1])
-    # The centres of both boxes coincide.
-    change[:-1, -1] = (np.array(shape) - 1) / 2 - factors * (new_shape - 1) / 2
-    return tuple(int(n) for n in new_shape), affine @ change
-
-
-def read_on_grid(image, affine, maps, shape, grid_affine):
-    """Resample an image, but smooth it before where voxels become larger.
-
-    Parameters
-    ----------
-    image : ndarray, shape (*spatial,) or (*spatial, channels)
-    affine : ndarray
-    maps : sequence
-        As for :func:`to_moving`.
-    shape : tuple of int
-        Of the grid.
-    grid_affine : ndarray
-
-    Returns
-    -------
-    resampled : ndarray, shape (*shape,) or (*shape, channels)
-        The image itself if there is nothing to do.
-    """
-    same_grid = shape == image.shape[: len(shape)] and np.allclose(
-        affine, grid_affine, rtol=0, atol=1e-6
-    )
-    if same_grid and all(np.array_equal(m, np.eye(len(m))) for m in maps):
-        return image
-    factors = voxel_sizes(grid_affine) / voxel_sizes(affine)
-    # What a box of the new voxels would leave of the old ones.
-    sigma = np.sqrt(np.maximum(factors**2 - 1, 0) / 12)
-    image = np.asarray(image, np.float32)
-    if np.any(sigma > 0.1):
-        image = gaussian_filter(image, [*sigma, *[0] * (image.ndim - len(shape))])
-    return resample(
-        image,
-        affine,
-        lambda points: to_moving(points, maps),
-        shape=shape,
-        grid_affine=grid_affine,
-    )
-
-
-def warp_image(moving, static, maps, *, inverse=False, interpolation="linear"):
+def warp_image(
+    moving, static, maps, *, inverse=False, interpolation="linear", fill=None
+):
     """Bring an image to the grid of another one.
 
     Parameters
@@ -202,12 +212,18 @@ def warp_image(moving, static, maps, *, inverse=False, interpolation="linear"):
     inverse : bool, optional
         The maps lead the other way: from the space of ``moving``.
     interpolation : {"linear", "nearest"}, optional
+    fill : float, optional
+        What lies outside of the moving image. By default its background, of each volume
+        of a series; 0 with "nearest", as label maps have it.
 
     Returns
     -------
     warped : ndarray, shape (*spatial,) or (*spatial, volumes)
         As :func:`resample` returns it.
     """
+    if fill is None:
+        is_image = interpolation == "linear"
+        fill = estimate_backgrounds(moving.data, 3) if is_image else 0
     find = to_static if inverse else to_moving
     return resample(
         moving.data,
@@ -216,6 +232,7 @@ def warp_image(moving, static, maps, *, inverse=False, interpolation="linear"):
         shape=static.data.shape[:3],
         grid_affine=static.affine,
         interpolation=interpolation,
+        fill=fill,
     )
 
 

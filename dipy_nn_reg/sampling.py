@@ -3,14 +3,14 @@
 The inside of :func:`dipy_nn_reg.transform.sample`: tensors only, of known layout. A
 reader takes images of shape (batch, *spatial, channels), positions in voxels as a list
 of a tensor for each axis, of shape (batch, ...), and what lies outside: "zero", or
-"repeat" for the border repeated.
+another value in its place, or "repeat" for the border repeated.
 """
 
 from keras import ops
 
 from dipy_nn_reg.backend import take_known
 
-# Of voxels outside: zeros to fade to, or nothing to go to.
+# Width of the margin added around an image, in voxels, for each border mode.
 _MARGINS = {"zero": 1, "repeat": 0}
 BORDERS = tuple(_MARGINS)
 INTERPOLATIONS = ("linear", "nearest")
@@ -50,15 +50,18 @@ def locate(image, positions, border):
     return _offsets(lower, padded)
 
 
-def read_linear(image, positions, border, offsets):
-    """Interpolate along one axis after the other, from what :func:`locate` found."""
+def read_linear(image, positions, border, offsets, fill=None):
+    """Interpolate along one axis after the other, from what :func:`locate` found.
+
+    ``fill``, a tensor that broadcasts to the image, lies outside in place of zeros.
+    """
     margin = _MARGINS[border]
     spatial = ops.shape(image)[1:-1]
     weights = [
         _split(position, size, margin)[1][..., None]
         for position, size in zip(positions, spatial)
     ]
-    image = surround_by_zeros(ops.cast(image, "float32"), margin)
+    image = _surround(ops.cast(image, "float32"), margin, fill)
     voxels = ops.reshape(image, (-1, image.shape[-1]))
     sizes = ops.shape(image)[1:-1]
     # An axis of a single voxel has no neighbour.
@@ -75,7 +78,7 @@ def read_linear(image, positions, border, offsets):
     return interpolate(offsets, 0)
 
 
-def read_nearest(image, positions, border):
+def read_nearest(image, positions, border, fill=None):
     """Take the nearest voxel, in the type of the image."""
     shape = ops.shape(image)
     index, inside = [], True
@@ -88,7 +91,10 @@ def read_nearest(image, positions, border):
     values = take_known(voxels, _offsets(index, shape[:-1]))
     if border == "repeat":
         return values
-    return ops.where(inside[..., None], values, ops.zeros_like(values))
+    outside = ops.zeros_like(values)
+    if fill is not None:
+        outside += ops.cast(fill, values.dtype)
+    return ops.where(inside[..., None], values, outside)
 
 
 def voxel_grid(shape):
@@ -108,12 +114,21 @@ def repeat_border(image, margin):
     return image
 
 
-def surround_by_zeros(image, margin):
-    """Put ``margin`` zeros before and behind images along each spatial axis."""
-    if not margin:
+def surround_by_zeros(image, margins):
+    """Put zeros before and behind images, as many along each axis as its margin."""
+    if not any(margins):
         return image
-    ndim = len(image.shape) - 2
-    return ops.pad(image, [(0, 0), *[(margin, margin)] * ndim, (0, 0)])
+    return ops.pad(image, [(0, 0), *[(margin, margin) for margin in margins], (0, 0)])
+
+
+def _surround(image, margin, fill):
+    """Put a margin around images: zeros, or ``fill``; the image keeps its bits."""
+    margins = (margin,) * (len(image.shape) - 2)
+    padded = surround_by_zeros(image, margins)
+    if fill is None or not margin:
+        return padded
+    inside = surround_by_zeros(ops.ones_like(image[:1, ..., :1]), margins)
+    return padded + fill * (1 - inside)
 
 
 def _split(position, size, margin):

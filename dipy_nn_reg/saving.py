@@ -1,11 +1,24 @@
 """Save and load models, whole or not at all."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
+import numpy as np
 
 from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.model_files import (
+    check_keras,
+    check_weights_fit,
+    read_archive,
+    read_weight_shapes,
+)
+from dipy_nn_reg.snapshot import Snapshot
 from dipy_nn_reg.training import RegistrationModel
+
+MODEL_ENDING, WEIGHTS_ENDING = ".keras", ".weights.h5"
+# Keras quotes whole configurations, and says what is wrong at last.
+_LAST_CAUSE, _MAX_LETTERS = "Exception encountered: ", 500
 
 
 def save_whole(save, path, *, ending):
@@ -32,19 +45,105 @@ def load_model(path, owner, transforms):
     Returns
     -------
     model : RegistrationModel
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not such a file. What it asks for is looked at before it is built.
+    RuntimeError
+        If this version of Keras may run code that a file holds.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"Expected a file. Received path={str(path)!r}.")
+    _check_is_file(path)
+    check_keras()
     expected = f"Expected a file written by {owner}.save"
     try:
+        config, shapes = read_archive(path)
+        check_weights_fit(config, shapes)
         model = keras.saving.load_model(path)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(
-            f"{expected}. Received path={str(path)!r}, which Keras cannot load: {error}"
+            f"{expected}. Received path={str(path)!r}, which cannot be loaded: "
+            f"{_cause(error)}"
         ) from error
     if not isinstance(model, RegistrationModel):
         raise ValueError(f"{expected}. Received a {type(model).__name__}.")
     transform = model.options["transform"]
     if transform not in transforms:
         raise ValueError(f"{expected}. Received one with transform={transform!r}.")
+    _check_finite(model, path)
     return model
+
+
+def load_weights(model, path):
+    """Load weights into a model, which stays as it was if they are not its own.
+
+    Parameters
+    ----------
+    model : RegistrationModel
+    path : string or Path
+        Of what ``save_weights`` or ``save`` has written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no such file, or one of another network.
+    """
+    _check_is_file(path)
+    before = Snapshot(model)
+    try:
+        _check_same_network(model, path)
+        model.load_weights(path)
+        _check_finite(model, path)
+    except Exception as error:
+        before.restore()
+        raise ValueError(
+            f"Expected weights that save_weights has written, of a model of the same "
+            f"configuration. Received path={str(path)!r}: {_cause(error)}"
+        ) from error
+
+
+def _cause(error):
+    return str(error).split(_LAST_CAUSE)[-1][:_MAX_LETTERS]
+
+
+def _check_is_file(path):
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"Expected a file. Received path={str(path)!r}.")
+
+
+def _check_finite(model, path):
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise ValueError(
+                f"Expected a model of finite weights. Received path={str(path)!r}, "
+                f"where {weight.path!r} is not: its training has diverged."
+            )
+
+
+def _check_same_network(model, path):
+    """Raise ValueError unless a file holds the arrays that the model would write."""
+    if str(path).endswith(MODEL_ENDING):
+        _, found = read_archive(path)
+    elif str(path).endswith(WEIGHTS_ENDING):
+        found = read_weight_shapes(path)
+    else:
+        raise ValueError(f"its name does not end with {WEIGHTS_ENDING!r}")
+    with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
+        model.save_weights(Path(folder, f"own{WEIGHTS_ENDING}"))
+        own = read_weight_shapes(Path(folder, f"own{WEIGHTS_ENDING}"))
+    own, found = (
+        {name: s for name, s in shapes.items() if not name.startswith("optimizer/")}
+        for shapes in (own, found)
+    )
+    different = sorted(set(own.items()) ^ set(found.items()))
+    if different:
+        name, _ = different[0]
+        raise ValueError(
+            f"{name!r} has the shape {found.get(name)} and not {own.get(name)}"
+        )

@@ -1,23 +1,64 @@
 """Write and show what was measured."""
 
 import csv
+import re
 
 from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.text import printable
+
+# Names of files need not be text in any encoding.
+_TEXT = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+# What spreadsheets take for the beginning of a formula, behind what guards against it.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def write_csv(rows, path):
-    """Write rows, dicts that may lack some of the columns."""
+    """Write rows, dicts that may lack some of the columns.
+
+    Text that a spreadsheet would take for a formula gets a ``'`` in front, which
+    :func:`read_csv` takes away again.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with whole_file(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+    rows = [{name: _guard(cell) for name, cell in row.items()} for row in rows]
+    # Python before 3.13 takes a carriage return for an ordinary character.
+    returns = any("\r" in str(cell) for row in rows for cell in row.values())
+    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+    with whole_file(path) as partial, open(partial, "w", **_TEXT) as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=quoting)
         writer.writeheader()
         writer.writerows(rows)
 
 
 def read_csv(path):
-    """Return the rows of a table, as dicts of str."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    """Return the rows of a table, as dicts of str.
+
+    Raises
+    ------
+    ValueError
+        If it is none: no text, a row of more or fewer cells than the first line has, or
+        two columns of one name.
+    """
+    with open(path, **_TEXT) as file:
+        try:
+            columns, *lines = [line for line in csv.reader(file) if line] or [[]]
+        except csv.Error as error:
+            raise ValueError(
+                f"Expected a table. Received {str(path)!r}: {error}."
+            ) from error
+    if not all(name.isprintable() for name in columns):
+        raise ValueError(f"Expected a table. Received {str(path)!r}, which is no text.")
+    if len(set(columns)) < len(columns):
+        raise ValueError(
+            f"Expected columns of different names. Received {str(path)!r} with "
+            f"{', '.join(columns)}."
+        )
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(columns):
+            raise ValueError(
+                f"Expected rows of {len(columns)} cells, as in the first line. "
+                f"Received {str(path)!r} with {len(line)} in row {number}."
+            )
+    return [dict(zip(columns, map(_without_guard, line))) for line in lines]
 
 
 def format_rows(rows, columns):
@@ -35,4 +76,21 @@ def format_rows(rows, columns):
 
 
 def _format(value):
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else printable(value)
+
+
+def _guard(cell):
+    is_text = isinstance(cell, str) and not _is_number(cell)
+    return f"'{cell}" if is_text and _FORMULA.match(cell) else cell
+
+
+def _without_guard(cell):
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -5,19 +5,22 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.coarse import coarse_shape, shrink
+from dipy_nn_reg.configuration import check_options
 from dipy_nn_reg.fields import (
     TRANSFORMS,
     connect_affine,
     connect_field,
     values_needed,
 )
-from dipy_nn_reg.layers import ApplyAffine, RescaleIntensity, Warp
+from dipy_nn_reg.layers import ApplyAffine, Background, RescaleIntensity, Warp
 from dipy_nn_reg.losses import ncc
 from dipy_nn_reg.networks import connect
 from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.options import from_config, get_penalties, to_config
 from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
+from dipy_nn_reg.tracing import check_not_forked
+from dipy_nn_reg.training_state import check_state, finished_state
 
 SUPERVISED_TRACKERS = {
     "label_overlap": "static_labels",
@@ -40,12 +43,20 @@ class RegistrationModel(keras.Model):
     **options
         Those of :class:`~dipy_nn_reg.model.DeformableRegistration` that can be
         written to a file; all of them.
+
+    Attributes
+    ----------
+    state : dict
+        See :mod:`dipy_nn_reg.training_state`.
     """
 
     def __init__(self, *, name="registration", **options):
+        check_not_forked()
         ndim = len(options["input_shape"])
         shape = (*[None] * ndim, options["num_channels"])
-        images = {n: keras.Input(shape, name=n) for n in ("moving", "static")}
+        images = {
+            n: keras.Input(shape, name=n, dtype="float32") for n in ("moving", "static")
+        }
         if (affine := options["affine"]) is not None:
             options = {**options, "affine": _frozen_copy(affine)}
         with layers_in("float32"):
@@ -55,13 +66,14 @@ class RegistrationModel(keras.Model):
                 outputs["backward"] = keras.Model(images, outputs)(swapped)
             super().__init__(inputs=images, outputs=outputs, name=name)
         self.options = options
+        self.state = finished_state(np.random.default_rng(options["seed"]))
         self._objective = Objective(options)
         self._supervised_by, self._training = (), True
-        self.similarity = keras.metrics.Mean(name="similarity")
-        self.penalty = keras.metrics.Mean(name="penalty")
-        self.overlap = keras.metrics.Mean(name="label_overlap")
-        self.distance = keras.metrics.Mean(name="landmark_error")
-        self.folding = keras.metrics.Mean(name="folding")
+        self.similarity = keras.metrics.Mean(name="similarity", dtype="float32")
+        self.penalty = keras.metrics.Mean(name="penalty", dtype="float32")
+        self.overlap = keras.metrics.Mean(name="label_overlap", dtype="float32")
+        self.distance = keras.metrics.Mean(name="landmark_error", dtype="float32")
+        self.folding = keras.metrics.Mean(name="folding", dtype="float32")
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -78,8 +90,10 @@ class RegistrationModel(keras.Model):
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name])
         if not training:
-            share = ops.mean(ops.cast(folded(y_pred["displacement"]), "float32"))
-            self.folding.update_state(100 * share)
+            folds = ops.cast(folded(y_pred["displacement"]), "float32")
+            voxels = tuple(range(1, len(folds.shape)))
+            # Of each pair: the last batch may hold fewer of them.
+            self.folding.update_state(100 * ops.mean(folds, axis=voxels))
         return ops.mean(terms["loss"])
 
     def get_metrics_result(self):
@@ -95,11 +109,20 @@ class RegistrationModel(keras.Model):
         return {name: r for name, r in results.items() if name not in absent}
 
     def get_config(self):
-        return {**to_config(self.options), "name": self.name}
+        return {**to_config(self.options), "name": self.name, "state": self.state}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**from_config(config, custom_objects))
+        config = dict(config)
+        state = config.pop("state", None)
+        if state is not None:  # which models of earlier versions do not have
+            check_state(state)
+        options = from_config(config, custom_objects)
+        name = options.pop("name", "registration")
+        check_options(options)
+        model = cls(name=name, **options)
+        model.state = state or model.state
+        return model
 
 
 def _frozen_copy(model):
@@ -118,6 +141,7 @@ def _connect(images, options):
     rng = np.random.default_rng(options["seed"])
     ndim, transform = len(options["input_shape"]), options["transform"]
     moving, static = (RescaleIntensity()(images[n]) for n in ("moving", "static"))
+    background = Background()(moving)
     first = None if options["affine"] is None else options["affine"](images)
     aligned = moving if first is None else first["warped"]
     stride = options["field_stride"]
@@ -138,7 +162,7 @@ def _connect(images, options):
     if TRANSFORMS[transform].affine:
         predict = keras.Model([aligned, static], values[0])
         matrix, displacement = connect_affine(
-            predict, moving, static, options["passes"]
+            predict, moving, static, background, options["passes"]
         )
         outputs |= {"matrix": matrix, "field": displacement}
     else:
@@ -151,14 +175,14 @@ def _connect(images, options):
             displacement = ApplyAffine()(first["matrix"], displacement)
     outputs |= {
         "displacement": displacement,
-        "warped": Warp(image_is_constant=True)(moving, displacement),
+        "warped": Warp(image_is_constant=True)(moving, displacement, background),
     }
     if len(values) > 1:
-        outputs["coarser"] = _connect_coarser(values[1:], *seen, transform)
+        outputs["coarser"] = _connect_coarser(values[1:], *seen, background, transform)
     return outputs
 
 
-def _connect_coarser(values, moving, static, transform):
+def _connect_coarser(values, moving, static, background, transform):
     """Connect fields at half, a quarter ... of what the network sees."""
     levels = []
     for field in values:
@@ -169,7 +193,9 @@ def _connect_coarser(values, moving, static, transform):
                 "static": static,
                 "field": field,
                 "displacement": displacement,
-                "warped": Warp(image_is_constant=True)(moving, displacement),
+                "warped": Warp(image_is_constant=True)(
+                    moving, displacement, background
+                ),
             }
         )
     return levels

@@ -25,6 +25,10 @@ from dipy_nn_reg.sampling import (
     read_nearest,
 )
 
+# Of an integration. More than 24 squarings divide a velocity by more than float32 tells
+# from 1.
+MOST_STEPS = 64
+
 
 def _arrays_like_given(function):
     """Let ``function`` return a NumPy array when it is not given a tensor."""
@@ -61,7 +65,7 @@ def identity_grid(shape):
 
 
 @_arrays_like_given
-def sample(image, positions, *, interpolation="linear", border="zero"):
+def sample(image, positions, *, interpolation="linear", border="zero", fill=None):
     """Read images at absolute positions.
 
     Parameters
@@ -76,6 +80,8 @@ def sample(image, positions, *, interpolation="linear", border="zero"):
     border : {"zero", "repeat"}, optional
         What lies outside: zeros, toward which a linear sample fades over one
         voxel, or the border repeated.
+    fill : float, or ndarray or tensor of shape (batch, channels), optional
+        What lies outside in place of zeros.
 
     Returns
     -------
@@ -100,7 +106,10 @@ def sample(image, positions, *, interpolation="linear", border="zero"):
     positions = ops.convert_to_tensor(positions, dtype="float32")
     ndim = positions.shape[-1]
     if len(image.shape) == ndim:
-        values = _sample(image[None, ..., None], positions[None], interpolation, border)
+        fill = _as_fill(fill, image[None, ..., None], border)
+        values = _sample(
+            image[None, ..., None], positions[None], interpolation, border, fill
+        )
         return values[0, ..., 0]
     if len(image.shape) != ndim + 2 or not _batches_fit(image, positions):
         raise ValueError(
@@ -110,7 +119,8 @@ def sample(image, positions, *, interpolation="linear", border="zero"):
             f"Received image.shape={tuple(image.shape)} and "
             f"positions.shape={tuple(positions.shape)}."
         )
-    return _sample(image, positions, interpolation, border)
+    fill = _as_fill(fill, image, border)
+    return _sample(image, positions, interpolation, border, fill)
 
 
 @_arrays_like_given
@@ -120,6 +130,7 @@ def warp(
     *,
     interpolation="linear",
     border="zero",
+    fill=None,
     image_is_constant=False,
 ):
     """Warp images: ``warped(x) = image(x + displacement(x))``.
@@ -133,8 +144,8 @@ def warp(
         serves all of the other.
     interpolation : {"linear", "nearest"}, optional
         As for :func:`sample`.
-    border : {"zero", "repeat"}, optional
-        As for :func:`sample`.
+    border, fill : optional
+        As for :func:`sample`. ``fill`` is given no gradient.
     image_is_constant : bool, optional
         If the image needs no gradient, that of the displacement takes a third of the
         time.
@@ -152,6 +163,11 @@ def warp(
     """
     check_name("interpolation", interpolation, INTERPOLATIONS)
     check_name("border", border, BORDERS)
+    if not isinstance(image_is_constant, (bool, np.bool_)):
+        raise ValueError(
+            f"Expected image_is_constant to be True or False. "
+            f"Received {image_is_constant!r}."
+        )
     image = ops.convert_to_tensor(image)
     displacement = ops.convert_to_tensor(displacement, dtype="float32")
     ndim = displacement.shape[-1]
@@ -172,10 +188,12 @@ def warp(
     image = image if batched else image[None]
     image = image if has_channels else image[..., None]
     displacement = displacement if batched else displacement[None]
+    fill = _as_fill(fill, image, border)
     if interpolation == "nearest":
-        warped = _warp_nearest(image, displacement, border)
+        warped = _warp_nearest(image, displacement, border, fill)
     else:
-        warped = _warp_linear(image, displacement, border, image_is_constant)
+        is_constant = bool(image_is_constant)
+        warped = _warp_linear(image, displacement, border, is_constant, fill)
     warped = warped if has_channels else warped[..., 0]
     return warped if batched else warped[0]
 
@@ -228,8 +246,8 @@ def integrate(velocity, *, steps=7):
     velocity : ndarray or tensor, shape ([batch,] *spatial, ndim)
         In voxels. Its border is repeated outside.
     steps : int, optional
-        Number of squarings: the field is divided by ``2 ** steps`` and composed
-        with itself ``steps`` times.
+        Number of squarings, 64 at most: the field is divided by ``2 ** steps`` and
+        composed with itself ``steps`` times.
 
     Returns
     -------
@@ -239,8 +257,8 @@ def integrate(velocity, *, steps=7):
     Raises
     ------
     ValueError
-        If ``steps`` is not an integer of 0 or more, or if the
-        shape is not that of a field.
+        If ``steps`` is not an integer from 0 to 64, or if the shape is not that of a
+        field.
 
     Notes
     -----
@@ -251,6 +269,10 @@ def integrate(velocity, *, steps=7):
     .. footbibliography::
     """
     check_integer("steps", steps, lowest=0)
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"Expected steps to be {MOST_STEPS} at most. Received {steps!r}."
+        )
     steps = int(steps)  # TensorFlow takes a NumPy scalar for a tensor
     velocity = ops.convert_to_tensor(velocity, dtype="float32")
     ndim = velocity.shape[-1]
@@ -275,22 +297,47 @@ def _is_batch_of(image, field):
     return tuple(image.shape[1:]) == spatial != tuple(image.shape[:-1])
 
 
+def _as_fill(fill, image, border):
+    """Return what lies outside as a tensor that broadcasts to images, or None."""
+    if fill is None:
+        return None
+    if border != "zero":
+        raise ValueError(
+            f"Expected fill=None, since border={border!r} says what lies outside. "
+            f"Received fill={fill!r}."
+        )
+    fill = ops.convert_to_tensor(fill, dtype="float32")
+    batch, *spatial, channels = image.shape
+    shape = tuple(fill.shape)
+    fits = len(shape) == 2 and shape[0] in (1, batch, None) and shape[1] == channels
+    if shape and not fits:
+        raise ValueError(
+            f"Expected fill to be a number, or an array of shape (batch, channels). "
+            f"Received fill.shape={shape} and image.shape={tuple(image.shape)}."
+        )
+    ones = [1] * len(spatial)
+    return ops.reshape(fill, (-1, *ones, channels) if shape else (1, *ones, 1))
+
+
 @compiled
-def _sample(image, positions, interpolation, border):
+def _sample(image, positions, interpolation, border, fill):
     positions = [positions[..., axis] for axis in range(positions.shape[-1])]
     if interpolation == "nearest":
-        return read_nearest(image, positions, border)
-    return read_linear(image, positions, border, locate(image, positions, border))
+        return read_nearest(image, positions, border, fill)
+    offsets = locate(image, positions, border)
+    return read_linear(image, positions, border, offsets, fill)
 
 
-def _warp_linear(image, displacement, border, image_is_constant):
+def _warp_linear(image, displacement, border, image_is_constant, fill=None):
     offsets = _locate(image, displacement, border)
-    return _READ[border, image_is_constant](displacement, image, offsets)
+    if fill is None:
+        return _READ[border, image_is_constant](displacement, image, offsets)
+    return _READ_FILLED[image_is_constant](displacement, image, offsets, fill)
 
 
 @compiled
-def _warp_nearest(image, displacement, border):
-    return read_nearest(image, displaced(displacement), border)
+def _warp_nearest(image, displacement, border, fill):
+    return read_nearest(image, displaced(displacement), border, fill)
 
 
 @compiled
@@ -298,8 +345,8 @@ def _locate(image, displacement, border):
     return locate(image, displaced(displacement), border)
 
 
-def _read(displacement, image, offsets, border):
-    return read_linear(image, displaced(displacement), border, offsets)
+def _read(displacement, image, offsets, fill=None, *, border):
+    return read_linear(image, displaced(displacement), border, offsets, fill)
 
 
 _READ = {
@@ -307,6 +354,10 @@ _READ = {
         partial(_read, border=border), constants=1 + is_constant
     )
     for border in BORDERS
+    for is_constant in (False, True)
+}
+_READ_FILLED = {
+    is_constant: recomputed(partial(_read, border="zero"), constants=2 + is_constant)
     for is_constant in (False, True)
 }
 
@@ -340,4 +391,4 @@ def _square(displacement):
 
 @partial(recomputed, constants=1)
 def _add_to_itself(displacement, offsets):
-    return displacement + _read(displacement, displacement, offsets, "repeat")
+    return displacement + _read(displacement, displacement, offsets, border="repeat")

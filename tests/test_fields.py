@@ -13,7 +13,7 @@ from dipy_nn_reg.fields import (
     connect_field,
     values_needed,
 )
-from dipy_nn_reg.layers import INTEGRATION_STEPS
+from dipy_nn_reg.layers import INTEGRATION_STEPS, Background
 from dipy_nn_reg.transform import integrate, warp
 
 
@@ -49,9 +49,9 @@ def test_passes_of_an_affine_map_are_composed(rng):
     constant.bias.assign(parameters[0])
     image = rng.random((1, *shape, 1), dtype=np.float32)
     once, twice = (
-        keras.Model(inputs, connect_affine(predict, *inputs, passes)).predict_on_batch(
-            [image, image]
-        )
+        keras.Model(
+            inputs, connect_affine(predict, *inputs, Background()(inputs[0]), passes)
+        ).predict_on_batch([image, image])
         for passes in (1, 2)
     )
     step = np.vstack([once[0][0], [0, 0, 1]])

@@ -1,17 +1,26 @@
+import errno
+import os
+import signal
+
 import pytest
 
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg import files
+from dipy_nn_reg.files import whole_file, whole_files
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def test_a_complete_file_takes_its_name(tmp_path):
     path = tmp_path / "a.weights.h5"
     path.write_text("old")
     with whole_file(path) as partial:
-        assert partial.name.endswith("a.weights.h5")
+        assert partial.name.endswith(".weights.h5")
+        assert partial.name.startswith(".")
         partial.write_text("new")
         assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
+    assert contents(tmp_path) == {"a.weights.h5": "new"}
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -21,5 +30,130 @@ def test_an_interruption_leaves_the_old_file_alone(tmp_path, error):
     with pytest.raises(error), whole_file(path) as partial:
         partial.write_text("ne")
         raise error
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert contents(tmp_path) == {"a.txt": "old"}
+
+
+def test_the_longest_name_of_a_file_system_can_be_written(tmp_path):
+    path = tmp_path / ("é" * 124 + ".nii.gz")  # of 255 bytes
+    with whole_file(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_modes_are_those_of_any_new_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with whole_file(tmp_path / "a.txt") as partial:
+            partial.touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_two_that_write_one_name_have_files_of_their_own(tmp_path):
+    """As two processes of one number in two containers."""
+    with whole_file(tmp_path / "a.txt") as one:
+        one.write_text("a long text")
+        with whole_file(tmp_path / "a.txt") as other:
+            other.write_text("short")
+        assert (tmp_path / "a.txt").read_text() == "short"
+    assert contents(tmp_path) == {"a.txt": "a long text"}
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """Return paths of three files that are there."""
+    paths = {name: tmp_path / f"{name}.txt" for name in "abc"}
+    for path in paths.values():
+        path.write_text("old")
+    return paths
+
+
+def test_several_files_take_their_names_together(tmp_path, earlier):
+    with whole_files(earlier, optional=("c",)) as partials:
+        for name in "ab":
+            partials[name].write_text("new")
+            assert earlier[name].read_text() == "old"
+    assert contents(tmp_path) == {"a.txt": "new", "b.txt": "new"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_interruption_leaves_all_old_files(tmp_path, earlier, error):
+    with pytest.raises(error), whole_files(earlier, optional=("c",)) as partials:
+        partials["a"].write_text("new")
+        raise error
+    assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "old")
+
+
+def test_a_file_that_was_not_written_is_an_error(tmp_path, earlier):
+    with pytest.raises(FileNotFoundError), whole_files(earlier) as partials:
+        for name in "ab":
+            partials[name].write_text("new")
+    assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "old")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_move_that_fails_undoes_those_before_it(
+    tmp_path, earlier, there, monkeypatch
+):
+    """As where another program holds a file open under Windows."""
+    if not there:
+        for path in earlier.values():
+            path.unlink()
+    replace = os.replace
+
+    def fail(source, target):
+        if target == earlier["b"] and source.read_text() == "new":
+            raise PermissionError(errno.EACCES, "in use", str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(PermissionError, match=r"in use.*/b\.txt"):
+        with whole_files(earlier) as partials:
+            for partial in partials.values():
+                partial.write_text("new")
+    names = ("a.txt", "b.txt", "c.txt") if there else ()
+    assert contents(tmp_path) == dict.fromkeys(names, "old")
+
+
+def test_a_signal_waits_until_all_have_their_names(tmp_path, earlier, monkeypatch):
+    replace = os.replace
+
+    def interrupted(source, target):
+        if target == earlier["b"]:
+            signal.raise_signal(signal.SIGINT)
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), whole_files(earlier) as partials:
+            for partial in partials.values():
+                partial.write_text("new")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "new")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_full_disk_is_told_by_the_final_name(tmp_path, known):
+    """Where it is found at the opening of the file, and where in its writing."""
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'"):
+        with whole_file(tmp_path / "a.txt") as partial:
+            names = [str(partial)] if known else []
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names)
+    with pytest.raises(OSError, match=r"/a\.txt' cannot be written: by the library"):
+        with whole_file(tmp_path / "a.txt"):
+            raise OSError("by the library")
+    with pytest.raises(OSError, match=r"/b\.txt"):
+        paths = {"a": tmp_path / "a.txt", "b": tmp_path / "b.txt"}
+        with whole_files(paths) as partials, whole_file(partials["b"]):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    with whole_file(tmp_path / "link") as partial:
+        partial.write_text("new")
+    assert contents(tmp_path) == {"target": "old", "link": "new"}

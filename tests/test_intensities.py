@@ -2,7 +2,12 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.intensities import estimate_background, replace_nan
+from dipy_nn_reg.intensities import (
+    estimate_background,
+    float_type,
+    normalize,
+    replace_nan,
+)
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (20, 24, 18), (30, 40, 1), (1, 30, 40)])
@@ -51,5 +56,89 @@ def test_what_has_no_nan_is_not_copied():
 
 
 def test_nothing_but_nan_is_refused():
-    with pytest.raises(ValueError, match="NaN everywhere"):
+    with pytest.raises(ValueError, match="nan everywhere"):
         replace_nan(np.full((3, 3), np.nan), name="it")
+
+
+@pytest.fixture
+def scan(rng):
+    """An object with structure on a dark background, of integers."""
+    image = np.zeros((24, 20, 18))
+    image[5:-5, 4:-4, 4:-4] = rng.integers(100, 900, (14, 12, 10))
+    return image
+
+
+def test_most_of_a_normalized_image_has_a_range_between_one_and_two(scan):
+    found = normalize(scan)
+    assert found.dtype == np.float32
+    assert found[0, 0, 0] == 0
+    assert 1 <= np.percentile(found, 99.5) - np.percentile(found, 0.5) < 2
+    npt.assert_allclose(np.corrcoef(found.ravel(), scan.ravel())[0, 1], 1)
+
+
+@pytest.mark.parametrize("offset", [-1000, 1e9, -(2**52)])
+@pytest.mark.parametrize("scale", [1, 0.25, 2.0**-100, 2.0**90])
+def test_offset_and_scale_change_nothing(scan, offset, scale):
+    npt.assert_array_equal(normalize((scan + offset) * scale), normalize(scan))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 3.7, 1e30, 1e300])
+def test_other_factors_change_what_float32_rounds(scan, scale):
+    found, expected = normalize(scan * scale), normalize(scan)
+    ratio = 2.0 ** np.round(np.log2(found.max() / expected.max()))
+    shared = found.max() / expected.max()
+    npt.assert_allclose(found, expected * shared, rtol=1e-6)
+    assert 0.5 <= ratio <= 2
+
+
+@pytest.mark.parametrize(
+    "dtype", ["u2", "i2", "i4", "u4", "i8", "u8", "f4", "f8", ">i2", ">f4", "f2"]
+)
+def test_the_type_changes_nothing(scan, dtype):
+    npt.assert_array_equal(normalize(scan.astype(dtype)), normalize(scan))
+
+
+def test_large_integers_keep_their_contrast(scan):
+    shifted = scan.astype(np.int64) + 2**60
+    npt.assert_array_equal(normalize(shifted), normalize(scan))
+    shifted = scan.astype(np.int64) - 2**62
+    npt.assert_array_equal(normalize(shifted), normalize(scan))
+
+
+def test_a_single_voxel_does_not_hide_the_others(scan):
+    spoilt = scan.copy()
+    spoilt[12, 10, 9] = 1e9
+    npt.assert_allclose(
+        np.delete(normalize(spoilt), 12, 0), np.delete(normalize(scan), 12, 0)
+    )
+    assert normalize(spoilt).max() < 25
+
+
+def test_boolean_images_and_images_without_contrast():
+    image = np.zeros((9, 9), bool)
+    image[3:6, 3:6] = True
+    npt.assert_array_equal(normalize(image), image)
+    npt.assert_array_equal(normalize(np.full((4, 5), 3.0)), np.zeros((4, 5)))
+
+
+def test_sparse_structure_is_kept(rng):
+    image = np.zeros((64, 64, 64))
+    image[30:32, 30:32, 30] = [[1, 2], [3, 4]]
+    found = normalize(image)
+    npt.assert_array_equal(found / found.max(), image / 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 255], np.float32),
+        ([0.0, 1.0], np.float32),
+        ([1e9, 1e9 + 1], np.float64),
+        ([-1000, 3000], np.float32),
+        ([0, 1e-38], np.float64),
+        ([2**40, 2**40 + 7], np.float64),
+        ([5.0, 5.0], np.float32),
+    ],
+)
+def test_a_type_that_holds_the_contrast(values, expected):
+    assert float_type(np.array(values)) == expected

@@ -4,9 +4,11 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import transform
+from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.layers import (
     AffineMatrix,
     ApplyAffine,
+    Background,
     ComposeAffine,
     ControlPoints,
     CutLike,
@@ -168,3 +170,16 @@ def test_affine_maps_in_a_row(shape, rng):
     grid = np.moveaxis(np.indices(shape), 0, -1)
     moved = (grid + displacement[0]) @ outer[0, :, :ndim].T + outer[0, :, ndim]
     npt.assert_allclose(found, moved - grid, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (300, 5), (7, 8, 9), (60, 50, 4)])
+def test_background_as_it_is_estimated_from_arrays(shape, rng):
+    """Large faces are thinned out, which hardly moves a median."""
+    images = rng.random((2, *shape, 3)).astype(np.float32)
+    images[:, 2:-2, 2:-2] += 5
+    found = keras.ops.convert_to_numpy(Background()(images))
+    expected = [
+        [estimate_background(image[..., c]) for c in range(3)] for image in images
+    ]
+    exact = max(shape) <= 48
+    npt.assert_allclose(found, expected, atol=1e-7 if exact else 0.1)

@@ -141,3 +141,111 @@ def test_what_is_no_field_is_refused():
 def test_small_voxels_can_be_inverted():
     affine = np.diag([1e-4, 1e-4, 1e-4, 1])
     assert maps.check_affine(affine, name="affine", ndim=3) is not None
+
+
+def invert_by_scipy(field):
+    """Return the inverse by a damped fixed-point iteration, the border repeated."""
+    ndim = field.shape[-1]
+    grid = np.moveaxis(np.indices(field.shape[:-1], float), 0, -1)
+    inverse = -field.astype(float)
+    for _ in range(300):
+        at = np.moveaxis(grid + inverse, -1, 0)
+        there = [
+            map_coordinates(field[..., d].astype(float), at, order=1, mode="nearest")
+            for d in range(ndim)
+        ]
+        inverse = 0.3 * inverse - 0.7 * np.stack(there, axis=-1)
+    return inverse
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *[(20, 21), (20, 21, 19), (20, 21, 2), (20, 1), (1, 20)],
+        *[(1, 20, 21), (20, 1, 21), (20, 21, 1), (2, 20, 21), (20, 2, 21), (1, 1, 20)],
+    ],
+    ids=str,
+)
+def test_the_inverse_is_right_up_to_the_last_plane(shape, smooth_field):
+    field = smooth_field(shape, sigma=3, largest=2)
+    inverse = maps.invert_displacement(field)
+    expected = invert_by_scipy(field)
+    assert inverse.dtype == np.float32
+    npt.assert_allclose(inverse, expected, atol=0.03)
+    assert np.abs(inverse - expected).mean() < 1e-3
+    for axis in range(len(shape)):
+        for end in (0, -1):
+            plane = np.take(inverse - expected, end, axis=axis)
+            assert np.abs(plane).mean() < 3e-3
+
+
+@pytest.mark.parametrize("shape", [(9, 10), (9, 10, 1), (1, 9, 10), (9, 1, 10)])
+def test_the_inverse_of_an_affine_displacement_is_known(shape):
+    ndim = len(shape)
+    rng = np.random.default_rng(0)
+    matrix = rng.uniform(-0.15, 0.15, (ndim, ndim)) * (np.array(shape) > 1)
+    grid = np.moveaxis(np.indices(shape, float), 0, -1) - 4
+    inverse = maps.invert_displacement(grid @ matrix.T)
+    known = grid @ (np.linalg.inv(np.eye(ndim) + matrix) - np.eye(ndim)).T
+    # Where the way back begins inside of the grid.
+    start = grid + known + 4
+    inside = np.all(
+        (start >= 0) & (start <= np.array(shape) - 1) | (np.array(shape) == 1), -1
+    )
+    assert inside.mean() > 0.5
+    npt.assert_allclose(inverse[inside], known[inside], atol=0.02)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_constant_displacement_has_its_negative_everywhere(ndim):
+    field = np.full((8,) * ndim + (ndim,), 5.0)
+    npt.assert_allclose(maps.invert_displacement(field), -field, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["memmap", "read-only", "Fortran", "big-endian"])
+def test_any_array_is_inverted(kind, smooth_field, tmp_path):
+    field = smooth_field((8, 9), sigma=2, largest=1)
+    expected = maps.displacement_to_mapping(field).forward
+    np.save(tmp_path / "field.npy", field)
+    if kind == "memmap":
+        field = np.load(tmp_path / "field.npy", mmap_mode="r")
+    elif kind == "read-only":
+        field.setflags(write=False)
+    elif kind == "Fortran":
+        field = np.asfortranarray(field)
+    else:
+        field = field.astype(">f4")
+    before = np.array(field)
+    npt.assert_array_equal(maps.displacement_to_mapping(field).forward, expected)
+    npt.assert_array_equal(field, before)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["displacement", "inverse"])
+def test_what_is_not_finite_makes_no_map(name, value, ndim):
+    fields = {
+        n: np.zeros((6, 7, 5)[:ndim] + (ndim,)) for n in ("displacement", "inverse")
+    }
+    fields[name][(3,) * ndim] = value
+    with pytest.raises(ValueError, match=f"finite values in {name}.*{ndim} of"):
+        maps.displacement_to_mapping(**fields)
+    with pytest.raises(ValueError, match="finite values"):
+        maps.invert_displacement(fields[name])
+
+
+def test_what_overflows_in_mm_makes_no_map():
+    field = np.full((6, 7, 2), 1e38)
+    with pytest.raises(ValueError, match="finite values"):
+        maps.displacement_to_mapping(
+            field,
+            inverse=field,
+            static_affine=np.diag([10, 10, 1]),
+            moving_affine=np.eye(3),
+        )
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 5, 5), (5, 0), (5.5, 5), "ab", (5, -1)])
+def test_the_size_of_the_moving_image_is_checked(shape):
+    with pytest.raises(ValueError, match="moving_shape"):
+        maps.displacement_to_mapping(np.zeros((6, 7, 2)), moving_shape=shape)

@@ -1,3 +1,4 @@
+import logging
 from math import prod
 
 import keras
@@ -33,8 +34,45 @@ def test_a_training_step_holds_all(simple):
     simple.options = {"loss": "mse"}
     voxels, weights = 2 * 20 * 30, 9 * 8 + 8 + 8 * 2 + 2
     layers = 4 * voxels * (1 + 8 + 2) + 2 * 4 * voxels * 8
-    expected = layers + 16 * weights + 4 * voxels * memory.VALUES_PER_VOXEL["mse"]
+    expected = layers + 28 * weights + 4 * voxels * memory.VALUES_PER_VOXEL["mse"]
     assert memory_to_train(simple, (2, 20, 30, 1)) == expected
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("bool", 1), ("int8", 1), ("float16", 2), ("int32", 4), ("float64", 8)]
+    + [("bfloat16", 2), ("uint16", 2), ("int64", 8), ("float8_e4m3fn", 1)],
+)
+def test_layers_of_any_type_have_a_size(dtype, size):
+    image = keras.Input((None, None, 1), name="image")
+    other = keras.ops.cast(image, dtype)
+    model = keras.Model({"image": image}, {"field": other})
+    # The image, and what is made of it.
+    assert memory_to_predict(model, (1, 20, 30, 1)) == 2 * 20 * 30 * (4 + size)
+
+
+def test_a_network_with_conditions_and_float16(rng):
+    """Its comparisons are boolean, as are those of many activations."""
+    images = keras.Input((None, None, 2))
+    x = keras.layers.Conv2D(4, 3, padding="same", dtype="mixed_float16")(images)
+    x = keras.ops.where(x > 0, x, 0.1 * x)
+    x = keras.layers.Conv2D(2, 3, padding="same", dtype="float32")(x)
+    registration = DeformableRegistration(
+        input_shape=(12, 12), network=keras.Model(images, x)
+    )
+    images = rng.random((2, 12, 12), dtype=np.float32)
+    registration.fit(images, epochs=1, verbose=0)
+    assert registration.predict(images, images).shape == images.shape
+
+
+def test_a_keras_that_no_longer_tells_is_said(simple, monkeypatch, caplog):
+    monkeypatch.delattr(keras.Model, "_nodes_by_depth", raising=False)
+    monkeypatch.delattr(simple, "_nodes_by_depth")
+    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+    simple.options = {"loss": "mse"}
+    assert memory_to_predict(simple, (1, 20, 30, 1)) == 0
+    assert memory_to_train(simple, (1, 20, 30, 1)) > 0
+    assert "cannot be estimated with Keras" in caplog.text
 
 
 @pytest.mark.parametrize("estimate", [memory_to_train, memory_to_predict])

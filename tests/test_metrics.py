@@ -248,3 +248,12 @@ def test_bad_thresholds_and_points():
             dice([0, 1], [0, 1], threshold=threshold)
     with pytest.raises(ValueError, match=r"points of shape \(n, ndim\)"):
         metrics.target_registration_error([1, 2, 3], [1, 2, 3])
+
+
+def test_entropies_of_known_distributions():
+    """Four values as often, of which the other image knows two pairs, or all."""
+    image = np.tile([0, 1, 2, 3], 25)
+    halves = image // 2
+    npt.assert_allclose(metrics.entropies(image, halves), np.log([4, 2, 4]))
+    npt.assert_allclose(metrics.entropies(1e9 - 7 * image, image), np.log([4, 4, 4]))
+    npt.assert_allclose(metrics.entropies(image, 0 * image), np.log([4, 1, 4]))

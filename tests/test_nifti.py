@@ -1,3 +1,5 @@
+import logging
+
 import nibabel as nib
 import numpy as np
 import numpy.testing as npt
@@ -73,12 +75,31 @@ def test_a_header_without_a_valid_affine_is_refused(affine, code, message, tmp_p
         read_image(tmp_path / "image.nii")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_have_to_be_finite(value, tmp_path):
+def test_infinite_values_are_refused(tmp_path):
     data = np.zeros((4, 4, 4), np.float32)
-    data[1, 2, 3] = value
+    data[1, 2, 3] = np.inf
     with pytest.raises(ValueError, match="finite values"):
         read_image(save(tmp_path / "image.nii", data))
+
+
+def test_nan_counts_as_the_background_of_its_volume(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+    data = np.full((6, 6, 6, 2), -1000, np.float32)
+    data[..., 1] = 7
+    data[2:4, 2:4, 2:4] = 40
+    expected = data.copy()
+    data[:2, 3, 3] = np.nan
+    path = save(tmp_path / "series.nii.gz", data)
+    npt.assert_array_equal(read_image(path, series=True).data, expected)
+    told = {record.getMessage() for record in caplog.records}
+    assert {message.split(" of /")[0] for message in told} == {
+        "2 of 216 values of volume 0",
+        "2 of 216 values of volume 1",
+    }
+    path = save(path, data[..., 0])
+    npt.assert_array_equal(read_image(path).data, expected[..., 0])
+    with pytest.raises(ValueError, match="NaN everywhere"):
+        read_image(save(path, np.full((4, 4, 4), np.nan, np.float32)))
 
 
 def test_labels_may_be_stored_as_floats_but_not_fractions(rng, tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
+from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.padding import pad_to_one_size
 
 
@@ -20,7 +21,13 @@ def test_all_lists_get_the_largest_size_along_each_axis(sizes, channels, rng):
     for image, padded in zip(images, found["moving"]):
         where = tuple(slice(0, n) for n in image.shape)
         npt.assert_array_equal(padded[where], image)
-        assert np.count_nonzero(padded) == np.count_nonzero(image)
+        beyond = np.ones(largest, bool)
+        beyond[where[: len(largest)]] = False
+        values = np.moveaxis(image.reshape(*image.shape[: len(largest)], -1), -1, 0)
+        expected = [estimate_background(channel) for channel in values]
+        assert np.all(padded[beyond].reshape(beyond.sum(), -1) == expected)
+    for mask, padded in zip(masks, found["mask"]):
+        assert np.count_nonzero(padded) == np.count_nonzero(mask)
 
 
 def test_what_needs_no_padding_stays_as_it_is(rng):

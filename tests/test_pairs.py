@@ -2,7 +2,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.annotations import one_hot
+from dipy_nn_reg.annotations import check_training_data, one_hot
 from dipy_nn_reg.pairs import Pairs
 
 
@@ -256,3 +256,48 @@ def test_what_is_in_a_batch_is_shrunk(rng):
     # The first voxel of the small image lies between the first two of the large one.
     expected = [[[0, 1], [1.75, -0.25]]] * 2
     npt.assert_allclose(known["static_landmarks"], expected)
+
+
+LARGE = [
+    ([0, 5, 4_000_000_000, 4_000_000_001], np.uint32),
+    ([0, -(2**62), 7, 2**62 + 1], np.int64),
+    ([0, 2**62, 2**62 + 1, 2**63 + 3], np.uint64),
+]
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize(("labels", "dtype"), LARGE)
+@pytest.mark.parametrize("shape", [(12, 13), (6, 7, 8)])
+def test_labels_of_any_integer_type_are_told_apart(labels, dtype, augment, shape, rng):
+    images = rng.random((3, *shape))
+    small = rng.integers(0, 4, (3, *shape))
+    batches = []
+    for maps in (small, np.array(labels, dtype)[small]):
+        data = check_training_data(
+            images, None, ndim=len(shape), num_channels=1, moving_labels=maps
+        )
+        generator = np.random.default_rng(1)
+        pairs = Pairs(**data, batch_size=2, augment=augment, rng=generator)
+        batches.append(pairs[0][1])
+        order = np.argsort(np.argsort(labels[1:])) if maps is not small else [0, 1, 2]
+        for name, shares in batches[-1].items():
+            batches[-1][name] = shares[..., order]
+    for name, shares in batches[0].items():
+        assert shares.any(axis=tuple(range(shares.ndim - 1))).all()
+        npt.assert_array_equal(batches[1][name], shares)
+
+
+def test_signed_and_unsigned_labels_are_compared_exactly(rng):
+    images = rng.random((2, 5, 5))
+    moving = np.full((2, 5, 5), 2**53 + 1, np.uint64)
+    static = np.full((2, 5, 5), 2**53, np.int64)
+    layout = {"ndim": 2, "num_channels": 1}
+    data = check_training_data(
+        images, images, moving_labels=moving, static_labels=static, **layout
+    )
+    assert data["annotations"]["labels"].tolist() == [2**53, 2**53 + 1]
+    static[0], moving[0] = -1, 2**63
+    with pytest.raises(ValueError, match="Expected labels that one type.*-1 to 9223"):
+        check_training_data(
+            images, images, moving_labels=moving, static_labels=static, **layout
+        )

@@ -286,7 +286,8 @@ def test_equal_images_need_no_field(images):
         ({"label_weight": -1}, "Expected label_weight"),
         ({"moving_labels": np.ones(SHAPE, int)}, "moving_labels alone"),
         ({"mask": np.ones((3, 3), int)}, "Expected mask of the shape of its image"),
-        ({"mask": np.ones(SHAPE)}, "Expected integers in mask"),
+        ({"mask": np.full(SHAPE, np.nan)}, "Expected integers in mask"),
+        ({"mask": np.zeros(SHAPE)}, "other than 0 in mask"),
         ({"num_channels": 0}, "Expected num_channels"),
         ({"voxel_size": 0}, "Expected voxel_size"),
     ],
@@ -299,7 +300,7 @@ def test_what_is_refused(images, options, message):
 
 def test_values_that_are_not_finite_are_refused(images):
     moving, static = (image.copy() for image in images)
-    moving[5, 5] = np.nan
+    moving[5, 5] = np.inf
     with pytest.raises(ValueError, match="finite"):
         register(moving, static)
 

@@ -4,6 +4,7 @@ from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg.mapping import grid_points
+from dipy_nn_reg.phantoms import make_phantoms
 from dipy_nn_reg.prealign import check_prealign, estimate_prealign
 from dipy_nn_reg.resampling import resample, to_moving
 
@@ -47,6 +48,64 @@ def test_a_known_affine_is_found(kind, shape, rng):
     points = points[static.ravel() > 0]
     error = to_moving(points, [found]) - to_moving(points, [truth])
     assert np.linalg.norm(error, axis=1).mean() < 0.5  # a third of a voxel
+
+
+AFFINE = np.diag([2.0, 2, 2, 1])
+SHIFT = np.array([8.0, -6, 4])  # mm
+
+
+def shifted_heads():
+    """Return two heads, and the affine from the static to the moving one."""
+    (image,), _ = make_phantoms(1, shape=(40, 40, 40), seed=0)
+    image = np.pad(image[6:-6, 6:-6, 6:-6], 6)
+    truth = np.eye(4)
+    truth[:3, 3] = SHIFT
+    grids = {"shape": image.shape, "grid_affine": AFFINE}
+    static = resample(image, AFFINE, lambda x: to_moving(x, [truth]), **grids)
+    return image, static, truth
+
+
+def zero_mean_inside(image):
+    inside = image > 0.05
+    return np.where(inside, (image - image[inside].mean()) / image[inside].std(), 0)
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        lambda image: image,
+        lambda image: (image - image.mean()) / image.std(),
+        lambda image: ((image - image.mean()) / image.std()).astype(np.float64),
+        zero_mean_inside,
+        lambda image: 1000 * image - 1000,
+        lambda image: 255 - 200 * image,
+        lambda image: 1e-12 * image,
+        lambda image: 1e9 + 1000 * image.astype(np.float64),
+    ],
+    ids="plain whole float64 inside ct white small offset".split(),
+)
+def test_intensities_of_any_range_and_mean(dress):
+    moving, static, truth = shifted_heads()
+    found = estimate_prealign(
+        dress(moving), dress(static), moving_affine=AFFINE, static_affine=AFFINE
+    )
+    points = grid_points(static.shape, AFFINE)[static.ravel() > 0.2]
+    error = to_moving(points, [found]) - to_moving(points, [truth])
+    assert np.linalg.norm(error, axis=1).mean() < 0.2
+
+
+def test_a_part_of_the_image_does_not_end_worse_than_its_header_says():
+    """A corner of a head, whose centre of mass is elsewhere."""
+    moving, _, _ = shifted_heads()
+    static = moving[:20, :20, :20]
+    shifted = AFFINE.copy()
+    shifted[:3, 3] = [2.0, -2.0, 2.0]
+    found = estimate_prealign(
+        moving, static, moving_affine=shifted, static_affine=AFFINE, kind="rigid"
+    )
+    points = grid_points(static.shape, AFFINE)[static.ravel() > 0.2]
+    error = to_moving(points, [found]) - (points + shifted[:3, 3])
+    assert np.linalg.norm(error, axis=1).mean() <= np.linalg.norm(shifted[:3, 3])
 
 
 @pytest.mark.parametrize("prealign", ["syn", np.eye(3), np.zeros((4, 4))])

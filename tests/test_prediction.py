@@ -2,7 +2,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg import AffineRegistration, DeformableRegistration, register
 from dipy_nn_reg.transform import warp
 
 
@@ -47,3 +47,41 @@ def test_images_and_fields_come_of_one_pass(shape, train_briefly, rng):
     npt.assert_array_equal(warped, registration.predict(moving, static))
     npt.assert_allclose(field, registration.predict_field(moving, static), atol=1e-5)
     npt.assert_allclose(warped, warp(moving[..., None], field)[..., 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", ["2D", "3D", "affine", "after affine"])
+def test_a_prediction_that_is_not_finite_is_an_error(kind, wrong, rng):
+    shape = (9, 8, 10) if kind == "3D" else (16, 17)
+    affine = AffineRegistration(input_shape=shape, seed=0)
+    registration = affine
+    if kind != "affine":
+        first = affine if kind == "after affine" else None
+        registration = DeformableRegistration(input_shape=shape, affine=first, seed=0)
+    weights = registration.model.get_weights()
+    weights[-1] = np.full_like(weights[-1], wrong)
+    registration.model.set_weights(weights)
+    moving, static = rng.random((2, 3, *shape), dtype=np.float32)
+    calls = [
+        lambda: registration.predict(moving, static),
+        lambda: registration.predict(moving, static, return_field=True),
+        lambda: registration.predict_field(moving, static),
+        lambda: registration.predict_mapping(moving[0], static[0]),
+        lambda: registration.evaluate(moving, static, verbose=0),
+    ]
+    if kind == "affine":
+        calls.append(lambda: registration.predict_affine(moving, static))
+    for call in calls:
+        with pytest.raises(ValueError, match="Expected a prediction with finite value"):
+            call()
+
+
+def test_a_pair_is_registered_though_the_model_is_broken(blobs, rng):
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    weights = [np.full_like(w, np.nan) for w in registration.model.get_weights()]
+    registration.model.set_weights(weights)
+    moving, static = blobs(rng, 2, (16, 17))
+    _, report = register(
+        moving, static, prealign=None, model=registration, level_iters=(3,)
+    )
+    assert report.used == "optimized"

@@ -52,8 +52,9 @@ def optimize(moving, static, y=None, level_iters=(20, 20), **changes):
     )
     options = {**OPTIONS, **{k: v for k, v in changes.items() if k in OPTIONS}}
     start = {k: v for k, v in changes.items() if k not in OPTIONS}
+    fills = dict.fromkeys(("moving", "static"), ops.zeros((1, 1)))
     found = optimize_velocity(
-        *images, y or {}, options, level_iters=level_iters, **start
+        *images, y or {}, options, fills=fills, level_iters=level_iters, **start
     )
     return ops.convert_to_numpy(found)
 
@@ -196,3 +197,15 @@ def test_what_does_not_fold_stays(smooth_field):
     velocity = smooth_field((20, 22), sigma=4, largest=1.0)[None]
     kept, _ = unfold(velocity, lambda field: field)
     assert kept is velocity
+
+
+def test_what_is_returned_belongs_together(rng):
+    """Also where repairs do not help: a field that nothing could unfold."""
+    velocity = ops.convert_to_tensor(rng.normal(0, 9, (1, 12, 13, 2)), "float32")
+
+    def displace(velocity):
+        return 50 * velocity
+
+    smooth, displacement = unfold(velocity, displace)
+    assert metrics.folding(displacement) > 0
+    npt.assert_array_equal(displacement, ops.convert_to_numpy(displace(smooth))[0])

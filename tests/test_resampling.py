@@ -130,3 +130,67 @@ def test_points_that_are_not_finite_stay_so(ndim):
         moved = move(points, maps)
         npt.assert_allclose(moved[0], points[0])
         assert np.isnan(moved[1:]).all()
+
+
+@pytest.mark.parametrize("fill", [0.0, -1000.0])
+def test_what_lies_outside(fill, rng):
+    image = rng.random((6, 7, 5)) + 5
+    far = np.eye(4)
+    far[0, 3] = 5.5
+    grid = {"shape": (6, 7, 5), "grid_affine": far, "fill": fill}
+    found = resample(image, np.eye(4), lambda points: points, **grid)
+    npt.assert_allclose(found[0], (image[5] + fill) / 2, rtol=1e-6)
+    npt.assert_array_equal(found[1:], fill)
+
+
+def test_by_default_an_image_ends_in_its_background_and_labels_in_zero(rng):
+    def at(place, data):
+        affine = np.eye(4)
+        affine[0, 3] = place
+        return Image(data, affine, None, None)
+
+    series = np.full((8, 8, 8, 2), [-1000.0, 7.0])
+    series[3:5, 3:5, 3:5] = 40
+    static = at(100, np.zeros((4, 4, 4)))
+    npt.assert_array_equal(warp_image(at(0, series), static, [])[0, 0, 0], [-1000, 7])
+    labels = at(0, np.ones((5, 5, 5), np.uint8))
+    assert not warp_image(labels, static, [], interpolation="nearest").any()
+    npt.assert_array_equal(warp_image(at(0, series), static, [], fill=3.0), 3)
+
+
+def test_large_values_keep_their_contrast(rng):
+    image = 1e9 + rng.random((6, 6, 6))
+    found = resample(
+        image, np.eye(4), lambda x: x, shape=(6, 6, 6), grid_affine=np.eye(4)
+    )
+    npt.assert_allclose(found, image, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float16, np.uint8, ">i4", np.float64])
+def test_types_that_scipy_does_not_take(dtype, rng):
+    image = (10 * rng.random((5, 6, 4))).astype(dtype)
+    grid = {"shape": image.shape, "grid_affine": np.eye(4)}
+    for interpolation in ("linear", "nearest"):
+        found = resample(
+            image, np.eye(4), lambda x: x, interpolation=interpolation, **grid
+        )
+        npt.assert_allclose(found, image, rtol=1e-6)
+    npt.assert_array_equal(found, image)
+    assert found.dtype == image.dtype
+
+
+@pytest.mark.parametrize(
+    ("points", "affine"),
+    [
+        (np.zeros((3, 3)), np.zeros((4, 4))),
+        (np.zeros((3, 3)), np.full((4, 4), np.nan)),
+        (np.zeros((3, 2)), np.eye(4)),
+        (np.zeros(3), np.eye(4)),
+        (np.zeros((3, 4)), np.eye(4)),
+        (np.full((3, 3), "a"), np.eye(4)),
+    ],
+)
+def test_points_and_affines_that_do_not_fit_are_refused(points, affine):
+    for move in (to_moving, to_static):
+        with pytest.raises(ValueError, match="Expected"):
+            move(points, [affine])

@@ -84,6 +84,39 @@ def test_the_loss_and_what_is_tracked(rng):
     npt.assert_allclose(tracked["similarity"], similarity, atol=1e-5)
 
 
+def test_means_of_validation_weigh_pairs_and_not_batches(rng):
+    """The last batch has one pair, which does not fold."""
+    model, outputs = RegistrationModel(**OPTIONS), make_outputs(rng)
+    for name in outputs:
+        outputs[name][2] *= 0.01
+    labels = {
+        f"{image}_labels": one_hot(rng.integers(0, 3, (3, 12, 13)), np.array([1, 2]))
+        for image in ("moving", "static")
+    }
+    tracked = []
+    for batches in (
+        [slice(0, 3)],
+        [slice(0, 2), slice(2, 3)],
+        [slice(i, i + 1) for i in range(3)],
+    ):
+        model.reset_metrics()
+        for batch in batches:
+            y_pred, y = (
+                {name: array[batch] for name, array in arrays.items()}
+                for arrays in (outputs, labels)
+            )
+            model.compute_loss(y=y, y_pred=y_pred, training=False)
+        results = {n: float(r) for n, r in model.get_metrics_result().items()}
+        tracked.append(results)
+    folding = [metrics.folding(u) for u in outputs["displacement"]]
+    assert folding[0] > 10 and folding[2] == 0
+    npt.assert_allclose(tracked[0]["folding"], np.mean(folding), rtol=1e-5)
+    assert {"similarity", "penalty", "label_overlap"} < set(tracked[0])
+    for other in tracked[1:]:
+        for name, value in tracked[0].items():
+            npt.assert_allclose(other[name], value, rtol=1e-5, err_msg=name)
+
+
 def test_several_penalties_each_on_what_it_is_for(rng):
     weights = {"gradient": 0.25, "folding": 3.0}
     model = RegistrationModel(**OPTIONS | {"penalty": weights, "smoothness": None})

@@ -296,3 +296,69 @@ def test_composed_fields_may_differ_in_size(shape, rng):
     second = rng.normal(size=(*[n + 2 for n in shape], ndim)).astype(np.float32)
     expected = second + warp(first, second, border="repeat")
     npt.assert_allclose(compose(first, second), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+@pytest.mark.parametrize("fill", [-1000.0, 0.7, 0.0])
+def test_another_value_outside(ndim, interpolation, fill, rng):
+    """As SciPy fades to it."""
+    shape = (7, 6, 5)[:ndim]
+    image = rng.random(shape).astype(np.float32)
+    displacement = rng.uniform(-4, 4, (*shape, ndim)).astype(np.float32)
+    positions = np.moveaxis(identity_grid(shape) + displacement, -1, 0)
+    expected = map_coordinates(
+        image,
+        positions,
+        order=1 if interpolation == "linear" else 0,
+        mode="grid-constant",
+        cval=fill,
+    )
+    options = {"interpolation": interpolation, "fill": fill}
+    found = warp(image, displacement, **options)
+    npt.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    npt.assert_allclose(
+        sample(image, np.moveaxis(positions, 0, -1), **options), found, rtol=1e-6
+    )
+    npt.assert_array_equal(warp(image, 0 * displacement, **options), image)
+
+
+def test_a_value_outside_for_each_image_and_channel(rng):
+    images = rng.random((2, 5, 6, 3)).astype(np.float32)
+    fill = np.arange(6.0).reshape(2, 3)
+    far = np.full((2, 5, 6, 2), 50, np.float32)
+    found = warp(images, far, fill=fill)
+    npt.assert_array_equal(found, np.broadcast_to(fill[:, None, None], found.shape))
+
+
+def test_the_gradient_beside_another_value_outside(rng, gradient):
+    """As by finite differences; there is one in the image, and none in the value."""
+    image = rng.random((1, 5, 6, 1)).astype(np.float32)
+    displacement = rng.uniform(-2, 2, (1, 5, 6, 2)).astype(np.float32)
+
+    def total(image, displacement):
+        return ops.sum(warp(image, displacement, fill=3.0) ** 2)
+
+    of_image, of_displacement = gradient(total, image, displacement)
+    step = np.zeros((1, 5, 6, 2), np.float32)
+    step[0, 2, 3, 0] = 1e-2
+    ends = [float(total(image, displacement + s * step)) for s in (1, -1)]
+    npt.assert_allclose(
+        of_displacement[0, 2, 3, 0], (ends[0] - ends[1]) / 2e-2, rtol=2e-2
+    )
+    step = step[..., :1]
+    ends = [float(total(image + s * step, displacement)) for s in (1, -1)]
+    npt.assert_allclose(of_image[0, 2, 3, 0], (ends[0] - ends[1]) / 2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fill": 1.0, "border": "repeat"},
+        {"fill": np.ones(2)},
+        {"fill": np.ones((3, 1))},
+    ],
+)
+def test_a_value_outside_that_does_not_fit_is_refused(options):
+    with pytest.raises(ValueError, match="Expected fill"):
+        warp(np.ones((2, 4, 4, 1)), np.zeros((2, 4, 4, 2)), **options)

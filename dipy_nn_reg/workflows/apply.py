@@ -2,31 +2,34 @@
 
 from itertools import product
 
-from dipy.io.gradients import read_bvals_bvecs
 from dipy.io.utils import split_filename_extension
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
-from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.checks import check_fill, check_name
 from dipy_nn_reg.diffusion import rotate_bvecs
 from dipy_nn_reg.field_files import load_field
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.files import whole_file, whole_files
 from dipy_nn_reg.mapping import lift_mapping
 from dipy_nn_reg.nifti import check_image_name, read_image, write_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import ORDERS, to_moving, to_static, warp_image
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.inputs import (
     POINTS,
     TRACTOGRAMS,
     read_affine,
+    read_bvecs,
     read_points,
     read_streamlines,
     write_points,
     write_streamlines,
 )
-from dipy_nn_reg.workflows.paths import as_list, find_inputs, plan_outputs
+from dipy_nn_reg.workflows.naming import distinct_names
+from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 
 
 class ApplyFlow(Workflow):
@@ -41,8 +44,10 @@ class ApplyFlow(Workflow):
         transform_files,
         inverse=False,
         interpolation="linear",
+        fill=None,
         bvecs=None,
         any_grid=False,
+        absolute=False,
         out_dir="",
         out_file="transformed.nii.gz",
         out_bvecs="transformed.bvec",
@@ -71,11 +76,17 @@ class ApplyFlow(Workflow):
             the moving one.
         interpolation : string, optional
             "linear", or "nearest" for label maps, which keep their values and type.
+        fill : float, optional
+            Value of what lies outside of an image that is moved. By default its
+            background; 0 with "nearest".
         bvecs : string or Path, optional
             Path of the b-vectors of a DWI series, to be rotated by the affine part of
             the transforms.
         any_grid : bool, optional
             Do not ask that the fields cover what the images cover.
+        absolute : bool, optional
+            Fields of FSL hold positions, as applywarp has it with --abs. By default
+            their values tell.
         out_dir : string or Path, optional
             Output directory.
         out_file : string, optional
@@ -85,42 +96,76 @@ class ApplyFlow(Workflow):
             Name of the rotated b-vectors.
         """
         check_name("interpolation", interpolation, ORDERS)
+        check_fill(fill)
         moving_paths = find_inputs(moving_files)
-        transforms = [
-            path for one in as_list(transform_files) for path in find_inputs(one)
-        ]
-        static_path = find_inputs(static_file)
-        if len(static_path) != 1:
-            raise ValueError(f"Expected one static image. Received {len(static_path)}.")
+        transforms = find_inputs(transform_files)
+        static_path = find_input("static_file", static_file)
+        bvecs = find_input("bvecs", bvecs) if bvecs else None
         names = [
             {
                 "out_file": _with_ending_of(path, out_file),
-                **({"out_bvecs": out_bvecs} if bvecs else {}),
+                **({"out_bvecs": out_bvecs} if bvecs and _is_image(path) else {}),
             }
             for path in moving_paths
         ]
-        kept = [*static_path, *transforms]
+        kept = [static_path, *transforms, *([bvecs] if bvecs else [])]
         outputs = plan_outputs(self, [moving_paths], out_dir, names, kept=kept)
-        static = read_image(static_path[0], series=True)
-        pairs = list(zip(moving_paths, outputs))
-        for path, paths in progress_bar(pairs, desc="Files"):
-            moving = read_image(path, series=True) if _is_image(path) else None
-            maps = _read_maps(transforms, static, moving, inverse, check=not any_grid)
-            if moving is not None:
-                warped = warp_image(
-                    moving, static, maps, inverse=inverse, interpolation=interpolation
-                )
-                if bvecs:
-                    _rotate(bvecs, moving, static, maps, inverse, paths["out_bvecs"])
-                write_image(
-                    paths["out_file"], warped, static.affine, header=static.header
-                )
-            elif path.suffix in POINTS:
-                points = _move(read_points(path), maps, inverse)
-                write_points(paths["out_file"], points)
-            else:
-                _move_streamlines(path, static, maps, inverse, paths["out_file"])
-            logger.info(f"Written: {paths['out_file']}")
+        static = read_image(static_path, series=True)
+        failures = Failures(len(moving_paths))
+        sets = list(zip(moving_paths, distinct_names(moving_paths), outputs))
+        options = {"inverse": inverse, "interpolation": interpolation, "bvecs": bvecs}
+        options |= {"check": not any_grid, "absolute": absolute, "fill": fill}
+        for path, name, paths in progress_bar(sets, desc="Files"):
+            with failures.caught(name):
+                with whole_files(paths) as partials:
+                    outside = _apply(path, static, transforms, partials, **options)
+                out = printable(paths["out_file"])
+                if outside:
+                    logger.warning(
+                        f"{outside} points in {out} are outside of the image "
+                        f"{printable(static_path)}: DIPY loads it with "
+                        f"bbox_valid_check=False."
+                    )
+                logger.info(f"Written: {out}")
+        failures.finish()
+
+
+def _apply(
+    path,
+    static,
+    transforms,
+    paths,
+    *,
+    check,
+    absolute,
+    inverse,
+    interpolation,
+    fill,
+    bvecs,
+):
+    """Write one file, and return how many points of it are outside of the image."""
+    moving = read_image(path, series=True) if _is_image(path) else None
+    maps = _read_maps(
+        transforms, static, moving, inverse, check=check, absolute=absolute
+    )
+    if moving is not None:
+        if bvecs:
+            rotated = _rotate(bvecs, moving, static, maps, inverse)
+            _write_bvecs(paths["out_bvecs"], rotated)
+        options = {"inverse": inverse, "interpolation": interpolation, "fill": fill}
+        warped = warp_image(moving, static, maps, **options)
+        write_image(
+            paths["out_file"],
+            warped,
+            static.affine,
+            header=static.header,
+            series=moving.header,
+        )
+    elif path.suffix in POINTS:
+        write_points(paths["out_file"], _move(read_points(path), maps, inverse))
+    else:
+        return _move_streamlines(path, static, maps, inverse, paths["out_file"])
+    return 0
 
 
 def _is_image(path):
@@ -135,19 +180,27 @@ def _with_ending_of(path, name):
     return split_filename_extension(name)[0] + path.suffix
 
 
-def _read_maps(paths, static, moving, inverse, *, check):
+def _read_maps(paths, static, moving, inverse, *, check, absolute):
     """Read transforms, in the order from the static to the moving image."""
     # Of the whole chain, from its start to its end; a tractogram has no grid.
     start, end = (moving, static) if inverse else (static, moving)
     fallback = {}
     if end is not None:
-        fallback = {"moving_shape": end.data.shape[:3], "moving_affine": end.affine}
+        fallback = {
+            "moving_shape": end.data.shape[:3],
+            "moving_affine": end.affine,
+            "moving_zooms": end.zooms,
+        }
     maps = []
     for path in paths:
         if path.suffix == ".txt":
             maps.append(read_affine(path))
             continue
-        mapping = load_field(path, **(fallback if path is paths[-1] else {}))
+        mapping = load_field(
+            path,
+            absolute=absolute or None,
+            **(fallback if path is paths[-1] else {}),
+        )
         maps.append(lift_mapping(mapping) if mapping.dim == 2 else mapping)
     if check and not isinstance(maps[0], np.ndarray) and start is not None:
         _check_grid(start, maps[0].codomain_shape, maps[0].codomain_grid2world)
@@ -189,20 +242,16 @@ def _move(points, maps, inverse):
 
 
 def _move_streamlines(path, static, maps, inverse, out):
-    tractogram = read_streamlines(path, static.path)
+    tractogram = read_streamlines(path, static)
     points = _move(tractogram.streamlines.get_data(), maps, inverse)
-    outside = write_streamlines(out, tractogram, points, static.path)
-    if outside:
-        logger.warning(
-            f"{outside} of {len(points)} points in {out} are outside of the image "
-            f"{static.path}: DIPY loads it with bbox_valid_check=False."
-        )
+    return write_streamlines(out, tractogram, points, static)
 
 
-def _rotate(bvecs, moving, static, maps, inverse, out):
-    _, vectors = read_bvals_bvecs(None, str(bvecs))
-    volumes = moving.data.shape[3:]
-    if (len(vectors),) != volumes:
+def _rotate(bvecs, moving, static, maps, inverse):
+    """Return the b-vectors of a series along the axes of the static image."""
+    vectors = read_bvecs(bvecs)
+    volumes = moving.data.shape[3] if moving.data.ndim > 3 else 1
+    if len(vectors) != volumes:
         raise ValueError(
             f"Expected a b-vector for each volume. Received {len(vectors)} in "
             f"{str(bvecs)!r} and an image of shape {moving.data.shape}."
@@ -211,11 +260,14 @@ def _rotate(bvecs, moving, static, maps, inverse, out):
     for step in maps:
         is_affine = isinstance(step, np.ndarray)
         total = (step if is_affine else np.linalg.inv(step.prealign)) @ total
-    rotated = rotate_bvecs(
+    return rotate_bvecs(
         vectors,
         moving_affine=moving.affine,
         static_affine=static.affine,
         prealign=np.linalg.inv(total) if inverse else total,
     )
-    with whole_file(out) as partial:
-        np.savetxt(partial, rotated.T, fmt="%.8f")
+
+
+def _write_bvecs(path, vectors):
+    with whole_file(path) as partial:
+        np.savetxt(partial, vectors.T, fmt="%.8f")

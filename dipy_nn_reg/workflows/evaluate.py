@@ -1,5 +1,7 @@
 """The command that measures how well images are registered."""
 
+from functools import partial
+
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 from nibabel.affines import voxel_sizes
@@ -11,12 +13,15 @@ from dipy_nn_reg.label_metrics import (
     hausdorff95_of_labels,
     summarise_labels,
 )
+from dipy_nn_reg.labels_on_grid import read_labels_on
 from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import to_moving, warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
+from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.inputs import read_map, read_points
+from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     both,
     find_inputs,
@@ -40,6 +45,7 @@ class EvaluateFlow(Workflow):
         moving_labels=None,
         static_points=None,
         moving_points=None,
+        absolute=False,
         out_dir="",
         out_metrics="metrics.csv",
     ):
@@ -70,6 +76,9 @@ class EvaluateFlow(Workflow):
             Paths of landmarks of the static images (.csv or .txt: x, y and z in mm).
         moving_points : variable string, optional
             Paths of landmarks of the moving images, in the same order.
+        absolute : bool, optional
+            Fields of FSL hold positions, as applywarp has it with --abs. By default
+            their values tell.
         out_dir : string or Path, optional
             Output directory.
         out_metrics : string, optional
@@ -82,42 +91,48 @@ class EvaluateFlow(Workflow):
         fields = one_for_each("field_files", field_files, n)
         labels = both("labels", static_labels, moving_labels, n)
         points = both("points", static_points, moving_points, n)
-        inputs = [*static, *moving, *filter(None, fields)]
-        paths = plan_outputs(
-            self, [inputs[:1]], out_dir, {"out_metrics": out_metrics}, kept=inputs
-        )
+        kept = [*static, *moving, *filter(None, fields)]
+        kept += [path for both in (*labels, *points) if both for path in both]
+        names = {"out_metrics": out_metrics}
+        paths = plan_outputs(self, [static[:1]], out_dir, names, kept=kept)
+        names = distinct_names([*static, *moving])
+        failures = Failures(n)
         rows = []
         for i in progress_bar(range(n), desc="Pairs"):
-            static_image, moving_image = read_image(static[i]), read_image(moving[i])
-            maps, row = [], {}
-            if fields[i] is not None:
-                mapping = read_map(fields[i], static_image, moving_image)
-                maps, row = [mapping], measure_field(mapping)
-            warped = warp_image(moving_image, static_image, maps)
-            row = {"ncc": metrics.ncc(static_image.data, warped), **row}
-            if labels[i] is not None:
-                row |= _measure_labels(*map(read_labels, labels[i]), maps, static_image)
-            if points[i] is not None:
-                row["tre_mm"] = _measure_points(*map(read_points, points[i]), maps)
-            names = {"static": static[i].name, "moving": moving[i].name}
-            rows.append({**names, **row})
+            row = {"static": names[i], "moving": names[n + i]}
+            rows.append(row)
+            with failures.caught(pair_name(row), partial(row.__setitem__, "error")):
+                images = read_image(static[i]), read_image(moving[i])
+                given = fields[i], labels[i], points[i]
+                row.update(_measure(*images, *given, absolute=absolute))
         means = _means(rows)
         write_csv([*rows, means], paths[0]["out_metrics"])
         shown = [name for name in means if "_label_" not in name and name != "static"]
+        shown += ["error"] if failures.reasons else []
         logger.info("Measured:\n" + format_rows([*rows, means], shown))
+        failures.finish()
 
 
-def _measure_labels(static, moving, maps, static_image):
-    if static.data.shape != static_image.data.shape:
-        raise ValueError(
-            f"Expected labels of the size of the static image, "
-            f"{static_image.data.shape}. Received {str(static.path)!r} of size "
-            f"{static.data.shape}."
+def _measure(static, moving, field, labels, points, *, absolute):
+    """Return the measures of one pair; those of a field and what is given come last."""
+    maps, row = [], {}
+    if field is not None:
+        mapping = read_map(field, static, moving, absolute=absolute)
+        maps, row = [mapping], measure_field(mapping)
+    warped = warp_image(moving, static, maps)
+    row = {"ncc": metrics.ncc(static.data, warped), **row}
+    if labels is not None:
+        label_maps = (
+            image._replace(data=read_labels_on(path, image))
+            for path, image in zip(labels, (static, moving))
         )
-    if not static.data.any():
-        raise ValueError(
-            f"Expected labels other than 0. Received {str(static.path)!r} of zeros."
-        )
+        row |= _measure_labels(*label_maps, maps)
+    if points is not None:
+        row["tre_mm"] = _measure_points(*map(read_points, points), maps)
+    return row
+
+
+def _measure_labels(static, moving, maps):
     warped = warp_image(moving, static, maps, interpolation="nearest")
     sizes = voxel_sizes(static.affine)
     dice = dice_of_labels(static.data, warped)
@@ -147,6 +162,8 @@ def _means(rows):
     columns = list(dict.fromkeys(name for row in rows for name in row))
     means = {"static": "mean", "moving": "mean"}
     for name in columns[2:]:
+        if name == "error":
+            continue
         values = [row[name] for row in rows if name in row]
         if not name.startswith("hd95"):
             values = [value for value in values if not np.isnan(value)]

@@ -1,9 +1,9 @@
 """The command that trains a model on a user's own images."""
 
 from functools import partial
+import os
 from pathlib import Path
 import sys
-from tempfile import TemporaryDirectory
 
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
@@ -11,10 +11,13 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.image_cache import cache_images, compact
-from dipy_nn_reg.nifti import Image, read_image, read_labels
+from dipy_nn_reg.labels_on_grid import read_labels_on, read_mask_on
+from dipy_nn_reg.nifti import Image, read_image
 from dipy_nn_reg.progress import keras_verbosity
-from dipy_nn_reg.resampling import read_on_grid, warp_image, working_grid
-from dipy_nn_reg.workflows.paths import find_inputs, plan_outputs
+from dipy_nn_reg.regridding import read_on_grid, working_grid
+from dipy_nn_reg.temporaries import temporary_folder
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 from dipy_nn_reg.workflows.quiet import import_keras
 
 
@@ -70,8 +73,8 @@ class FitFlow(Workflow):
         static_labels : variable string, optional
             Paths of label maps of the static images.
         mask_file : string or Path, optional
-            Path of a mask on the grid of the static image: where it is 0, images are
-            not compared.
+            Path of a mask in the space of the static image: where it is not above 0,
+            images are not compared. Its own header says where it lies.
         validation_files : variable string, optional
             Paths of further images, each of which is registered to the one before it
             (or to the static image) after each epoch.
@@ -115,7 +118,8 @@ class FitFlow(Workflow):
             Seed of the weights and the pairs.
         checkpoint : string or Path, optional
             Model to go on with. Its own options then hold, in place of those above; a
-            history that is there is continued.
+            history that is there is continued. If its training was interrupted, the
+            same command goes on as if it had not been; else a new one begins.
         out_dir : string or Path, optional
             Output directory.
         out_model : string, optional
@@ -129,27 +133,29 @@ class FitFlow(Workflow):
             check_integer("batch_size", batch_size, lowest=1)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        if Path(out_model).suffix != ".keras":
-            raise ValueError(
-                f"Expected out_model to end with '.keras'. Received {out_model!r}."
-            )
         paths = {"moving": find_inputs(moving_files)}
         optional = {
             "static": static_files,
             "moving_labels": moving_labels,
             "static_labels": static_labels,
-            "mask": mask_file,
             "validation": validation_files,
         }
         paths |= {n: find_inputs(p) for n, p in optional.items() if p is not None}
+        if mask_file is not None:
+            paths["mask"] = [find_input("mask_file", mask_file)]
         names = {"out_model": out_model, "out_history": out_history}
         kept = [path for group in paths.values() for path in group]
+        if checkpoint is not None:
+            checkpoint = find_input("checkpoint", checkpoint)
+            # With --force a model goes on in its own file, which is always whole.
+            if not _is_same(checkpoint, Path(out_dir, out_model)):
+                kept.append(checkpoint)
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
-        # What is mapped into memory outlives its name; where it does not (Windows), the
-        # system keeps it from being deleted, and an interruption leaves nothing else.
-        with TemporaryDirectory(
-            prefix="dipy_nn_reg_", ignore_cleanup_errors=True
-        ) as folder:
+        registration, rows = None, []
+        if checkpoint is not None:
+            registration, rows = _load(checkpoint, outputs[0]["out_history"])
+        # What is mapped into memory outlives its name.
+        with temporary_folder() as folder:
             data = _read_all(paths, voxel_size, folder)
 
         import_keras()
@@ -157,9 +163,7 @@ class FitFlow(Workflow):
         from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
 
         shape = data["moving"].shape[1:]
-        if checkpoint is not None:
-            registration = DeformableRegistration.load(checkpoint)
-        else:
+        if registration is None:
             registration = DeformableRegistration(
                 input_shape=shape,
                 network=network,
@@ -179,7 +183,8 @@ class FitFlow(Workflow):
             static = data.get("static")
             one = static is not None and len(static) == 1
             validation = (validation, static if one else None)
-        registration.fit(
+        _fit(
+            registration,
             **data,
             epochs=epochs,
             warm_up=warm_up,
@@ -187,42 +192,84 @@ class FitFlow(Workflow):
             mirror=mirror,
             augment=augment,
             validation_data=validation,
-            callbacks=SaveEachEpoch(
-                registration, **outputs[0], go_on=checkpoint is not None
-            ),
+            callbacks=SaveEachEpoch(registration, **outputs[0], rows=rows),
             verbose=keras_verbosity(sys.stdout.isatty()),
         )
-        logger.info(f"Trained on images of {shape}: {outputs[0]['out_model']}")
+        logger.info(
+            f"Trained on images of {shape}: {printable(outputs[0]['out_model'])}"
+        )
+
+
+def _is_same(path, other):
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _load(checkpoint, out_history):
+    """Return a model to go on with, and the rows of its history that are there."""
+    import_keras()
+    from dipy_nn_reg import DeformableRegistration
+    from dipy_nn_reg.workflows.checkpoints import read_history, rows_before
+
+    registration = DeformableRegistration.load(checkpoint)
+    trained = registration.model.state["trained"]
+    return registration, rows_before(read_history(out_history), trained)
+
+
+def _fit(registration, **options):
+    """Resume a training that was interrupted, else begin one."""
+    from dipy_nn_reg.training_state import ResumeError
+
+    unfinished = registration.unfinished
+    if unfinished is not None:
+        done, epochs = unfinished["done"], unfinished["epochs"]
+        try:
+            logger.info(f"Going on after epoch {done} of {epochs}.")
+            return registration.fit(**options, resume=True)
+        except ResumeError as error:
+            logger.warning(
+                f"{error} A new training begins, with what was learned until epoch "
+                f"{done} of {epochs}."
+            )
+    registration.fit(**options)
 
 
 def _read_all(paths, voxel_size, folder):
     """Read what is to be trained on, all of it on one grid, into files of a folder."""
     first = read_image(paths.get("static", paths["moving"])[0])
     shape, affine = first.data.shape, first.affine
-    ndim = 2 if shape[2] == 1 else 3
+    # Slices may be stored along any axis.
+    across = next((axis for axis in (2, 1, 0) if shape[axis] == 1), None)
     if voxel_size is not None:
-        shape, affine = working_grid(shape, affine, voxel_size, ndim)
+        shape, affine = working_grid(shape, affine, voxel_size)
     grid = Image(np.empty(shape, bool), affine, first.header, first.path)
     data = {}
+    readers = {"mask": read_mask_on}
+    readers |= {"moving_labels": _read_labels, "static_labels": _read_labels}
     for name, group in paths.items():
-        read = _read_labels if "label" in name or name == "mask" else _read_image
-        data[name] = cache_images(group, partial(read, grid=grid), folder, name=name)
-        if ndim == 2:
-            data[name] = data[name][:, :, :, 0]
+        read = readers.get(name, _read_image)
+        data[name] = cache_images(group, partial(read, image=grid), folder, name=name)
+        if across is not None:
+            data[name] = np.moveaxis(data[name], across + 1, -1)[..., 0]
     return data
 
 
-def _read_image(path, grid):
-    image = read_image(path)
+def _read_image(path, image):
+    """Read an image on the grid of another one."""
+    grid, image = image, read_image(path)
     found = read_on_grid(image.data, image.affine, [], grid.data.shape, grid.affine)
     if np.ptp(found) == 0:
         raise ValueError(
-            f"Expected images that overlap. {str(path)!r} has nothing on the grid of "
+            f"Expected images that overlap by their headers; slices, in one plane. "
+            f"Received {str(path)!r}, which has nothing on the grid of "
             f"{str(grid.path)!r}."
         )
     return compact(found)
 
 
-def _read_labels(path, grid):
-    labels = warp_image(read_labels(path), grid, [], interpolation="nearest")
-    return labels.astype(np.int32)
+def _read_labels(path, image):
+    """Read labels as integers of the smallest type that training takes."""
+    labels = read_labels_on(path, image)
+    lowest, highest = int(labels.min()), int(labels.max())
+    for dtype in (np.int32, np.int64, np.uint64):
+        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
+            return labels.astype(dtype)

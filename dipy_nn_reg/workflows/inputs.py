@@ -1,17 +1,22 @@
-"""Read what is not an image: affines, fields, points, streamlines."""
+"""Files that are no images, read and written: affines, fields, points, streamlines."""
 
 import csv
 from pathlib import Path
 
+from dipy.utils.logging import logger
 from nibabel.streamlines.array_sequence import ArraySequence
 import numpy as np
 
-from dipy_nn_reg.field_files import load_field
+from dipy_nn_reg.field_files import load_field, save_field
 from dipy_nn_reg.files import whole_file
-from dipy_nn_reg.mapping import check_affine, lift_mapping
+from dipy_nn_reg.mapping import check_affine, flatten_mapping, lift_mapping
+from dipy_nn_reg.nifti import Image
+from dipy_nn_reg.nifti_header import corner_distance, header_class
 
 TRACTOGRAMS = (".tck", ".trk", ".trx")
 POINTS = (".csv", ".txt")
+# In voxels: how far the grid of a field may be from that of its static image.
+_SAME_GRID = 0.1
 
 
 def read_affine(path):
@@ -22,16 +27,25 @@ def read_affine(path):
 def read_points(path):
     """Read points: three columns of world coordinates in mm, with a header or not.
 
+    A first line of words is a header, and so is "0,1,2" above other lines, which
+    pandas writes over columns without names.
+
     Returns
     -------
     points : ndarray, shape (n, 3)
+
+    Raises
+    ------
+    ValueError
+        If there are no points, other columns, or values that are not finite.
     """
-    points = _read_table(path, "points")
+    points = _read_table(path, "points", numbered=True)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(
             f"Expected three columns, x, y and z in mm. Received {str(path)!r} of "
             f"shape {points.shape}."
         )
+    _check_finite(points, path)
     return points
 
 
@@ -43,35 +57,82 @@ def write_points(path, points):
         writer.writerows([f"{value:.6f}" for value in point] for point in points)
 
 
+def read_bvecs(path):
+    """Read b-vectors: three rows, as FSL has them, or three columns.
+
+    Three vectors are taken for three rows.
+
+    Parameters
+    ----------
+    path : string or Path
+        Of text, or ``.npy``.
+
+    Returns
+    -------
+    bvecs : ndarray, shape (n, 3)
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If there are no three rows or columns of numbers.
+    """
+    if Path(path).suffix == ".npy" and Path(path).is_file():
+        try:
+            bvecs = np.atleast_2d(np.load(path)).astype(np.float64)
+        except (OSError, EOFError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"Expected b-vectors. Received {str(path)!r}: {error}"
+            ) from error
+    else:
+        bvecs = _read_table(path, "b-vectors")
+    if bvecs.ndim != 2 or 3 not in bvecs.shape:
+        raise ValueError(
+            f"Expected b-vectors of three rows or columns. Received {str(path)!r} of "
+            f"shape {bvecs.shape}."
+        )
+    return bvecs.T if bvecs.shape[0] == 3 else bvecs
+
+
 def read_streamlines(path, reference):
     """Read a tractogram in world coordinates, streamlines outside of the box as well.
 
     Parameters
     ----------
     path : Path
-    reference : nibabel.Nifti1Header or Path
+    reference : dipy_nn_reg.nifti.Image or Path
         Any image, for the formats that do not name one.
 
     Returns
     -------
     tractogram : dipy.io.stateful_tractogram.StatefulTractogram
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, is empty, or a point is not finite.
     """
     from dipy.io.streamline import load_tractogram
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
-        tractogram = load_tractogram(
-            str(path),
-            "same" if Path(path).suffix != ".tck" else str(reference),
-            bbox_valid_check=False,
-        )
+        with np.errstate(invalid="ignore"):  # of points that are not finite
+            tractogram = load_tractogram(
+                str(path),
+                "same" if Path(path).suffix != ".tck" else _as_reference(reference),
+                bbox_valid_check=False,
+            )
     except Exception as error:
         raise ValueError(
             f"Expected a tractogram. Received {str(path)!r}: {error}"
         ) from error
     if not tractogram or not len(tractogram.streamlines):
         raise ValueError(f"Expected streamlines. There are none in {str(path)!r}.")
+    _check_finite(tractogram.streamlines.get_data(), path)
     return tractogram
 
 
@@ -85,7 +146,7 @@ def write_streamlines(path, tractogram, points, reference):
         In world coordinates.
     points : ndarray, shape (n, 3)
         Of all streamlines, one after the other.
-    reference : Path
+    reference : dipy_nn_reg.nifti.Image or Path
         The image in whose space they are.
 
     Returns
@@ -101,7 +162,7 @@ def write_streamlines(path, tractogram, points, reference):
     moved = ArraySequence(np.split(points.astype(np.float32), np.cumsum(lengths)[:-1]))
     moved = StatefulTractogram(
         moved,
-        str(reference),
+        _as_reference(reference),
         Space.RASMM,
         data_per_point=tractogram.data_per_point,
         data_per_streamline=tractogram.data_per_streamline,
@@ -115,13 +176,15 @@ def write_streamlines(path, tractogram, points, reference):
     return int(np.sum(~inside))
 
 
-def read_map(path, static, moving):
+def read_map(path, static, moving, *, absolute=False):
     """Read a field between two images.
 
     Parameters
     ----------
     path : Path
     static, moving : dipy_nn_reg.nifti.Image
+    absolute : bool, optional
+        A warp of FSL holds positions, whatever its values look like.
 
     Returns
     -------
@@ -133,25 +196,86 @@ def read_map(path, static, moving):
         If it is not on the grid of the static image.
     """
     mapping = load_field(
-        path, moving_shape=moving.data.shape, moving_affine=moving.affine
+        path,
+        moving_shape=moving.data.shape[:3],
+        moving_affine=moving.affine,
+        moving_zooms=moving.zooms,
+        absolute=absolute or None,
     )
     mapping = lift_mapping(mapping) if mapping.dim == 2 else mapping
     shape = tuple(int(n) for n in mapping.codomain_shape)
-    if shape != static.data.shape:
+    if shape != static.data.shape[:3]:
         raise ValueError(
             f"Expected the field on the grid of the static image, of size "
-            f"{static.data.shape}. Received {str(path)!r} of size {shape}."
+            f"{static.data.shape[:3]}. Received {str(path)!r} of size {shape}."
+        )
+    apart = corner_distance(static.affine, mapping.codomain_grid2world, shape)
+    if apart > _SAME_GRID:
+        raise ValueError(
+            f"Expected the field on the grid of the static image, "
+            f"{str(static.path)!r}. Received {str(path)!r} of that size, but up to "
+            f"{apart:.3g} voxels away."
         )
     return mapping
 
 
-def _read_table(path, what):
-    """Read rows of numbers; a first line of words is passed over."""
+def write_map(path, mapping, static, moving, *, format):
+    """Write the field between two images, so that other programs find it on these.
+
+    Parameters
+    ----------
+    path : Path
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+    static, moving : dipy_nn_reg.nifti.Image
+    format : str
+        As :func:`~dipy_nn_reg.field_files.save_field` takes it. For ITK, the field of
+        two images that have two axes in their files has two axes as well.
+    """
+    if format == "itk" and all(_is_flat(image) for image in (static, moving)):
+        mapping = flatten_mapping(mapping)
+    zooms = {"static_zooms": static.zooms, "moving_zooms": moving.zooms}
+    save_field(path, mapping, format=format, **zooms)
+
+
+def _is_flat(image):
+    """Tell whether a file holds two axes, which do not leave the plane."""
+    across = [*image.affine[:2, 2], *image.affine[2, :2]]
+    return int(image.header["dim"][0]) == 2 and not np.any(across)
+
+
+def _as_reference(image):
+    """Return what DIPY takes for the space of streamlines; it knows NIfTI alone."""
+    if not isinstance(image, Image):
+        return str(image)
+    header = header_class(image.data.shape)()
+    header.set_data_shape(image.data.shape[:3])
+    header.set_sform(image.affine, "scanner")
+    header.set_qform(image.affine, "scanner")
+    return header
+
+
+def _check_finite(points, path):
+    number = int(np.sum(~np.isfinite(points).all(axis=1)))
+    if number:
+        raise ValueError(
+            f"Expected points with finite coordinates. Received {str(path)!r} with "
+            f"{number} of {len(points)} that are not."
+        )
+
+
+def _read_table(path, what, *, numbered=False):
+    """Read rows of numbers; a first line of words, or of 0 to n, is passed over."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    lines = Path(path).read_text(errors="replace").replace(",", " ").splitlines()
-    rows = [line.split() for line in lines if line.strip() and line[0] != "#"]
+    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
+    lines = [line.strip() for line in text.replace(",", " ").splitlines()]
+    rows = [line.split() for line in lines if line and line[0] != "#"]
     if rows and not any(_is_number(word) for word in rows[0]):
+        rows = rows[1:]
+    elif (
+        numbered and len(rows) > 1 and rows[0] == [str(i) for i in range(len(rows[0]))]
+    ):
+        logger.info(f"The first line of {path} is taken for names of columns.")
         rows = rows[1:]
     try:
         return np.array([[float(word) for word in row] for row in rows])

@@ -1,6 +1,7 @@
 """The command that learns to register MNIST digits, beside DIPY's SyN."""
 
 from math import ceil
+import os
 from pathlib import Path
 import sys
 
@@ -9,11 +10,12 @@ from dipy.workflows.workflow import Workflow
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.data import load_mnist
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.data import MNIST_VARIABLE, load_mnist
+from dipy_nn_reg.files import whole_file, whole_files
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.tables import write_csv
-from dipy_nn_reg.workflows.paths import check_outputs
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.output_checks import ENDINGS, check_outputs
 from dipy_nn_reg.workflows.quiet import import_keras
 
 # What a digit of MNIST needs to be clearly ahead of SyN: batches of training.
@@ -25,8 +27,7 @@ MOST_EPOCHS = 200
 FEWEST_IMAGES = 40
 # Pairs in the figure, and what it can be written as.
 ROWS = 6
-FIGURES = {".jpg", ".pdf", ".png", ".svg"}
-OUTPUTS = ("out_model", "out_metrics", "out_figure", "out_history")
+FIGURES = (".jpg", ".pdf", ".png", ".svg")
 
 
 class MnistFlow(Workflow):
@@ -88,13 +89,20 @@ class MnistFlow(Workflow):
                 f"Expected {FEWEST_IMAGES} training images and two test images of the "
                 f"digit {digit}, or more. Received {len(train)} and {len(test)}."
             )
-        _check_ending("out_model", out_model, {".keras"})
-        _check_ending("out_figure", out_figure, FIGURES)
-        _check_ending("out_history", out_history, FIGURES)
-        names = (out_model, out_metrics, out_figure, out_history)
-        paths = [Path(out_dir, name) for name in names]
-        check_outputs(self, [dict(zip(OUTPUTS, paths))])
-        model_path, metrics_path, figure_path, history_path = paths
+        names = {
+            "out_model": out_model,
+            "out_metrics": out_metrics,
+            "out_figure": out_figure,
+            "out_history": out_history,
+        }
+        paths = {option: Path(out_dir, name) for option, name in names.items()}
+        folder = folder or os.environ.get(MNIST_VARIABLE)
+        check_outputs(
+            self,
+            [paths],
+            list(Path(folder).iterdir()) if folder else [],
+            endings={**ENDINGS, "out_figure": FIGURES, "out_history": FIGURES},
+        )
 
         import_keras()
         from dipy_nn_reg import DeformableRegistration, viz
@@ -112,34 +120,26 @@ class MnistFlow(Workflow):
             validation_data=(validation, None),
             verbose=keras_verbosity(sys.stdout.isatty()),
         )
-        registration.save(model_path)
-        _save_figure(viz.plot_history(history.history), history_path)
-
         # One test image is static; the others of its digit are registered to it.
         static, *moving = np.random.default_rng(seed).permutation(test)
         moving = np.stack(moving)
         table = compare_with_syn(registration, moving, static, syn_pairs=syn_pairs)
-        write_csv(table_rows(table), metrics_path)
+        first = moving[:ROWS]
+        figure = viz.plot_registration(
+            first,
+            static,
+            registration.predict(first, static),
+            registration.predict_field(first, static),
+        )
+        with whole_files(paths) as partials:
+            registration.save(partials["out_model"])
+            write_csv(table_rows(table), partials["out_metrics"])
+            history_figure = viz.plot_history(history.history)
+            _save_figure(history_figure, partials["out_history"])
+            _save_figure(figure, partials["out_figure"])
         pairs = min(syn_pairs, len(moving))
         logger.info(f"Means of {pairs} pairs of test images:\n{format_table(table)}")
-
-        moving = moving[:ROWS]
-        figure = viz.plot_registration(
-            moving,
-            static,
-            registration.predict(moving, static),
-            registration.predict_field(moving, static),
-        )
-        _save_figure(figure, figure_path)
-        logger.info(f"Results are in {Path(out_dir).resolve()}")
-
-
-def _check_ending(option, name, endings):
-    if Path(name).suffix not in endings:
-        raise ValueError(
-            f"Expected {option} to end with one of {sorted(endings)}. "
-            f"Received {name!r}."
-        )
+        logger.info(f"Results are in {printable(Path(out_dir).absolute())}")
 
 
 def _save_figure(figure, path):

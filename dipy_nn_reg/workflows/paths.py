@@ -1,10 +1,12 @@
 """Which files a command reads and writes."""
 
-import os
+from glob import glob
 from pathlib import Path
 
-from dipy.io.utils import split_filename_extension
-from dipy.workflows.multi_io import IOIterator, connect_output_paths
+from dipy.workflows.multi_io import connect_output_paths
+
+from dipy_nn_reg.workflows.naming import prefixes_of_sets
+from dipy_nn_reg.workflows.output_checks import check_outputs
 
 
 def as_list(paths):
@@ -15,14 +17,34 @@ def as_list(paths):
 def find_inputs(paths):
     """Return the files that a path, a pattern, a folder or a list of these names.
 
+    A path that exists is no pattern, whatever characters are in it. Hidden files are
+    found by their own path alone.
+
     Raises
     ------
-    OSError
+    FileNotFoundError
         If there is none.
     """
-    inputs = IOIterator()
-    inputs.set_inputs(as_list(paths))  # DIPY's own rules
-    return [Path(path) for path in inputs.inputs[0]]
+    return [found for path in as_list(paths) for found in _find(Path(path))]
+
+
+def find_input(option, path):
+    """Return the one file that a path or a pattern names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If there are several.
+    """
+    found = find_inputs(path)
+    if len(found) != 1:
+        raise ValueError(
+            f"Expected one file for {option}. Received {str(path)!r}, which names "
+            f"{len(found)}."
+        )
+    return found[0]
 
 
 def pair_inputs(static, moving, *, all_pairs=False):
@@ -95,18 +117,11 @@ def plan_outputs(flow, inputs, out_dir, names, *, kept=()):
 
     Raises
     ------
-    FileExistsError
-        If an output is there and must stay.
-    ValueError
-        If an output would replace an input.
-    PermissionError
-        If a folder cannot be written to.
+    ValueError, OSError
+        As :func:`~dipy_nn_reg.workflows.output_checks.check_outputs`.
     """
     several = flow._mix_names or len(inputs[0]) > 1
-    prefixes = [""] * len(inputs[0])
-    if several:
-        parts = [_distinct_stems(paths) for paths in inputs]
-        prefixes = ["_".join(stems) + "__" for stems in zip(*parts)]
+    prefixes = prefixes_of_sets(inputs) if several else [""]
     sets = []
     if isinstance(names, dict):
         names = [names] * len(inputs[0])
@@ -114,46 +129,36 @@ def plan_outputs(flow, inputs, out_dir, names, *, kept=()):
         _, outputs = connect_output_paths(
             [[str(path)] for path in paths],
             str(out_dir),
-            [prefix + name for name in named.values()],
+            [_with_prefix(prefix, name) for name in named.values()],
             output_strategy=flow._output_strategy,
             mix_names=False,
         )
         sets.append(dict(zip(named, map(Path, outputs[0]))))
-    check_outputs(flow, sets, [*inputs, kept])
+    check_outputs(flow, sets, [path for paths in [*inputs, kept] for path in paths])
     return sets
 
 
-def check_outputs(flow, sets, inputs=()):
-    """Make the folders of the outputs, and raise an error if one cannot be written."""
-    outputs = [path for one in sets for path in one.values()]
-    flow.flat_outputs = outputs
-    flow.last_generated_outputs = sets[-1]
-    taken = {path.resolve() for paths in inputs for path in paths}
-    for path in outputs:
-        if path.resolve() in taken:
-            raise ValueError(f"Expected another output than the input {str(path)!r}.")
-    if not flow.manage_output_overwrite():
-        there = next(path for path in outputs if path.is_file())
-        raise FileExistsError(
-            f"Expected no earlier results, or --force. Found {str(there)!r}."
-        )
-    for path in outputs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(
-                f"Expected a folder that can be written to. "
-                f"Received {str(path.parent.resolve())!r}."
-            )
+def _find(path):
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.is_file() and not _is_hidden(p))
+    if path.exists():
+        return [path]
+    if path.is_symlink():
+        raise FileNotFoundError(f"File not found: {path}, a link that leads nowhere")
+    # What exists of the path is no pattern, either.
+    folder = next((p for p in path.parents if p.is_dir()), path.parent)
+    matches = glob(str(path.relative_to(folder)), root_dir=folder)
+    found = sorted(folder / match for match in matches)
+    found = [p for p in found if p.is_file() and not _is_hidden(p)]
+    if not found:
+        raise FileNotFoundError(f"File not found: {path}")
+    return found
 
 
-def _distinct_stems(paths):
-    """Return file names without endings; where they are alike, with their folders."""
-    paths = [path.resolve() for path in paths]
-    stems = {path: split_filename_extension(path)[0] for path in paths}
-    folders = {path: path.parent for path in stems}
-    while len(set(stems.values())) < len(stems):
-        for path, folder in folders.items():
-            if folder.name:
-                stems[path] = f"{folder.name}_{stems[path]}"
-                folders[path] = folder.parent
-    return [stems[path] for path in paths]
+def _is_hidden(path):
+    return path.name.startswith(".")
+
+
+def _with_prefix(prefix, name):
+    """Put a prefix in front of the name of a file, behind its folders."""
+    return str(Path(name).parent / f"{prefix}{Path(name).name}") if prefix else name

@@ -1,11 +1,10 @@
 """The command that registers images by a trained model."""
 
-from pathlib import Path
-
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
+from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
@@ -23,6 +22,7 @@ class PredictFlow(Workflow):
         prealign=None,
         voxel_size=None,
         field_format="dipy",
+        fill=None,
         all_pairs=False,
         no_report=False,
         out_dir="",
@@ -60,6 +60,8 @@ class PredictFlow(Workflow):
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
             "afni" or "fsl".
+        fill : float, optional
+            Value of what lies outside of the moving image. By default its background.
         all_pairs : bool, optional
             Register each moving image to each static one.
         no_report : bool, optional
@@ -84,9 +86,11 @@ class PredictFlow(Workflow):
             Name of the page on several pairs, the worst ones first.
         """
         check_name("field_format", field_format, FORMATS)
+        check_fill(fill)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        prealign = read_prealign(prealign)
+        model_file = find_input("model_file", model_file)
+        prealign, prealign_files = read_prealign(prealign)
         names = {
             "out_warped": out_warped,
             "out_field": out_field,
@@ -104,7 +108,7 @@ class PredictFlow(Workflow):
             all_pairs=all_pairs,
             out_dir=out_dir,
             no_report=no_report,
-            kept=[Path(model_file)],
+            kept=[model_file, *prealign_files],
         )
 
         import_keras()
@@ -116,6 +120,7 @@ class PredictFlow(Workflow):
             outputs,
             cohort,
             field_format=field_format,
+            fill=fill,
             model=DeformableRegistration.load(model_file),
             optimize=False,
             prealign=prealign,

@@ -16,7 +16,11 @@ def import_keras():
 
 @contextmanager
 def _silent_standard_error():
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # It is closed: there is nothing to be seen.
+        yield
+        return
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:

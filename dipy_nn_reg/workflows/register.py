@@ -2,10 +2,11 @@
 
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.field_files import FORMATS
-from dipy_nn_reg.nifti import read_labels
-from dipy_nn_reg.workflows.paths import find_inputs
+from dipy_nn_reg.labels_on_grid import read_labels_on, read_mask_on
+from dipy_nn_reg.nifti import read_image
+from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
@@ -31,6 +32,7 @@ class RegisterFlow(Workflow):
         moving_labels=None,
         static_labels=None,
         field_format="dipy",
+        fill=None,
         all_pairs=False,
         no_report=False,
         out_dir="",
@@ -78,11 +80,11 @@ class RegisterFlow(Workflow):
         smoothness : float, optional
             Weight of the penalty. By default one that suits loss and penalty.
         level_iters : variable int, optional
-            Most iterations of each level, from coarse to fine. By default 10 10 15 10;
-            after a model, 10 7.
+            Most iterations of each level, from coarse to fine. By default 10 10 20 30;
+            after a model, 10 4.
         mask_file : string or Path, optional
-            Path of a mask on the grid of the static image: where it is 0, images are
-            not compared.
+            Path of a mask in the space of the static image: where it is not above 0,
+            images are not compared. Its own header says where it lies.
         moving_labels : string or Path, optional
             Path of a label map of the moving image, whose overlap counts as well.
         static_labels : string or Path, optional
@@ -90,6 +92,8 @@ class RegisterFlow(Workflow):
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
             "afni" or "fsl".
+        fill : float, optional
+            Value of what lies outside of the moving image. By default its background.
         all_pairs : bool, optional
             Register each moving image to each static one.
         no_report : bool, optional
@@ -114,16 +118,17 @@ class RegisterFlow(Workflow):
             Name of the page on several pairs, the worst ones first.
         """
         check_name("field_format", field_format, FORMATS)
+        check_fill(fill)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        prealign = read_prealign(prealign)
+        prealign, prealign_files = read_prealign(prealign)
         given = {
             "model": model_file,
             "mask": mask_file,
             "moving_labels": moving_labels,
             "static_labels": static_labels,
         }
-        given = {n: find_inputs(path)[0] for n, path in given.items() if path}
+        given = {n: find_input(n, path) for n, path in given.items() if path}
         names = {
             "out_warped": out_warped,
             "out_field": out_field,
@@ -141,14 +146,18 @@ class RegisterFlow(Workflow):
             all_pairs=all_pairs,
             out_dir=out_dir,
             no_report=no_report,
-            kept=list(given.values()),
+            kept=[*given.values(), *prealign_files],
         )
         if len(static) > 1 and set(given) - {"model"}:
             raise ValueError(
                 f"Expected one pair of images with {sorted(set(given) - {'model'})}. "
                 f"Received {len(static)} pairs."
             )
-        given |= {n: read_labels(p).data for n, p in given.items() if n != "model"}
+        given |= {
+            name: _read_on_image(name, path, static[0], moving[0])
+            for name, path in given.items()
+            if name != "model"
+        }
         if "model" in given:
             import_keras()
             from dipy_nn_reg import DeformableRegistration
@@ -160,6 +169,7 @@ class RegisterFlow(Workflow):
             outputs,
             cohort,
             field_format=field_format,
+            fill=fill,
             prealign=prealign,
             voxel_size=voxel_size,
             transform=transform,
@@ -169,3 +179,10 @@ class RegisterFlow(Workflow):
             level_iters=level_iters,
             **given,
         )
+
+
+def _read_on_image(name, path, static, moving):
+    """Read a mask or labels on the grid of the image that they go with."""
+    image = read_image(moving if name.startswith("moving") else static, series=True)
+    read = read_mask_on if name == "mask" else read_labels_on
+    return read(path, image)

@@ -1,20 +1,29 @@
 """Register pairs of files and write what belongs to each: for several commands."""
 
+from functools import partial
+
 from dipy.utils.logging import logger
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.field_files import save_field
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.files import whole_file, whole_files
 from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.mapping import invert_mapping
-from dipy_nn_reg.nifti import check_image_name, read_image, write_image
+from dipy_nn_reg.nifti import read_image, write_image
 from dipy_nn_reg.prealign import KINDS
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
-from dipy_nn_reg.workflows.inputs import read_affine
-from dipy_nn_reg.workflows.paths import find_inputs, pair_inputs, plan_outputs
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.failures import Failures
+from dipy_nn_reg.workflows.inputs import read_affine, write_map
+from dipy_nn_reg.workflows.naming import distinct_names, pair_name
+from dipy_nn_reg.workflows.paths import (
+    find_input,
+    find_inputs,
+    pair_inputs,
+    plan_outputs,
+)
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_report
 
@@ -27,6 +36,7 @@ SHOWN = (
     "inverse_error_mm",
     "seconds",
     "verdict",
+    "error",
 )
 
 
@@ -59,25 +69,35 @@ def plan_pairs(
     cohort = names.pop("out_cohort")
     if no_report:
         del names["out_report"]
-    for name in ("out_warped", "out_field", "out_inverse"):
-        check_image_name(names[name])
     static, moving = pair_inputs(
         find_inputs(static_files), find_inputs(moving_files), all_pairs=all_pairs
     )
     outputs = plan_outputs(flow, [static, moving], out_dir, names, kept=kept)
     if not no_report:
-        cohort = plan_cohort(flow, cohort, outputs)
+        cohort = plan_cohort(flow, cohort, outputs, [*static, *moving, *kept])
     return static, moving, outputs, None if no_report else cohort
 
 
 def read_prealign(prealign):
-    """Return what :func:`~dipy_nn_reg.pairwise.register` takes as ``prealign``."""
+    """Return what :func:`~dipy_nn_reg.pairwise.register` takes, and the files read.
+
+    Returns
+    -------
+    prealign : str, ndarray or None
+    paths : list of Path
+        The file with the affine, if there is one.
+    """
     if prealign is None or prealign in KINDS:
-        return prealign
-    return None if prealign == "none" else read_affine(prealign)
+        return prealign, []
+    if prealign == "none":
+        return None, []
+    path = find_input("prealign", prealign)
+    return read_affine(path), [path]
 
 
-def register_files(static, moving, outputs, cohort, *, field_format, **options):
+def register_files(
+    static, moving, outputs, cohort, *, field_format, fill=None, **options
+):
     """Register moving images to static ones, one pair after the other.
 
     Parameters
@@ -91,6 +111,8 @@ def register_files(static, moving, outputs, cohort, *, field_format, **options):
         Of the page on all pairs, if there is to be one.
     field_format : str
         As :func:`~dipy_nn_reg.field_files.save_field` takes it.
+    fill : float, optional
+        As :func:`~dipy_nn_reg.resampling.warp_image` takes it.
     **options
         Of :func:`~dipy_nn_reg.pairwise.register`.
     """
@@ -99,44 +121,48 @@ def register_files(static, moving, outputs, cohort, *, field_format, **options):
 
     model = options.get("model")
     several = model is not None and model.model.options["num_channels"] > 1
-    rows, subjects = [], []
-    pairs = list(zip(static, moving, outputs))
-    for static_path, moving_path, paths in progress_bar(pairs, desc="Pairs"):
-        images = {
-            "static": read_image(static_path, series=several),
-            "moving": read_image(moving_path, series=several),
-        }
-        _check_rank(images, model)
-        mapping, report = register(
-            images["moving"].data,
-            images["static"].data,
-            moving_affine=images["moving"].affine,
-            static_affine=images["static"].affine,
-            **options,
-        )
-        names = {"static": static_path.name, "moving": moving_path.name}
-        row = _write(mapping, images, paths, field_format)
-        found = {"loss_before": report.loss_before, "loss_after": report.loss_after}
-        rows.append(
-            {**names, "used": report.used, **row, **found, "seconds": report.seconds}
-        )
+    rows, subjects, failures = [], [], Failures(len(moving))
+    names = distinct_names([*static, *moving])
+    pairs = list(zip(static, moving, outputs, names, names[len(static) :]))
+    for *files, paths, static_name, moving_name in progress_bar(pairs, desc="Pairs"):
+        named = {"static": static_name, "moving": moving_name}
+        with failures.caught(pair_name(named), partial(_note, rows, named, paths)):
+            images = [read_image(path, series=several) for path in files]
+            images = dict(zip(named, images))
+            _check_rank(images, model)
+            mapping, found = register(
+                images["moving"].data,
+                images["static"].data,
+                moving_affine=images["moving"].affine,
+                static_affine=images["static"].affine,
+                **options,
+            )
+            written = {"field_format": field_format, "fill": fill}
+            row, subject = _write(mapping, found, images, named, paths, **written)
+            rows.append(row)
+            subjects += subject
+    if cohort is not None and subjects:
+        write_cohort(cohort, subjects, failures)
+    logger.info("Registered:\n" + format_rows(rows, _shown(rows)))
+    pages = [cohort] if cohort and subjects else [s["page"] for s in subjects]
+    for page in pages:
+        logger.info(f"To be opened in a browser: {printable(page)}")
+    failures.finish()
+
+
+def _note(rows, named, paths, reason):
+    """Write why a pair failed, unless there are earlier results, which stay whole."""
+    rows.append({**named, "error": reason})
+    earlier = next((path for path in paths.values() if path.exists()), None)
+    if earlier is None:
         write_csv(rows[-1:], paths["out_metrics"])
-        if "out_report" in paths:
-            # Labels that guided a registration are no proof of it: none are shown.
-            page, field = paths["out_report"], paths["out_field"]
-            subject = write_report(page, mapping, images, field=field)
-            subjects.append(subject)
-            rows[-1]["verdict"] = subject["verdict"]
-    if cohort is not None:
-        write_cohort(cohort, subjects)
-    logger.info("Registered:\n" + format_rows(rows, SHOWN))
-    for page in [cohort] if cohort else [s["page"] for s in subjects]:
-        logger.info(f"To be opened in a browser: {page}")
+    else:
+        logger.warning(f"Its earlier results stay, {printable(earlier)} among them.")
 
 
 def _check_rank(images, model):
     """Raise ValueError unless all are slices or all are volumes, as a model needs."""
-    ranks = {n: 2 if i.data.shape[2] == 1 else 3 for n, i in images.items()}
+    ranks = {n: 2 if 1 in i.data.shape[:3] else 3 for n, i in images.items()}
     if model is None:
         ndim, reason = ranks["static"], "as the static one has"
     else:
@@ -149,19 +175,53 @@ def _check_rank(images, model):
             )
 
 
-def _write(mapping, images, paths, field_format):
-    """Write what belongs to one pair, and return its measures."""
+def _write(mapping, found, images, named, paths, *, field_format, fill):
+    """Write what belongs to one pair, all of it together.
+
+    Returns
+    -------
+    row : dict
+        Its row in the table of measures.
+    subjects : list of dict
+        As of :func:`~dipy_nn_reg.workflows.reporting.write_report`, if there is a page.
+    """
     static, moving = images["static"], images["moving"]
-    warped = warp_image(moving, static, [mapping])
-    write_image(paths["out_warped"], warped, static.affine, header=static.header)
-    save_field(paths["out_field"], mapping, format=field_format)
-    save_field(paths["out_inverse"], invert_mapping(mapping), format=field_format)
-    prealign = np.linalg.inv(mapping.prealign)
-    paths["out_prealign"].unlink(missing_ok=True)  # that of an earlier registration
-    if not np.allclose(prealign, np.eye(len(prealign))):
-        with whole_file(paths["out_prealign"]) as partial:
-            np.savetxt(partial, prealign)
-    return _measure(mapping, static, moving, warped)
+    subjects = []
+    # An affine of an earlier registration must not stay beside the new field.
+    with whole_files(paths, optional=("out_prealign",)) as partials:
+        warped = warp_image(moving, static, [mapping], fill=fill)
+        write_image(partials["out_warped"], warped, static.affine, header=static.header)
+        formatted = {"format": field_format}
+        write_map(partials["out_field"], mapping, static, moving, **formatted)
+        inverse = invert_mapping(mapping)
+        write_map(partials["out_inverse"], inverse, moving, static, **formatted)
+        prealign = np.linalg.inv(mapping.prealign)
+        if not np.allclose(prealign, np.eye(len(prealign))):
+            with whole_file(partials["out_prealign"]) as path:
+                np.savetxt(path, prealign)
+        row = {
+            **named,
+            "used": found.used,
+            **_measure(mapping, static, moving, warped),
+            "loss_before": found.loss_before,
+            "loss_after": found.loss_after,
+            "seconds": found.seconds,
+        }
+        write_csv([row], partials["out_metrics"])
+        if "out_report" in paths:
+            # Labels that guided a registration are no proof of it: none are shown.
+            page, field = partials["out_report"], paths["out_field"]
+            subject = write_report(page, mapping, images, named, field=field)
+            subjects = [{**subject, "page": paths["out_report"]}]
+            row["verdict"] = subject["verdict"]
+    return row, subjects
+
+
+def _shown(rows):
+    """Return the columns to show: static images where they differ, errors if any."""
+    columns = [n for n in SHOWN if n != "error" or any(n in row for row in rows)]
+    several = len({row["static"] for row in rows}) > 1
+    return ["static", *columns] if several else columns
 
 
 def _measure(mapping, static, moving, warped):

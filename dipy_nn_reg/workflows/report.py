@@ -4,10 +4,14 @@ from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import numpy as np
 
+from dipy_nn_reg.labels_on_grid import read_labels_on
 from dipy_nn_reg.mapping import displacement_to_mapping
-from dipy_nn_reg.nifti import read_image, read_labels
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.inputs import read_map
+from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     both,
     find_inputs,
@@ -33,6 +37,7 @@ class ReportFlow(Workflow):
         field_files=None,
         static_labels=None,
         moving_labels=None,
+        absolute=False,
         out_dir="",
         out_report="report.html",
         out_cohort="cohort.html",
@@ -56,6 +61,9 @@ class ReportFlow(Workflow):
             Paths of the label maps of the static images: one for each, or one for all.
         moving_labels : variable string, optional
             Paths of the label maps of the moving images.
+        absolute : bool, optional
+            Fields of FSL hold positions, as applywarp has it with --abs. By default
+            their values tell.
         out_dir : string or Path, optional
             Output directory.
         out_report : string, optional
@@ -69,63 +77,54 @@ class ReportFlow(Workflow):
         n = len(moving)
         fields = one_for_each("field_files", field_files, n)
         labels = both("labels", static_labels, moving_labels, n)
-        label_paths = [path for paths in labels if paths for path in paths]
-        outputs = plan_outputs(
-            self,
-            [static, moving],
-            out_dir,
-            {"out_report": out_report},
-            kept=[*filter(None, fields), *label_paths],
-        )
-        cohort = plan_cohort(self, out_cohort, outputs)
-        subjects = []
+        kept = [path for path in fields if path is not None]
+        kept += [path for paths in labels if paths for path in paths]
+        names = {"out_report": out_report}
+        outputs = plan_outputs(self, [static, moving], out_dir, names, kept=kept)
+        cohort = plan_cohort(self, out_cohort, outputs, [*static, *moving, *kept])
+        names = distinct_names([*static, *moving])
+        subjects, failures = [], Failures(n)
         for i in progress_bar(range(n), desc="Pairs"):
-            images = {
-                "static": read_image(static[i]),
-                "moving": read_image(moving[i]),
-            }
-            known = {}
-            if labels[i] is not None:
-                known = {
-                    f"{name}_labels": _read_labels(path, images[name])
-                    for name, path in zip(("static", "moving"), labels[i])
+            named = {"static": names[i], "moving": names[n + i]}
+            page = outputs[i]["out_report"]
+            with failures.caught(pair_name(named)):
+                images = {
+                    "static": read_image(static[i]),
+                    "moving": read_image(moving[i]),
                 }
-            subject = write_report(
-                outputs[i]["out_report"],
-                _read_map(fields[i], images),
-                images,
-                field=fields[i],
-                labels=known,
-            )
-            subjects.append(subject)
-            logger.info(f"{subject['verdict']}: {outputs[i]['out_report']}")
-        if cohort is not None:
-            write_cohort(cohort, subjects)
+                known = {}
+                if labels[i] is not None:
+                    known = {
+                        f"{name}_labels": _read_labels(path, images[name])
+                        for name, path in zip(("static", "moving"), labels[i])
+                    }
+                mapping = _read_map(fields[i], images, absolute)
+                subject = write_report(
+                    page, mapping, images, named, field=fields[i], labels=known
+                )
+                subjects.append(subject)
+                logger.info(f"{subject['verdict']}: {printable(page)}")
+        if cohort is not None and subjects:
+            write_cohort(cohort, subjects, failures)
+        failures.finish()
 
 
 def _read_labels(path, image):
-    """Read a label map, which has to lie where its image does."""
-    labels = read_labels(path)
-    same = labels.data.shape == image.data.shape
-    if not same or not np.allclose(labels.affine, image.affine, atol=1e-3):
-        raise ValueError(
-            f"Expected labels on the grid of {str(image.path)!r}, of size "
-            f"{image.data.shape}. Received {str(path)!r} of size {labels.data.shape}, "
-            f"{'elsewhere' if same else 'another one'} by its header."
-        )
-    number = len(np.unique(labels.data))
+    """Read a label map on the grid of its image."""
+    labels = read_labels_on(path, image)
+    number = len(np.unique(labels))
     if number > MOST_LABELS:
         raise ValueError(
             f"Expected a label map, of {MOST_LABELS} labels at most. Received "
             f"{str(path)!r} with {number} values."
         )
-    return labels.data
+    return labels
 
 
-def _read_map(path, images):
+def _read_map(path, images, absolute):
     """Read a field; without one, nothing moves."""
     if path is not None:
-        return read_map(path, **images)
+        return read_map(path, **images, absolute=absolute)
     static, moving = images["static"], images["moving"]
     still = np.zeros((*static.data.shape, 3), np.float32)
     return displacement_to_mapping(

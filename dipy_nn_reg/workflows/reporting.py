@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 import shlex
 import sys
+from urllib.parse import quote
 
-from dipy_nn_reg.workflows.paths import check_outputs
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.naming import pair_name
+from dipy_nn_reg.workflows.output_checks import check_outputs
 
 
-def plan_cohort(flow, name, outputs):
+def plan_cohort(flow, name, outputs, inputs):
     """Return where the page on several pairs goes, beside that of the first one.
 
     Parameters
@@ -17,6 +20,8 @@ def plan_cohort(flow, name, outputs):
     name : str
     outputs : list of dict of Path
         Of the pairs, with ``out_report``.
+    inputs : list of Path
+        Every file that is read, which the page must not replace.
 
     Returns
     -------
@@ -25,17 +30,17 @@ def plan_cohort(flow, name, outputs):
 
     Raises
     ------
-    OSError
+    ValueError, OSError
         If it cannot be written.
     """
     if len(outputs) == 1:
         return None
     path = outputs[0]["out_report"].parent / name
-    check_outputs(flow, [*outputs, {"out_cohort": path}])
+    check_outputs(flow, [*outputs, {"out_cohort": path}], inputs)
     return path
 
 
-def write_report(path, mapping, images, *, field=None, labels=None):
+def write_report(path, mapping, images, names, *, field=None, labels=None):
     """Write the page of one pair.
 
     Parameters
@@ -44,6 +49,8 @@ def write_report(path, mapping, images, *, field=None, labels=None):
     mapping : dipy.align.imwarp.DiffeomorphicMap
     images : dict of dipy_nn_reg.nifti.Image
         ``static`` and ``moving``; of several channels, their mean is shown.
+    names : dict of str
+        ``static`` and ``moving``: what to call the images.
     field : Path, optional
         Where the map is.
     labels : dict of ndarray, optional
@@ -57,7 +64,7 @@ def write_report(path, mapping, images, *, field=None, labels=None):
     from dipy_nn_reg.quality_report import report
 
     static, moving = images["static"], images["moving"]
-    name = f"{_stem(moving.path)} to {_stem(static.path)}"
+    name = printable(pair_name(names))
     measures = report(
         path,
         mapping,
@@ -70,30 +77,40 @@ def write_report(path, mapping, images, *, field=None, labels=None):
         **(labels or {}),
         title=name,
         details={
-            "Static": static.path.resolve(),
-            "Moving": moving.path.resolve(),
-            **({"Field": field.resolve()} if field else {}),
+            "Static": printable(static.path.absolute()),
+            "Moving": printable(moving.path.absolute()),
+            **({"Field": printable(field.absolute())} if field else {}),
             "Command": command(),
         },
     )
     return {"name": name, "page": path, **measures}
 
 
-def write_cohort(path, subjects):
-    """Write the page of several pairs, with the way to the page of each."""
+def write_cohort(path, subjects, failures):
+    """Write the page of several pairs, with the way to the page of each.
+
+    Parameters
+    ----------
+    path : Path
+    subjects : list of dict
+        As of :func:`write_report`, with ``page``, where the page of each is.
+    failures : Failures
+        Those that have no page.
+    """
     from dipy_nn_reg.quality_report import cohort_report
 
-    subjects = [
-        {**s, "page": Path(os.path.relpath(s["page"], path.parent)).as_posix()}
-        for s in subjects
-    ]
-    cohort_report(path, subjects, details={"Command": command()})
+    subjects = [{**s, "page": _address(s["page"], path.parent)} for s in subjects]
+    cohort_report(
+        path, subjects, failed=failures.reasons, details={"Command": command()}
+    )
 
 
 def command():
     """Return the command line that is running, to be typed again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return printable(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
-def _stem(path):
-    return path.name.split(".nii")[0]
+def _address(page, folder):
+    """Return the address of a page from a folder: a path, whatever its name is."""
+    path = Path(os.path.relpath(page, folder)).as_posix()
+    return f"./{quote(os.fsencode(path))}"

@@ -5,9 +5,10 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.field_files import save_field
+from dipy_nn_reg.field_files import FORMATS, save_field
+from dipy_nn_reg.mapping import displacement_to_mapping
 from dipy_nn_reg.workflows.apply import ApplyFlow
-from dipy_nn_reg.workflows.inputs import read_points
+from dipy_nn_reg.workflows.inputs import read_points, write_points
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def apply(setting, moving, *transforms, static=None, out, **options):
     flow = ApplyFlow()
     transforms = [str(path) for path in transforms or [setting.field_path]]
     static = setting.static_path if static is None else static
+    options = {"fill": 0.0, **options}  # as DIPY's map reads outside of an image
     flow.run(str(static), str(moving), transforms, out_dir=str(out), **options)
     return flow.last_generated_outputs["out_file"]
 
@@ -41,6 +43,35 @@ def test_an_image_is_warped_as_by_its_map(setting, tmp_path):
     )
     npt.assert_allclose(out.affine, setting.static_affine, atol=1e-5)
     assert out.get_data_dtype() == np.float32
+
+
+def test_outside_of_an_image_is_its_background(setting, write, tmp_path):
+    """As for the same image less that value, which DIPY surrounds by 0."""
+    ct = np.pad(1000 * setting.moving[2:-2, 2:-2, 2:-2], 2) - 1000
+    path = write("ct.nii.gz", ct.astype(np.float32), setting.moving_affine)
+    out = nib.load(apply(setting, path, fill=None, out=tmp_path)).get_fdata()
+    expected = setting.mapping.transform(ct + 1000) - 1000
+    assert np.any(expected == -1000)
+    npt.assert_allclose(out, expected, atol=0.01)
+    options = {"fill": 7.0, "out_file": "seven.nii.gz", "out": tmp_path}
+    out = nib.load(apply(setting, path, **options)).get_fdata()
+    npt.assert_allclose(out, setting.mapping.transform(ct - 7) + 7, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "options", [{"fill": np.nan}, {"fill": "x"}, {"fill": -1.0, "labels": True}]
+)
+def test_a_value_outside_that_does_not_fit_is_refused(
+    options, setting, write, tmp_path
+):
+    path = setting.moving_path
+    if options.pop("labels", False):
+        labels = np.ones(setting.moving.shape, np.uint8)
+        path = write("labels.nii.gz", labels, setting.moving_affine)
+        options["interpolation"] = "nearest"
+    with pytest.raises(ValueError, match="Expected fill"):
+        apply(setting, path, out=tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_the_inverse_goes_the_other_way(setting, write, tmp_path):
@@ -179,7 +210,8 @@ def test_a_field_of_two_axes_serves_slices(scene, write, tmp_path):
     moving = write("moving.nii", flat.moving.astype(np.float32), affine)
     flow = ApplyFlow()
     fields = [str(tmp_path / "field.nii.gz")]
-    flow.run(str(static), str(moving), fields, out_dir=str(tmp_path / "out"))
+    options = {"fill": 0.0, "out_dir": str(tmp_path / "out")}
+    flow.run(str(static), str(moving), fields, **options)
     out = nib.load(flow.last_generated_outputs["out_file"]).get_fdata()
     npt.assert_allclose(out[..., 0], mapping.transform(flat.moving), atol=1e-5)
 
@@ -228,3 +260,134 @@ def test_an_interruption_leaves_no_half_file(what, setting, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         apply(setting, moving, out=tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", [".trk", ".tck"])
+def test_tractograms_go_to_an_image_that_is_no_nifti(ending, setting, tmp_path):
+    """The same points as with the image as NIfTI."""
+    static = nib.MGHImage(
+        np.zeros(setting.field.shape[:-1], np.uint8), setting.static_affine
+    )
+    nib.save(static, tmp_path / "static.mgz")
+    lines = [np.random.default_rng(i).normal(size=(6, 3)) * 4 for i in range(3)]
+    tractogram = Tractogram(lines, affine_to_rasmm=np.eye(4))
+    path = tmp_path / f"bundle{ending}"
+    nib.streamlines.save(
+        tractogram,
+        path,
+        **(
+            {
+                "header": {
+                    "dimensions": setting.moving.shape,
+                    "voxel_to_rasmm": setting.moving_affine.astype(np.float32),
+                }
+            }
+            if ending == ".trk"
+            else {}
+        ),
+    )
+    found = [
+        apply(setting, path, static=static, out=tmp_path / name)
+        for name, static in (("a", None), ("b", tmp_path / "static.mgz"))
+    ]
+    expected, streamlines = (nib.streamlines.load(p).streamlines for p in found)
+    assert np.abs(expected.get_data() - np.concatenate(lines)).max() > 0.5
+    npt.assert_allclose(streamlines.get_data(), expected.get_data(), atol=1e-3)
+
+
+def test_a_series_keeps_its_time_step(setting, write, tmp_path):
+    series = np.repeat(setting.moving[..., None].astype(np.float32), 2, axis=-1)
+    image = nib.Nifti1Image(series, setting.moving_affine)
+    image.header.set_zooms((*image.header.get_zooms()[:3], 2.5))
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, tmp_path / "bold.nii.gz")
+    out = nib.load(apply(setting, tmp_path / "bold.nii.gz", out=tmp_path / "out"))
+    assert out.header.get_zooms()[3] == 2.5
+    assert out.header.get_xyzt_units()[1] == "sec"
+
+
+def test_a_series_of_one_volume_has_one_b_vector(setting, tmp_path):
+    series = setting.moving[..., None].astype(np.float32)
+    nib.save(nib.Nifti1Image(series, setting.moving_affine), tmp_path / "dwi.nii.gz")
+    np.savetxt(tmp_path / "dwi.bvec", [[0.6], [0.8], [0]])
+    options = {"bvecs": str(tmp_path / "dwi.bvec"), "out": tmp_path / "out"}
+    apply(setting, tmp_path / "dwi.nii.gz", **options)
+    found = np.loadtxt(tmp_path / "out" / "transformed.bvec")
+    assert found.shape == (3,)
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
+    np.savetxt(tmp_path / "dwi.bvec", np.eye(3)[:, :2])
+    with pytest.raises(ValueError, match="a b-vector for each volume. Received 2"):
+        apply(setting, tmp_path / "dwi.nii.gz", **(options | {"out": tmp_path / "b"}))
+    assert not (tmp_path / "b" / "transformed.nii.gz").exists()
+
+
+def test_large_labels_survive(setting, write, tmp_path):
+    values = np.array([0, 2**53 + 1, 2**64 - 1], np.uint64)
+    labels = values[np.random.default_rng(0).integers(0, 3, setting.moving.shape)]
+    path = tmp_path / "labels.nii.gz"
+    nib.save(nib.Nifti1Image(labels, setting.moving_affine, dtype=np.uint64), path)
+    out = nib.load(apply(setting, path, interpolation="nearest", out=tmp_path))
+    assert out.get_data_dtype() == np.uint64
+    assert set(np.unique(np.asanyarray(out.dataobj))) == set(values)
+
+
+def test_points_follow_a_slice_in_every_format(smooth_field, write, tmp_path):
+    """And labels come back by the inverse, which was 0 for a single slice."""
+    field = smooth_field((24, 26), sigma=4, largest=3)
+    affine = np.diag([-1.5, -1.5, 4, 1])
+    mapping = displacement_to_mapping(field, static_affine=affine, moving_affine=affine)
+    image = write("image.nii.gz", np.zeros((24, 26, 1), np.uint8), affine)
+    labels = np.indices((24, 26, 1)).sum(0) // 6 % 2
+    path = write("labels.nii.gz", labels.astype(np.uint8), affine)
+    points = np.random.default_rng(0).uniform([-24, -27, 0], [-9, -12, 0], (9, 3))
+    write_points(tmp_path / "points.csv", points)
+    for format in FORMATS:
+        out = tmp_path / format
+        saved = tmp_path / f"{format}.nii.gz"
+        save_field(saved, mapping, format=format)
+        moved = []
+        for name, inverse in (("points.csv", False), ("points.csv", True)):
+            flow = ApplyFlow(force=True)
+            flow.run(
+                str(image),
+                str(tmp_path / name),
+                [str(saved)],
+                inverse=inverse,
+                out_dir=str(out),
+            )
+            moved.append(read_points(flow.last_generated_outputs["out_file"]))
+        npt.assert_allclose(
+            moved[0], mapping.transform_points_inverse(points), atol=0.05
+        )
+        npt.assert_allclose(moved[1], mapping.transform_points(points), atol=0.01)
+        flow = ApplyFlow(force=True)
+        flow.run(
+            str(image),
+            str(path),
+            [str(saved)],
+            inverse=True,
+            interpolation="nearest",
+            out_dir=str(out),
+        )
+        found = nib.load(flow.last_generated_outputs["out_file"]).get_fdata()
+        expected = mapping.transform_inverse(labels, interpolation="nearest")
+        # What comes from beyond the border is nowhere known.
+        assert np.mean((found != expected)[4:-4, 4:-4]) < 0.01
+
+
+def test_a_warp_of_fsl_may_be_absolute(setting, tmp_path):
+    """Its values do not tell: the images are turned round against each other."""
+    path = tmp_path / "warp.nii.gz"
+    save_field(path, setting.mapping, format="fsl")
+    image = nib.load(path)
+    voxels = np.moveaxis(np.indices(setting.field.shape[:-1], float), 0, -1)
+    if np.linalg.det(image.affine[:3, :3]) > 0:
+        voxels[..., 0] = voxels.shape[0] - 1 - voxels[..., 0]
+    positions = image.get_fdata() + voxels * image.header.get_zooms()[:3]
+    warp = nib.Nifti1Image(np.float32(positions), image.affine)
+    warp.header.set_intent(2006, allow_unknown=True)
+    nib.save(warp, path)
+    out = apply(setting, setting.moving_path, path, absolute=True, out=tmp_path / "out")
+    npt.assert_allclose(
+        nib.load(out).get_fdata(), setting.mapping.transform(setting.moving), atol=2e-3
+    )

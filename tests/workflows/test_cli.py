@@ -1,9 +1,13 @@
+import os
+from pathlib import Path
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from dipy_nn_reg import signals
 from dipy_nn_reg.workflows import cli
 
 HEAVY = {"keras", "tensorflow", "torch", "jax", "matplotlib", "dipy.align"}
@@ -46,15 +50,113 @@ def test_an_error_of_another_kind_says_its_name(monkeypatch, capsys):
     def run(*args, **options):
         raise KeyError("this")
 
-    monkeypatch.setattr(cli, "run_flow", run)
+    monkeypatch.setattr("dipy.workflows.flow_runner.run_flow", run)
     monkeypatch.setattr(sys, "argv", ["dipy_nn_reg_fit"])
     with pytest.raises(SystemExit, match=r"_fit: KeyError: 'this' \(--debug"):
         cli.run()
 
 
 def test_commands_that_find_nothing_fail(run_command, tmp_path):
+    (tmp_path / "x.keras").touch()
     done = run_command(
         "dipy_nn_reg_predict", "s*.nii", "m*.nii", "x.keras", cwd=tmp_path
     )
     assert done.returncode == 1
     assert done.stderr.strip() == "dipy_nn_reg_predict: File not found: s*.nii"
+
+
+def test_what_a_file_name_could_do_to_a_terminal_is_spelt_out(run_command, tmp_path):
+    done = run_command("dipy_nn_reg_fit", "no\x1b[2J\nsuch", cwd=tmp_path)
+    assert done.stderr == "dipy_nn_reg_fit: File not found: no\\x1b[2J such\n"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a starter of a command that runs for a while."""
+
+    def start(name, *options, ignored=()):
+        command = [Path(sys.executable).with_name(name), *map(str, options)]
+        # Where the tests run in the background, SIGINT is ignored in what they start.
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+        def reset():
+            for number in numbers:
+                handler = signal.SIG_IGN if number in ignored else signal.SIG_DFL
+                signal.signal(number, handler)
+
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+            preexec_fn=reset,
+        )
+
+    (tmp_path / "tmp").mkdir()
+    return start
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [
+        (signal.SIGINT, 1, "dipy_nn_reg_fit: interrupted\n"),
+        (signal.SIGTERM, 143, "dipy_nn_reg_fit: terminated\n"),
+    ],
+)
+def test_signals_leave_whole_files_and_one_line(
+    number, status, told, start, brains, tmp_path
+):
+    process = start("dipy_nn_reg_fit", *brains, "--epochs", 10000, "--out_dir", "out")
+    while "Epoch 3" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (status, told)
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {"model.keras", "history.csv"}
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_signal_in_the_import_of_libraries_is_no_other_error(start, brains, tmp_path):
+    """At some moments TensorFlow makes another exception of it."""
+    for delay in (0.3, 1.8):
+        process = start("dipy_nn_reg_register", *brains[:2], "--out_dir", "out")
+        folder = tmp_path / "out"
+        while not folder.exists():  # The outputs are planned, and the import begins.
+            assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(delay)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        assert (process.returncode, error) == (1, "dipy_nn_reg_register: interrupted\n")
+        assert list(folder.iterdir()) == []
+        folder.rmdir()
+
+
+def test_a_hangup_is_ignored_under_nohup(start, brains, tmp_path):
+    options = [*brains[:2], "--out_dir", "out", "--no_report", "--level_iters", 1]
+    ignored = [signal.SIGHUP]
+    process = start("dipy_nn_reg_register", *options, ignored=ignored)
+    while not (tmp_path / "out").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+
+
+def test_an_error_after_a_signal_is_an_interruption(monkeypatch):
+    def run(*args, **options):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise AttributeError("'TensorSpec' object has no attribute") from None
+
+    monkeypatch.setattr("dipy.workflows.flow_runner.run_flow", run)
+    monkeypatch.setattr(sys, "argv", ["dipy_nn_reg_fit"])
+    with pytest.raises(SystemExit) as caught:
+        cli.run()
+    assert caught.value.code == 143
+    assert signals.first() == signal.SIGTERM
+    monkeypatch.setattr(signals, "_first", None)

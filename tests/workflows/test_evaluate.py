@@ -1,11 +1,13 @@
 import csv
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.field_files import save_field
+from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.inputs import write_points
 
@@ -15,7 +17,9 @@ def setting(scene, write, tmp_path):
     """Return paths of two images, their labels and points, and a field."""
     scene = scene(3, False)
     scene.mapping = scene.make_mapping()
-    static = scene.mapping.transform(scene.moving)  # which the field makes perfect
+    outside = np.float32(estimate_background(scene.moving))
+    # The field makes it perfect, beyond the moving image as well.
+    static = scene.mapping.transform(scene.moving - outside) + outside
     labels = np.digitize(scene.moving, [0.4, 0.6]).astype(np.int32)
     voxels = np.moveaxis(np.indices(scene.field.shape[:-1]), 0, -1) + scene.field
     total = np.linalg.inv(scene.moving_affine) @ scene.static_affine
@@ -27,6 +31,7 @@ def setting(scene, write, tmp_path):
         "moving": write("moving.nii.gz", scene.moving.astype(np.float32), grids[1]),
         "static_labels": write("sl.nii.gz", np.uint8(warped), grids[0]),
         "moving_labels": write("ml.nii.gz", labels.astype(np.uint8), grids[1]),
+        "elsewhere": write("far.nii.gz", np.uint8(warped), _moved(grids[0])),
         "field": tmp_path / "in" / "field.nii.gz",
         "static_points": tmp_path / "in" / "static.csv",
         "moving_points": tmp_path / "in" / "moving.csv",
@@ -38,6 +43,12 @@ def setting(scene, write, tmp_path):
     write_points(scene.paths["moving_points"], there + [0, 0.3, 0.4])
     scene.paths = {name: str(path) for name, path in scene.paths.items()}
     return scene
+
+
+def _moved(affine):
+    moved = affine.copy()
+    moved[:3, 3] += 1000
+    return moved
 
 
 def evaluate(setting, out, **options):
@@ -86,8 +97,8 @@ def test_without_a_field_images_are_compared_as_they_are(setting, tmp_path):
     [
         ({"static_labels": ["static_labels"]}, "labels of static and of moving"),
         (
-            {"static_labels": ["moving_labels"], "moving_labels": ["moving_labels"]},
-            r"labels of the size of the static image, \(22, 25, 19\)",
+            {"static_labels": ["elsewhere"], "moving_labels": ["moving_labels"]},
+            "Expected labels other than 0 where .*static.nii.gz",
         ),
         ({"field_files": ["field", "field"]}, "field_files for each of the 1 pairs"),
         ({"field_files": ["static"]}, "Expected a field of format"),
@@ -150,3 +161,48 @@ def test_label_maps_of_zeros_are_refused(write, tmp_path):
     with pytest.raises(ValueError, match=r"labels other than 0\. Received '.*static"):
         measure_labels(write, tmp_path, 0 * labels, labels, np.eye(4))
     assert not (tmp_path / "out" / "metrics.csv").exists()
+
+
+def test_labels_stored_in_another_order_measure_the_same(setting, tmp_path):
+    named = ("static_labels", "moving_labels")
+    options = {name: [setting.paths[name]] for name in named}
+    field = {"field_files": [setting.paths["field"]]}
+    expected = evaluate(setting, tmp_path / "a", **options, **field)
+    for name in named:
+        image = nib.load(setting.paths[name])
+        turned = nib.as_closest_canonical(image).as_reoriented(
+            [[2, 1], [0, -1], [1, 1]]
+        )
+        nib.save(turned, tmp_path / f"{name}.nii.gz")
+        options[name] = [str(tmp_path / f"{name}.nii.gz")]
+    assert evaluate(setting, tmp_path / "b", **options, **field) == expected
+
+
+@pytest.mark.parametrize("label", [3_000_000_001, 2**53 + 1, -5])
+def test_large_labels_keep_their_names(label, setting, write, tmp_path):
+    options = {}
+    for name, affine in zip(
+        ("static_labels", "moving_labels"),
+        (setting.static_affine, setting.moving_affine),
+    ):
+        labels = np.int64(nib.load(setting.paths[name]).dataobj) * label
+        path = tmp_path / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(labels, affine, dtype=np.int64), path)
+        options[name] = [str(path)]
+    row, _ = evaluate(setting, tmp_path, **options)
+    assert f"dice_label_{label}" in row
+
+
+def test_fields_of_another_grid_or_kind_are_refused(setting, tmp_path):
+    """A grid of the same size elsewhere; a field of ours said to be absolute."""
+    field = nib.load(setting.paths["field"])
+    affine = np.linalg.inv(field.affine)
+    affine[:3, 3] += 30
+    header = field.header.copy()
+    image = nib.Nifti1Image(np.array(field.dataobj), np.linalg.inv(affine), header)
+    image.set_sform(image.affine, 2)
+    nib.save(image, tmp_path / "far.nii.gz")
+    with pytest.raises(ValueError, match="on the grid of the static image"):
+        evaluate(setting, tmp_path, field_files=[str(tmp_path / "far.nii.gz")])
+    with pytest.raises(ValueError, match="a warp of FSL with absolute=True"):
+        evaluate(setting, tmp_path, field_files=[setting.paths["field"]], absolute=True)

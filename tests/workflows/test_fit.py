@@ -1,15 +1,22 @@
 import csv
+import logging
+import re
 
+import nibabel as nib
 import numpy as np
+import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.workflows.fit import FitFlow
+from dipy_nn_reg.nifti import read_image
+from dipy_nn_reg.workflows import checkpoints
+from dipy_nn_reg.workflows.fit import FitFlow, _read_all, _read_labels
 
 
 def fit(moving, out, *, force=False, **options):
+    options = {"epochs": 2, **options}
     FitFlow(force=force).run(
-        [str(path) for path in moving], epochs=2, out_dir=str(out), **options
+        [str(path) for path in moving], out_dir=str(out), **options
     )
     with open(out / "history.csv", newline="") as file:
         return list(csv.DictReader(file))
@@ -50,8 +57,10 @@ def test_training_goes_on_from_a_checkpoint(brains, tmp_path):
     assert (options["network"], options["loss"]) == ("voxelmorph1", "mse")
 
 
-def test_slices_train_a_2d_model(sevens, write, tmp_path):
-    paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(sevens[:4])]
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_train_a_2d_model(axis, sevens, write, tmp_path):
+    images = np.expand_dims(sevens[:4], axis + 1)
+    paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(images)]
     fit(paths, tmp_path / "out")
     registration = DeformableRegistration.load(tmp_path / "out" / "model.keras")
     assert len(registration.model.options["input_shape"]) == 2
@@ -125,3 +134,132 @@ def test_bad_input_is_refused(options, message, brains, write, crops, tmp_path):
     with pytest.raises((ValueError, OSError), match=message):
         fit(moving, tmp_path / "out", **options)
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_what_goes_with_images_keeps_header_and_values(brains, write, crops, tmp_path):
+    """In another order of axes, with labels beyond 32 bits."""
+    labels = (crops[0] > 0.5) * np.int64(4_000_000_000)
+    image = nib.Nifti1Image(labels, np.diag([2.0, 2, 2, 1]), dtype=np.int64)
+    turned = image.as_reoriented([[2, 1], [0, -1], [1, 1]])
+    nib.save(turned, tmp_path / "labels.nii.gz")
+    mask = nib.Nifti1Image(np.float32(crops[0] > 0.3) / 4, image.affine)
+    nib.save(mask.as_reoriented([[1, 1], [2, -1], [0, -1]]), tmp_path / "mask.nii.gz")
+    paths = {
+        "moving": brains[:1],
+        "moving_labels": [tmp_path / "labels.nii.gz"],
+        "mask": [tmp_path / "mask.nii.gz"],
+    }
+    data = _read_all(paths, None, tmp_path)
+    npt.assert_array_equal(data["moving_labels"][0], labels)
+    npt.assert_array_equal(data["mask"][0], crops[0] > 0.3)
+    elsewhere = np.diag([2.0, 2, 2, 1])
+    elsewhere[0, 3] = 1000
+    paths["mask"] = [write("far.nii.gz", np.ones(crops[0].shape, np.uint8), elsewhere)]
+    with pytest.raises(ValueError, match="far.nii.gz"):
+        _read_all(paths, None, tmp_path)
+
+
+def weights_of(path):
+    return DeformableRegistration.load(path).model.get_weights()
+
+
+@pytest.mark.parametrize("where", ["history", "model"])
+def test_the_same_command_resumes_what_was_interrupted(
+    where, brains, tmp_path, monkeypatch, caplog
+):
+    """Killed after the second epoch, or between its history and its model."""
+    options = {"augment": True, "warm_up": 1, "network": "voxelmorph1", "batch_size": 2}
+    expected = fit(brains, tmp_path / "whole", epochs=3, **options)
+    write, epochs = checkpoints.write_csv, []
+
+    def kill(rows, path):
+        epochs.append(len(rows))
+        if (len(rows), where) == (3, "model"):
+            raise KeyboardInterrupt
+        write(rows, path)
+        if (len(rows), where) == (3, "history"):
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_csv", kill)
+        with pytest.raises(KeyboardInterrupt):
+            fit(brains, folder, epochs=3, **options)
+    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+    model = folder / "model.keras"
+    rows = fit(brains, folder, force=True, checkpoint=model, epochs=3, **options)
+    assert "Going on after epoch 2 of 3" in caplog.text
+    assert rows == expected
+    for found, weights in zip(
+        weights_of(model), weights_of(tmp_path / "whole" / model.name)
+    ):
+        np.testing.assert_array_equal(found, weights)
+
+
+def test_another_command_begins_a_new_training_and_says_so(
+    brains, tmp_path, monkeypatch, caplog
+):
+    options = {"network": "voxelmorph1", "batch_size": 2}
+    write = checkpoints.write_csv
+
+    def kill(rows, path):
+        write(rows, path)
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_csv", kill)
+        with pytest.raises(KeyboardInterrupt):
+            fit(brains, tmp_path, epochs=3, **options)
+    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+    model = tmp_path / "model.keras"
+    rows = fit(brains, tmp_path, force=True, checkpoint=model, epochs=1, **options)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    message = "epochs=3. Received epochs=1. A new training begins.*epoch 1 of 3"
+    assert [r for r in caplog.records if re.search(message, r.message)]
+
+
+def test_a_training_that_diverges_keeps_the_last_good_model(
+    brains, write, tmp_path, run_command
+):
+    out = tmp_path / "out"
+    fit(brains, out, network="voxelmorph1", epochs=1)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    arguments = [*brains, "--out_dir", out, "--force", "--network", "voxelmorph1"]
+    done = run_command("dipy_nn_reg_fit", *arguments, "--learning_rate", 1e30)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "Expected a training that converges" in last and "learning_rate" in last
+    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"epoch,loss\n1,0.5,7\n", b"epoch,loss\n1\n", b"\xff\xfe\x00", b"a,b\n1,2\n"],
+)
+def test_a_history_that_is_none_is_refused_and_kept(content, brains, tmp_path):
+    (tmp_path / "history.csv").write_bytes(content)
+    model = tmp_path / "in.keras"
+    DeformableRegistration(input_shape=(16, 16, 16), network="voxelmorph1").save(model)
+    with pytest.raises(ValueError, match="Expected a history of a training"):
+        fit(brains, tmp_path, force=True, checkpoint=model)
+    assert (tmp_path / "history.csv").read_bytes() == content
+    assert not (tmp_path / "model.keras").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0, 4_000_000_000], np.uint32),
+        ([0, -7, 2**40], np.int64),
+        ([0, 2**63 + 2048], np.uint64),
+        ([0, 3], np.uint8),
+    ],
+)
+def test_labels_keep_their_values(values, dtype, write, tmp_path):
+    labels = np.resize(np.array(values, dtype), (4, 4, 4))
+    path = tmp_path / "labels.nii.gz"
+    nib.save(nib.Nifti1Image(labels, np.eye(4), dtype=dtype), path)
+    found = _read_labels(path, read_image(path))
+    assert found.dtype.itemsize == (4 if max(values) < 2**31 else 8)
+    np.testing.assert_array_equal(found, labels)

@@ -1,12 +1,20 @@
+import logging
+
 import nibabel as nib
 import numpy as np
 import numpy.testing as npt
 import pytest
 
+from dipy_nn_reg.field_files import save_field
+from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.workflows.inputs import (
     read_affine,
+    read_bvecs,
+    read_map,
     read_points,
     read_streamlines,
+    write_map,
     write_points,
 )
 
@@ -59,3 +67,130 @@ def test_a_tractogram_needs_streamlines(tmp_path):
     (tmp_path / "broken.trk").write_bytes(b"no tractogram")
     with pytest.raises(ValueError, match="Expected a tractogram.*broken.trk"):
         read_streamlines(tmp_path / "broken.trk", image)
+
+
+@pytest.fixture
+def log(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+    return caplog
+
+
+def test_numbers_of_columns_are_no_landmark(tmp_path, log):
+    path = tmp_path / "points.csv"
+    points = np.array([[1.5, 2, 3], [4, 5, 6]])
+    # pandas.DataFrame(points).to_csv(path, index=False)
+    path.write_text("0,1,2\n1.5,2.0,3.0\n4.0,5.0,6.0\n")
+    npt.assert_array_equal(read_points(path), points)
+    assert "names of columns" in log.text
+    path.write_text("0,1,2.0\n3,4,5\n")
+    npt.assert_array_equal(read_points(path), [[0, 1, 2], [3, 4, 5]])
+    path.write_text("0,1,2\n")
+    npt.assert_array_equal(read_points(path), [[0, 1, 2]])
+    path.write_text("\ufeffx,y,z\n  # a comment\n3,4,5\n")
+    npt.assert_array_equal(read_points(path), [[3, 4, 5]])
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "NaN"])
+def test_points_have_to_be_finite(value, tmp_path):
+    (tmp_path / "points.csv").write_text(f"x,y,z\n1,2,3\n4,{value},6\n")
+    with pytest.raises(ValueError, match=r"finite.*points.csv.*1 of 2"):
+        read_points(tmp_path / "points.csv")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("ending", [".trk", ".tck"])
+def test_streamlines_have_to_be_finite(value, ending, tmp_path):
+    image = tmp_path / "image.nii"
+    nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.float32), np.eye(4)), image)
+    lines = [np.ones((4, 3), np.float32), np.ones((3, 3), np.float32)]
+    lines[1][1, 2] = value
+    path = tmp_path / f"bundle{ending}"
+    tractogram = nib.streamlines.Tractogram(lines, affine_to_rasmm=np.eye(4))
+    if ending == ".trk":
+        header = {"dimensions": (9, 9, 9), "voxel_to_rasmm": np.eye(4)}
+        with np.errstate(invalid="ignore"):
+            nib.streamlines.save(tractogram, path, header=header)
+    else:
+        nib.streamlines.save(tractogram, path)
+    # A .tck separates streamlines by NaN and ends by inf.
+    with pytest.raises(ValueError, match=f"bundle{ending}"):
+        if len(read_streamlines(path, image).streamlines) != 2:
+            pytest.skip("the value is part of the format")
+
+
+def test_b_vectors_are_rows_or_columns(rng, tmp_path):
+    for n in (1, 2, 3, 7):
+        vectors = rng.normal(size=(n, 3)).round(4)
+        np.savetxt(tmp_path / "rows.bvec", vectors.T)  # as FSL
+        npt.assert_array_equal(read_bvecs(tmp_path / "rows.bvec"), vectors)
+        if n != 3:
+            np.savetxt(tmp_path / "columns.txt", vectors)
+            npt.assert_array_equal(read_bvecs(tmp_path / "columns.txt"), vectors)
+        np.save(tmp_path / "rows.npy", vectors.T)
+        npt.assert_array_equal(read_bvecs(tmp_path / "rows.npy"), vectors)
+    for text in ("", "1 2\n3 4\n", "a b c\nd e f"):
+        (tmp_path / "bad.bvec").write_text(text)
+        with pytest.raises(ValueError, match="b-vectors"):
+            read_bvecs(tmp_path / "bad.bvec")
+
+
+@pytest.fixture
+def pair_of_images(scene, tmp_path):
+    """Return images in files and the field between them."""
+    pair = scene(3, False)
+    images = {}
+    for name, data, affine in (
+        ("static", pair.field[..., 0], pair.static_affine),
+        ("moving", pair.moving.astype(np.float32), pair.moving_affine),
+    ):
+        path = tmp_path / f"{name}.nii.gz"
+        image = nib.Nifti1Image(data, affine)
+        image.set_sform(affine, 1)
+        nib.save(image, path)
+        images[name] = read_image(path)
+    save_field(tmp_path / "field.nii.gz", pair.make_mapping())
+    return images, tmp_path / "field.nii.gz"
+
+
+def test_a_field_has_to_lie_on_the_static_image(pair_of_images):
+    images, field = pair_of_images
+    read_map(field, **images)
+    for change in (np.eye(4), np.diag([1, 1, 1.2, 1])):
+        change[0, 3] = 30
+        moved = images["static"]._replace(affine=change @ images["static"].affine)
+        with pytest.raises(ValueError, match=r"on the grid of the static.*voxels away"):
+            read_map(field, **(images | {"static": moved}))
+    with pytest.raises(ValueError, match="of size"):
+        read_map(field, **(images | {"static": images["moving"]}))
+
+
+def test_fields_of_slices_have_as_many_axes_as_their_files(slice_files, tmp_path):
+    for axes, components in ((2, 2), (3, 3)):
+        image, mapping = slice_files(axes)
+        path = tmp_path / f"field_{axes}.nii"
+        write_map(path, mapping, image, image, format="itk")
+        assert nib.load(path).shape[3:] == (1, components)
+        again = read_map(path, image, image)
+        npt.assert_allclose(
+            again.transform(image.data), mapping.transform(image.data), atol=1e-4
+        )
+
+
+@pytest.fixture
+def slice_files(smooth_field, tmp_path):
+    """Return a maker of an image of one slice, and a map on it."""
+
+    def make(axes):
+        data = np.random.default_rng(0).random((12, 14), np.float32)
+        affine = np.diag([-1.5, -2, 1, 1])
+        path = tmp_path / "slice.nii.gz"
+        image = nib.Nifti1Image(data if axes == 2 else data[..., None], affine)
+        image.set_sform(affine, 1)
+        nib.save(image, path)
+        field = smooth_field((12, 14), sigma=3, largest=1)
+        mapping = displacement_to_mapping(
+            field, static_affine=affine, moving_affine=affine
+        )
+        return read_image(path), mapping
+
+    return make

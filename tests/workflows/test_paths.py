@@ -3,7 +3,12 @@ from pathlib import Path
 from dipy.workflows.workflow import Workflow
 import pytest
 
-from dipy_nn_reg.workflows.paths import find_inputs, pair_inputs, plan_outputs
+from dipy_nn_reg.workflows.paths import (
+    find_input,
+    find_inputs,
+    pair_inputs,
+    plan_outputs,
+)
 
 
 @pytest.fixture
@@ -22,6 +27,54 @@ def test_paths_patterns_folders_and_lists_name_files(folder):
     assert find_inputs([str(t2), str(t1)]) == [t2, t1]
     with pytest.raises(OSError, match=r"not found.*t9\*"):
         find_inputs(str(folder / "t9*"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scan[1].nii.gz", "what?.nii.gz", "a*.nii.gz", "a b é.nii.gz", "[!x]/a.nii"],
+)
+def test_a_path_that_exists_is_no_pattern(name, tmp_path):
+    others = ("scan1.nii.gz", "whata.nii.gz", "ab.nii.gz", "b/a.nii", "a1 b é.nii.gz")
+    for other in (name, *others):
+        (tmp_path / other).parent.mkdir(exist_ok=True)
+        (tmp_path / other).touch()
+    assert find_inputs(str(tmp_path / name)) == [tmp_path / name]
+    assert find_input("mask_file", tmp_path / name) == tmp_path / name
+
+
+def test_a_folder_that_exists_is_no_pattern(tmp_path, monkeypatch):
+    for folder in ("data[1]", "data1"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "s1.nii").touch()
+    expected = Path("data[1]", "s1.nii")
+    assert find_inputs(tmp_path / "data[1]" / "s*") == [tmp_path / expected]
+    monkeypatch.chdir(tmp_path)
+    assert find_inputs("data[1]/s?.nii") == [expected]
+    assert find_inputs("d*[1]/s?.nii") == [Path("data1", "s1.nii")]
+
+
+def test_hidden_files_are_found_by_their_path_alone(folder):
+    hidden = folder / "b" / ".dipy_nn_reg-0-1-2.nii.gz"
+    hidden.touch()
+    (folder / "b" / "deeper").mkdir()
+    visible = [folder / "b" / "t1.nii.gz", folder / "b" / "t2.nii.gz"]
+    assert find_inputs(folder / "b") == visible
+    assert find_inputs(folder / "b" / "*") == visible
+    assert find_inputs(hidden) == [hidden]
+    with pytest.raises(FileNotFoundError):
+        find_inputs(folder / "b" / ".*")
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path):
+    (tmp_path / "a.nii.gz").symlink_to("annex")
+    with pytest.raises(FileNotFoundError, match="a link that leads nowhere"):
+        find_inputs(tmp_path / "a.nii.gz")
+
+
+def test_one_file_is_not_chosen_from_several(folder):
+    assert find_input("mask_file", folder / "a" / "*") == folder / "a" / "t1.nii.gz"
+    with pytest.raises(ValueError, match=r"one file for mask_file.*which names 2"):
+        find_input("mask_file", folder / "b" / "*")
 
 
 def test_images_are_paired_one_by_one_or_all_with_all():
@@ -88,3 +141,13 @@ def test_a_folder_that_cannot_be_written_to_is_refused(folder, tmp_path, monkeyp
         plan_outputs(
             Workflow(), [[folder / "a/t1.nii.gz"]], tmp_path / "locked", {"out": "x"}
         )
+
+
+def test_prefixes_stand_in_front_of_file_names(folder, tmp_path):
+    inputs = [[folder / "b/t1.nii.gz", folder / "b/t2.nii.gz"]]
+    names = {"out": "deep/x.nii", "other": str(tmp_path / "far" / "y.nii")}
+    first, _ = plan_outputs(Workflow(), inputs, tmp_path / "out", names)
+    assert first == {
+        "out": tmp_path / "out" / "deep" / "t1__x.nii",
+        "other": tmp_path / "far" / "t1__y.nii",
+    }

@@ -152,3 +152,56 @@ def test_a_series_and_an_empty_image_are_refused(brains, write, tmp_path):
         with pytest.raises(ValueError, match=message):
             register(brains[0], [path], tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("unit", ["mm", "micron"])
+def test_what_goes_with_an_image_keeps_its_own_header(unit, brains, write, tmp_path):
+    """Stored in another order or unit, masks and labels give the same field."""
+    images = [nib.load(path) for path in brains[:2]]
+    given = {
+        "mask_file": np.arange(images[0].shape[0])[:, None, None] < 7,
+        "static_labels": images[0].get_fdata() > 0.4,
+        "moving_labels": images[1].get_fdata() > 0.4,
+    }
+    given["mask_file"] = np.broadcast_to(given["mask_file"], images[0].shape)
+    fields = []
+    for turned in (False, True):
+        paths = {}
+        for name, values in given.items():
+            image = nib.Nifti1Image(values.astype(np.uint8), images[0].affine)
+            if turned:
+                image = image.as_reoriented([[1, -1], [2, 1], [0, -1]])
+                size = 1000 if unit == "micron" else 1
+                affine = np.diag([size, size, size, 1]) @ image.affine
+                image = nib.Nifti1Image(np.asarray(image.dataobj), affine)
+                image.header.set_xyzt_units(unit)
+            paths[name] = str(tmp_path / f"{turned}_{name}.nii.gz")
+            nib.save(image, paths[name])
+        register(
+            brains[0],
+            brains[1:2],
+            tmp_path / f"out_{turned}",
+            prealign="none",
+            level_iters=FEW,
+            **paths,
+        )
+        fields.append(nib.load(tmp_path / f"out_{turned}" / "field.nii.gz").get_fdata())
+    assert np.abs(fields[0]).max() > 0.1
+    npt.assert_array_equal(*fields)
+
+
+@pytest.mark.parametrize("shift", [0, 1000])
+@pytest.mark.parametrize("name", ["mask_file", "moving_labels"])
+def test_a_mask_or_labels_that_say_nothing_are_refused(
+    name, shift, brains, write, tmp_path
+):
+    values = np.full(nib.load(brains[0]).shape, shift > 0, np.uint8)
+    affine = np.diag([2.0, 2, 2, 1])
+    affine[0, 3] = shift
+    path = str(write("given.nii.gz", values, affine))
+    options = {name: path}
+    if name == "moving_labels":
+        options["static_labels"] = path
+    with pytest.raises(ValueError, match="given.nii.gz"):
+        register(brains[0], brains[1:2], tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))

@@ -42,7 +42,7 @@ def test_pages_of_several_pairs(pairs, tmp_path):
     names = sorted(path.name for path in out.iterdir())
     assert len(names) == 3 and "cohort.html" in names
     cohort = (out / "cohort.html").read_text()
-    linked = re.findall(r'href="([^"]*\.html)"', cohort)
+    linked = re.findall(r'href="\./([^"]*\.html)"', cohort)
     assert sorted(linked) == [name for name in names if name != "cohort.html"]
     assert "equal" in linked[1]  # the worse one comes first
     pages = [(out / name).read_text() for name in linked]

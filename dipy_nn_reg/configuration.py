@@ -1,0 +1,135 @@
+"""Options of a model, checked together: those of a user, and those of a file."""
+
+from math import prod
+
+import keras
+
+from dipy_nn_reg.checks import (
+    check_input_shape,
+    check_integer,
+    check_name,
+    check_number,
+)
+from dipy_nn_reg.fields import TRANSFORMS, choose_field_stride, choose_spacing
+from dipy_nn_reg.losses import LOSSES
+from dipy_nn_reg.networks import check_network
+from dipy_nn_reg.options import check_choice, check_penalty
+from dipy_nn_reg.precision import PRECISIONS
+
+OPTIONS = {
+    "affine",
+    "field_stride",
+    "input_shape",
+    "label_weight",
+    "landmark_weight",
+    "learning_rate",
+    "loss",
+    "network",
+    "num_channels",
+    "passes",
+    "penalty",
+    "precision",
+    "seed",
+    "smoothness",
+    "spacing",
+    "transform",
+}
+# Backends count voxels in 32 bits. More channels, and more looks of an affine network,
+# than anyone was seen to use have no memory, or no end.
+MAX_VOXELS, MAX_CHANNELS, MAX_PASSES = 2**31 - 1, 4096, 100
+
+
+def check_options(options):
+    """Raise ValueError unless a model can be built from options.
+
+    Parameters
+    ----------
+    options : dict
+        All of those of :class:`~dipy_nn_reg.training.RegistrationModel`.
+    """
+    if set(options) != OPTIONS:
+        raise ValueError(
+            f"Expected the options {sorted(OPTIONS)}. Received others, or not all: "
+            f"{sorted(OPTIONS ^ set(options))}."
+        )
+    check_image_options(options["input_shape"], options["num_channels"])
+    check_name("transform", options["transform"], TRANSFORMS)
+    check_network(options["network"], options["transform"])
+    _check_layout(options)
+    check_choice("loss", options["loss"], LOSSES)
+    check_penalty(options["penalty"], options["smoothness"])
+    if options["smoothness"] is None and not isinstance(options["penalty"], dict):
+        raise ValueError("Expected smoothness to be a number. Received None.")
+    for name in ("label_weight", "landmark_weight"):
+        check_number(name, options[name], or_zero=True)
+    _check_first_stage(options)
+    check_integer("passes", options["passes"], lowest=1)
+    _check_at_most("passes", options["passes"], MAX_PASSES)
+    if options["learning_rate"] is not None:
+        check_number("learning_rate", options["learning_rate"])
+    check_name("precision", options["precision"], PRECISIONS)
+    if options["seed"] is not None:
+        check_integer("seed", options["seed"], lowest=0)
+
+
+def check_image_options(input_shape, num_channels):
+    """Raise ValueError unless these describe images that a tensor can hold."""
+    check_input_shape(input_shape)
+    _check_at_most("the voxels of input_shape", prod(input_shape), MAX_VOXELS)
+    check_integer("num_channels", num_channels, lowest=1)
+    _check_at_most("num_channels", num_channels, MAX_CHANNELS)
+
+
+def _check_at_most(name, value, highest):
+    if value > highest:
+        raise ValueError(f"Expected {name} to be at most {highest}. Received {value}.")
+
+
+def _check_layout(options):
+    """Compare with what would be chosen, which the fields depend on."""
+    transform, shape = options["transform"], options["input_shape"]
+    spacing, stride = options["spacing"], options["field_stride"]
+    points = TRANSFORMS[transform].spline is not None
+    found = choose_spacing(transform, shape, spacing if points else None)
+    if spacing != found:
+        raise ValueError(
+            f"Expected spacing={found} with transform={transform!r}. "
+            f"Received {spacing!r}."
+        )
+    if stride is None:
+        raise ValueError("Expected field_stride to be a number. Received None.")
+    choose_field_stride(transform, options["network"], len(shape), stride)
+
+
+def _check_first_stage(options):
+    affine, transform = options["affine"], options["transform"]
+    if affine is None:
+        return
+    known = getattr(affine, "options", None)
+    if not isinstance(affine, keras.Model) or not isinstance(known, dict):
+        raise ValueError(
+            f"Expected affine to be an AffineRegistration. "
+            f"Received a {type(affine).__name__}."
+        )
+    if known["transform"] != "affine" or TRANSFORMS[transform].affine:
+        raise ValueError(
+            f"Expected an affine first stage and a transform that deforms. "
+            f"Received {known['transform']!r} and transform={transform!r}."
+        )
+    expected = len(options["input_shape"]), options["num_channels"]
+    found = len(known["input_shape"]), known["num_channels"]
+    if found != expected:
+        raise ValueError(
+            f"Expected an affine first stage for images of {expected[0]} axes and "
+            f"{expected[1]} channels. Received one for {found[0]} and {found[1]}."
+        )
+
+
+def as_plain(options):
+    """Return options in the types that a file can hold."""
+    plain = {**options, "input_shape": [int(size) for size in options["input_shape"]]}
+    for name in ("num_channels", "passes", "seed"):
+        plain[name] = None if options[name] is None else int(options[name])
+    for name in ("smoothness", "label_weight", "landmark_weight"):
+        plain[name] = None if options[name] is None else float(options[name])
+    return plain

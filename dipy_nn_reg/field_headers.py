@@ -1,0 +1,203 @@
+"""What the file of a field says of itself: intent, name, and our own extension."""
+
+import json
+from math import prod
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.mapping import check_affine
+
+_SIGNATURE = "dipy_nn_reg"
+_OURS = re.compile(rb'^\s*\{\s*"dipy_nn_reg"')
+# The number of voxels of a moving image beyond which a header is not believed.
+_MAX_VOXELS = 2**36
+DISPVECT, VECTOR, FNIRT = 1006, 1007, 2006
+# Intents under which a field may be stored; 0 says nothing.
+_FIELDS = (0, DISPVECT, VECTOR, FNIRT)
+_COEFFICIENTS = {
+    2007: "FNIRT's cubic splines",
+    2008: "FNIRT's cosine transform",
+    2009: "FNIRT's quadratic splines",
+    2016: "TOPUP's cubic splines",
+    2017: "TOPUP's quadratic splines",
+}
+_NIFTYREG = {
+    2: "control points of cubic splines",
+    3: "velocities (positions)",
+    4: "velocities",
+    5: "control points of a velocity",
+    6: "control points of linear splines",
+}
+
+
+class About(NamedTuple):
+    """What our files tell, beside the field.
+
+    Attributes
+    ----------
+    format : str
+    ndim : int
+    moving_shape : tuple of int
+    moving_affine, prealign : ndarray, shape (ndim + 1, ndim + 1)
+    moving_zooms : ndarray, shape (ndim,), or None
+        Voxel sizes as FSL sees them.
+    repeated : bool
+        The field of one slice is stored as two equal ones.
+    """
+
+    format: str
+    ndim: int
+    moving_shape: tuple
+    moving_affine: np.ndarray
+    prealign: np.ndarray
+    moving_zooms: np.ndarray | None = None
+    repeated: bool = False
+
+    def to_json(self):
+        """Return the text of the extension."""
+        values = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in self._asdict().items()
+            if value is not None and value is not False
+        }
+        return json.dumps({_SIGNATURE: values})
+
+
+def read_about(header, path):
+    """Return what one of our files tells of itself.
+
+    Parameters
+    ----------
+    header : nibabel.Nifti1Header
+    path : Path
+        What to call it in an error.
+
+    Returns
+    -------
+    about : About or None
+        None for the file of another program.
+
+    Raises
+    ------
+    ValueError
+        If what is there cannot be.
+    """
+    for extension in header.extensions:
+        content = extension.get_content()
+        if not isinstance(content, bytes):
+            content = str(content).encode(errors="replace")
+        if _OURS.match(content):
+            try:
+                return _check(json.loads(content)[_SIGNATURE])
+            except (ValueError, TypeError, RecursionError, OverflowError) as error:
+                raise ValueError(
+                    f"Expected a header extension as dipy_nn_reg writes it. Received "
+                    f"{str(path)!r}: {error}"
+                ) from error
+    return None
+
+
+def check_intent(header, path):
+    """Return which program's field a header says it is.
+
+    Parameters
+    ----------
+    header : nibabel.Nifti1Header
+    path : Path
+        What to call it in an error.
+
+    Returns
+    -------
+    format : {"dispvect", "niftyreg", "spm", None}
+        None where the header does not tell. NiftyReg's positions are as SPM's.
+
+    Raises
+    ------
+    ValueError
+        If it is something that is not read.
+    """
+    code = int(header["intent_code"])
+    name = bytes(header["intent_name"]).rstrip(b"\0").decode(errors="replace")
+    if code in _COEFFICIENTS:
+        raise ValueError(
+            f"Expected a displacement at each voxel. {str(path)!r} holds coefficients "
+            f"of {_COEFFICIENTS[code]} (intent {code}): FSL's fnirtfileutils makes a "
+            f"field of them."
+        )
+    if code not in _FIELDS:
+        raise ValueError(
+            f"Expected a field. {str(path)!r} says by its intent, {code}"
+            f"{f' ({name})' if name else ''}, that it is something else."
+        )
+    if code == VECTOR and name == "NREG_TRANS":
+        kind = int(header["intent_p1"]) if np.isfinite(header["intent_p1"]) else -1
+        if kind not in (0, 1):
+            raise ValueError(
+                f"Expected positions or displacements of NiftyReg. {str(path)!r} holds "
+                f"{_NIFTYREG.get(kind, f'its kind {kind}')}: reg_transform -def makes "
+                f"positions of them."
+            )
+        return "spm" if kind == 0 else "niftyreg"
+    if code == DISPVECT:
+        return "dispvect"
+    return "spm" if code == VECTOR and name == "Mapping" else None
+
+
+def _check(values):
+    """Return what an extension says, if that can be."""
+    if not isinstance(values, dict):
+        raise TypeError(f"expected an object, received {values!r}")
+    missing = set(About._fields[:5]) - set(values)
+    if missing:
+        raise ValueError(f"it lacks {sorted(missing)}")
+    check_name("format", values["format"], ("afni", "dipy", "fsl", "itk"))
+    ndim = values["ndim"]
+    if type(ndim) is not int or ndim not in (2, 3):
+        raise ValueError(f"expected ndim of 2 or 3, received {ndim!r}")
+    shape = values["moving_shape"]
+    whole = isinstance(shape, list) and all(type(size) is int for size in shape)
+    if not whole or len(shape) != ndim or min(shape) < 1 or prod(shape) > _MAX_VOXELS:
+        raise ValueError(f"expected {ndim} sizes in moving_shape, received {shape!r}")
+    affines = {
+        name: check_affine(_numbers(values[name], name), name=name, ndim=ndim)
+        for name in ("moving_affine", "prealign")
+    }
+    zooms = values.get("moving_zooms")
+    if zooms is not None:
+        zooms = check_zooms("moving_zooms", _numbers(zooms, "moving_zooms"), ndim)
+    repeated = values.get("repeated", False)
+    if type(repeated) is not bool:
+        raise ValueError(f"expected true or false as repeated, received {repeated!r}")
+    return About(
+        format=values["format"],
+        ndim=ndim,
+        moving_shape=tuple(shape),
+        moving_zooms=zooms,
+        repeated=repeated,
+        **affines,
+    )
+
+
+def check_zooms(name, zooms, ndim):
+    """Return voxel sizes as an array, of which there are enough; raise ValueError."""
+    zooms = np.asarray(zooms)
+    if zooms.dtype.kind not in "iuf":
+        raise ValueError(f"Expected numbers in {name}. Received {zooms.dtype} values.")
+    zooms = zooms.astype(np.float64)
+    if zooms.ndim != 1 or len(zooms) < ndim:
+        raise ValueError(f"Expected {ndim} voxel sizes in {name}. Received {zooms}.")
+    zooms = zooms[:ndim]
+    if not np.all(np.isfinite(zooms)) or np.any(zooms <= 0):
+        raise ValueError(f"Expected {name} above 0. Received {zooms.tolist()}.")
+    return zooms
+
+
+def _numbers(values, name):
+    """Return an array of floats; of what is none, a ValueError that names it."""
+    try:
+        return np.asarray(values, np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"expected numbers in {name}, received {error}") from error

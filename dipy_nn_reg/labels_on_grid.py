@@ -1,0 +1,140 @@
+"""Label maps and masks on the grid of the image that they go with.
+
+They keep their own header: where it stores the same voxels in another order, they are
+put in the order of the image, bit for bit; on any other grid, each voxel of the image
+takes the label of the voxel that its centre lies in.
+"""
+
+from itertools import permutations, product
+
+from dipy.utils.logging import logger
+from nibabel.affines import apply_affine
+import numpy as np
+
+from dipy_nn_reg.nifti import nan_to_zero, read_labels, read_voxel_values
+from dipy_nn_reg.resampling import resample
+
+# In voxels: how far the centres may be apart on what counts as the same grid.
+_SAME = 1e-3
+
+
+def read_labels_on(path, image):
+    """Read a label map on the grid of an image.
+
+    Parameters
+    ----------
+    path : string or Path
+    image : dipy_nn_reg.nifti.Image
+        On whose grid the labels are to be; a series has that of its volumes.
+
+    Returns
+    -------
+    labels : ndarray of int, shape image.data.shape[:3]
+        Of the type that :func:`~dipy_nn_reg.nifti.read_labels` gives them. A warning
+        tells of labelled voxels that lie outside of the image.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or none of them on that grid; and as
+        :func:`~dipy_nn_reg.nifti.read_labels`.
+    """
+    return _bring(read_labels(path), image, what="labels other than 0")
+
+
+def read_mask_on(path, image):
+    """Read a mask on the grid of an image.
+
+    Parameters
+    ----------
+    path : string or Path
+        Where its values are above 0, fractions as well, is inside. NaN is outside,
+        with a warning.
+    image : dipy_nn_reg.nifti.Image
+
+    Returns
+    -------
+    mask : ndarray of uint8, shape image.data.shape[:3]
+        1 inside, 0 outside.
+
+    Raises
+    ------
+    ValueError
+        If nothing is inside, or nothing of it on that grid; and as
+        :func:`~dipy_nn_reg.nifti.read_image`.
+    """
+    mask = read_voxel_values(path)
+    if mask.data.dtype.kind == "f":
+        mask = mask._replace(data=nan_to_zero(mask.data, mask.path))
+    mask = mask._replace(data=(mask.data > 0).astype(np.uint8))
+    return _bring(mask, image, what="a mask with values above 0")
+
+
+def _bring(labels, image, *, what):
+    """Return the values of one image on the grid of another."""
+    if not labels.data.any():
+        raise ValueError(f"Expected {what}. Received {str(labels.path)!r}, which is 0.")
+    shape = image.data.shape[:3]
+    order = _same_grid(labels, shape, image.affine)
+    if order is not None:
+        axes, flipped = order
+        return np.flip(labels.data.transpose(axes), flipped).copy()
+    found = resample(
+        labels.data,
+        labels.affine,
+        lambda points: points,
+        shape=shape,
+        grid_affine=image.affine,
+        interpolation="nearest",
+    )
+    if not found.any():
+        raise ValueError(
+            f"Expected {what} where {str(image.path)!r} lies, "
+            f"{_box(shape, image.affine)}. Received {str(labels.path)!r}, "
+            f"{_box(labels.data.shape, labels.affine)}, with nothing there."
+        )
+    _warn_of_outside(labels, shape, image)
+    return found
+
+
+def _same_grid(labels, shape, affine):
+    """Return axes and flips that turn one grid into another, or None."""
+    to_labels = np.linalg.inv(labels.affine) @ affine
+    corners = np.array(list(product(*[(0, size - 1) for size in shape])), float)
+    found = apply_affine(to_labels, corners)
+    last = np.array(labels.data.shape) - 1
+    for axes in permutations(range(3)):
+        if tuple(np.array(labels.data.shape)[list(axes)]) != tuple(shape):
+            continue
+        for flips in product((False, True), repeat=3):
+            expected = np.empty_like(corners)
+            for axis, flip in zip(range(3), flips):
+                at = corners[:, axis]
+                expected[:, axes[axis]] = last[axes[axis]] - at if flip else at
+            if np.abs(found - expected).max() <= _SAME:
+                return axes, tuple(axis for axis in range(3) if flips[axis])
+    return None
+
+
+def _warn_of_outside(labels, shape, image):
+    """Warn if labelled voxels have their centres outside of the image."""
+    to_image = np.linalg.inv(image.affine) @ labels.affine
+    labelled = np.argwhere(labels.data)
+    voxels = apply_affine(to_image, labelled)
+    inside = np.all((voxels >= -0.5) & (voxels < np.array(shape) - 0.5), axis=1)
+    if not inside.all():
+        share = 100 * np.mean(~inside)
+        logger.warning(
+            f"{share:.3g} % of the labelled voxels of {labels.path} are outside of "
+            f"{image.path}."
+        )
+
+
+def _box(shape, affine):
+    """Say where the corners of an image are."""
+    corners = np.array(list(product(*[(-0.5, size - 0.5) for size in shape])))
+    world = apply_affine(affine, corners)
+    lowest, highest = (
+        ", ".join(f"{x:.4g}" for x in edge) for edge in (world.min(0), world.max(0))
+    )
+    return f"from ({lowest}) to ({highest}) mm"

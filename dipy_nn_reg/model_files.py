@@ -1,0 +1,195 @@
+"""Files of models, looked at before anything in them is built or believed."""
+
+from contextlib import contextmanager
+from io import BytesIO
+import json
+from math import prod
+from pathlib import Path
+import zipfile
+import zlib
+
+import h5py
+import keras
+
+from dipy_nn_reg.memory import GIB, memory_there
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+# A configuration is some kilobytes; with a large network of the user's, a megabyte.
+MAX_CONFIG_BYTES = 2**24
+# The version of Keras from which files of others were not seen to run code or to write
+# elsewhere: CVE-2025-1550, -8747, -9905, -9906, CVE-2026-1462, GHSA-hqp4-2352-xf5r.
+SAFE_KERAS = (3, 14)
+# Keras does not compress what it writes; zeros that another program has compressed take
+# a thousandth.
+_MAX_EXPANSION = 20
+# Layers that share their weights may be counted more than once.
+_MAX_WEIGHTS_PER_STORED = 4
+_FEW_WEIGHTS = 2**20
+
+
+def check_keras():
+    """Raise RuntimeError if this version of Keras may run code from a file."""
+    version = tuple(int(part) for part in keras.__version__.split(".")[:2])
+    if version < SAFE_KERAS:
+        needed = ".".join(map(str, SAFE_KERAS))
+        raise RuntimeError(
+            f"Expected Keras {needed} or later, since earlier ones may run code that a "
+            f"model file holds. Received keras {keras.__version__}: "
+            f"pip install 'keras>={needed}'."
+        )
+
+
+def read_archive(path):
+    """Return what a ``.keras`` file holds, after looking for what is absurd in it.
+
+    Parameters
+    ----------
+    path : string or Path
+
+    Returns
+    -------
+    config : dict
+    shapes : dict of tuple
+        Shape of each array that is stored, by its name.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, is damaged, or declares far more than it stores.
+    """
+    with _opened(path) as archive:
+        return _read_config(archive), _read_shapes(BytesIO(archive.read(WEIGHTS)))
+
+
+def read_weight_shapes(path):
+    """Return the shape of each array in a ``.weights.h5`` file, by its name.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, or declares far more than it stores.
+    """
+    with open(path, "rb") as file:
+        return _read_shapes(file)
+
+
+def check_weights_fit(config, shapes):
+    """Raise ValueError if a model would be far larger than the weights in its file.
+
+    Parameters
+    ----------
+    config, shapes
+        As :func:`read_archive` returns them.
+    """
+    stored = sum(map(prod, shapes.values()))
+    asked = _count_weights(config)
+    if asked > _FEW_WEIGHTS + _MAX_WEIGHTS_PER_STORED * stored:
+        raise ValueError(
+            f"it asks for a network of {asked} weights and holds {stored} numbers"
+        )
+
+
+@contextmanager
+def _opened(path):
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no zip archive, or is cut short")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, Path(path).stat().st_size)
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
+        raise ValueError(f"the archive is damaged: {error}") from error
+
+
+def _check_members(archive, size):
+    """Refuse names that lead elsewhere, and sizes that the file cannot hold."""
+    names = archive.namelist()
+    if sorted(names) != sorted((CONFIG, METADATA, WEIGHTS)):
+        raise ValueError(
+            f"expected {CONFIG}, {METADATA} and {WEIGHTS} in it, not {names[:9]}"
+        )
+    for name in (CONFIG, METADATA):
+        if archive.getinfo(name).file_size > MAX_CONFIG_BYTES:
+            raise ValueError(f"its {name} is larger than {MAX_CONFIG_BYTES} bytes")
+    declared, there = archive.getinfo(WEIGHTS).file_size, memory_there()
+    if declared > min(there, _MAX_EXPANSION * size):
+        raise ValueError(
+            f"its weights need {declared / GIB:.2f} GiB of memory. The file has "
+            f"{size / GIB:.2f} GiB, and the machine {there / GIB:.2f}"
+        )
+
+
+def _read_config(archive):
+    archive.read(METADATA)  # for its checksum
+    try:
+        config = json.loads(archive.read(CONFIG))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its {CONFIG} cannot be read: {error}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
+        raise ValueError(f"its {CONFIG} describes no model")
+    registered = config.get("registered_name")
+    if registered != "dipy_nn_reg>RegistrationModel":
+        raise ValueError(f"it is a {registered or config.get('class_name')}")
+    compiled = config.get("compile_config")
+    if not isinstance(compiled, dict) or not compiled.get("optimizer"):
+        raise ValueError("it has no optimizer")
+    foreign = ("loss", "loss_weights", "metrics", "weighted_metrics")
+    if any(compiled.get(name) is not None for name in foreign):
+        raise ValueError("it is compiled with a loss or metrics of its own")
+    return config
+
+
+def _read_shapes(file):
+    """Return the shapes in an HDF5 file, whose arrays lie in it as they are."""
+    try:
+        with h5py.File(file) as content:
+            return dict(_walk(content, seen=set()))
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"its weights cannot be read: {error}") from error
+
+
+def _walk(group, seen):
+    """Yield the name and the shape of each array in a group."""
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name!r} in its weights leads elsewhere")
+        found = group[name]
+        if isinstance(found, h5py.Dataset):
+            _check_stored(found)
+            yield found.name.lstrip("/"), found.shape
+            continue
+        place = h5py.h5o.get_info(found.id).addr
+        if place not in seen:  # a group may be linked into itself
+            seen.add(place)
+            yield from _walk(found, seen)
+
+
+def _check_stored(array):
+    name = array.name.lstrip("/")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name!r} in its weights holds no numbers")
+    if array.external or array.is_virtual:
+        raise ValueError(f"{name!r} in its weights lies in another file")
+    if array.id.get_storage_size() < array.nbytes:
+        raise ValueError(f"{name!r} in its weights declares more than is stored")
+
+
+def _count_weights(config):
+    """Return how many weights a model would have, without making any."""
+    # Keras has no public way to forget what was never initialised.
+    from keras.src.backend.common import global_state
+
+    options = config["config"]
+    affine = options.get("affine")
+    parts = {"config": {**options, "affine": None}, "compile_config": None}
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(config | parts)
+    except (ValueError, TypeError) as error:
+        if "stateless scope" not in str(error):
+            raise
+        return 0  # a layer of the user's makes its weights from values
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", [])
+    inside = _count_weights(affine) if isinstance(affine, dict) else 0
+    return inside + sum(prod(weight.shape) for weight in model.weights)

@@ -1,0 +1,119 @@
+"""Single slices of a volume, stored along any axis, in their plane."""
+
+from typing import NamedTuple
+
+from dipy.utils.logging import logger
+from nibabel.affines import voxel_sizes
+import numpy as np
+
+# Cosine of the largest angle between two slices that are registered in their planes.
+_MIN_COSINE = 0.5
+
+
+class Slice(NamedTuple):
+    """An image of one slice, turned so that its third axis goes across.
+
+    Attributes
+    ----------
+    image : ndarray, shape (rows, columns) or (rows, columns, channels)
+    affine : ndarray, shape (4, 4)
+        From voxels of the turned image, with its third axis, to world coordinates.
+    order : tuple of int
+        The axes as they are stored, in the order of the turned image.
+    shape : tuple of int
+        Spatial shape as it is stored, of three axes.
+    """
+
+    image: np.ndarray
+    affine: np.ndarray
+    order: tuple
+    shape: tuple
+
+    @classmethod
+    def of(cls, image, affine, num_channels):
+        """Turn an image.
+
+        Parameters
+        ----------
+        image : array-like, shape (*spatial,) or (*spatial, channels)
+            With one axis of size 1, or none and two axes alone. Other images stay as
+            they are: what comes after refuses them.
+        affine : ndarray, shape (4, 4)
+        num_channels : int
+        """
+        image = np.asarray(image)
+        has_channels = num_channels > 1 or image.ndim == 4
+        shape = image.shape[:-1] if has_channels else image.shape
+        if len(shape) == 2:
+            return cls(image, affine, (0, 1, 2), (*shape, 1))
+        across = [axis for axis, size in enumerate(shape) if size == 1]
+        if len(shape) != 3 or not across:
+            return cls(image, affine, (0, 1, 2), shape)
+        across = across[-1]
+        order = (*(axis for axis in range(3) if axis != across), across)
+        return cls(image.take(0, axis=across), affine[:, [*order, 3]], order, shape)
+
+    def turn(self, array):
+        """Turn a map of the shape of the image as the image was."""
+        return array.transpose(self.order)
+
+    def field_as_given(self, field):
+        """Return a field in the plane as one of the image as it is stored.
+
+        Parameters
+        ----------
+        field : ndarray, shape (rows, columns, 2)
+            In voxels.
+
+        Returns
+        -------
+        field : ndarray, shape (*shape, 3)
+        """
+        given = np.zeros((*field.shape[:2], 1, 3), field.dtype)
+        given[:, :, 0, list(self.order[:2])] = field
+        back = np.argsort(self.order)
+        return given.transpose(*back, 3)
+
+
+def in_one_plane(prealign, moving_affine, static_affine):
+    """Let an affine lead from the plane of one slice into that of another.
+
+    What it does across the planes is left aside: slices are registered in their plane.
+
+    Parameters
+    ----------
+    prealign : ndarray, shape (4, 4)
+        From static to moving world coordinates.
+    moving_affine, static_affine : ndarray, shape (4, 4)
+        Of images whose third axis goes across.
+
+    Returns
+    -------
+    prealign : ndarray, shape (4, 4)
+        The same array if it does so already.
+
+    Raises
+    ------
+    ValueError
+        If the planes are more than 60 degrees apart.
+    """
+    to_moving = np.linalg.inv(moving_affine) @ prealign @ static_affine
+    plane = np.cross(*(prealign @ static_affine)[:3, :2].T)
+    normal = np.cross(*moving_affine[:3, :2].T)
+    lengths = np.linalg.norm(plane) * np.linalg.norm(normal)
+    cosine = abs(plane @ normal) / lengths
+    if cosine < _MIN_COSINE:
+        raise ValueError(
+            f"Expected slices of about one plane. Received slices whose planes are "
+            f"{np.degrees(np.arccos(min(cosine, 1))):.0f} degrees apart."
+        )
+    across = to_moving[2, [0, 1, 3]]
+    if np.all(np.abs(across) < 1e-6):
+        return prealign
+    thickness = voxel_sizes(moving_affine)[2]
+    logger.info(
+        f"The slices are registered in their plane: they are "
+        f"{abs(across[2]) * thickness:.3g} mm apart across it, which is left aside."
+    )
+    to_moving[2, [0, 1, 3]] = 0
+    return moving_affine @ to_moving @ np.linalg.inv(static_affine)

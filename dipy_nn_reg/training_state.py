@@ -1,0 +1,148 @@
+"""State of a training at the end of an epoch, from which it goes on bit for bit.
+
+A model carries it in its configuration, so that one ``.keras`` file is enough::
+
+    {"random": state of the NumPy generator, before the next pairs are drawn,
+     "trained": number of epochs in all trainings, without those of a warm-up,
+     "unfinished": None, or {"done": epochs done, **what describe() returns}}
+"""
+
+import keras
+import numpy as np
+
+from dipy_nn_reg.checks import check_integer
+
+
+class ResumeError(ValueError):
+    """A training that cannot be resumed, with these data and options or at all."""
+
+
+class TrackState(keras.callbacks.Callback):
+    """Keep the state of the training in the model, for whatever saves it.
+
+    In the middle of an epoch a training cannot be resumed: what is left of it would be
+    drawn anew.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        What is trained on.
+    setup : dict
+        What :func:`describe` returns.
+    """
+
+    def __init__(self, pairs, setup):
+        super().__init__()
+        self.pairs, self.setup = pairs, setup
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._finish()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.trained += 1
+        self._finish()
+        done = epoch + 1
+        if done < self.setup["epochs"]:
+            unfinished = {"done": done, **self.setup}
+            drawn = {"random": self.pairs.drawn_from, "unfinished": unfinished}
+            self.model.state = self.model.state | drawn
+
+    def on_train_begin(self, logs=None):
+        self.trained = self.model.state["trained"]
+
+    def on_train_end(self, logs=None):
+        self._finish()  # a callback may have stopped it earlier
+
+    def _finish(self):
+        self.model.state = finished_state(self.pairs.rng, self.trained)
+
+
+def finished_state(rng, trained=0):
+    """Return the state of a model that has no training to be resumed.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    trained : int, optional
+        Number of epochs.
+    """
+    random = rng.bit_generator.state
+    return {"random": random, "trained": trained, "unfinished": None}
+
+
+def make_generator(state):
+    """Return a generator that goes on where a state says."""
+    rng = np.random.default_rng()
+    rng.bit_generator.state = state["random"]
+    return rng
+
+
+def describe(data, *, epochs, batch_size, mirror, augment):
+    """Return what has to be the same for a training to be resumed.
+
+    Parameters
+    ----------
+    data : dict
+        As :func:`~dipy_nn_reg.annotations.check_training_data` returns it.
+    epochs, batch_size, mirror, augment
+        As for :meth:`~dipy_nn_reg.registration.Registration.fit`.
+
+    Returns
+    -------
+    setup : dict
+        Of what can be written to a file.
+    """
+    static = data["static"]
+    return {
+        "epochs": int(epochs),
+        "batch_size": min(int(batch_size), len(data["moving"])),
+        "mirror": None if mirror is None else int(mirror),
+        "augment": float(augment),
+        "number of moving images": len(data["moving"]),
+        "number of static images": 0 if static is None else len(static),
+        "size of the images": list(data["moving"].shape[1:-1]),
+        "number of labels": len(data["annotations"].get("labels", ())),
+    }
+
+
+def epochs_done(state, setup):
+    """Return how many epochs of an interrupted training are done.
+
+    Raises
+    ------
+    ResumeError
+        If none was interrupted, or one of other data or options.
+    """
+    unfinished = state["unfinished"]
+    if unfinished is None:
+        raise ResumeError(
+            "Expected a model that was saved at the end of an epoch, in a training "
+            "that has more of them, with resume=True. Received one that was not."
+        )
+    for name, value in setup.items():
+        if unfinished.get(name) != value:
+            raise ResumeError(
+                f"Expected the data and options of the training that was interrupted: "
+                f"{name}={unfinished.get(name)}. Received {name}={value}."
+            )
+    return unfinished["done"]
+
+
+def check_state(state):
+    """Raise ValueError unless a state that was read from a file can be gone on from.
+
+    Parameters
+    ----------
+    state : dict
+    """
+    try:
+        make_generator(state)
+        check_integer("trained", state["trained"], lowest=0)
+        unfinished = state["unfinished"]
+        if unfinished is not None:
+            check_integer("done", unfinished["done"], lowest=1)
+            check_integer("epochs", unfinished["epochs"], lowest=1)
+    except Exception as error:  # whatever NumPy says of what is no state of its own
+        raise ValueError(
+            f"Expected the state of a training. Received {str(state)[:200]}: {error}"
+        ) from error

@@ -1,0 +1,148 @@
+"""Checks of planned outputs, before anything is computed."""
+
+from collections import defaultdict
+import os
+
+from dipy_nn_reg.temporaries import discard, temporary_path
+
+# What those who write take, or those who read the files later ask for.
+ENDINGS = {
+    "out_cohort": (".html",),
+    "out_field": (".nii", ".nii.gz"),
+    "out_history": (".csv",),
+    "out_inverse": (".nii", ".nii.gz"),
+    "out_metrics": (".csv",),
+    "out_model": (".keras",),
+    "out_prealign": (".txt",),
+    "out_report": (".html",),
+    "out_warped": (".nii", ".nii.gz"),
+}
+_MAX_NAME_BYTES = 255
+
+
+def check_outputs(flow, sets, inputs=(), *, endings=ENDINGS):
+    """Make the folders of the outputs, and raise an error if one cannot be written.
+
+    Parameters
+    ----------
+    flow : dipy.workflows.workflow.Workflow
+        Its options say whether earlier results are replaced.
+    sets : list of dict of Path
+        Outputs, by the names of the options that name them.
+    inputs : list of Path, optional
+        Every file that is read, which no output may replace.
+    endings : dict of tuple of str, optional
+        Those that the outputs may have; an option without an entry may have any.
+
+    Raises
+    ------
+    FileExistsError
+        If an output is there and must stay.
+    ValueError
+        If two outputs have one name, if one would replace an input, or if something
+        that is no file has its name; if a name is too long, or has another ending.
+    PermissionError
+        If a folder cannot be written to.
+    """
+    outputs = [path for one in sets for path in one.values()]
+    flow.flat_outputs = outputs
+    flow.last_generated_outputs = sets[-1]
+    for one in sets:
+        for option, path in one.items():
+            _check_name(option, path, endings.get(option, ("",)))
+    _check_inputs(outputs, inputs)
+    _check_distinct(sets, same_case=False)
+    if not flow.manage_output_overwrite():
+        there = next(path for path in outputs if path.is_file())
+        raise FileExistsError(
+            f"Expected no earlier results, or --force. Found {str(there)!r}."
+        )
+    folders = dict.fromkeys(path.parent for path in outputs)
+    for folder in folders:
+        _check_writable(_nearest(folder))
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_writable(folder)
+    if any(map(_is_blind_to_case, folders)):
+        _check_distinct(sets, same_case=True)
+
+
+def _check_name(option, path, endings):
+    if not path.name.endswith(endings):
+        expected = " or ".join(map(repr, endings))
+        raise ValueError(
+            f"Expected {option} to end with {expected}. Received {path.name!r}."
+        )
+    if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
+        raise ValueError(
+            f"Expected names of {_MAX_NAME_BYTES} bytes at most. Received "
+            f"{option}={path.name!r}."
+        )
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no file"
+        raise ValueError(
+            f"Expected the name of a file. Received {option}={str(path)!r}, which is "
+            f"{what}."
+        )
+    there = _nearest(path.parent)
+    if not there.is_dir():
+        raise ValueError(
+            f"Expected a folder. Received {option}={str(path)!r}, within "
+            f"{str(there)!r}, which is no folder."
+        )
+
+
+def _check_inputs(outputs, inputs):
+    taken = {os.path.realpath(path) for path in inputs}
+    # Several names may lead to one file, by case or by links.
+    known = {_identity(path) for path in inputs} - {None}
+    for path in outputs:
+        if os.path.realpath(path) in taken or _identity(path) in known:
+            raise ValueError(f"Expected another output than the input {str(path)!r}.")
+
+
+def _identity(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _check_distinct(sets, *, same_case):
+    options = defaultdict(list)
+    for one in sets:
+        for option, path in one.items():
+            place = os.path.join(os.path.realpath(path.parent), path.name)
+            options[place.casefold() if same_case else place].append((option, path))
+    for (first, path), *others in options.values():
+        if others:
+            raise ValueError(
+                f"Expected outputs of different names. Received {str(path)!r} for "
+                f"{first} and {others[0][0]}."
+            )
+
+
+def _check_writable(folder):
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"Expected a folder that can be written to. "
+            f"Received {str(folder.absolute())!r}."
+        )
+
+
+def _nearest(folder):
+    """Return a folder, or what is there of the way to it."""
+    return next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+
+
+def _is_blind_to_case(folder):
+    """Write to a folder, and tell whether upper and lower case are the same there."""
+    partial = temporary_path(folder / "case")
+    try:
+        partial.touch()
+        return partial.with_name(partial.name.upper()).exists()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    finally:
+        discard([partial])

@@ -1,0 +1,60 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from dipy_nn_reg import signals
+
+
+@pytest.mark.parametrize("number", signals.ENDING)
+def test_signals_are_exceptions_within_and_as_before_afterwards(number):
+    before = {n: signal.getsignal(n) for n in signals.ENDING}
+    signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught, signals.heard():
+            assert signals.first() is None
+            os.kill(os.getpid(), number)
+        assert signals.first() == number
+        is_terminated = isinstance(caught.value, signals.Terminated)
+        assert is_terminated == (number != signal.SIGINT)
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+
+
+def test_what_was_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.heard():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.first() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_comes_after_the_block_that_holds_it_back():
+    done = []
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(signals.Terminated), signals.heard():
+            with signals.held_back():
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("block")
+            done.append("never")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done == ["block"]
+
+
+def test_threads_hold_nothing_back():
+    def hold():
+        with signals.held_back():
+            found.append(True)
+
+    found = []
+    thread = threading.Thread(target=hold)
+    thread.start()
+    thread.join()
+    assert found == [True]

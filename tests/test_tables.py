@@ -1,0 +1,62 @@
+import csv
+
+import pytest
+
+from dipy_nn_reg.tables import format_rows, read_csv, write_csv
+
+FORMULAS = ["=cmd|'calc'!A0.nii.gz", "+1+cmd", "-2+3", "@SUM(1)", "\t=1", "\r=1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_formula_is_text_for_a_spreadsheet_and_comes_back(text, tmp_path):
+    path = tmp_path / "a.csv"
+    write_csv([{"name": text, "quoted": f"'{text}"}], path)
+    with open(path, newline="", encoding="utf-8") as file:
+        _, (cell, quoted) = csv.reader(file)
+    assert (cell, quoted) == (f"'{text}", f"''{text}")
+    assert read_csv(path) == [{"name": text, "quoted": f"'{text}"}]
+
+
+def test_numbers_stay_numbers_and_ordinary_names_as_they_are(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [{"loss": -0.5, "name": "sub-01 'a', é\n.nii.gz", "rate": "'t"}]
+    write_csv(rows, path)
+    read = read_csv(path)
+    assert read == [{**rows[0], "loss": "-0.5"}]
+    write_csv(read, path)  # as a history that is continued
+    assert path.read_text(encoding="utf-8").splitlines()[1].startswith("-0.5,")
+    assert read_csv(path) == read
+
+
+def test_names_that_are_not_text_are_kept(tmp_path):
+    name = b"\xe9.nii.gz".decode("utf-8", "surrogateescape")
+    write_csv([{"name": name}], tmp_path / "a.csv")
+    assert b"\xe9.nii.gz" in (tmp_path / "a.csv").read_bytes()
+    assert read_csv(tmp_path / "a.csv") == [{"name": name}]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"epoch,loss\n1,0.5\n2,0.4,9\n", "rows of 2 cells.*with 3 in row 3"),
+        (b"epoch,loss\n1\n", "rows of 2 cells.*with 1 in row 2"),
+        (b"epoch,epoch\n1,2\n", "columns of different names"),
+        (b"\x89PNG\x00\x01\x02\n\x00", "no text|cells|Expected a table"),
+    ],
+)
+def test_what_is_no_table_is_refused(content, message, tmp_path):
+    (tmp_path / "history.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_csv(tmp_path / "history.csv")
+
+
+def test_an_empty_table_has_no_rows(tmp_path):
+    (tmp_path / "a.csv").touch()
+    assert read_csv(tmp_path / "a.csv") == []
+
+
+def test_rows_are_lines_whatever_names_hold():
+    rows = [{"name": "a\n\x1b[2J", "n": 0.5}, {"name": "b"}]
+    lines = format_rows(rows, ["name", "n"]).splitlines()
+    assert len(lines) == 3
+    assert lines[1].split() == [r"a\n\x1b[2J", "0.5000"]

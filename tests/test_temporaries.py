@@ -1,0 +1,107 @@
+import os
+from pathlib import Path
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+from dipy_nn_reg import temporaries
+from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.temporaries import temporary_folder
+
+
+@pytest.fixture(autouse=True)
+def new_process(monkeypatch):
+    """Let this process see each folder for the first time."""
+    monkeypatch.setattr(temporaries, "_cleaned", set())
+
+
+def left_by(process, folder, *, host=None, ending=".nii.gz"):
+    host = temporaries._host() if host is None else host
+    path = folder / f".dipy_nn_reg-{host}-{process}-0123456789abcdef{ending}"
+    path.write_text("half")
+    return path
+
+
+def gone():
+    """Return the number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def write(folder):
+    with whole_file(folder / "a.txt") as partial:
+        partial.write_text("new")
+    return {path.name for path in folder.iterdir()} - {"a.txt"}
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    for ending in (".nii.gz", ".keras", ""):
+        left_by(gone(), tmp_path, ending=ending)
+    (tmp_path / f".dipy_nn_reg-{temporaries._host()}-{gone()}-abc").mkdir()
+    assert write(tmp_path) == set()
+
+
+def test_what_belongs_to_others_stays(tmp_path):
+    others = {
+        left_by(os.getppid(), tmp_path),  # which is alive
+        left_by(gone(), tmp_path, host="0" * 8),  # alive elsewhere, for all we know
+        tmp_path / ".dipy_nn_reg-notes",
+        tmp_path / ".hidden.nii.gz",
+    }
+    for path in others:
+        path.touch()
+    assert write(tmp_path) == {path.name for path in others}
+
+
+def test_old_files_of_another_host_are_left_over(tmp_path):
+    path = left_by(1, tmp_path, host="0" * 8)
+    days_ago = time.time() - 2 * 24 * 3600
+    os.utime(path, (days_ago, days_ago))
+    assert write(tmp_path) == set()
+
+
+def test_a_number_that_a_process_has_again_protects_nothing(tmp_path):
+    """As in containers, where a command often has the same number."""
+    left_by(os.getpid(), tmp_path)
+    with whole_file(tmp_path / "b.txt") as partial:
+        partial.write_text("b")
+        temporaries._cleaned.clear()
+        assert write(tmp_path) == {partial.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
+
+
+def test_folders_go_away_with_what_is_in_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f".dipy_nn_reg-{temporaries._host()}-{gone()}-abc"
+    left.mkdir()
+    (left / "moving.npy").touch()
+    with temporary_folder() as folder:
+        Path(folder, "images.npy").touch()
+        assert [p.name for p in tmp_path.iterdir()] == [Path(folder).name]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["pass", "raise KeyboardInterrupt", "exit(3)"])
+def test_what_libraries_leave_goes_away_after_they_had_their_turn(ending, tmp_path):
+    """Matplotlib removes a folder of its own at the end, where there is no home."""
+    code = f"""
+import atexit, shutil, tempfile
+from dipy_nn_reg.temporaries import temporary_files_within
+try:
+    with temporary_files_within():
+        atexit.register(shutil.rmtree, tempfile.mkdtemp())
+        tempfile.mkdtemp()
+        {ending}
+except KeyboardInterrupt:
+    pass
+assert tempfile.tempdir is None
+"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []

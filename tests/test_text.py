@@ -1,0 +1,26 @@
+import os
+
+import pytest
+
+from dipy_nn_reg.text import describe, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sub-01 é.nii.gz", "sub-01 é.nii.gz"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("two\nlines", r"two\nlines"),
+        ("right \u202e to left", r"right \u202e to left"),
+        (os.fsdecode(b"\xe9"), r"\udce9"),
+    ],
+)
+def test_what_a_terminal_would_act_on_is_spelt_out(text, expected):
+    assert printable(text) == expected
+    assert printable(text).encode()
+
+
+def test_errors_are_one_line():
+    assert describe(ValueError("Expected\n a.\x07")) == "Expected a.\\x07"
+    assert describe(KeyError("this")) == "KeyError: 'this'"
+    assert describe(MemoryError()) == "MemoryError: "

@@ -1,0 +1,155 @@
+from concurrent.futures import ThreadPoolExecutor
+import gc
+import os
+import subprocess
+import sys
+import weakref
+
+from keras import ops
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.backend import as_one_graph, compiled, recomputed
+from dipy_nn_reg.tracing import GRAPHS_KEPT
+
+pytest.importorskip("tensorflow")
+
+
+def run(code, *, seconds=240):
+    """Run Python in a process of its own, and return what it prints last."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=seconds
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_graphs_of_sizes_long_past_are_freed():
+    graphs = []
+    cube = recomputed(lambda x: x**3)
+
+    @as_one_graph
+    def function(x):
+        import tensorflow as tf
+
+        graphs.append(weakref.ref(tf.compat.v1.get_default_graph()))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = ops.sum(cube(x))
+        return tape.gradient(y, x)
+
+    for n in range(1, GRAPHS_KEPT + 6):
+        found = function(ops.convert_to_tensor(np.full(n, 2.0, np.float32)))
+        npt.assert_allclose(found, 12)
+    gc.collect()
+    alive = [graph() is not None for graph in graphs]
+    assert alive == [False] * 5 + [True] * GRAPHS_KEPT
+    # One that was freed is made again.
+    npt.assert_allclose(function(ops.convert_to_tensor(np.full(1, 2.0, "f4"))), 12)
+
+
+def test_one_graph_serves_all_sizes():
+    traced = []
+
+    @compiled
+    def function(image, power):
+        traced.append(image.shape)
+        return image**power
+
+    for n in (3, 4, 5):
+        image = np.full((1, n, n + 1, 2), 3, np.float32)
+        npt.assert_array_equal(function(image, 2), image**2)
+    assert len(traced) == 1
+    npt.assert_array_equal(function(image, 3), image**3)
+    assert len(traced) == 2
+
+
+MEMORY = """
+import gc, numpy as np, psutil
+from dipy_nn_reg import register
+def memory(size):
+    image = np.exp(-((np.indices((size, 20)) - 10) ** 2).sum(0) / 20)
+    register(np.roll(image, 1, 0), image, prealign=None, level_iters=(1,))
+    gc.collect()
+    return psutil.Process().memory_info().rss / 2**20
+sizes = [memory(size) for size in range(20, 32)]
+print((sizes[-1] - sizes[3]) / 8)
+"""
+
+
+def test_memory_for_each_new_size_is_bounded():
+    # In MiB; it was 25 before graphs were freed (tools/measure_memory.py measures it).
+    assert float(run(MEMORY)) < 15
+
+
+def test_threads_find_what_one_thread_does(rng):
+    cube = recomputed(lambda x: x**3)
+    function = as_one_graph(lambda x: ops.sum(cube(x)))
+    arrays = [rng.random(1 + n % 20, dtype=np.float32) for n in range(80)]
+    expected = [float(function(ops.convert_to_tensor(a))) for a in arrays]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(lambda a: float(function(ops.convert_to_tensor(a))), arrays)
+        )
+    assert found == expected
+
+
+PROCESSES = """
+import multiprocessing, numpy as np
+from dipy_nn_reg.transform import warp
+def work(_):
+    try:
+        return float(warp(np.ones((4, 4), "f4"), np.zeros((4, 4, 2), "f4")).sum())
+    except RuntimeError as error:
+        return str(error)
+if __name__ == "__main__":
+    {before}
+    with multiprocessing.get_context("{method}").Pool(2) as pool:
+        print(pool.map(work, range(2), chunksize=1))
+"""
+LIKE_THIS = "Expected a process that was spawned"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize(
+    ("before", "method", "expected"),
+    [
+        ("work(0)", "fork", LIKE_THIS),
+        ("pass", "fork", "[16.0, 16.0]"),
+        ("work(0)", "spawn", "[16.0, 16.0]"),
+    ],
+)
+def test_processes(before, method, expected, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(PROCESSES.format(before=before, method=method))
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=240
+    )
+    assert expected in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_model_in_a_forked_process_says_what_to_do():
+    found = run("""
+import os, sys, numpy as np
+from dipy_nn_reg import DeformableRegistration, register
+images = np.random.default_rng(0).random((2, 8, 8), dtype="f4")
+model = DeformableRegistration(input_shape=(8, 8))
+model.predict(images, images[0])
+calls = [
+    lambda: model.predict(images, images[0]),
+    lambda: register(images[0], images[1], prealign=None),
+    lambda: DeformableRegistration(input_shape=(8, 8)),
+]
+if (child := os.fork()) == 0:
+    told = 0
+    for call in calls:
+        try:
+            call()
+        except RuntimeError as error:
+            told += "spawn" in str(error)
+    os._exit(told)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""")
+    assert found == "3"

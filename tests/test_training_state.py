@@ -1,0 +1,185 @@
+import json
+
+import keras
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.optimizers import CosineRate
+from dipy_nn_reg.training_state import (
+    ResumeError,
+    check_state,
+    finished_state,
+    make_generator,
+)
+
+
+class InterruptAfter(keras.callbacks.Callback):
+    """Save after each epoch, as a command does, and press Ctrl-C after some."""
+
+    def __init__(self, registration, path, epoch=None, step=None):
+        super().__init__()
+        self.registration, self.path = registration, path
+        self.last, self.step, self.epoch = epoch, step, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch = epoch + 1
+        self.registration.save(self.path)
+        if self.step is None and self.epoch == self.last:
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (self.last, self.step):
+            raise KeyboardInterrupt
+
+
+def assert_same_training(a, b):
+    """All that a further epoch depends on is the same, bit for bit."""
+    for one, other in zip(a.model.weights, b.model.weights, strict=True):
+        npt.assert_array_equal(one.numpy(), other.numpy(), one.path)
+    ours, theirs = a.model.optimizer.variables, b.model.optimizer.variables
+    for one, other in zip(ours, theirs, strict=True):
+        npt.assert_array_equal(one.numpy(), other.numpy(), one.path)
+    assert a.model.state == b.model.state
+
+
+def many_labels(images):
+    """Return label maps of 15 values, of which eight are drawn for each batch."""
+    return np.floor(images * 15).astype(np.uint8)
+
+
+SETUPS = [
+    ((16, 17), {"moving_labels": many_labels}, {"augment": True, "warm_up": 1}),
+    ((16, 17), {}, {"mirror": 1}),
+    ((9, 10, 8), {"moving_labels": many_labels}, {"augment": 0.5, "mirror": 0}),
+]
+
+
+@pytest.mark.parametrize(("shape", "annotations", "options"), SETUPS)
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    shape, annotations, options, rng, blobs, tmp_path
+):
+    images = blobs(rng, 5, shape)
+    given = {name: make(images) for name, make in annotations.items()}
+    given |= {"epochs": 4, "batch_size": 2, "verbose": 0, **options}
+
+    def start():
+        return DeformableRegistration(input_shape=shape, seed=0)
+
+    whole = start()
+    expected = whole.fit(images, **given).history
+    path = tmp_path / "model.keras"
+    # Between two epochs, and in the middle of the third.
+    for step in (None, 1):
+        cut = start()
+        callback = InterruptAfter(cut, path, epoch=2, step=step)
+        with pytest.raises(KeyboardInterrupt):
+            cut.fit(images, callbacks=callback, **given)
+        resumed = DeformableRegistration.load(path)
+        found = resumed.fit(images, resume=True, **given)
+        assert found.epoch == [2, 3]
+        assert found.history["loss"] == expected["loss"][2:]
+        assert_same_training(resumed, whole)
+
+
+def test_what_is_saved_in_the_middle_of_an_epoch_is_not_resumed(rng, blobs, tmp_path):
+    images = blobs(rng, 5, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    callback = InterruptAfter(registration, tmp_path / "a.keras", epoch=1, step=0)
+    given = {"epochs": 3, "batch_size": 2, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        registration.fit(images, callbacks=callback, **given)
+    registration.save(tmp_path / "b.keras")
+    with pytest.raises(ResumeError, match="end of an epoch.*resume=True"):
+        DeformableRegistration.load(tmp_path / "b.keras").fit(
+            images, resume=True, **given
+        )
+
+
+def test_a_finished_training_goes_on_as_in_one_process(rng, blobs, tmp_path):
+    """Not only the weights are saved, but what is drawn next."""
+    images = blobs(rng, 6, (16, 17))
+    options = {"epochs": 2, "batch_size": 4, "verbose": 0}
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    registration.fit(images, **options)
+    registration.save(tmp_path / "model.keras")
+    loaded = DeformableRegistration.load(tmp_path / "model.keras")
+    for one in (registration, loaded):
+        one.fit(images, **options)
+    assert_same_training(registration, loaded)
+    with pytest.raises(ResumeError, match="resume=True"):
+        loaded.fit(images, resume=True, **options)
+
+
+def test_a_training_that_a_callback_ended_is_not_resumed(rng, blobs):
+    images = blobs(rng, 4, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    stop = keras.callbacks.EarlyStopping("loss", patience=0, baseline=-1)
+    history = registration.fit(images, epochs=9, callbacks=stop, verbose=0)
+    assert len(history.epoch) < 9
+    with pytest.raises(ResumeError, match="resume=True"):
+        registration.fit(images, epochs=9, resume=True, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 4}, {"batch_size": 3}, {"mirror": 0}, {"augment": True}, {"moving": 5}],
+)
+def test_another_training_is_not_resumed(change, rng, blobs, tmp_path):
+    images = blobs(rng, 6, (16, 17))
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    callback = InterruptAfter(registration, tmp_path / "model.keras", epoch=1)
+    options = {"epochs": 3, "batch_size": 2, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        registration.fit(images, callbacks=callback, **options)
+    before = registration.model.get_weights(), registration.model.state
+    options |= {"moving": images} | change
+    if change == {"moving": 5}:
+        options["moving"] = images[:5]
+    with pytest.raises(ResumeError, match="Expected the data and options.*Received"):
+        registration.fit(resume=True, **options)
+    for weights, found in zip(before[0], registration.model.get_weights()):
+        npt.assert_array_equal(weights, found)
+    assert registration.model.state == before[1]
+
+
+def test_the_learning_rate_goes_on_where_it_was():
+    whole, resumed = CosineRate(1.0), CosineRate(1.0, epochs_done=3)
+    rates = []
+    for rate in (whole, resumed):
+        rate.set_params({"epochs": 5, "steps": 4})
+        rate.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+        rate.model.compile("sgd", "mse")
+        rate.on_train_begin()
+        for batch in range(4 * 5 - rate.step):
+            rate.on_train_batch_begin(batch)
+            rates.append(float(rate.model.optimizer.learning_rate))
+    assert rates[20:] == rates[12:20]
+
+
+def test_a_state_is_what_json_holds(rng):
+    state = json.loads(json.dumps(finished_state(rng)))
+    check_state(state)
+    npt.assert_array_equal(make_generator(state).random(5), rng.random(5))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        3,
+        {"random": {}, "trained": 0, "unfinished": None},
+        {"trained": -1},
+        {"random": {"bit_generator": "PCG64", "state": {"state": -1, "inc": "x"}}},
+        {"random": None, "unfinished": {}},
+        {"unfinished": {"done": 0, "epochs": 3}},
+        {"unfinished": {"done": "1", "epochs": 3}},
+        {"unfinished": [1]},
+    ],
+)
+def test_what_is_no_state_is_refused(state, rng):
+    if isinstance(state, dict) and "random" not in state and state:
+        state = finished_state(rng) | state
+    with pytest.raises(ValueError, match="Expected the state of a training"):
+        check_state(state)

@@ -1,0 +1,45 @@
+"""Defaults that help texts name are those of the code."""
+
+import inspect
+import re
+
+from dipy_nn_reg import fields, optimizers, pair, pairwise
+from dipy_nn_reg.workflows import mnist
+from dipy_nn_reg.workflows.fit import FitFlow
+from dipy_nn_reg.workflows.mnist import MnistFlow
+from dipy_nn_reg.workflows.register import RegisterFlow
+
+
+def help_of(flow, option):
+    """Return the description of an option, in one line."""
+    text = inspect.getdoc(flow.run)
+    found = re.search(rf"^{option} : .*\n((?:    .*\n?)+)", text, re.MULTILINE)
+    return " ".join(found[1].split())
+
+
+def test_iterations_of_levels():
+    text = help_of(RegisterFlow, "level_iters")
+    numbers = [list(map(int, n.split())) for n in re.findall(r"\d+(?: \d+)+", text)]
+    assert numbers == [list(pair.LEVEL_ITERS), list(pair.LEVEL_ITERS_AFTER_MODEL)]
+
+
+def test_window_of_the_loss():
+    text = help_of(RegisterFlow, "loss")
+    (window,) = re.findall(r"windows of (\d+) voxels", text)
+    assert int(window) == pairwise.LOSS.keywords["window"]
+
+
+def test_learning_rate_and_stride_by_axes():
+    rates = re.findall(r"([\d.]+) in (\d)D", help_of(FitFlow, "learning_rate"))
+    assert {int(ndim): float(r) for r, ndim in rates} == optimizers.LEARNING_RATES
+    strides = re.findall(r"(\d) in (\d)D", help_of(FitFlow, "field_stride"))
+    for stride, ndim in strides:
+        options = {"network": "unet", "field_stride": None}
+        found = fields.choose_field_stride("velocity", ndim=int(ndim), **options)
+        assert found == int(stride)
+
+
+def test_epochs_of_mnist():
+    text = help_of(MnistFlow, "epochs")
+    numbers = [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?= )", text)]
+    assert numbers == [mnist.TRAINING_STEPS, mnist.BATCH_SIZE, mnist.MOST_EPOCHS]

@@ -1,0 +1,320 @@
+"""Kill all commands that write, at random moments, and look at what they leave.
+
+    python tools/kill.py --kills 100 --seed 0 --out doc/kills.csv
+
+Every command is run on small made images, with earlier results in half of the cases
+(--force), and gets SIGKILL, SIGTERM or SIGINT: at any moment, or soon after it has
+begun to write. Afterwards nothing may be half written under a final name, old and new
+files of one set must not be mixed, and SIGTERM and SIGINT leave nothing else behind and
+say so in one line. Then the command is run again: it has to end well, and to remove
+what SIGKILL left. The table holds a row for each command and signal; what went wrong is
+printed, with the number of the kill, and makes the status 1.
+"""
+
+from argparse import ArgumentParser
+import os
+from pathlib import Path
+import random
+import signal
+import subprocess
+import sys
+from tempfile import TemporaryDirectory
+from time import perf_counter, sleep
+import zipfile
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from dipy_nn_reg.nifti import read_image, write_image
+from dipy_nn_reg.phantoms import make_phantoms
+from dipy_nn_reg.tables import format_rows, read_csv, write_csv
+
+# The phantoms are made by TensorFlow, which reports on itself at length.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+LINES = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
+STATUS = {signal.SIGTERM: 143, signal.SIGINT: 1}
+TEMPORARY = ".dipy_nn_reg-"
+OLD = b"old\n"
+# In seconds: how long after the first temporary file a signal comes, if it is aimed.
+MAX_DELAY = 0.5
+TIME_OUT = 600
+
+
+def main():
+    options = _parse_arguments()
+    with TemporaryDirectory(prefix="kill_") as folder:
+        commands = _prepare(Path(folder))
+        rows, wrong = {}, []
+        numbers = range(options.kills) if options.only is None else [options.only]
+        for number in tqdm(numbers, desc="Kills", disable=None):
+            # Commands change fastest, so that few kills meet all of them.
+            name = list(commands)[number % len(commands)]
+            kind = SIGNALS[(number // len(commands)) % len(SIGNALS)]
+            rng = random.Random(f"{options.seed} {number}")
+            found = _kill(commands[name], Path(folder, f"kill_{number}"), kind, rng)
+            row = rows.setdefault(
+                (name, kind), {"command": name, "signal": kind.name, "kills": 0}
+            )
+            row["kills"] += 1
+            for key in ("in time", "while writing", "left over", "wrong"):
+                row[key] = row.get(key, 0) + int(bool(found[key]))
+            wrong += [
+                f"kill {number}, {name}, {kind.name}: {w}" for w in found["wrong"]
+            ]
+        rows = [rows[key] for key in sorted(rows)]
+    print(format_rows(rows, list(rows[0])))
+    print("\n".join(wrong) or "Nothing is wrong.")
+    if options.out:
+        write_csv(rows, options.out)
+    sys.exit(1 if wrong else 0)
+
+
+class Command:
+    """A command line, and what it writes if nobody kills it.
+
+    Parameters
+    ----------
+    name : str
+        Without ``dipy_nn_reg_``.
+    arguments : list
+    folder : Path
+        Where it is run to its end.
+
+    Attributes
+    ----------
+    sets : list of set of str
+        Names of the files that appear together.
+    seconds : float
+        How long it takes.
+    """
+
+    def __init__(self, name, arguments, folder, sets):
+        self.name, self.arguments, self.sets = f"dipy_nn_reg_{name}", arguments, sets
+        folder.mkdir()
+        start = perf_counter()
+        process = self.start(folder)
+        _, error = process.communicate(timeout=TIME_OUT)
+        self.seconds = perf_counter() - start
+        if process.returncode:
+            raise RuntimeError(f"{self.name} does not even work: {error}")
+        self.files = _names(folder / "out")
+        together = set().union(*sets)
+        if together != self.files:
+            raise RuntimeError(f"{self.name} writes {self.files}, not {together}")
+
+    def start(self, folder, *options):
+        temporary = folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        line = [Path(sys.executable).with_name(self.name), *self.arguments]
+        return subprocess.Popen(
+            list(map(str, [*line, "--out_dir", folder / "out", *options])),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": str(temporary)},
+            # What is started in the background may have SIGINT ignored.
+            preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in LINES],
+        )
+
+
+def _prepare(folder):
+    """Write inputs, and return the commands by their names."""
+    images = []
+    for i, image in enumerate(make_phantoms(3, shape=(24, 24, 24), seed=0)[0]):
+        images.append(folder / f"{i}.nii.gz")
+        write_image(images[-1], image, np.diag([2.0, 2, 2, 1]))
+    np.savetxt(folder / "shift.txt", np.eye(4) + np.eye(4, k=3))
+    (folder / "points.csv").write_text("x,y,z\n10,20,30\n20,10,30\n")
+    _write_digits(folder / "digits")
+    moving, static = images[0], images[1:]
+    pairs = [f"{i}_0__" for i in (1, 2)]
+    results = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
+    results |= {"report.html"}
+    registered = [{p + name for name in results} for p in pairs] + [{"cohort.html"}]
+    quick = ["--prealign", "none"]
+    model = folder / "fit" / "out" / "model.keras"
+    moved = [images[0], folder / "points.csv", images[1]]
+    table = [
+        ("fit", [*images, "--epochs", 3], [{"model.keras", "history.csv"}]),
+        ("predict", [static[0], moving, model, *quick], [results]),
+        (
+            "register",
+            [f"{folder}/[12].nii.gz", moving, "--level_iters", 2, 2, *quick],
+            registered,
+        ),
+        (
+            "apply",
+            [f"{folder}/[01p]*[zv]", folder / "shift.txt"],
+            [{f"{p.name.split('.')[0]}__transformed" + _ending(p)} for p in moved],
+        ),
+        ("evaluate", [static[0], moving], [{"metrics.csv"}]),
+        (
+            "report",
+            [static[0], *images[:2]],
+            [{f"1_{i}__report.html"} for i in (0, 1)] + [{"cohort.html"}],
+        ),
+        (
+            "mnist",
+            ["--epochs", 1, "--syn_pairs", 1, "--folder", folder / "digits"],
+            [{"model.keras", "metrics.csv", "registration.png", "history.png"}],
+        ),
+    ]
+    # The first positional argument of apply is the grid of the result.
+    table[3][1].insert(0, static[0])
+    return {
+        name: Command(name, arguments, folder / name, sets)
+        for name, arguments, sets in table
+    }
+
+
+def _ending(path):
+    return "".join(path.suffixes)
+
+
+def _write_digits(folder):
+    """Write the digits of scikit-learn, large enough for SyN, as MNIST has them."""
+    from sklearn.datasets import load_digits
+
+    folder.mkdir()
+    digits = load_digits()
+    images = np.kron(digits.images * 15, np.ones((1, 3, 3))).astype(np.uint8)
+    labels = digits.target.astype(np.uint8)
+    for part, chosen in (("train", slice(0, 1400)), ("t10k", slice(1400, None))):
+        for what, array in (("images", images[chosen]), ("labels", labels[chosen])):
+            header = bytes([0, 0, 8, array.ndim])
+            header += np.array(array.shape, ">u4").tobytes()
+            name = f"{part}-{what}-idx{array.ndim}-ubyte"
+            (folder / name).write_bytes(header + array.tobytes())
+
+
+def _kill(command, folder, kind, rng):
+    """Kill a command, run it again, and return what was found."""
+    (folder / "out").mkdir(parents=True)
+    force = rng.random() < 0.5
+    if force:
+        for name in command.files:
+            (folder / "out" / name).write_bytes(OLD)
+    process = command.start(folder, *(["--force"] if force else []))
+    writing = _wait(process, command, folder / "out", rng)
+    process.send_signal(kind)
+    _, error = process.communicate(timeout=TIME_OUT)
+    in_time = process.returncode != 0
+    left = _left_over(folder)
+    wrong = [*_broken(folder / "out"), *_mixed(command, folder / "out", force)]
+    if in_time and kind != signal.SIGKILL:
+        wrong += [f"left over: {name}" for name in left]
+        wrong += _told(command, process.returncode, error, kind)
+    wrong += _run_again(command, folder)
+    return {
+        "in time": in_time,
+        "while writing": in_time and writing,
+        "left over": left,
+        "wrong": wrong,
+    }
+
+
+def _wait(process, command, out, rng):
+    """Wait for a random moment, and tell whether something is being written then."""
+    if rng.random() < 0.5:
+        sleep(rng.uniform(0, command.seconds))
+    else:
+        while not _being_written(out) and process.poll() is None:
+            sleep(0.001)
+        sleep(rng.uniform(0, min(MAX_DELAY, command.seconds / 4)))
+    return _being_written(out)
+
+
+def _being_written(out):
+    return any(
+        name.startswith(TEMPORARY) and "." in name[1:] for name in os.listdir(out)
+    )
+
+
+def _names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def _left_over(folder):
+    """Return the names of all files that are no results."""
+    left = [n for n in _names(folder / "out") if n.startswith(TEMPORARY)]
+    return left + sorted(_names(folder / "tmp"))
+
+
+def _broken(out):
+    """Return what is wrong with files under their final names, which must be whole."""
+    wrong = []
+    for path in out.iterdir():
+        if path.name.startswith(TEMPORARY) or path.read_bytes() == OLD:
+            continue
+        try:
+            _load(path)
+        except Exception as error:  # whatever a reader makes of half a file
+            wrong.append(f"half written: {path.name}: {error}")
+    return wrong
+
+
+def _load(path):
+    """Read a whole file, or raise an error."""
+    if path.name.endswith(".nii.gz"):
+        read_image(path, vectors=True)
+    elif path.suffix == ".csv":
+        if not read_csv(path):
+            raise ValueError("it has no rows")
+    elif path.suffix == ".keras":
+        with zipfile.ZipFile(path) as file:
+            if file.testzip() or "model.weights.h5" not in file.namelist():
+                raise ValueError("its parts are not whole")
+    elif path.suffix == ".html":
+        if not path.read_text().rstrip().endswith("</html>"):
+            raise ValueError("its end is missing")
+    elif path.suffix == ".png":
+        with Image.open(path) as image:
+            image.load()
+    else:
+        raise ValueError("nobody expects it")
+
+
+def _mixed(command, out, force):
+    """Return which sets of files are partly those of before."""
+    wrong = []
+    for one in command.sets:
+        present = {n for n in one if (out / n).exists()}
+        old = {n for n in present if (out / n).read_bytes() == OLD}
+        if old not in (set(), one) or (present != one and (present or force)):
+            wrong.append(f"mixed: {sorted(old)} are old, of {sorted(present)}")
+    return wrong
+
+
+def _told(command, status, error, kind):
+    if status == -kind:
+        return []  # It came before our code was there to hear it.
+    line = f"{command.name}: {LINES[kind]}\n"
+    if (status, error) != (STATUS[kind], line):
+        return [f"status {status}, told: {error!r}"]
+    return []
+
+
+def _run_again(command, folder):
+    process = command.start(folder, "--force")
+    _, error = process.communicate(timeout=TIME_OUT)
+    if process.returncode:
+        return [f"run again: status {process.returncode}, {error!r}"]
+    wrong = [f"run again: {w}" for w in _broken(folder / "out")]
+    if _names(folder / "out") != command.files:
+        wrong.append(f"run again: {sorted(_names(folder / 'out'))}")
+    return wrong + [f"still there: {name}" for name in _left_over(folder)]
+
+
+def _parse_arguments():
+    parser = ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="number of one kill to repeat")
+    parser.add_argument("--out", help="CSV file to write")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
