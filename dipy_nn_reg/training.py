@@ -19,7 +19,7 @@ from dipy_nn_reg.objective import Objective
 from dipy_nn_reg.options import from_config, get_penalties, to_config
 from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
-from dipy_nn_reg.training_state import check_state, finished_state
+from dipy_nn_reg.training_state import check_state, finished_state, get_seeds
 
 SUPERVISED_TRACKERS = {
     "label_overlap": "static_labels",
@@ -105,7 +105,8 @@ class RegistrationModel(keras.Model):
         return {name: r for name, r in results.items() if name not in absent}
 
     def get_config(self):
-        return {**to_config(self.options), "name": self.name, "state": self.state}
+        state = {**self.state, "seeds": get_seeds(self)}
+        return {**to_config(self.options), "name": self.name, "state": state}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
