@@ -222,7 +222,7 @@ def _wait(process, command, out, rng):
     else:
         while not _being_written(out) and process.poll() is None:
             sleep(0.001)
-        sleep(rng.uniform(0, min(MAX_DELAY, command.seconds / 4)))
+        sleep(MAX_DELAY * 10 ** -rng.uniform(0, 3))  # Most files take little time.
     return _being_written(out)
 
 
