@@ -8,6 +8,7 @@ from dipy.align.metrics import CCMetric, SSDMetric
 import numpy as np
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.checks import check_integer, check_name, check_real
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.tables import format_rows
 
@@ -36,7 +37,13 @@ def compare_with_syn(registration, moving, static, *, syn_pairs):
         A row for each method, and one of our model on all n pairs: the means of
         :func:`measure`, and ``seconds`` a pair. The model registers all pairs in one
         call, timed when called again, since the first call compiles.
+
+    Raises
+    ------
+    ValueError
+        If ``syn_pairs`` is not a number of pairs, and as :func:`register_with_syn`.
     """
+    check_integer("syn_pairs", syn_pairs, lowest=1)
     field = registration.predict_field(moving, static)
     registration.predict(moving, static)
     start = perf_counter()
@@ -75,7 +82,20 @@ def register_with_syn(moving, static, *, metric):
     displacement : ndarray, shape (rows, columns, 2)
         In voxels.
     seconds : float
+
+    Raises
+    ------
+    ValueError
+        If the metric is unknown, or if these are not two images of one size and of
+        finite numbers, of which DIPY would crash.
     """
+    check_name("metric", metric, SYN_METRICS)
+    moving, static = _finite("moving", moving), _finite("static", static)
+    if moving.ndim != 2 or moving.shape != static.shape:
+        raise ValueError(
+            f"Expected two images of one size, of two axes. Received moving.shape="
+            f"{moving.shape} and static.shape={static.shape}."
+        )
     start = perf_counter()
     syn = SymmetricDiffeomorphicRegistration(
         SYN_METRICS[metric](), level_iters=list(SYN_LEVEL_ITERS)
@@ -121,6 +141,15 @@ def format_table(table):
 def table_rows(table):
     """Return the rows of a table, each with its method."""
     return [{"method": method, **row} for method, row in table.items()]
+
+
+def _finite(name, image):
+    image = check_real(name, image)
+    if not np.all(np.isfinite(image)):
+        raise ValueError(
+            f"Expected finite values in {name}. Received NaN or infinite ones."
+        )
+    return image
 
 
 def _mean_row(static, warped, displacement):

@@ -1,10 +1,13 @@
 """Brains that nobody has: made images with labels, to try things and to test them."""
 
+from math import prod
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg.augmentation import random_displacements
 from dipy_nn_reg.checks import check_integer, check_name
+from dipy_nn_reg.memory import check_memory
 from dipy_nn_reg.transform import identity_grid, warp
 
 # What the labels 0, 1, 2 ... stand for.
@@ -33,6 +36,8 @@ _INSIDE = (
 )
 # Smaller ones have no room for all structures.
 _SMALLEST = 24
+# Labels, image and displacement, each some times over.
+_BYTES_PER_VOXEL = 100
 
 
 def make_phantoms(n, *, shape=(64, 64), contrast="t1", seed=None):
@@ -66,6 +71,8 @@ def make_phantoms(n, *, shape=(64, 64), contrast="t1", seed=None):
     ------
     ValueError
         If an option is not one of those listed.
+    MemoryError
+        If more memory is needed than there is.
 
     Examples
     --------
@@ -77,6 +84,12 @@ def make_phantoms(n, *, shape=(64, 64), contrast="t1", seed=None):
     True
     """
     _check(n, shape, contrast, seed)
+    n, shape = int(n), tuple(int(size) for size in shape)
+    check_memory(
+        n * prod(shape) * _BYTES_PER_VOXEL,
+        what=f"Making {n} images of {shape}",
+        advice="Fewer or smaller ones need less.",
+    )
     # Noise of its own for each contrast: were it the same, it would tell where a voxel
     # of one image is in the other.
     anatomy, *scanners = np.random.default_rng(seed).spawn(1 + len(INTENSITIES))

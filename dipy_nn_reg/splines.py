@@ -3,10 +3,12 @@
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from dipy_nn_reg.checks import check_number
+from dipy_nn_reg.checks import check_integer, check_number, check_real
 
 # Points evaluated at a time: bounds the memory for their distances to the landmarks.
 POINTS_PER_CHUNK = 2**16
+# The terms of a spline beyond this are too large for float32.
+FARTHEST = 1e15
 
 
 class ThinPlateSpline:
@@ -66,7 +68,8 @@ class ThinPlateSpline:
         ValueError
             If the landmarks do not determine a map.
         """
-        moving, static = (np.asarray(points, np.float64) for points in (moving, static))
+        moving = _as_points("moving landmarks", moving)
+        static = _as_points("static landmarks", static)
         _check_landmarks(moving, static)
         if self.smoothing == 0 and len(np.unique(static, axis=0)) < len(static):
             raise ValueError(
@@ -92,12 +95,12 @@ class ThinPlateSpline:
         Raises
         ------
         ValueError
-            If there are no landmarks yet, or if the points have other axes than they.
+            If there are no landmarks yet, if the points have other axes than they, or
+            if they are not finite.
         """
         if not hasattr(self, "landmarks"):
             raise ValueError("Expected landmarks, by fit. Received none yet.")
-        points = np.asarray(points, np.float64)
-        ndim = self.landmarks.shape[1]
+        points, ndim = _as_points("points", points), self.landmarks.shape[1]
         if points.shape[-1:] != (ndim,):
             raise ValueError(
                 f"Expected points of shape (..., {ndim}), as the landmarks are. "
@@ -123,9 +126,25 @@ class ThinPlateSpline:
         -------
         displacement : ndarray, shape (*shape, ndim)
             Float32, in voxels.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not one of as many axes as the landmarks have.
         """
+        self._check_shape(shape)
         grid = np.moveaxis(np.indices(shape, np.float64), 0, -1)
         return (self.evaluate(grid) - grid).astype(np.float32)
+
+    def _check_shape(self, shape):
+        axes = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else ()
+        if hasattr(self, "landmarks") and len(axes) != self.landmarks.shape[1]:
+            raise ValueError(
+                f"Expected a shape of {self.landmarks.shape[1]} axes, as the landmarks "
+                f"have. Received shape={shape!r}."
+            )
+        for size in axes:
+            check_integer("each axis of shape", size, lowest=1)
 
 
 def thin_plate_influence(landmarks, points):
@@ -141,7 +160,20 @@ def thin_plate_influence(landmarks, points):
     -------
     influence : ndarray, shape (m, n)
         Float32. ``influence @ values`` is the spline through the values, at the points.
+
+    Raises
+    ------
+    ValueError
+        If the landmarks do not determine a spline, or if the points do not fit them.
     """
+    landmarks = _as_points("landmarks", landmarks)
+    points = _as_points("points", points)
+    _check_landmarks(landmarks, landmarks)
+    if points.ndim != 2 or points.shape[1] != landmarks.shape[1]:
+        raise ValueError(
+            f"Expected points of shape (m, {landmarks.shape[1]}), as the landmarks "
+            f"are. Received points.shape={points.shape}."
+        )
     # Solved in float64: the terms of the spline are large and cancel.
     weights, affine = _solve(landmarks, np.eye(len(landmarks)), 0)
     influence = np.empty((len(points), len(landmarks)), np.float32)
@@ -152,6 +184,17 @@ def thin_plate_influence(landmarks, points):
             kernel @ weights + _with_ones(chunk) @ affine
         )
     return influence
+
+
+def _as_points(name, points):
+    """Return points as float64, or raise ValueError."""
+    points = check_real(name, points).astype(np.float64)
+    if not np.all(np.abs(points) <= FARTHEST):  # NaN neither
+        raise ValueError(
+            f"Expected finite {name} within {FARTHEST:g}. Received {name} from "
+            f"{points.min()} to {points.max()}."
+        )
+    return points
 
 
 def _solve(landmarks, values, smoothing):
@@ -188,8 +231,6 @@ def _check_landmarks(moving, static):
             f"Expected pairs of landmarks, two arrays of shape (n, 2) or (n, 3). "
             f"Received moving.shape={moving.shape} and static.shape={static.shape}."
         )
-    if not (np.all(np.isfinite(moving)) and np.all(np.isfinite(static))):
-        raise ValueError("Expected finite landmarks. Received NaN or infinite values.")
     rank = np.linalg.matrix_rank(_with_ones(static))
     if rank < static.shape[1] + 1:
         raise ValueError(

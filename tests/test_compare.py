@@ -45,3 +45,34 @@ def test_the_table_compares_on_the_same_pairs(sevens):
     assert len(lines) == 6
     assert len({len(line) for line in lines}) == 1
     assert f"{np.mean(ncc):.4f}" in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["moving", "static"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: np.where(image == image.max(), np.inf, image),
+        lambda image: np.where(image == image.max(), np.nan, image),
+        lambda image: image[:, :-1],
+        lambda image: image[..., None],
+        lambda image: image * 1j,
+        lambda image: "text",
+    ],
+    ids=["inf", "NaN", "another size", "three axes", "complex", "text"],
+)
+def test_syn_is_not_given_what_it_dies_of(name, change, sevens):
+    images = {"moving": sevens[0], "static": sevens[1]}
+    images[name] = change(images[name])
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        register_with_syn(**images, metric="SSD")
+
+
+def test_syn_has_two_metrics(sevens):
+    with pytest.raises(ValueError, match="Expected metric to be one of"):
+        register_with_syn(*sevens[:2], metric="MI")
+
+
+@pytest.mark.parametrize("pairs", [0, -1, 2.5, "2", None])
+def test_pairs_are_compared(pairs, sevens):
+    with pytest.raises(ValueError, match="Expected syn_pairs"):
+        compare_with_syn(None, sevens[1:3], sevens[0], syn_pairs=pairs)

@@ -88,3 +88,19 @@ def test_the_seed_decides():
 def test_what_makes_no_sense_says_why(options, message):
     with pytest.raises(ValueError, match=f"Expected {message}"):
         make_phantoms(**{"n": 1, **options})
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    expected, _ = make_phantoms(1, shape=(24, 26), seed=0)
+    shape = np.array([24, 26])
+    for given in (list(shape), tuple(shape.astype(np.uint8))):
+        images, _ = make_phantoms(np.int8(1), shape=given, seed=np.int64(0))
+        npt.assert_array_equal(images, expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"shape": (2**20, 2**20)}, {"n": 10**12}, {"shape": (10**30, 10**30)}]
+)
+def test_memory_is_asked_for_before(options):
+    with pytest.raises(MemoryError, match="needs about .* GiB of memory"):
+        make_phantoms(**{"n": 1, "shape": (24, 24), **options})

@@ -59,7 +59,7 @@ def test_displacement_of_a_grid(shape, landmarks, monkeypatch):
         (np.ones((4, 2)), np.ones((5, 2)), r"\(n, 2\) or \(n, 3\).*\(4, 2\).*\(5, 2\)"),
         (np.ones((4, 4)), np.ones((4, 4)), "pairs of landmarks"),
         (np.ones(4), np.ones(4), "pairs of landmarks"),
-        (np.full((4, 2), np.nan), np.eye(4)[:, :2], "finite landmarks"),
+        (np.full((4, 2), np.nan), np.eye(4)[:, :2], "finite .*landmarks"),
         (np.eye(2), np.eye(2), "at least 3 static.*Received 2 that span 1"),
         (np.ones((5, 2)), np.outer(np.arange(5), [1, 2]), "not all on one line"),
         (
@@ -85,5 +85,64 @@ def test_points_that_do_not_fit():
     spline = ThinPlateSpline().fit(np.eye(3)[:, :2], np.eye(3)[:, :2])
     with pytest.raises(ValueError, match=r"shape \(..., 2\).*\(1, 3\)"):
         spline.evaluate([(1, 2, 3)])
-    with pytest.raises(ValueError, match=r"shape \(..., 2\).*\(4, 4, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"shape of 2 axes.*\(4, 4, 4\)"):
         spline.displacement((4, 4, 4))
+
+
+LANDMARKS = np.array([(0.0, 0.0), (0.0, 9.0), (9.0, 0.0), (9.0, 9.0)])
+NO_ARRAYS = [
+    "text",
+    {"a": 1},
+    len,
+    np.full((4, 2), "x"),
+    np.full((4, 2), 1j),
+    np.zeros((4, 2), "M8[s]"),
+    np.zeros((0, 2)),
+    [[1, 2], [3]],
+    5,
+]
+
+
+@pytest.mark.parametrize("value", NO_ARRAYS, ids=str)
+def test_what_are_no_points_is_refused(value):
+    spline = ThinPlateSpline().fit(LANDMARKS + 1, LANDMARKS)
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        spline.evaluate(value)
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        ThinPlateSpline().fit(value, LANDMARKS)
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        splines.thin_plate_influence(LANDMARKS, value)
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        splines.thin_plate_influence(value, LANDMARKS)
+
+
+@pytest.mark.parametrize("far", [np.nan, np.inf, 1e300])
+def test_a_map_is_finite_or_refused(far):
+    points = np.array([(1.0, 2.0), (far, 3.0)])
+    spline = ThinPlateSpline().fit(LANDMARKS + 1, LANDMARKS)
+    with pytest.raises(ValueError, match="Expected .*points.*Received"):
+        spline.evaluate(points)
+    with pytest.raises(ValueError, match="Expected .*points.*Received"):
+        splines.thin_plate_influence(LANDMARKS, points)
+    landmarks = np.where(LANDMARKS == 0, far, LANDMARKS)
+    with pytest.raises(ValueError, match="Expected .*landmarks.*Received"):
+        splines.thin_plate_influence(landmarks, LANDMARKS)
+
+
+@pytest.mark.parametrize(
+    "shape", [None, 5, "ab", (4,), (4, 4, 4), (0, 4), (-1, 4), (4.5, 4), ((4, 4), 4)]
+)
+def test_a_displacement_has_a_grid(shape):
+    spline = ThinPlateSpline().fit(LANDMARKS + 1, LANDMARKS)
+    with pytest.raises(ValueError, match="Expected .*shape.*Received"):
+        spline.displacement(shape)
+
+
+def test_landmarks_come_in_any_dress():
+    moving, points = LANDMARKS + [1, 2], [(4, 4)]
+    expected = splines.thin_plate_influence(LANDMARKS, np.array(points, float))
+    for dress in (np.ndarray.tolist, np.asfortranarray, lambda a: a.astype(">f4")):
+        spline = ThinPlateSpline().fit(dress(moving), dress(LANDMARKS))
+        npt.assert_allclose(spline.evaluate(points), [(5, 6)])
+        found = splines.thin_plate_influence(dress(LANDMARKS), points)
+        npt.assert_array_equal(found, expected)

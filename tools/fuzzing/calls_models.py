@@ -238,17 +238,17 @@ def fit(rng, folder):
 
 def _trained(registration):
     """Return a function that trains a model and then puts it back as it was."""
+    model = registration.model
 
     def run(**arguments):
-        model = registration.model
-        weights = model.get_weights()
+        weights, state = model.get_weights(), model.state
         variables = [v.numpy() for v in model.optimizer.variables]
-        registration._rng = np.random.default_rng(0)
         try:
             history = registration.fit(**arguments, verbose=0)
             return {name: list(v) for name, v in history.history.items()}
         finally:
             model.set_weights(weights)
+            model.state = state
             for variable, value in zip(model.optimizer.variables, variables):
                 variable.assign(value)
 

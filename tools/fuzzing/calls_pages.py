@@ -19,7 +19,7 @@ from fuzzing.call import (
     sequence,
 )
 from fuzzing.call import mapping as map_of
-from fuzzing.files import write_mnist
+from fuzzing.files import SPECIAL, write_mnist
 
 
 def _closed(plot):
@@ -125,7 +125,7 @@ def write_report(rng, folder):
         mapping=map_of(scenes.mapping(rng, size)),
         moving=image(scenes.blob(rng, size)),
         static=image(scenes.blob(rng, size)),
-        written=("page.html", "page.html.xyz"),
+        written=("page.html", *SPECIAL),
         nan="documented",
         **extra,
         **maybe(
@@ -150,7 +150,7 @@ def write_cohort(rng, folder):
         cohort_report,
         path=path(folder / "cohort.html"),
         subjects=sequence([subject, {**subject, "verdict": "Folded"}]),
-        written=("cohort.html", "cohort.html.xyz"),
+        written=("cohort.html", *SPECIAL),
         **maybe(rng, title=name_of("A title"), details=options({"File": "x"})),
     )
 
@@ -162,6 +162,7 @@ def compare_measure(rng, folder):
         static=image(scenes.blob(rng, size)),
         warped=image(scenes.blob(rng, size)),
         displacement=field_of(scenes.field(rng, size)),
+        nan="through",
     )
 
 

@@ -11,8 +11,6 @@ from fuzzing.call import mapping as map_of
 from fuzzing.mutate import mutate
 
 ENDINGS = (".nii.gz", ".nii.gz", ".nii", ".mgz", ".img")
-# What a writer may replace, if it is told to.
-SPECIAL = ("pipe.nii.gz", "link.nii.gz")
 READERS = {
     "read_image": nifti.read_image,
     "read_labels": nifti.read_labels,
@@ -198,7 +196,7 @@ def write_image(rng, folder):
         path=path(folder / ("out.nii.gz" if rng.random() < 0.7 else "out.nii")),
         data=image(array),
         affine=affine(scenes.affine(rng, 3)),
-        written=("out.nii.gz", "out.nii", *SPECIAL),
+        written=("out.nii.gz", "out.nii", *files.SPECIAL),
     )
     return mutate(call, "nifti", rng, folder, strict=False)
 
@@ -216,7 +214,7 @@ def save_field(rng, folder):
         call_name="save_field",
         path=path(folder / "out.nii.gz"),
         mapping=map_of(scenes.mapping(rng, size)),
-        written=("out.nii.gz", *SPECIAL),
+        written=("out.nii.gz", *files.SPECIAL),
         **maybe(rng, format=name_of(files.FIELD_FORMATS[rng.integers(4)])),
     )
     return mutate(call, "field_files", rng, folder, strict=True)

@@ -4,6 +4,7 @@ import numpy as np
 
 from fuzzing.hostile_arrays import ABSURD, AFFINES, FORMS, LABELS, VALUES
 from fuzzing.hostile_others import (
+    ABSURD_SHAPES,
     DICTS,
     MAPPINGS,
     NAMES,
@@ -76,6 +77,8 @@ def hostile(kind, value, rng, folder, *, absurd=False):
 def _choose_makers(kind, rng, absurd):
     """Return values of a kind, or shapes, or objects of other kinds altogether."""
     how = rng.random()
+    if kind == "shape" and absurd and how < 0.2:
+        return ABSURD_SHAPES
     if kind not in _ARRAYS:
         return _OF_KIND[kind] if how < 0.7 else OBJECTS
     if how < 0.4:

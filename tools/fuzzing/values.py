@@ -67,7 +67,9 @@ def _parts(value):
 def _numbers(value):
     try:
         array = np.asarray(value)
-    except OverflowError:
+        if array.dtype.kind == "O":
+            array = array.astype(np.float64)
+    except (OverflowError, TypeError, ValueError):
         return
     if array.dtype.kind in "biufc":
         yield array
