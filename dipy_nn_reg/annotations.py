@@ -123,9 +123,41 @@ def check_annotations(annotations, moving, static):
         checked[name] = check(name, np.asarray(array), images)
     _check_same_number_of_points(checked)
     if "moving_labels" in checked:
-        checked |= _labels_of_one_type(checked)
+        checked |= labels_of_one_type(
+            {name: checked[name] for name in ("moving_labels", "static_labels")}
+        )
         checked["labels"] = _label_values(checked)
     return checked
+
+
+def labels_of_one_type(maps):
+    """Return label maps that can be compared, signed and unsigned ones as well.
+
+    Parameters
+    ----------
+    maps : dict of ndarray of int
+
+    Returns
+    -------
+    maps : dict of ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If no type holds the values of all of them.
+    """
+    if np.result_type(*maps.values()).kind != "f":
+        return maps
+    # NumPy would compare them as float64, which does not tell large values apart.
+    highest = max(int(labels.max()) for labels in maps.values())
+    lowest = min(int(labels.min()) for labels in maps.values())
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
+            return {name: labels.astype(dtype) for name, labels in maps.items()}
+    raise ValueError(
+        f"Expected labels that one type of integers holds. Received values from "
+        f"{lowest} to {highest}."
+    )
 
 
 def one_hot(label_maps, labels):
@@ -242,23 +274,6 @@ def _check_same_number_of_points(checked):
             f"Expected as many static landmarks as moving ones. "
             f"Received {sorted(shapes)} of them."
         )
-
-
-def _labels_of_one_type(checked):
-    """Return label maps that can be compared: signed and unsigned ones, if need be."""
-    maps = {name: checked[name] for name in ("moving_labels", "static_labels")}
-    if np.result_type(*maps.values()).kind != "f":
-        return maps
-    # NumPy would compare them as float64, which does not tell large values apart.
-    highest = max(int(labels.max()) for labels in maps.values())
-    lowest = min(int(labels.min()) for labels in maps.values())
-    for dtype in (np.int64, np.uint64):
-        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
-            return {name: labels.astype(dtype) for name, labels in maps.items()}
-    raise ValueError(
-        f"Expected labels that one type of integers holds. Received values from "
-        f"{lowest} to {highest}."
-    )
 
 
 def _label_values(checked):

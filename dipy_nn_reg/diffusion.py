@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg import polar
 
-from dipy_nn_reg.mapping import check_affine
+from dipy_nn_reg.affines import check_affine
 
 
 def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):

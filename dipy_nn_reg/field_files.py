@@ -28,6 +28,13 @@ first axis negated, which holds for few headers.
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
+from dipy_nn_reg.affines import (
+    check_affine,
+    grid_points,
+    lift_affine,
+    plane_affine,
+    world_affine,
+)
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.field_checks import (
     FORMATS,
@@ -38,14 +45,9 @@ from dipy_nn_reg.field_checks import (
 from dipy_nn_reg.field_headers import FNIRT, VECTOR, About, check_zooms, read_about
 from dipy_nn_reg.fsl_coordinates import from_fsl, to_fsl, warp_to_fsl
 from dipy_nn_reg.mapping import (
-    check_affine,
     check_moving_shape,
     displacement_to_mapping,
-    grid_points,
-    lift_affine,
     mapping_to_displacement,
-    plane_affine,
-    world_affine,
 )
 from dipy_nn_reg.nifti import read_image, write_image
 from dipy_nn_reg.nifti_header import mm_per_unit

@@ -257,7 +257,7 @@ def _check_annotation(array, name, shape):
             f"Expected {name} of the shape of its image, {shape}. "
             f"Received {name}.shape={array.shape}."
         )
-    if name == "mask" and array.dtype.kind == "f" and np.all(np.isfinite(array)):
+    if name == "mask" and array.dtype.kind in "iuf" and np.all(np.isfinite(array)):
         array = array != 0
     if array.dtype.kind not in "biu":
         raise ValueError(

@@ -242,9 +242,9 @@ def _as_tensors(annotations):
         mask = annotations["mask"][None, ..., None] > 0
         tensors["mask"] = ops.convert_to_tensor(mask.astype(np.float32))
     maps = {n: a[None] for n, a in annotations.items() if n.endswith("labels")}
-    labels = np.unique([label for a in maps.values() for label in np.unique(a)])
+    labels = np.setdiff1d(np.union1d(*maps.values()), 0) if maps else ()
     for name, label_maps in maps.items():
-        shares = one_hot(label_maps, labels[labels != 0])
+        shares = one_hot(label_maps, labels)
         tensors[name] = ops.convert_to_tensor(shares)
     return tensors
 

@@ -6,6 +6,7 @@ from time import perf_counter
 from dipy.utils.logging import logger
 import numpy as np
 
+from dipy_nn_reg.annotations import labels_of_one_type
 from dipy_nn_reg.checks import check_integer, check_name, check_number
 from dipy_nn_reg.fields import choose_field_stride, choose_spacing
 from dipy_nn_reg.losses import LOSSES, lncc
@@ -145,7 +146,7 @@ def register(
     options |= {"label_weight": float(label_weight), "landmark_weight": 0.0}
     _check_level_iters(level_iters)
     _check_annotations(mask, moving_labels, static_labels, options["loss"])
-    labels = _all_labels(moving_labels, static_labels)
+    label_maps = _check_labels(moving_labels, static_labels)
     pair = Pair(model, optimize, options, level_iters)
     mapping = predict_mapping(
         pair.register,
@@ -157,12 +158,8 @@ def register(
         static_affine=static_affine,
         prealign=prealign,
         voxel_size=voxel_size,
-        annotations={
-            "mask": mask,
-            "moving_labels": moving_labels,
-            "static_labels": static_labels,
-        },
-        check_size=partial(pair.check_size, labels=len(labels)),
+        annotations={"mask": mask, **label_maps},
+        check_size=partial(pair.check_size, labels=_count_labels(label_maps)),
     )
     seconds = perf_counter() - start
     measured = measure_field(mapping, roughness=False)
@@ -239,23 +236,38 @@ def _check_options(
     }
 
 
-def _all_labels(moving, static):
-    """Return the labels of both maps but 0; none without maps.
+def _check_labels(moving, static):
+    """Return label maps by name, of one type; none without maps.
 
     Raises
     ------
     ValueError
-        If they have none in common: their overlap could not grow.
+        If they are no integers, or have none but 0 in common: their overlap could not
+        grow.
     """
     if moving is None:
-        return np.array([])
-    moving, static = (np.setdiff1d(np.asarray(a), 0) for a in (moving, static))
-    if moving.size and static.size and not np.intersect1d(moving, static).size:
+        return {}
+    maps = {"moving_labels": np.asarray(moving), "static_labels": np.asarray(static)}
+    for name, labels in maps.items():
+        if labels.dtype.kind not in "biu" or not labels.any():
+            raise ValueError(
+                f"Expected integers in {name}, and labels other than 0. Received "
+                f"{name}.dtype={labels.dtype} and shape {labels.shape}."
+            )
+    maps = labels_of_one_type(maps)
+    values = [np.setdiff1d(labels, 0) for labels in maps.values()]
+    if not np.intersect1d(*values).size:
+        moving, static = (found[:5].tolist() for found in values)
         raise ValueError(
-            f"Expected labels that both maps have. Received moving_labels of "
-            f"{moving[:5].tolist()} and static_labels of {static[:5].tolist()}."
+            f"Expected labels that both maps have. Received moving_labels of {moving} "
+            f"and static_labels of {static}."
         )
-    return np.union1d(moving, static)
+    return maps
+
+
+def _count_labels(maps):
+    """Return the number of labels of both maps but 0."""
+    return len(np.setdiff1d(np.union1d(*maps.values()), 0)) if maps else 0
 
 
 def _check_level_iters(level_iters):

@@ -14,7 +14,7 @@ from dipy_nn_reg.model_files import (
     read_weight_shapes,
 )
 from dipy_nn_reg.snapshot import Snapshot
-from dipy_nn_reg.training import RegistrationModel
+from dipy_nn_reg.training_state import set_seeds
 
 MODEL_ENDING, WEIGHTS_ENDING = ".keras", ".weights.h5"
 # Keras quotes whole configurations, and says what is wrong at last.
@@ -62,6 +62,8 @@ def load_model(path, owner, transforms):
         config, shapes = read_archive(path)
         check_weights_fit(config, shapes)
         model = keras.saving.load_model(path)
+        if "seeds" in model.state:
+            set_seeds(model, model.state.pop("seeds"))
     except MemoryError:
         raise
     except Exception as error:
@@ -69,8 +71,6 @@ def load_model(path, owner, transforms):
             f"{expected}. Received path={str(path)!r}, which cannot be loaded: "
             f"{_cause(error)}"
         ) from error
-    if not isinstance(model, RegistrationModel):
-        raise ValueError(f"{expected}. Received a {type(model).__name__}.")
     transform = model.options["transform"]
     if transform not in transforms:
         raise ValueError(f"{expected}. Received one with transform={transform!r}.")

@@ -20,7 +20,7 @@ from dipy_nn_reg.options import from_config, get_penalties, to_config
 from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
 from dipy_nn_reg.tracing import check_not_forked
-from dipy_nn_reg.training_state import check_state, finished_state
+from dipy_nn_reg.training_state import check_state, finished_state, get_seeds
 
 SUPERVISED_TRACKERS = {
     "label_overlap": "static_labels",
@@ -109,7 +109,8 @@ class RegistrationModel(keras.Model):
         return {name: r for name, r in results.items() if name not in absent}
 
     def get_config(self):
-        return {**to_config(self.options), "name": self.name, "state": self.state}
+        state = {**self.state, "seeds": get_seeds(self)}
+        return {**to_config(self.options), "name": self.name, "state": state}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

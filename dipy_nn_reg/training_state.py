@@ -4,7 +4,8 @@ A model carries it in its configuration, so that one ``.keras`` file is enough::
 
     {"random": state of the NumPy generator, before the next pairs are drawn,
      "trained": number of epochs in all trainings, without those of a warm-up,
-     "unfinished": None, or {"done": epochs done, **what describe() returns}}
+     "unfinished": None, or {"done": epochs done, **what describe() returns},
+     "seeds": in a file, those of layers such as Dropout, which Keras leaves out}
 """
 
 import keras
@@ -75,6 +76,34 @@ def make_generator(state):
     rng = np.random.default_rng()
     rng.bit_generator.state = state["random"]
     return rng
+
+
+def get_seeds(model):
+    """Return what layers that draw at random, such as Dropout, will draw from."""
+    return [
+        keras.ops.convert_to_numpy(variable).tolist()
+        for variable in _seed_variables(model)
+    ]
+
+
+def set_seeds(model, seeds):
+    """Put back what :func:`get_seeds` has returned.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of such a model.
+    """
+    variables = _seed_variables(model)
+    if not isinstance(seeds, list) or len(seeds) != len(variables):
+        raise ValueError(f"Expected {len(variables)} seeds. Received {seeds!r:.200}.")
+    for variable, seed in zip(variables, seeds):
+        variable.assign(np.array(seed, variable.dtype))
+
+
+def _seed_variables(model):
+    others = {id(v) for v in [*model.weights, *model.metrics_variables]}
+    return [v for v in model.variables if id(v) not in others]
 
 
 def describe(data, *, epochs, batch_size, mirror, augment):

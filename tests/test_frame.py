@@ -277,3 +277,27 @@ def test_equal_images_do_not_get_worse():
     shifted = np.exp(-((np.indices((36, 36)) - 18.2) ** 2).sum(0) / 60)
     _, outcome = register(shifted, blob, prealign="rigid")
     assert outcome.ncc_after > outcome.ncc_before - 1e-3
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_labels_of_any_integer_type(ndim):
+    moving, static = scans(ndim)
+    labels = [1 + (image > 500) for image in (moving, static)]
+    names = "moving_labels", "static_labels"
+    expected = field_of(moving, static, **dict(zip(names, labels)))
+    large = np.array([0, 2**53, 2**53 + 1], np.int64)
+    for types in (("i8", "i8"), ("u8", "i8"), ("u8", "u8")):
+        found = [large[one].astype(dtype) for one, dtype in zip(labels, types)]
+        found = field_of(moving, static, **dict(zip(names, found)))
+        npt.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.float32])
+def test_a_mask_of_any_type(dtype, plain):
+    moving, static, _ = plain
+    mask = np.indices(moving.shape)[0] < moving.shape[0] // 2
+    expected = field_of(moving, static, mask=mask)
+    sign = -1 if np.dtype(dtype).kind in "if" else 1
+    found = field_of(moving, static, mask=(sign * mask.astype(int)).astype(dtype))
+    npt.assert_array_equal(found, expected)
+    assert np.abs(found - field_of(moving, static)).max() > 0.05

@@ -371,7 +371,7 @@ def test_channels_count_one_by_one(name, make_images):
     ("function", "options", "message"),
     [
         (lncc, {"window": 4}, "window to be odd.*Received window=4"),
-        (lncc, {"window": 7}, "no larger than.*longest axis has .*window="),
+        (lncc, {"window": 11}, "no larger than.*longest axis has 8.*window=11"),
         (lncc, {}, "no larger than.*longest axis has .*window=9"),
         (lncc, {"window": 1}, "window to be an integer >= 3.*Received 1"),
         (lncc, {"window": 5.0}, "window to be an integer >= 3.*Received 5.0"),

@@ -194,12 +194,19 @@ def test_what_is_registered_is_not_therefore_a_loss(registered, forge):
         {"affine": {}},
         {"name": ["a"]},
         {"state": {"random": 3}},
+        {"state": []},
         {"unknown": 1},
     ],
     ids=str,
 )
 def test_options_of_the_wrong_kind_or_size_are_refused(options, forge):
     assert_refused(forge(options), "written by")
+
+
+def test_seeds_of_another_network(parts, forge):
+    config = json.loads(parts[CONFIG])["config"]
+    for seeds in ([[1, 2]], 3, {}):
+        assert_refused(forge({"state": config["state"] | {"seeds": seeds}}), "seeds")
 
 
 def test_an_option_that_is_missing(parts, forge):

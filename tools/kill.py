@@ -16,36 +16,30 @@ import os
 from pathlib import Path
 import random
 import signal
-import subprocess
 import sys
 from tempfile import TemporaryDirectory
-from time import perf_counter, sleep
+from time import sleep
 import zipfile
 
-import numpy as np
+from kill_commands import SIGNALS, TIME_OUT, prepare
 from PIL import Image
 from tqdm import tqdm
 
-from dipy_nn_reg.nifti import read_image, write_image
-from dipy_nn_reg.phantoms import make_phantoms
+from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.tables import format_rows, read_csv, write_csv
 
-# The phantoms are made by TensorFlow, which reports on itself at length.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LINES = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 1}
 TEMPORARY = ".dipy_nn_reg-"
 OLD = b"old\n"
 # In seconds: how long after the first temporary file a signal comes, if it is aimed.
 MAX_DELAY = 0.5
-TIME_OUT = 600
 
 
 def main():
     options = _parse_arguments()
     with TemporaryDirectory(prefix="kill_") as folder:
-        commands = _prepare(Path(folder))
+        commands = prepare(Path(folder))
         rows, wrong = {}, []
         numbers = range(options.kills) if options.only is None else [options.only]
         for number in tqdm(numbers, desc="Kills", disable=None):
@@ -69,124 +63,6 @@ def main():
     if options.out:
         write_csv(rows, options.out)
     sys.exit(1 if wrong else 0)
-
-
-class Command:
-    """A command line, and what it writes if nobody kills it.
-
-    Parameters
-    ----------
-    name : str
-        Without ``dipy_nn_reg_``.
-    arguments : list
-    folder : Path
-        Where it is run to its end.
-
-    Attributes
-    ----------
-    sets : list of set of str
-        Names of the files that appear together.
-    seconds : float
-        How long it takes.
-    """
-
-    def __init__(self, name, arguments, folder, sets):
-        self.name, self.arguments, self.sets = f"dipy_nn_reg_{name}", arguments, sets
-        folder.mkdir()
-        start = perf_counter()
-        process = self.start(folder)
-        _, error = process.communicate(timeout=TIME_OUT)
-        self.seconds = perf_counter() - start
-        if process.returncode:
-            raise RuntimeError(f"{self.name} does not even work: {error}")
-        self.files = _names(folder / "out")
-        together = set().union(*sets)
-        if together != self.files:
-            raise RuntimeError(f"{self.name} writes {self.files}, not {together}")
-
-    def start(self, folder, *options):
-        temporary = folder / "tmp"
-        temporary.mkdir(exist_ok=True)
-        line = [Path(sys.executable).with_name(self.name), *self.arguments]
-        return subprocess.Popen(
-            list(map(str, [*line, "--out_dir", folder / "out", *options])),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"TMPDIR": str(temporary)},
-            # What is started in the background may have SIGINT ignored.
-            preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in LINES],
-        )
-
-
-def _prepare(folder):
-    """Write inputs, and return the commands by their names."""
-    images = []
-    for i, image in enumerate(make_phantoms(3, shape=(24, 24, 24), seed=0)[0]):
-        images.append(folder / f"{i}.nii.gz")
-        write_image(images[-1], image, np.diag([2.0, 2, 2, 1]))
-    np.savetxt(folder / "shift.txt", np.eye(4) + np.eye(4, k=3))
-    (folder / "points.csv").write_text("x,y,z\n10,20,30\n20,10,30\n")
-    _write_digits(folder / "digits")
-    moving, static = images[0], images[1:]
-    pairs = [f"{i}_0__" for i in (1, 2)]
-    results = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
-    results |= {"report.html"}
-    registered = [{p + name for name in results} for p in pairs] + [{"cohort.html"}]
-    quick = ["--prealign", "none"]
-    model = folder / "fit" / "out" / "model.keras"
-    moved = [images[0], folder / "points.csv", images[1]]
-    table = [
-        ("fit", [*images, "--epochs", 3], [{"model.keras", "history.csv"}]),
-        ("predict", [static[0], moving, model, *quick], [results]),
-        (
-            "register",
-            [f"{folder}/[12].nii.gz", moving, "--level_iters", 2, 2, *quick],
-            registered,
-        ),
-        (
-            "apply",
-            [f"{folder}/[01p]*[zv]", folder / "shift.txt"],
-            [{f"{p.name.split('.')[0]}__transformed" + _ending(p)} for p in moved],
-        ),
-        ("evaluate", [static[0], moving], [{"metrics.csv"}]),
-        (
-            "report",
-            [static[0], *images[:2]],
-            [{f"1_{i}__report.html"} for i in (0, 1)] + [{"cohort.html"}],
-        ),
-        (
-            "mnist",
-            ["--epochs", 1, "--syn_pairs", 1, "--folder", folder / "digits"],
-            [{"model.keras", "metrics.csv", "registration.png", "history.png"}],
-        ),
-    ]
-    # The first positional argument of apply is the grid of the result.
-    table[3][1].insert(0, static[0])
-    return {
-        name: Command(name, arguments, folder / name, sets)
-        for name, arguments, sets in table
-    }
-
-
-def _ending(path):
-    return "".join(path.suffixes)
-
-
-def _write_digits(folder):
-    """Write the digits of scikit-learn, large enough for SyN, as MNIST has them."""
-    from sklearn.datasets import load_digits
-
-    folder.mkdir()
-    digits = load_digits()
-    images = np.kron(digits.images * 15, np.ones((1, 3, 3))).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
-    for part, chosen in (("train", slice(0, 1400)), ("t10k", slice(1400, None))):
-        for what, array in (("images", images[chosen]), ("labels", labels[chosen])):
-            header = bytes([0, 0, 8, array.ndim])
-            header += np.array(array.shape, ">u4").tobytes()
-            name = f"{part}-{what}-idx{array.ndim}-ubyte"
-            (folder / name).write_bytes(header + array.tobytes())
 
 
 def _kill(command, folder, kind, rng):
@@ -222,7 +98,7 @@ def _wait(process, command, out, rng):
     else:
         while not _being_written(out) and process.poll() is None:
             sleep(0.001)
-        sleep(rng.uniform(0, min(MAX_DELAY, command.seconds / 4)))
+        sleep(MAX_DELAY * 10 ** -rng.uniform(0, 3))  # Most files take little time.
     return _being_written(out)
 
 

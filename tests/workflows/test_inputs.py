@@ -4,6 +4,8 @@ import nibabel as nib
 import numpy as np
 import numpy.testing as npt
 import pytest
+from scipy.ndimage import gaussian_filter
+import SimpleITK as sitk
 
 from dipy_nn_reg.field_files import save_field
 from dipy_nn_reg.mapping import displacement_to_mapping
@@ -194,3 +196,31 @@ def slice_files(smooth_field, tmp_path):
         return read_image(path), mapping
 
     return make
+
+
+def test_simpleitk_warps_images_in_micrometres_as_we_do(smooth_field, tmp_path):
+    """It converts the images, and takes the field, which is in mm, as it is."""
+    affine = np.diag([-25.0, -25, 30, 1])
+    path, field = (str(tmp_path / f"{name}.nii.gz") for name in ("image", "field"))
+    data = gaussian_filter(np.random.default_rng(0).random((20, 22, 18)), 2)
+    data = np.float32((data - data.min()) / np.ptp(data))
+    image = nib.Nifti1Image(data, affine)
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 1)
+    image.header.set_xyzt_units("micron")
+    nib.save(image, path)
+    image = read_image(path)
+    grids = {"static_affine": image.affine, "moving_affine": image.affine}
+    displacement = smooth_field(data.shape, sigma=4, largest=2)
+    displacement *= np.hanning(20)[:, None, None, None]
+    mapping = displacement_to_mapping(displacement, **grids)
+    write_map(field, mapping, image, image, format="itk")
+    static = sitk.ReadImage(path, sitk.sitkFloat32)
+    found = sitk.ReadImage(field, sitk.sitkVectorFloat64)
+    npt.assert_allclose(found.GetSpacing(), static.GetSpacing(), rtol=1e-5)
+    transform = sitk.DisplacementFieldTransform(found)
+    warped = sitk.GetArrayFromImage(sitk.Resample(static, static, transform)).T
+    expected = mapping.transform(image.data)
+    inner = (slice(4, -4),) * 3
+    assert np.abs(expected - data)[inner].max() > 0.02
+    npt.assert_allclose(warped[inner], expected[inner], atol=1e-3)

@@ -1,0 +1,133 @@
+"""Commands that ``kill.py`` kills: what they read, and what they write."""
+
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+from time import perf_counter
+
+import numpy as np
+
+from dipy_nn_reg.nifti import write_image
+from dipy_nn_reg.phantoms import make_phantoms
+from dipy_nn_reg.workflows.quiet import import_keras
+
+TIME_OUT = 600  # in seconds
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+class Command:
+    """A command line, and what it writes if nobody kills it.
+
+    Parameters
+    ----------
+    name : str
+        Without ``dipy_nn_reg_``.
+    arguments : list
+    folder : Path
+        Where it is run to its end.
+
+    Attributes
+    ----------
+    sets : list of set of str
+        Names of the files that appear together.
+    seconds : float
+        How long it takes.
+    """
+
+    def __init__(self, name, arguments, folder, sets):
+        self.name, self.arguments, self.sets = f"dipy_nn_reg_{name}", arguments, sets
+        folder.mkdir()
+        start = perf_counter()
+        process = self.start(folder)
+        _, error = process.communicate(timeout=TIME_OUT)
+        self.seconds = perf_counter() - start
+        if process.returncode:
+            raise RuntimeError(f"{self.name} does not even work: {error}")
+        self.files = {path.name for path in (folder / "out").iterdir()}
+        together = set().union(*sets)
+        if together != self.files:
+            raise RuntimeError(f"{self.name} writes {self.files}, not {together}")
+
+    def start(self, folder, *options):
+        temporary = folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        line = [Path(sys.executable).with_name(self.name), *self.arguments]
+        return subprocess.Popen(
+            list(map(str, [*line, "--out_dir", folder / "out", *options])),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": str(temporary)},
+            # What is started in the background may have SIGINT ignored.
+            preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in SIGNALS[1:]],
+        )
+
+
+def prepare(folder):
+    """Write inputs, and return the commands by their names."""
+    import_keras()  # which makes the phantoms, and reports on itself at length
+    images = []
+    for i, image in enumerate(make_phantoms(3, shape=(24, 24, 24), seed=0)[0]):
+        images.append(folder / f"{i}.nii.gz")
+        write_image(images[-1], image, np.diag([2.0, 2, 2, 1]))
+    np.savetxt(folder / "shift.txt", np.eye(4) + np.eye(4, k=3))
+    (folder / "points.csv").write_text("x,y,z\n10,20,30\n20,10,30\n")
+    _write_digits(folder / "digits")
+    moving, static = images[0], images[1:]
+    pairs = [f"{i}_0__" for i in (1, 2)]
+    results = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
+    results |= {"report.html"}
+    registered = [{p + name for name in results} for p in pairs] + [{"cohort.html"}]
+    quick = ["--prealign", "none"]
+    model = folder / "fit" / "out" / "model.keras"
+    moved = [images[0], folder / "points.csv", images[1]]
+    table = [
+        ("fit", [*images, "--epochs", 3], [{"model.keras", "history.csv"}]),
+        ("predict", [static[0], moving, model, *quick], [results]),
+        (
+            "register",
+            [f"{folder}/[12].nii.gz", moving, "--level_iters", 2, 2, *quick],
+            registered,
+        ),
+        (
+            "apply",
+            [static[0], f"{folder}/[01p]*[zv]", folder / "shift.txt"],
+            [
+                {f"{p.name.split('.')[0]}__transformed" + "".join(p.suffixes)}
+                for p in moved
+            ],
+        ),
+        ("evaluate", [static[0], moving], [{"metrics.csv"}]),
+        (
+            "report",
+            [static[0], *images[:2]],
+            [{f"1_{i}__report.html"} for i in (0, 1)] + [{"cohort.html"}],
+        ),
+        (
+            "mnist",
+            ["--epochs", 1, "--syn_pairs", 1, "--folder", folder / "digits"],
+            [{"model.keras", "metrics.csv", "registration.png", "history.png"}],
+        ),
+    ]
+    return {
+        name: Command(name, arguments, folder / name, sets)
+        for name, arguments, sets in table
+    }
+
+
+def _write_digits(folder):
+    """Write the digits of scikit-learn, large enough for SyN, as MNIST has them."""
+    from sklearn.datasets import load_digits
+
+    folder.mkdir()
+    digits = load_digits()
+    images = np.kron(digits.images * 15, np.ones((1, 3, 3))).astype(np.uint8)
+    labels = digits.target.astype(np.uint8)
+    for part, chosen in (("train", slice(0, 1400)), ("t10k", slice(1400, None))):
+        for what, array in (("images", images[chosen]), ("labels", labels[chosen])):
+            header = bytes([0, 0, 8, array.ndim])
+            header += np.array(array.shape, ">u4").tobytes()
+            name = f"{part}-{what}-idx{array.ndim}-ubyte"
+            (folder / name).write_bytes(header + array.tobytes())
