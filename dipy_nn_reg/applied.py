@@ -6,7 +6,7 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_background, replace_nan
-from dipy_nn_reg.mapping import check_affine, world_affine
+from dipy_nn_reg.mapping import check_affine, check_mapping, world_affine
 from dipy_nn_reg.resampling import resample, to_moving
 
 
@@ -65,6 +65,7 @@ def apply_map(
         If an image is not on its grid or not of finite real numbers, or if a label map
         is none or has no label but 0.
     """
+    check_mapping(mapping)
     given = {"moving": moving, "static": static}
     given |= {"moving_labels": moving_labels, "static_labels": static_labels}
     given = {name: check_real(name, a) for name, a in given.items() if a is not None}

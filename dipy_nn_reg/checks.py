@@ -1,6 +1,8 @@
 """Check what a user gives, before anything is computed."""
 
 from numbers import Integral, Real
+import os
+from pathlib import Path
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from dipy_nn_reg.intensities import float_type, replace_nan
 
 # Largest number of values of an array: more than any memory holds. An array that
 # repeats one value, by strides of 0, may seem to have them.
+_MAX_SIZE = 2**31
 _MAX_VALUES = 2**34
 
 
@@ -38,6 +41,41 @@ def check_integer(option, value, *, lowest, highest=None):
             f"Expected {option} to be an integer >= {lowest}{to_highest}. "
             f"Received {_shown(value)}."
         )
+
+
+def check_shape(option, shape, *, ndim=None):
+    """Return the size of a grid as a tuple of int, or raise ValueError.
+
+    Parameters
+    ----------
+    option : str
+    shape : sequence of int
+    ndim : int, optional
+        Number of axes that it has to have.
+    """
+    if not isinstance(shape, (tuple, list, np.ndarray)) or np.ndim(shape) != 1:
+        raise ValueError(
+            f"Expected {option} to be a sequence of integers. Received {shape!r}."
+        )
+    if len(shape) == 0 or ndim not in (None, len(shape)):
+        raise ValueError(
+            f"Expected {option} of {'one axis or more' if ndim is None else ndim}. "
+            f"Received {tuple(shape)}."
+        )
+    for size in shape:
+        check_integer(f"each axis of {option}", size, lowest=1, highest=_MAX_SIZE)
+    return tuple(int(size) for size in shape)
+
+
+def check_path(option, path):
+    """Return a path, or raise ValueError for what is none."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or "\0" in text:
+        raise ValueError(f"Expected {option} to be a path. Received {_shown(path)}.")
+    return Path(text)
 
 
 def check_number(option, value, *, or_zero=False):
@@ -131,7 +169,10 @@ def check_images(images, *, name, ndim, num_channels):
         if a value is not a real number that float32 holds. NaN counts as the background
         of its image, with a warning.
     """
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"Expected {name} of one size. Received {error}") from error
     shape = images.shape
     if images.ndim == ndim + 1 and num_channels == 1:
         images = images[..., None]

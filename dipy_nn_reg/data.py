@@ -12,7 +12,7 @@ import zlib
 from dipy.utils.logging import logger
 import numpy as np
 
-from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.checks import check_integer, check_path
 
 MNIST_VARIABLE = "DIPY_NN_REG_MNIST"
 # No answer within this time, in seconds, means that there is no network.
@@ -61,6 +61,7 @@ def load_mnist(folder=None, *, digit=None):
     if digit is not None:
         check_integer("digit", digit, lowest=0, highest=9)
     folder = folder or os.environ.get(MNIST_VARIABLE)
+    folder = check_path("folder", folder) if folder else None
     if folder:
         train, test = _read_folder(folder)
     else:

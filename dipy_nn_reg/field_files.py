@@ -45,6 +45,7 @@ from dipy_nn_reg.field_checks import (
 from dipy_nn_reg.field_headers import FNIRT, VECTOR, About, check_zooms, read_about
 from dipy_nn_reg.fsl_coordinates import from_fsl, to_fsl, warp_to_fsl
 from dipy_nn_reg.mapping import (
+    check_mapping,
     check_moving_shape,
     displacement_to_mapping,
     mapping_to_displacement,
@@ -88,6 +89,7 @@ def save_field(path, mapping, *, format="dipy", static_zooms=None, moving_zooms=
     ``prealign=numpy.linalg.inv(prealign)`` besides, as for a file of SyN.
     """
     check_name("format", format, FORMATS)
+    check_mapping(mapping)
     ndim = mapping.dim
     static_affine = world_affine(mapping.codomain_grid2world, ndim)
     moving_affine = world_affine(mapping.domain_grid2world, ndim)

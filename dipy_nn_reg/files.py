@@ -2,8 +2,8 @@
 
 from contextlib import contextmanager
 import os
-from pathlib import Path
 
+from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.signals import held_back
 from dipy_nn_reg.temporaries import discard, temporary_path
 
@@ -61,7 +61,7 @@ def whole_files(paths, *, optional=()):
     process that is killed (SIGKILL) between two of them leaves old files beside new
     ones.
     """
-    paths = {name: Path(path) for name, path in paths.items()}
+    paths = {name: check_path("path", path) for name, path in paths.items()}
     partials = {name: temporary_path(path) for name, path in paths.items()}
     try:
         yield partials

@@ -38,7 +38,7 @@ def estimate_background(image):
     >>> estimate_background(ct)
     -1000.0
     """
-    image = np.asarray(image)
+    image = _as_numbers(image, "the image")
     faces = [
         np.take(image, end, axis=axis)
         for axis, size in enumerate(image.shape)
@@ -84,6 +84,7 @@ def replace_nan(image, *, name):
     ValueError
         If there is nothing else.
     """
+    image = _as_numbers(image, name)
     if image.dtype.kind != "f":
         return image
     missing = np.isnan(image)
@@ -146,6 +147,20 @@ def normalize(image):
     values -= np.clip(background, low - reach, high + reach)
     _, exponent = np.frexp(high - low)
     return np.ldexp(values, 1 - exponent).astype(np.float32)
+
+
+def _as_numbers(image, name):
+    """Return an array of real numbers, one or more, or raise ValueError."""
+    try:
+        image = np.asarray(image)
+    except ValueError:  # lists of several lengths
+        image = np.asarray(None)
+    if image.dtype.kind not in "biuf" or not image.size:
+        raise ValueError(
+            f"Expected real numbers in {name}, one or more. Received an array of shape "
+            f"{image.shape} and type {image.dtype}."
+        )
+    return image
 
 
 def _as_float64(image):

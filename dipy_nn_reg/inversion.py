@@ -7,6 +7,8 @@ called, so that commands show their help at once.
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from dipy_nn_reg.checks import check_real
+
 _MAX_ITERATIONS, _MAX_ROUNDS = 100, 10
 # In voxels: of the inverse, at a sample of so many points; and how far the border goes.
 _TOLERANCE, _SAMPLE, _MAX_BORDER = 1e-4, 2**14, 32
@@ -78,7 +80,9 @@ def check_field(name, field, *, shape=None):
     ValueError
         If the shape is another, or a value is not finite.
     """
-    field = np.asarray(field, np.float32)
+    field = check_real(name, field)
+    with np.errstate(over="ignore"):  # which is not finite then
+        field = field.astype(np.float32, copy=False)
     fits = field.ndim in (3, 4) and field.shape[-1] == field.ndim - 1
     if not fits or shape not in (None, field.shape):
         expected = "(*spatial, ndim) in 2D or 3D" if shape is None else shape

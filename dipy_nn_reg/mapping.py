@@ -109,6 +109,32 @@ def displacement_to_mapping(
     return mapping
 
 
+def check_mapping(mapping):
+    """Raise ValueError unless this is a map as DIPY's SyN returns it.
+
+    Parameters
+    ----------
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+    """
+    names = ("dim", "backward", "forward", "codomain_shape", "domain_shape")
+    if isinstance(mapping, type) or not all(hasattr(mapping, name) for name in names):
+        raise ValueError(
+            f"Expected a DiffeomorphicMap. Received a {type(mapping).__name__}."
+        )
+    ndim = mapping.dim
+    for name, field in (("backward", mapping.backward), ("forward", mapping.forward)):
+        shape = np.shape(field)
+        if ndim not in (2, 3) or len(shape) != ndim + 1 or shape[-1] != ndim:
+            raise ValueError(
+                f"Expected a map with a {name} field of shape (*spatial, ndim). "
+                f"Received one of dim={ndim} and a field of shape {shape}."
+            )
+    for name in ("prealign", "codomain_grid2world", "domain_grid2world"):
+        affine = getattr(mapping, name, None)
+        if affine is not None:
+            check_affine(affine, name=f"{name} of the map", ndim=ndim)
+
+
 def mapping_to_displacement(mapping):
     """Return the displacement of a map in voxels, and that of its inverse.
 
@@ -127,6 +153,7 @@ def mapping_to_displacement(mapping):
     ValueError
         If the map is laid out otherwise.
     """
+    check_mapping(mapping)
     return tuple(
         _in_voxels(field, mapping) for field in (mapping.backward, mapping.forward)
     )
@@ -134,6 +161,7 @@ def mapping_to_displacement(mapping):
 
 def displacement_of(mapping):
     """Return the first of what :func:`mapping_to_displacement` does."""
+    check_mapping(mapping)
     return _in_voxels(mapping.backward, mapping)
 
 
@@ -162,7 +190,13 @@ def invert_mapping(mapping):
     -------
     inverse : dipy.align.imwarp.DiffeomorphicMap
         Laid out in the same way, with static and moving exchanged.
+
+    Raises
+    ------
+    ValueError
+        If it is no such map, or if a value of it is not finite.
     """
+    check_mapping(mapping)
     ndim, moving_shape = mapping.dim, tuple(mapping.domain_shape)
     moving_affine = world_affine(mapping.domain_grid2world, ndim)
     static_affine = world_affine(mapping.codomain_grid2world, ndim)

@@ -9,6 +9,7 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.affines import check_affine
+from dipy_nn_reg.checks import check_path, check_real
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.intensities import replace_nan
 from dipy_nn_reg.nifti_header import (
@@ -159,7 +160,8 @@ def write_image(
     path : string or Path
         Ends with ``.nii`` or ``.nii.gz``; its folder is there.
     data : ndarray
-        Its type becomes that of the file.
+        Its type becomes that of the file; bools are stored as uint8, float16 as
+        float32, which hold the same values.
     affine : ndarray, shape (4, 4)
     header : nibabel.Nifti1Header, optional
         Of an image on the same grid, in mm: its codes of sform and qform.
@@ -172,8 +174,16 @@ def write_image(
         NIfTI's name of what the values are, or its code.
     extension : string, optional
         Stored as a comment in the header.
+
+    Raises
+    ------
+    ValueError
+        If the name is another, if the affine cannot be inverted, or if the data are of
+        a type that no file holds.
     """
-    check_image_name(path)
+    check_image_name(check_path("path", path))
+    affine = check_affine(affine, name="affine", ndim=3)
+    data = _as_stored(data)
     kind = {nib.Nifti1Header: nib.Nifti1Image, nib.Nifti2Header: nib.Nifti2Image}
     image = kind[header_class(data.shape)](data, affine, dtype=data.dtype)
     place(image, affine, header)
@@ -193,6 +203,20 @@ def write_image(
         nib.save(image, partial)
 
 
+def _as_stored(data):
+    """Return values in a type that NIfTI has."""
+    data = check_real("data", data)
+    if data.dtype.kind == "b":
+        return data.astype(np.uint8)
+    if data.dtype.itemsize == 2 and data.dtype.kind == "f":
+        return data.astype(np.float32)
+    if data.dtype.kind == "f" and data.dtype.itemsize > 8:
+        raise ValueError(
+            f"Expected data of 64 bits at most. Received data.dtype={data.dtype}."
+        )
+    return data
+
+
 def check_image_name(path):
     """Raise ValueError unless a name is that of a NIfTI file."""
     if not str(path).endswith((".nii", ".nii.gz")):
@@ -204,7 +228,7 @@ def check_image_name(path):
 
 def _read(path):
     """Read what is in a file, as it is."""
-    path = Path(path)
+    path = check_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected an image. There is no file {str(path)!r}.")
     file = load_header(path)

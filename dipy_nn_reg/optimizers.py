@@ -85,6 +85,12 @@ def add_cosine_rate(callbacks, peak, *, epochs_done=0):
         callbacks = []
     elif not isinstance(callbacks, (tuple, list)):
         callbacks = [callbacks]
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(
+                f"Expected callbacks of Keras, keras.callbacks.Callback. "
+                f"Received {callback!r}."
+            )
     schedulers = (
         keras.callbacks.LearningRateScheduler,
         keras.callbacks.ReduceLROnPlateau,

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
 import platform
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 import numpy as np
 
+from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.decoding import readable
 from dipy_nn_reg.files import whole_file
 
@@ -42,15 +42,16 @@ def check_page(path):
     FileNotFoundError
         If there is no folder to write into.
     """
-    if not str(path).endswith(".html"):
+    path = check_path("path", path)
+    if path.suffix != ".html":
         raise ValueError(
             f"Expected a path that ends with .html. Received path={str(path)!r}."
         )
-    if Path(path).is_dir():
+    if path.is_dir():
         raise ValueError(
             f"Expected the path of a file. Received path={str(path)!r}, a folder."
         )
-    if not Path(path).parent.is_dir():
+    if not path.parent.is_dir():
         raise FileNotFoundError(
             f"Expected a path in a folder that exists. Received path={str(path)!r}."
         )
@@ -68,6 +69,8 @@ def write_page(path, template, *, details=None, **values):
     **values
         What the template names.
     """
+    if not isinstance(details or {}, dict):
+        raise ValueError(f"Expected details to be a dict. Received {details!r}.")
     environment = Environment(
         loader=PackageLoader("dipy_nn_reg"), autoescape=True, undefined=StrictUndefined
     )

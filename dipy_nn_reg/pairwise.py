@@ -180,6 +180,7 @@ def _find_layout(static, static_affine, num_channels, model):
         return layout["ndim"], layout["num_channels"]
     num_channels = 1 if num_channels is None else num_channels
     check_integer("num_channels", num_channels, lowest=1)
+    num_channels = int(num_channels)  # that of NumPy may be of 8 bits
     in_world = np.shape(static_affine) == (4, 4)
     spatial = static.shape if num_channels == 1 else static.shape[:-1]
     if num_channels == 1 and static.shape[-1:] == (1,):

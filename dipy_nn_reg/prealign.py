@@ -4,6 +4,7 @@ from dipy.utils.logging import logger
 from nibabel.affines import voxel_sizes
 import numpy as np
 
+from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping import check_affine, lift_affine, plane_affine
 from dipy_nn_reg.metrics import entropies
@@ -61,6 +62,20 @@ def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="aff
     mutual information. Mass is the difference from the background, so that neither an
     offset nor the sign of the intensities changes anything.
     """
+    check_name("kind", kind, KINDS)
+    moving, static = check_real("moving", moving), check_real("static", static)
+    if moving.ndim != static.ndim or static.ndim not in (2, 3):
+        raise ValueError(
+            f"Expected two images of two axes or of three. Received moving.shape="
+            f"{moving.shape} and static.shape={static.shape}."
+        )
+    moving_affine, static_affine = (
+        check_affine(affine, name=name, ndim=static.ndim)
+        for name, affine in (
+            ("moving_affine", moving_affine),
+            ("static_affine", static_affine),
+        )
+    )
     if static.ndim == 3 and static.shape[2] == 1:
         return _estimate_in_plane(moving, static, moving_affine, static_affine, kind)
     static, static_affine = _coarsen(normalize(static), static_affine)

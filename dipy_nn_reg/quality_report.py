@@ -150,6 +150,7 @@ def cohort_report(path, subjects, *, title="Registrations", failed=(), details=N
         As :func:`report`, of the path; and if there is nothing to tell.
     """
     check_page(path)
+    _check_subjects(subjects)
     if not subjects and not failed:
         raise ValueError("Expected one subject or more. Received none.")
     order = {name: i for i, name in enumerate(VERDICTS)}
@@ -169,6 +170,16 @@ def cohort_report(path, subjects, *, title="Registrations", failed=(), details=N
         failed=failed,
         details=details,
     )
+
+
+def _check_subjects(subjects):
+    needed = {"name", "page", "verdict", "misplaced_after"}
+    listed = subjects if isinstance(subjects, (list, tuple)) else [None]
+    if not all(isinstance(s, dict) and needed <= set(s) for s in listed):
+        raise ValueError(
+            f"Expected subjects to be a list of dicts with {sorted(needed)}. "
+            f"Received {subjects!r}."
+        )
 
 
 def _cells(subject, names):

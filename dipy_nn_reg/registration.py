@@ -165,6 +165,7 @@ class Registration(Prediction):
         check_fit_options(
             epochs=epochs, warm_up=warm_up, **options, ndim=self._layout()["ndim"]
         )
+        options["batch_size"] = batch_size = int(batch_size)  # NumPy's may be of 8 bits
         data = check_training_data(
             moving,
             static,

@@ -5,8 +5,10 @@ import numpy as np
 from scipy.linalg import polar
 from scipy.ndimage import gaussian_filter
 
+from dipy_nn_reg.affines import check_affine
+from dipy_nn_reg.checks import check_number, check_real, check_shape
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
-from dipy_nn_reg.resampling import resample, to_moving
+from dipy_nn_reg.resampling import check_maps, resample, to_moving
 
 # Voxel sizes that differ by less than this share are the same one in two headers.
 _SAME_SIZE = 1e-3
@@ -34,8 +36,12 @@ def working_grid(shape, affine, voxel_size):
     Raises
     ------
     ValueError
-        If the grid would have more voxels than any memory holds.
+        If the grid would have more voxels than any memory holds, or if an argument is
+        not what is said above.
     """
+    shape = check_shape("shape", shape)
+    affine = check_affine(affine, name="affine", ndim=len(shape))
+    check_number("voxel_size", voxel_size)
     sizes = voxel_sizes(affine)
     factors = voxel_size / sizes
     factors[(np.abs(factors - 1) < _SAME_SIZE) | (np.array(shape) == 1)] = 1
@@ -72,13 +78,21 @@ def read_on_grid(image, affine, maps, shape, grid_affine):
     -------
     resampled : ndarray, shape (*shape,) or (*shape, channels)
         The image itself if there is nothing to do.
+
+    Raises
+    ------
+    ValueError
+        As :func:`~dipy_nn_reg.resampling.resample`.
     """
+    image, shape = check_real("image", image), check_shape("shape", shape)
+    affine = check_affine(affine, name="affine", ndim=len(shape))
+    grid_affine = check_affine(grid_affine, name="grid_affine", ndim=len(shape))
+    maps = check_maps(maps)
     same_grid = shape == image.shape[: len(shape)] and np.allclose(
         affine, grid_affine, rtol=0, atol=1e-6
     )
     if same_grid and all(np.array_equal(m, np.eye(len(m))) for m in maps):
         return image
-    image = np.asarray(image)
     image = image.astype(float_type(image), copy=False)
     fill = estimate_backgrounds(image, len(shape))
     sigma = _smoothing(affine, maps, grid_affine, image.shape)

@@ -11,7 +11,7 @@ from nibabel.affines import apply_affine
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.checks import check_name, check_real, check_shape
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
 from dipy_nn_reg.mapping import check_affine, grid_points
 from dipy_nn_reg.progress import progress_bar
@@ -40,7 +40,7 @@ def to_moving(points, maps):
         If the points have another shape, or an affine cannot be inverted.
     """
     points = _check_points(points)
-    for step in maps:
+    for step in check_maps(maps):
         if isinstance(step, np.ndarray):
             points = apply_affine(_check_step(step, points), points)
         else:
@@ -66,7 +66,7 @@ def to_static(points, maps):
         As :func:`to_moving`.
     """
     points = _check_points(points)
-    for step in reversed(maps):
+    for step in reversed(check_maps(maps)):
         if isinstance(step, np.ndarray):
             points = apply_affine(np.linalg.inv(_check_step(step, points)), points)
         else:
@@ -74,8 +74,30 @@ def to_static(points, maps):
     return points
 
 
+def check_maps(maps):
+    """Return maps as a list, or raise ValueError.
+
+    Parameters
+    ----------
+    maps : sequence
+        As for :func:`to_moving`.
+    """
+    is_list = isinstance(maps, (list, tuple))
+    steps = list(maps) if is_list else [None]
+    if not all(isinstance(s, np.ndarray) or _is_map(s) for s in steps):
+        raise ValueError(
+            f"Expected maps to be a list of maps of DIPY and of affines. "
+            f"Received {maps!r}."
+        )
+    return steps
+
+
+def _is_map(step):
+    return hasattr(step, "transform_points") and not isinstance(step, type)
+
+
 def _check_points(points):
-    points = np.asarray(points)
+    points = check_real("points", points)
     if (
         points.ndim != 2
         or points.shape[1] not in (2, 3)
@@ -136,7 +158,7 @@ def resample(
         If the shapes do not fit each other, or an affine cannot be inverted.
     """
     check_name("interpolation", interpolation, ORDERS)
-    image, shape = np.asarray(image), tuple(shape)
+    image, shape = check_real("image", image), check_shape("shape", shape)
     affine = check_affine(affine, name="affine", ndim=len(shape))
     grid_affine = check_affine(grid_affine, name="grid_affine", ndim=len(shape))
     if image.ndim not in (len(shape), len(shape) + 1) or image.dtype.kind not in "biuf":
@@ -253,7 +275,14 @@ def inverse_error(maps, shape, affine):
         Mean distance in mm over the voxels of the grid, after going to the moving
         image and back; of more than a quarter of a million, over every second one
         along each axis.
+
+    Raises
+    ------
+    ValueError
+        If the shape is none, or an affine cannot be inverted.
     """
+    shape = check_shape("shape", shape)
+    affine = check_affine(affine, name="affine", ndim=len(shape))
     every = 2 if prod(shape) > _MANY_VOXELS else 1
     shape = tuple(-(-size // every) for size in shape)
     points = grid_points(shape, affine @ np.diag([*[every] * len(shape), 1]))

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 import keras
 import numpy as np
 
+from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.model_files import (
     check_keras,
@@ -113,7 +114,7 @@ def _cause(error):
 
 
 def _check_is_file(path):
-    if not Path(path).is_file():
+    if not check_path("path", path).is_file():
         raise FileNotFoundError(f"Expected a file. Received path={str(path)!r}.")
 
 

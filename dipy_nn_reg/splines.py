@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from dipy_nn_reg.checks import check_integer, check_number, check_real
+from dipy_nn_reg.checks import check_number, check_real, check_shape
 
 # Points evaluated at a time: bounds the memory for their distances to the landmarks.
 POINTS_PER_CHUNK = 2**16
@@ -132,19 +132,10 @@ class ThinPlateSpline:
         ValueError
             If the shape is not one of as many axes as the landmarks have.
         """
-        self._check_shape(shape)
+        axes = self.landmarks.shape[1] if hasattr(self, "landmarks") else None
+        shape = check_shape("shape", shape, ndim=axes)
         grid = np.moveaxis(np.indices(shape, np.float64), 0, -1)
         return (self.evaluate(grid) - grid).astype(np.float32)
-
-    def _check_shape(self, shape):
-        axes = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else ()
-        if hasattr(self, "landmarks") and len(axes) != self.landmarks.shape[1]:
-            raise ValueError(
-                f"Expected a shape of {self.landmarks.shape[1]} axes, as the landmarks "
-                f"have. Received shape={shape!r}."
-            )
-        for size in axes:
-            check_integer("each axis of shape", size, lowest=1)
 
 
 def thin_plate_influence(landmarks, points):

@@ -15,7 +15,7 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import compiled, grid_sample, recomputed
-from dipy_nn_reg.checks import check_integer, check_name
+from dipy_nn_reg.checks import check_integer, check_name, check_real, check_shape
 from dipy_nn_reg.sampling import (
     BORDERS,
     INTERPOLATIONS,
@@ -24,6 +24,7 @@ from dipy_nn_reg.sampling import (
     read_linear,
     read_nearest,
 )
+from dipy_nn_reg.tensors import as_float32
 
 # Of an integration. More than 24 squarings divide a velocity by more than float32 tells
 # from 1.
@@ -60,6 +61,7 @@ def identity_grid(shape):
     >>> identity_grid((2, 3))[1, 2]
     array([1., 2.], dtype=float32)
     """
+    shape = check_shape("shape", shape)
     axes = [np.arange(size, dtype=np.float32) for size in shape]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
@@ -102,8 +104,8 @@ def sample(image, positions, *, interpolation="linear", border="zero", fill=None
     """
     check_name("interpolation", interpolation, INTERPOLATIONS)
     check_name("border", border, BORDERS)
-    image = ops.convert_to_tensor(image)
-    positions = ops.convert_to_tensor(positions, dtype="float32")
+    image = _as_image(image, interpolation)
+    positions = as_float32("positions", positions)
     ndim = positions.shape[-1]
     if len(image.shape) == ndim:
         fill = _as_fill(fill, image[None, ..., None], border)
@@ -168,8 +170,8 @@ def warp(
             f"Expected image_is_constant to be True or False. "
             f"Received {image_is_constant!r}."
         )
-    image = ops.convert_to_tensor(image)
-    displacement = ops.convert_to_tensor(displacement, dtype="float32")
+    image = _as_image(image, interpolation)
+    displacement = as_float32("displacement", displacement)
     ndim = displacement.shape[-1]
     batched = len(displacement.shape) == ndim + 2
     has_channels = len(image.shape) == ndim + batched + 1
@@ -220,7 +222,7 @@ def compose(first, second):
     ValueError
         If the shapes are not those of two displacements.
     """
-    first, second = (ops.convert_to_tensor(u, dtype="float32") for u in (first, second))
+    first, second = as_float32("first", first), as_float32("second", second)
     ndim = second.shape[-1]
     if (
         first.shape[-1] != ndim
@@ -274,7 +276,7 @@ def integrate(velocity, *, steps=7):
             f"Expected steps to be {MOST_STEPS} at most. Received {steps!r}."
         )
     steps = int(steps)  # TensorFlow takes a NumPy scalar for a tensor
-    velocity = ops.convert_to_tensor(velocity, dtype="float32")
+    velocity = as_float32("velocity", velocity)
     ndim = velocity.shape[-1]
     if len(velocity.shape) not in (ndim + 1, ndim + 2):
         raise ValueError(
@@ -295,6 +297,20 @@ def _is_batch_of(image, field):
     """Tell whether images of the field's grid come where a single one is expected."""
     spatial = tuple(field.shape[:-1])
     return tuple(image.shape[1:]) == spatial != tuple(image.shape[:-1])
+
+
+def _as_image(image, interpolation):
+    """Return an image as a tensor: of its own type if values are not mixed."""
+    if interpolation == "linear":
+        return as_float32("image", image)
+    if ops.is_tensor(image):
+        return image
+    image = check_real("image", image)
+    if image.dtype.itemsize > 8:
+        raise ValueError(
+            f"Expected an image of 64 bits at most. Received image.dtype={image.dtype}."
+        )
+    return ops.convert_to_tensor(np.ascontiguousarray(image))
 
 
 def _as_fill(fill, image, border):

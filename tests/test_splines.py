@@ -85,7 +85,7 @@ def test_points_that_do_not_fit():
     spline = ThinPlateSpline().fit(np.eye(3)[:, :2], np.eye(3)[:, :2])
     with pytest.raises(ValueError, match=r"shape \(..., 2\).*\(1, 3\)"):
         spline.evaluate([(1, 2, 3)])
-    with pytest.raises(ValueError, match=r"shape of 2 axes.*\(4, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"shape of 2\. .*\(4, 4, 4\)"):
         spline.displacement((4, 4, 4))
 
 

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.decoding import readable
 from dipy_nn_reg.metrics import to_unit_range
 from dipy_nn_reg.viz.fields import check_finite_field, determinant_of
@@ -30,6 +31,10 @@ def plot_dice(before, after, *, names=None, most=40):
     ValueError
         If there are no labels, or other ones before than after.
     """
+    for name, given in {"before": before, "after": after, "names": names or {}}.items():
+        if not isinstance(given, dict):
+            raise ValueError(f"Expected {name} to be a dict. Received {given!r}.")
+    check_integer("most", most, lowest=1)
     if not after or set(after) - set(before):
         raise ValueError(
             f"Expected the same labels before and after, one or more. Received "

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.checks import check_integer, check_real
 from dipy_nn_reg.viz.panels import IMAGE_STYLE, draw_grid
 
 
@@ -30,7 +30,10 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
         If the images are not 2D, if their number differs or is 0, or if the spacing is
         no distance.
     """
-    shape = np.shape(moving)
+    moving, static = check_real("moving", moving), check_real("static", static)
+    warped = check_real("warped", warped)
+    displacement = check_real("displacement", displacement)
+    shape = moving.shape
     fits = np.shape(warped) == shape and np.shape(displacement) == (*shape, 2)
     if len(shape) != 3 or not fits or np.shape(static) not in (shape, shape[1:]):
         raise ValueError(

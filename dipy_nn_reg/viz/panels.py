@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.checks import check_integer, check_real
 from dipy_nn_reg.viz.planes import cut
 
 # Blue and orange can be told apart by all, as can both ends of this map of colours.
@@ -57,6 +57,12 @@ def draw_grid(ax, displacement, *, spacing=1):
         Distance in voxels of the lines.
     """
     check_integer("spacing", spacing, lowest=1)
+    displacement = check_real("displacement", displacement)
+    if displacement.ndim != 3 or displacement.shape[-1] != 2:
+        raise ValueError(
+            f"Expected a displacement of shape (rows, columns, 2). "
+            f"Received shape {displacement.shape}."
+        )
     rows, columns = displacement.shape[:2]
     y, x = np.moveaxis(displacement, -1, 0) + np.mgrid[:rows, :columns]
     ax.plot(x[::spacing].T, y[::spacing].T, color="tab:blue", linewidth=0.5)

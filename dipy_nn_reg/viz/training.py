@@ -1,6 +1,9 @@
 """The course of a training."""
 
 import matplotlib.pyplot as plt
+import numpy as np
+
+from dipy_nn_reg.checks import check_real
 
 
 def plot_history(history):
@@ -21,8 +24,7 @@ def plot_history(history):
     ValueError
         If there is nothing to draw.
     """
-    if not history:
-        raise ValueError(f"Expected a measure or more. Received history={history!r}.")
+    _check(history)
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     figure, axes = plt.subplots(
         1,
@@ -41,3 +43,19 @@ def plot_history(history):
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
     return figure
+
+
+def _check(history):
+    """Raise ValueError unless there are numbers for each of some names."""
+    is_dict = isinstance(history, dict) and all(isinstance(n, str) for n in history)
+    if not is_dict or not history:
+        raise ValueError(
+            f"Expected history to be a dict of measures, one or more. "
+            f"Received {history!r}."
+        )
+    for name, values in history.items():
+        if check_real(f"history[{name!r}]", values).ndim != 1:
+            raise ValueError(
+                f"Expected a number for each epoch in history[{name!r}]. "
+                f"Received shape {np.shape(values)}."
+            )

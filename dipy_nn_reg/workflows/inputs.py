@@ -8,6 +8,7 @@ from nibabel.streamlines.array_sequence import ArraySequence
 import numpy as np
 
 from dipy_nn_reg.affines import check_affine
+from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.field_files import load_field, save_field
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.mapping import flatten_mapping, lift_mapping
@@ -118,7 +119,8 @@ def read_streamlines(path, reference):
     """
     from dipy.io.streamline import load_tractogram
 
-    if not Path(path).is_file():
+    path = check_path("path", path)
+    if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
         with np.errstate(invalid="ignore"):  # of points that are not finite
@@ -266,9 +268,10 @@ def _check_finite(points, path):
 
 def _read_table(path, what, *, numbered=False):
     """Read rows of numbers; a first line of words, or of 0 to n, is passed over."""
-    if not Path(path).is_file():
+    path = check_path("path", path)
+    if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = [line.strip() for line in text.replace(",", " ").splitlines()]
     rows = [line.split() for line in lines if line and line[0] != "#"]
     if rows and not any(_is_number(word) for word in rows[0]):
