@@ -53,7 +53,8 @@ def check_shape(option, shape, *, ndim=None):
     ndim : int, optional
         Number of axes that it has to have.
     """
-    if not isinstance(shape, (tuple, list, np.ndarray)) or np.ndim(shape) != 1:
+    is_sequence = isinstance(shape, (tuple, list, np.ndarray))
+    if not is_sequence or getattr(shape, "ndim", 1) != 1:
         raise ValueError(
             f"Expected {option} to be a sequence of integers. Received {shape!r}."
         )

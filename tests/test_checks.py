@@ -1,5 +1,6 @@
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import numpy.testing as npt
@@ -12,7 +13,9 @@ from dipy_nn_reg.checks import (
     check_name,
     check_number,
     check_pairs,
+    check_path,
     check_real,
+    check_shape,
     check_training_pairs,
 )
 
@@ -157,3 +160,33 @@ def test_arrays_of_real_numbers_come_as_they_are(dtype):
     assert check_real("a", array) is array
     unmasked = check_real("a", np.ma.array([1.5, 2]))
     npt.assert_array_equal(unmasked, [1.5, 2])
+
+
+@pytest.mark.parametrize(
+    "path", [None, 3, b"a.nii", ["a.nii"], "a\0.nii", object(), Path, {"a"}], ids=repr
+)
+def test_what_is_no_path(path):
+    with pytest.raises(ValueError, match="Expected folder to be a path. Received"):
+        check_path("folder", path)
+
+
+def test_paths_come_in_any_dress(tmp_path):
+    for path in (tmp_path, str(tmp_path)):
+        assert check_path("path", path) == tmp_path
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [None, 4, "44", (), (4,), (4, 4, 4), (0, 4), (-1, 4), (4.5, 4), (True, 4)]
+    + [((4, 4), 4), (10**30, 4), np.ones((2, 2), int), {4, 5}, range(2), (np.nan, 4)],
+    ids=str,
+)
+def test_what_is_no_size_of_a_grid(shape):
+    with pytest.raises(ValueError, match="Expected .*shape.* Received"):
+        check_shape("shape", shape, ndim=2)
+
+
+@pytest.mark.parametrize("dress", [list, tuple, np.array, lambda s: np.array(s, "u1")])
+def test_sizes_of_grids_come_in_any_dress(dress):
+    found = check_shape("shape", dress((4, 5)))
+    assert found == (4, 5) and all(type(size) is int for size in found)

@@ -8,7 +8,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from dipy_nn_reg import metrics
+from dipy_nn_reg import DeformableRegistration, metrics, register
 
 TOOLS = Path(__file__).parents[1] / "tools"
 sys.path.insert(0, str(TOOLS))
@@ -270,3 +270,17 @@ def test_bad_input_ends_in_a_result_or_an_error_of_ours():
     assert not broken, "\n".join(
         [*broken, *map(table.describe, table.failures(results))]
     )
+
+
+def test_small_integers_of_numpy_are_taken():
+    static = np.exp(-((np.indices((20, 18)) - 9) ** 2).sum(0) / 20)
+    moving = np.roll(static, 1, axis=0)
+    options = {"prealign": None, "level_iters": (1, 1)}
+    expected, _ = register(moving, static, **options)
+    found, _ = register(moving, static, num_channels=np.int8(1), **options)
+    np.testing.assert_array_equal(found.backward, expected.backward)
+    registration = DeformableRegistration(input_shape=(20, 18), network="voxelmorph1")
+    history = registration.fit(
+        np.stack([moving, static]), epochs=1, batch_size=np.uint8(1), verbose=0
+    )
+    assert np.isfinite(history.history["loss"]).all()

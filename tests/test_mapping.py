@@ -249,3 +249,33 @@ def test_what_overflows_in_mm_makes_no_map():
 def test_the_size_of_the_moving_image_is_checked(shape):
     with pytest.raises(ValueError, match="moving_shape"):
         maps.displacement_to_mapping(np.zeros((6, 7, 2)), moving_shape=shape)
+
+
+def _spoilt(name, value):
+    def change(mapping):
+        setattr(mapping, name, value)
+        return mapping
+
+    return change
+
+
+NO_MAPS = {
+    "None": lambda mapping: None,
+    "text": lambda mapping: "text",
+    "class": type,
+    "array": lambda mapping: mapping.backward,
+    "no field": _spoilt("backward", None),
+    "no inverse": _spoilt("forward", None),
+    "four axes": _spoilt("dim", 4),
+    "an affine of NaN": _spoilt("prealign", np.full((3, 3), np.nan)),
+}
+
+
+@pytest.mark.parametrize("change", NO_MAPS.values(), ids=NO_MAPS)
+@pytest.mark.parametrize(
+    "function", [maps.mapping_to_displacement, maps.invert_mapping, maps.lift_mapping]
+)
+def test_what_is_no_map(function, change):
+    made = maps.displacement_to_mapping(np.zeros((6, 5, 2), np.float32))
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        function(change(made))

@@ -53,3 +53,9 @@ def test_callbacks_of_the_user_are_kept():
     scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)
     assert add_cosine_rate([scheduler], 0.1) == [scheduler]
     assert add_cosine_rate(None, None) == []
+
+
+@pytest.mark.parametrize("callbacks", ["text", [None], [object()], dict, [len]])
+def test_what_is_no_callback(callbacks):
+    with pytest.raises(ValueError, match="Expected callbacks of Keras"):
+        add_cosine_rate(callbacks, 0.1)

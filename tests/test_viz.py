@@ -208,7 +208,7 @@ FIELD, IMAGE = np.zeros((8, 9, 7, 3)), np.zeros((8, 9, 7))
         (lambda: plot_history({}), "a measure or more"),
         (
             lambda: plot_registration(*[IMAGE[:0]] * 3, np.zeros((0, 9, 7, 2))),
-            "one pair or more",
+            "moving to be an array of one value or more",
         ),
         (
             lambda: plot_registration(*[IMAGE] * 3, np.zeros((8, 9, 7, 2)), spacing=0),

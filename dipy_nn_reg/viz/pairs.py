@@ -44,8 +44,6 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
         )
     check_integer("spacing", spacing, lowest=1)
     n = len(moving)
-    if n == 0:
-        raise ValueError("Expected one pair or more. Received none.")
     static = np.broadcast_to(static, shape)
     figure, axes = plt.subplots(
         n, 4, figsize=(6, 1.5 * n + 0.3), squeeze=False, layout="constrained"

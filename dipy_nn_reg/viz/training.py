@@ -50,8 +50,7 @@ def _check(history):
     is_dict = isinstance(history, dict) and all(isinstance(n, str) for n in history)
     if not is_dict or not history:
         raise ValueError(
-            f"Expected history to be a dict of measures, one or more. "
-            f"Received {history!r}."
+            f"Expected history to be a dict of a measure or more. Received {history!r}."
         )
     for name, values in history.items():
         if check_real(f"history[{name!r}]", values).ndim != 1:
