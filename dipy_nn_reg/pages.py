@@ -8,8 +8,8 @@ import platform
 from jinja2 import Environment, PackageLoader, StrictUndefined
 import numpy as np
 
-from dipy_nn_reg.decoding import readable
 from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.text import readable
 
 PACKAGES = ("dipy_nn_reg", "dipy", "numpy")
 # Names of measures for people, and their digits.
