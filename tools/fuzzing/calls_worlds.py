@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from dipy_nn_reg import diffusion, mapping, prealign, resampling, splines
+from dipy_nn_reg import (
+    diffusion,
+    mapping,
+    prealign,
+    regridding,
+    resampling,
+    splines,
+)
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
@@ -123,7 +130,7 @@ def read_on_grid(rng, folder):
     size, grid = (scenes.any_shape(rng, ndim=n) for n in [rng.integers(2, 4)] * 2)
     ndim = len(size)
     return Call(
-        resampling.read_on_grid,
+        regridding.read_on_grid,
         image=image(scenes.blob(rng, size)),
         affine=affine(scenes.affine(rng, ndim)),
         maps=sequence([scenes.near_identity(rng, ndim)]),
@@ -136,11 +143,10 @@ def read_on_grid(rng, folder):
 def working_grid(rng, folder):
     size = scenes.any_shape(rng)
     return Call(
-        resampling.working_grid,
+        regridding.working_grid,
         shape=shape(size),
         affine=affine(scenes.affine(rng, len(size))),
         voxel_size=number(2.0),
-        ndim=fixed(len(size)),
     )
 
 

@@ -215,7 +215,7 @@ def damage_name(path, rng):
         "star": f"a*b?{ending}",
         "newline": f"a\nb{ending}",
         "escape": f"a\x1b[31mb{ending}",
-        "not UTF-8": os.fsdecode(b"caf\xe9" + ending.encode()),
+        "not UTF-8": os.fsdecode(b"\xe9t\xe9" + ending.encode()),
         "255 bytes": "x" * (255 - len(ending)) + ending,
         "leading dash": f"-x{ending}",
         "leading dot": f".x{ending}",
