@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 
 from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.precision import layers_in
 from dipy_nn_reg.training import RegistrationModel
 
 
@@ -37,7 +38,8 @@ def load_model(path, owner, transforms):
         raise FileNotFoundError(f"Expected a file. Received path={str(path)!r}.")
     expected = f"Expected a file written by {owner}.save"
     try:
-        model = keras.saving.load_model(path)
+        with layers_in("float32"):  # the optimizer, whatever Keras is set to
+            model = keras.saving.load_model(path)
     except Exception as error:
         raise ValueError(
             f"{expected}. Received path={str(path)!r}, which Keras cannot load: {error}"

@@ -298,6 +298,7 @@ def _sample(image, positions, interpolation, border):
 
 def _warp_linear(image, displacement, border, image_is_constant):
     offsets = _locate(image, displacement, border)
+    image = ops.cast(image, "float32")  # integers are offsets alone
     return _READ[border, image_is_constant](displacement, image, offsets)
 
 

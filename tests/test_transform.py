@@ -296,3 +296,23 @@ def test_composed_fields_may_differ_in_size(shape, rng):
     second = rng.normal(size=(*[n + 2 for n in shape], ndim)).astype(np.float32)
     expected = second + warp(first, second, border="repeat")
     npt.assert_allclose(compose(first, second), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [65, 10**20, 10**400])
+def test_an_integration_of_more_steps_than_ever_help_is_refused(steps):
+    with pytest.raises(ValueError, match="steps to be 64 at most"):
+        integrate(np.zeros((4, 4, 2), np.float32), steps=steps)
+
+
+def test_the_most_steps_are_as_good_as_any(smooth_field):
+    velocity = smooth_field((12, 13), sigma=3, largest=1.0)
+    still = integrate(0 * velocity, steps=64)
+    npt.assert_array_equal(still, 0)
+
+
+@pytest.mark.parametrize("constant", [2, "yes", None, 1.0])
+def test_whether_an_image_is_constant_is_true_or_false(constant):
+    image, displacement = np.ones((4, 4), "f4"), np.zeros((4, 4, 2), "f4")
+    with pytest.raises(ValueError, match="image_is_constant to be True or False"):
+        warp(image, displacement, image_is_constant=constant)
+    warp(image, displacement, image_is_constant=np.bool_(True))
