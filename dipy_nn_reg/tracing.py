@@ -125,7 +125,7 @@ def _spec(tensor, any_size, indices):
 
     shape = list(tensor.shape)
     if any_size and len(shape) > 2:
-        has_channels = not (indices and tensor.dtype.is_integer)
+        has_channels = not (indices and tensor.dtype == "int32")
         shape = [*[None] * (len(shape) - 1), shape[-1] if has_channels else None]
     return tf.TensorSpec(shape, tensor.dtype)
 
