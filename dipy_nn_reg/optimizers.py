@@ -5,6 +5,7 @@ from math import cos, pi
 import keras
 
 from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.precision import layers_in
 
 OPTIMIZERS = (
     "adadelta",
@@ -63,7 +64,8 @@ def get_optimizer(optimizer, learning_rate, ndim):
     learning_rate = LEARNING_RATES[ndim] if learning_rate is None else learning_rate
     check_number("learning_rate", learning_rate)
     config = {"class_name": optimizer, "config": {"global_clipnorm": GRADIENT_NORM}}
-    return keras.optimizers.get(config), float(learning_rate)
+    with layers_in("float32"):
+        return keras.optimizers.get(config), float(learning_rate)
 
 
 def add_cosine_rate(callbacks, peak, *, epochs_done=0):

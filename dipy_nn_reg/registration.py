@@ -95,8 +95,9 @@ class Registration(Prediction):
         Parameters
         ----------
         moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
-            Of any finite intensities. A list of images of several sizes is padded with
-            zeros to the largest, as are lists of static images, label maps and masks.
+            Of intensities that float32 holds; NaN counts as background. A list of
+            images of several sizes is padded with the background of each to the
+            largest, as are lists of static images; label maps and masks with 0.
         static : ndarray, optional
             One image, with or without an axis for n, or one for each moving image.
             By default each moving image is registered to another one, drawn anew in

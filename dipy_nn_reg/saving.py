@@ -14,6 +14,7 @@ from dipy_nn_reg.model_files import (
     read_archive,
     read_weight_shapes,
 )
+from dipy_nn_reg.precision import layers_in
 from dipy_nn_reg.snapshot import Snapshot
 from dipy_nn_reg.training_state import set_seeds
 
@@ -62,7 +63,8 @@ def load_model(path, owner, transforms):
     try:
         config, shapes = read_archive(path)
         check_weights_fit(config, shapes)
-        model = keras.saving.load_model(path)
+        with layers_in("float32"):  # the optimizer, whatever Keras is set to
+            model = keras.saving.load_model(path)
         if "seeds" in model.state:
             set_seeds(model, model.state.pop("seeds"))
     except MemoryError:

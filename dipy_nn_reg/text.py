@@ -1,4 +1,6 @@
-"""Text that is safe to show, whatever the names of files hold."""
+"""Text that can be shown and written, whatever the names of files hold."""
+
+import re
 
 
 def printable(text, *, keep=""):
@@ -27,3 +29,19 @@ def describe(error):
     if isinstance(error, (ValueError, OSError)) and text:
         return text
     return f"{type(error).__name__}: {text}"
+
+
+def readable(text):
+    """Return a text that can be written in UTF-8.
+
+    A file name is bytes. Those that Python could not decode, since the locale is
+    another or the name is no UTF-8, come as surrogates: what they are in UTF-8 is put
+    in their place, and the replacement character where they are nothing.
+
+    Examples
+    --------
+    >>> readable("M\\udcc3\\udcbcller, M\\udcfcller")
+    'Müller, M\ufffdller'
+    """
+    text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", str(text))
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

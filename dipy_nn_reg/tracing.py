@@ -10,7 +10,8 @@ import weakref
 
 import numpy as np
 
-# Graphs of one function that are kept: those of four levels, for some sizes.
+# Graphs of one function that are kept, and up to twice as many, so that memory is
+# tidied up now and then: of four levels each for some sizes.
 GRAPHS_KEPT = 8
 # One thread traces at a time, so that what a trace registers can be told apart.
 _lock = RLock()
@@ -57,8 +58,9 @@ def traced(function, *, jit_compile, indices=False):
         with _lock:
             if signature not in traces:
                 traces[signature] = trace(function, arguments, signature, jit_compile)
-                if not jit_compile and len(traces) > GRAPHS_KEPT:
-                    traces.popitem(last=False)
+                if not jit_compile and len(traces) > 2 * GRAPHS_KEPT:
+                    while len(traces) > GRAPHS_KEPT:
+                        traces.popitem(last=False)
                     gc.collect()  # a graph is full of circles
             traces.move_to_end(signature)
             graph = traces[signature]
@@ -123,7 +125,7 @@ def _spec(tensor, any_size, indices):
 
     shape = list(tensor.shape)
     if any_size and len(shape) > 2:
-        has_channels = not (indices and tensor.dtype.is_integer)
+        has_channels = not (indices and tensor.dtype == "int32")
         shape = [*[None] * (len(shape) - 1), shape[-1] if has_channels else None]
     return tf.TensorSpec(shape, tensor.dtype)
 

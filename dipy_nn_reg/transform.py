@@ -346,6 +346,7 @@ def _sample(image, positions, interpolation, border, fill):
 
 def _warp_linear(image, displacement, border, image_is_constant, fill=None):
     offsets = _locate(image, displacement, border)
+    image = ops.cast(image, "float32")  # integers are offsets alone
     if fill is None:
         return _READ[border, image_is_constant](displacement, image, offsets)
     return _READ_FILLED[image_is_constant](displacement, image, offsets, fill)

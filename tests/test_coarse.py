@@ -55,3 +55,26 @@ def test_the_gradient_of_enlarging_is_its_transpose(shape, rng, gradient):
     # It is linear: the sum is the product of the gradient and the displacement.
     value = np.sum(weight * ops.convert_to_numpy(enlarge(coarse, weight, 2)))
     npt.assert_allclose(np.sum(found * coarse), value, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(13, 9), (7, 9, 11)])
+def test_beyond_an_odd_axis_the_border_is_repeated(shape, rng):
+    image = rng.random((1, *shape, 2), dtype=np.float32)
+    even = np.pad(image, [(0, 0), *[(0, 1)] * len(shape), (0, 0)], mode="edge")
+    small, of_even = (
+        ops.convert_to_numpy(shrink(ops.convert_to_tensor(i), 2)) for i in (image, even)
+    )
+    npt.assert_allclose(small, of_even, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "last"), [(12, 0.5), (13, 0.375)])
+def test_how_far_a_slope_is_off_at_the_border(n, last):
+    # Average: 2 i + 1/2, but of one voxel alone n - 1. Enlarged by hand.
+    slope = np.zeros((1, n, 4, 2), np.float32)
+    slope[..., 0] = np.arange(n)[:, None]
+    coarse = ops.convert_to_numpy(shrink(ops.convert_to_tensor(slope), 2)) / 2
+    found = ops.convert_to_numpy(enlarge(coarse, slope, 2))[0, :, 1, 0]
+    off = np.abs(found - np.arange(n))
+    assert off[-1] == pytest.approx(last, abs=1e-5)
+    inside = slice(1, n - 2)
+    npt.assert_allclose(off[inside], 0, atol=1e-5)

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -85,3 +88,15 @@ def test_a_pair_is_registered_though_the_model_is_broken(blobs, rng):
         moving, static, prealign=None, model=registration, level_iters=(3,)
     )
     assert report.used == "optimized"
+
+
+def test_results_and_what_is_remembered_can_be_pickled(blobs, rng):
+    registration = DeformableRegistration(input_shape=(16, 17), seed=0)
+    images = blobs(rng, 2, (16, 17))
+    registration.predict(images, images[0])
+    held = registration._memory_known
+    assert pickle.loads(pickle.dumps(held)) == held != {}
+    mapping, report = register(*images, prealign=None, level_iters=(1,))
+    assert pickle.loads(pickle.dumps(report)) == report
+    for again in (pickle.loads(pickle.dumps(mapping)), copy.deepcopy(mapping)):
+        npt.assert_array_equal(again.forward, mapping.forward)

@@ -39,12 +39,12 @@ def test_graphs_of_sizes_long_past_are_freed():
             y = ops.sum(cube(x))
         return tape.gradient(y, x)
 
-    for n in range(1, GRAPHS_KEPT + 6):
+    for n in range(1, 2 * GRAPHS_KEPT + 2):
         found = function(ops.convert_to_tensor(np.full(n, 2.0, np.float32)))
         npt.assert_allclose(found, 12)
     gc.collect()
     alive = [graph() is not None for graph in graphs]
-    assert alive == [False] * 5 + [True] * GRAPHS_KEPT
+    assert alive == [False] * (GRAPHS_KEPT + 1) + [True] * GRAPHS_KEPT
     # One that was freed is made again.
     npt.assert_allclose(function(ops.convert_to_tensor(np.full(1, 2.0, "f4"))), 12)
 
@@ -70,23 +70,29 @@ import gc, numpy as np, psutil
 from dipy_nn_reg import register
 def memory(size):
     image = np.exp(-((np.indices((size, 20)) - 10) ** 2).sum(0) / 20)
-    register(np.roll(image, 1, 0), image, prealign=None, level_iters=(1,))
+    found.append(
+        register(np.roll(image, 1, 0), image, prealign=None, level_iters=(1,))[0]
+    )
     gc.collect()
     return psutil.Process().memory_info().rss / 2**20
+found = []
 sizes = [memory(size) for size in range(20, 32)]
+memory(20)
+assert np.array_equal(found[0].forward, found[-1].forward)
 print((sizes[-1] - sizes[3]) / 8)
 """
 
 
 def test_memory_for_each_new_size_is_bounded():
-    # In MiB; it was 25 before graphs were freed (tools/measure_memory.py measures it).
-    assert float(run(MEMORY)) < 15
+    # In MiB; it was 32 before graphs were freed (tools/measure_memory.py measures it).
+    assert float(run(MEMORY, seconds=600)) < 20
 
 
 def test_threads_find_what_one_thread_does(rng):
     cube = recomputed(lambda x: x**3)
     function = as_one_graph(lambda x: ops.sum(cube(x)))
-    arrays = [rng.random(1 + n % 20, dtype=np.float32) for n in range(80)]
+    sizes = [*range(1, 2 * GRAPHS_KEPT + 4), 1, 2]
+    arrays = [rng.random(n, dtype=np.float32) for n in sizes for _ in range(2)]
     expected = [float(function(ops.convert_to_tensor(a))) for a in arrays]
     with ThreadPoolExecutor(4) as pool:
         found = list(

@@ -362,3 +362,23 @@ def test_the_gradient_beside_another_value_outside(rng, gradient):
 def test_a_value_outside_that_does_not_fit_is_refused(options):
     with pytest.raises(ValueError, match="Expected fill"):
         warp(np.ones((2, 4, 4, 1)), np.zeros((2, 4, 4, 2)), **options)
+
+
+@pytest.mark.parametrize("steps", [65, 10**20, 10**400])
+def test_an_integration_of_more_steps_than_ever_help_is_refused(steps):
+    with pytest.raises(ValueError, match="steps to be 64 at most"):
+        integrate(np.zeros((4, 4, 2), np.float32), steps=steps)
+
+
+def test_the_most_steps_are_as_good_as_any(smooth_field):
+    velocity = smooth_field((12, 13), sigma=3, largest=1.0)
+    still = integrate(0 * velocity, steps=64)
+    npt.assert_array_equal(still, 0)
+
+
+@pytest.mark.parametrize("constant", [2, "yes", None, 1.0])
+def test_whether_an_image_is_constant_is_true_or_false(constant):
+    image, displacement = np.ones((4, 4), "f4"), np.zeros((4, 4, 2), "f4")
+    with pytest.raises(ValueError, match="image_is_constant to be True or False"):
+        warp(image, displacement, image_is_constant=constant)
+    warp(image, displacement, image_is_constant=np.bool_(True))

@@ -54,12 +54,12 @@ def main():
             row["kills"] += 1
             for key in ("in time", "while writing", "left over", "wrong"):
                 row[key] = row.get(key, 0) + int(bool(found[key]))
-            wrong += [
-                f"kill {number}, {name}, {kind.name}: {w}" for w in found["wrong"]
-            ]
+            for what in found["wrong"]:
+                wrong.append(f"kill {number}, {name}, {kind.name}: {what}")
+                print(wrong[-1], flush=True)
         rows = [rows[key] for key in sorted(rows)]
     print(format_rows(rows, list(rows[0])))
-    print("\n".join(wrong) or "Nothing is wrong.")
+    print(f"{len(wrong)} things are wrong.")
     if options.out:
         write_csv(rows, options.out)
     sys.exit(1 if wrong else 0)

@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.decoding import readable
 from dipy_nn_reg.metrics import to_unit_range
+from dipy_nn_reg.text import readable
 from dipy_nn_reg.viz.fields import check_finite_field, determinant_of
 from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
 
