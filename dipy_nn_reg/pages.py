@@ -7,11 +7,7 @@ import platform
 from jinja2 import Environment, PackageLoader, StrictUndefined
 import numpy as np
 
-<<<<<<< HEAD
 from dipy_nn_reg.checks import check_path
-from dipy_nn_reg.decoding import readable
-=======
->>>>>>> main
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.text import readable
 
