@@ -35,7 +35,8 @@ _INSIDE = (
     (6, 7, (0.18, 0.25, 0.0), (0.16, 0.1, 0.18)),
 )
 # Smaller ones have no room for all structures.
-_SMALLEST = 24
+_SMALLEST, _LARGEST = 24, 2**20
+_MAX_PEOPLE = 2**30
 # Labels, image and displacement, each some times over.
 _BYTES_PER_VOXEL = 100
 
@@ -105,11 +106,11 @@ def make_phantoms(n, *, shape=(64, 64), contrast="t1", seed=None):
 
 
 def _check(n, shape, contrast, seed):
-    check_integer("n", n, lowest=1)
+    check_integer("n", n, lowest=1, highest=_MAX_PEOPLE)
     if not isinstance(shape, (tuple, list)) or len(shape) not in (2, 3):
         raise ValueError(f"Expected shape of two or three axes. Received {shape!r}.")
     for size in shape:
-        check_integer("each axis of shape", size, lowest=_SMALLEST)
+        check_integer("each axis of shape", size, lowest=_SMALLEST, highest=_LARGEST)
     check_name("contrast", contrast, INTENSITIES)
     if seed is not None:
         check_integer("seed", seed, lowest=0)

@@ -77,10 +77,10 @@ def test_the_seed_decides():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 0}, "n to be an integer >= 1. Received 0"),
+        ({"n": 0}, "n to be an integer >= 1 .*Received 0"),
         ({"shape": (64,)}, r"shape of two or three axes. Received \(64,\)"),
         ({"shape": 64}, "shape of two or three axes. Received 64"),
-        ({"shape": (64, 23)}, "each axis of shape.*>= 24. Received 23"),
+        ({"shape": (64, 23)}, "each axis of shape.*>= 24 .*Received 23"),
         ({"contrast": "pd"}, r"contrast.*\['t1', 't2'\]. Received 'pd'"),
         ({"seed": -1}, "seed.*Received -1"),
     ],
@@ -98,9 +98,13 @@ def test_sizes_may_be_numbers_of_numpy():
         npt.assert_array_equal(images, expected)
 
 
-@pytest.mark.parametrize(
-    "options", [{"shape": (2**20, 2**20)}, {"n": 10**12}, {"shape": (10**30, 10**30)}]
-)
+@pytest.mark.parametrize("options", [{"shape": (2**20, 2**20)}, {"n": 10**9}])
 def test_memory_is_asked_for_before(options):
     with pytest.raises(MemoryError, match="needs about .* GiB of memory"):
+        make_phantoms(**{"n": 1, "shape": (24, 24), **options})
+
+
+@pytest.mark.parametrize("options", [{"n": 10**400}, {"shape": (10**400, 24)}])
+def test_numbers_are_within_reason(options):
+    with pytest.raises(ValueError, match="Expected .* Received"):
         make_phantoms(**{"n": 1, "shape": (24, 24), **options})

@@ -68,7 +68,7 @@ def invert_displacement(rng, folder):
 def mapping_to_displacement(rng, folder):
     size = scenes.any_shape(rng, thin=False)
     made = scenes.mapping(rng, size, plain=rng.random() < 0.3)
-    return Call(mapping.mapping_to_displacement, mapping=map_of(made))
+    return Call(mapping.mapping_to_displacement, mapping=map_of(made), nan="through")
 
 
 def invert_mapping(rng, folder):
