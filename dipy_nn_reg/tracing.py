@@ -13,6 +13,9 @@ import numpy as np
 # Graphs of one function that are kept, and up to twice as many, so that memory is
 # tidied up now and then: of four levels each for some sizes.
 GRAPHS_KEPT = 8
+# Fewer voxels along an axis are known to a graph: there may be none to subtract from
+# the next one, or too few for what is asked.
+FEW = 8
 # One thread traces at a time, so that what a trace registers can be told apart.
 _lock = RLock()
 # Names of gradients that belong to traces which are kept for good.
@@ -126,7 +129,8 @@ def _spec(tensor, any_size, indices):
     shape = list(tensor.shape)
     if any_size and len(shape) > 2:
         has_channels = not (indices and tensor.dtype == "int32")
-        shape = [*[None] * (len(shape) - 1), shape[-1] if has_channels else None]
+        sizes, channels = (shape[:-1], shape[-1:]) if has_channels else (shape, [])
+        shape = [s if s is not None and s < FEW else None for s in sizes] + channels
     return tf.TensorSpec(shape, tensor.dtype)
 
 

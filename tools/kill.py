@@ -57,11 +57,11 @@ def main():
             for what in found["wrong"]:
                 wrong.append(f"kill {number}, {name}, {kind.name}: {what}")
                 print(wrong[-1], flush=True)
-        rows = [rows[key] for key in sorted(rows)]
-    print(format_rows(rows, list(rows[0])))
+            table = [rows[key] for key in sorted(rows)]
+            if options.out:  # as it goes, for it takes long
+                write_csv(table, options.out)
+    print(format_rows(table, list(table[0])))
     print(f"{len(wrong)} things are wrong.")
-    if options.out:
-        write_csv(rows, options.out)
     sys.exit(1 if wrong else 0)
 
 
