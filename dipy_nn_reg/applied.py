@@ -67,6 +67,7 @@ def apply_map(
     """
     check_mapping(mapping)
     given = {"moving": moving, "static": static}
+    given = {name: check_real(name, image) for name, image in given.items()}
     given |= {"moving_labels": moving_labels, "static_labels": static_labels}
     given = {name: check_real(name, a) for name, a in given.items() if a is not None}
     affines = {"moving": moving_affine, "static": static_affine}

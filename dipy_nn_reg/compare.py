@@ -8,7 +8,7 @@ from dipy.align.metrics import CCMetric, SSDMetric
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.checks import check_integer, check_name, check_real
+from dipy_nn_reg.checks import check_contrast, check_integer, check_name, check_real
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.tables import format_rows
 
@@ -86,8 +86,8 @@ def register_with_syn(moving, static, *, metric):
     Raises
     ------
     ValueError
-        If the metric is unknown, or if these are not two images of one size and of
-        finite numbers, of which DIPY would crash.
+        If the metric is unknown, or if these are not two images of one size, with
+        contrast and of finite numbers: of others DIPY would crash.
     """
     check_name("metric", metric, SYN_METRICS)
     moving, static = _finite("moving", moving), _finite("static", static)
@@ -144,11 +144,19 @@ def table_rows(table):
 
 
 def _finite(name, image):
-    image = check_real(name, image)
-    if not np.all(np.isfinite(image)):
+    image = np.array(check_real(name, image))  # DIPY writes to what it reads
+    low, high = float(image.min()), float(image.max())
+    # In float32, in which DIPY compares them.
+    if not np.isfinite(np.float32(high) - np.float32(low)):
         raise ValueError(
             f"Expected finite values in {name}. Received NaN or infinite ones."
         )
+    if low == high:
+        raise ValueError(
+            f"Expected {name} with contrast. Received an image whose values are all "
+            f"{low}."
+        )
+    check_contrast(image, name=name)
     return image
 
 

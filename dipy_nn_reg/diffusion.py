@@ -4,6 +4,7 @@ import numpy as np
 from scipy.linalg import polar
 
 from dipy_nn_reg.affines import check_affine
+from dipy_nn_reg.checks import check_real
 
 
 def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
@@ -40,7 +41,7 @@ def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
     ----------
     .. footbibliography::
     """
-    bvecs = np.asarray(bvecs, np.float64)
+    bvecs = check_real("bvecs", bvecs).astype(np.float64)
     if bvecs.ndim != 2 or bvecs.shape[1] != 3:
         raise ValueError(f"Expected bvecs of shape (n, 3). Received {bvecs.shape}.")
     if not np.all(np.isfinite(bvecs)):

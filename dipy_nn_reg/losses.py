@@ -18,6 +18,8 @@ from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.sampling import repeat_border, surround_by_zeros
 from dipy_nn_reg.tensors import check_image_pair
 
+# More would need more memory than there is for any image.
+MAX_BINS = 2**16
 # Added to a variance: keeps the correlation of a constant image finite, and at 0.
 _EPSILON = 1e-10
 
@@ -128,7 +130,7 @@ def mi(static, warped, *, mask=None, bins=16):
         In the range from 0 to 1.
     mask : tensor, shape (batch, *spatial, 1), optional
     bins : int, optional
-        Number of bins, evenly spaced from 0 to 1.
+        Number of bins, evenly spaced from 0 to 1; from 2 to 65536.
 
     Returns
     -------
@@ -146,7 +148,7 @@ def mi(static, warped, *, mask=None, bins=16):
     .. footbibliography::
     """
     static, warped, mask = check_image_pair(static, warped, mask)
-    check_integer("bins", bins, lowest=2)
+    check_integer("bins", bins, lowest=2, highest=MAX_BINS)
     return _negative_mutual_information(static, warped, mask, int(bins))
 
 

@@ -129,6 +129,11 @@ def check_mapping(mapping):
                 f"Expected a map with a {name} field of shape (*spatial, ndim). "
                 f"Received one of dim={ndim} and a field of shape {shape}."
             )
+    if np.shape(mapping.backward) != np.shape(mapping.forward):
+        raise ValueError(
+            f"Expected a map whose fields are of one size. Received fields of shape "
+            f"{np.shape(mapping.backward)} and {np.shape(mapping.forward)}."
+        )
     for name in ("prealign", "codomain_grid2world", "domain_grid2world"):
         affine = getattr(mapping, name, None)
         if affine is not None:

@@ -206,6 +206,10 @@ def write_image(
 def _as_stored(data):
     """Return values in a type that NIfTI has."""
     data = check_real("data", data)
+    if data.ndim > 7:
+        raise ValueError(
+            f"Expected data of 7 axes at most. Received data.shape={data.shape}."
+        )
     if data.dtype.kind == "b":
         return data.astype(np.uint8)
     if data.dtype.itemsize == 2 and data.dtype.kind == "f":

@@ -7,7 +7,7 @@ from dipy.utils.logging import logger
 import numpy as np
 
 from dipy_nn_reg.annotations import labels_of_one_type
-from dipy_nn_reg.checks import check_integer, check_name, check_number
+from dipy_nn_reg.checks import check_integer, check_name, check_number, check_real
 from dipy_nn_reg.fields import choose_field_stride, choose_spacing
 from dipy_nn_reg.losses import LOSSES, lncc
 from dipy_nn_reg.map_metrics import measure_field
@@ -129,7 +129,7 @@ def register(
     """
     check_not_forked()
     start = perf_counter()
-    moving, static = np.asarray(moving), np.asarray(static)
+    moving, static = check_real("moving", moving), check_real("static", static)
     _check_model(model)
     ndim, num_channels = _find_layout(static, static_affine, num_channels, model)
     options = _check_options(

@@ -5,7 +5,7 @@ does: the names tell whose files they are.
 """
 
 import atexit
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 import hashlib
 import os
@@ -61,7 +61,8 @@ def discard(partials):
     """Remove temporary files, as far as they are there."""
     with held_back():
         for partial in partials:
-            partial.unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                partial.unlink()
             _in_use.discard(partial.name)
 
 

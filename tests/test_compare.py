@@ -57,8 +57,12 @@ def test_the_table_compares_on_the_same_pairs(sevens):
         lambda image: image[..., None],
         lambda image: image * 1j,
         lambda image: "text",
+        lambda image: 0 * image + 1,
+        lambda image: image.astype(np.float64) + 1e9,
+        lambda image: image.astype(np.float64) * 1e300,
     ],
-    ids=["inf", "NaN", "another size", "three axes", "complex", "text"],
+    ids=["inf", "NaN", "another size", "three axes", "complex", "text"]
+    + ["constant", "no contrast in float32", "beyond float32"],
 )
 def test_syn_is_not_given_what_it_dies_of(name, change, sevens):
     images = {"moving": sevens[0], "static": sevens[1]}

@@ -157,3 +157,12 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path):
     with whole_file(tmp_path / "link") as partial:
         partial.write_text("new")
     assert contents(tmp_path) == {"target": "old", "link": "new"}
+
+
+def test_a_file_below_a_file_is_named(tmp_path):
+    (tmp_path / "plain.txt").write_text("text")
+    path = tmp_path / "plain.txt" / "new.txt"
+    with pytest.raises(NotADirectoryError, match="new.txt") as error:
+        with whole_file(path) as partial:
+            partial.write_text("text")
+    assert error.value.filename == str(path)

@@ -40,6 +40,7 @@ def plot_field(displacement, *, affine=None):
     """
     displacement = check_finite_field(displacement)
     planes = Planes(displacement.shape[:-1], affine)
+    affine = None if affine is None else np.asarray(affine)
     field = planes.turn_field(displacement)
     linear = np.eye(field.shape[-1]) if affine is None else affine[:-1, :-1]
     lengths = planes.turn(np.linalg.norm(displacement @ linear.T, axis=-1))

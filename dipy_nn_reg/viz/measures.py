@@ -31,7 +31,8 @@ def plot_dice(before, after, *, names=None, most=40):
     ValueError
         If there are no labels, or other ones before than after.
     """
-    for name, given in {"before": before, "after": after, "names": names or {}}.items():
+    names = {} if names is None else names
+    for name, given in (("before", before), ("after", after), ("names", names)):
         if not isinstance(given, dict):
             raise ValueError(f"Expected {name} to be a dict. Received {given!r}.")
     check_integer("most", most, lowest=1)
@@ -50,7 +51,6 @@ def plot_dice(before, after, *, names=None, most=40):
     ax.hlines(places, old, new, color="0.75", zorder=1)
     ax.scatter(old, places, marker="o", s=16, color=WARPED_COLOR, label="before")
     ax.scatter(new, places, marker="D", s=16, color=STATIC_COLOR, label="after")
-    names = {} if names is None else names
     shown = [readable(names.get(label, label)) for label in labels]
     ax.set_yticks(places, shown, parse_math=False)  # a name may hold a dollar
     ax.tick_params(axis="y", labelsize="small")

@@ -197,6 +197,7 @@ def write_image(rng, folder):
         data=image(array),
         affine=affine(scenes.affine(rng, 3)),
         written=("out.nii.gz", "out.nii", *files.SPECIAL),
+        nan="through",
     )
     return mutate(call, "nifti", rng, folder, strict=False)
 

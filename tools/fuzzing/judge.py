@@ -104,7 +104,8 @@ def _names_the_file(error, case):
     """Tell whether the system says what is wrong with the file that was given."""
     if not isinstance(error, OSError) or not error.errno or not error.filename:
         return False
-    return os.fsdecode(error.filename) in _given_paths(case)
+    named = Path(os.fsdecode(error.filename))
+    return any(Path(path) in (named, *named.parents) for path in _given_paths(case))
 
 
 def _given_paths(case):
