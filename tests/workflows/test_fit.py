@@ -252,7 +252,7 @@ def test_a_history_that_is_none_is_refused_and_kept(content, brains, tmp_path):
     [
         ([0, 4_000_000_000], np.uint32),
         ([0, -7, 2**40], np.int64),
-        ([0, 2**63 + 2048], np.uint64),
+        ([0, 2**63 + 1], np.uint64),
         ([0, 3], np.uint8),
     ],
 )
