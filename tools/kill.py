@@ -1,6 +1,7 @@
 """Kill all commands that write, at random moments, and look at what they leave.
 
     python tools/kill.py --kills 100 --seed 0 --out doc/kills.csv
+    python tools/kill.py --first 47 --kills 1 --seed 0
 
 Every command is run on small made images, with earlier results in half of the cases
 (--force), and gets SIGKILL, SIGTERM or SIGINT: at any moment, or soon after it has
@@ -41,7 +42,7 @@ def main():
     with TemporaryDirectory(prefix="kill_") as folder:
         commands = prepare(Path(folder))
         rows, wrong = {}, []
-        numbers = range(options.kills) if options.only is None else [options.only]
+        numbers = range(options.first, options.first + options.kills)
         for number in tqdm(numbers, desc="Kills", disable=None):
             # Commands change fastest, so that few kills meet all of them.
             name = list(commands)[number % len(commands)]
@@ -187,7 +188,9 @@ def _parse_arguments():
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="number of one kill to repeat")
+    parser.add_argument(
+        "--first", type=int, default=0, help="first number; with --kills 1, one alone"
+    )
     parser.add_argument("--out", help="CSV file to write")
     return parser.parse_args()
 
