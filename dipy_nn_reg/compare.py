@@ -147,7 +147,9 @@ def _finite(name, image):
     image = np.array(check_real(name, image))  # DIPY writes to what it reads
     low, high = float(image.min()), float(image.max())
     # In float32, in which DIPY compares them.
-    if not np.isfinite(np.float32(high) - np.float32(low)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_finite = np.isfinite(np.float32(high) - np.float32(low))
+    if not is_finite:
         raise ValueError(
             f"Expected finite values in {name}. Received NaN or infinite ones."
         )
