@@ -98,7 +98,7 @@ def test_nan_counts_as_the_background_of_its_volume(tmp_path, caplog, monkeypatc
     }
     path = save(path, data[..., 0])
     npt.assert_array_equal(read_image(path).data, expected[..., 0])
-    with pytest.raises(ValueError, match="NaN everywhere"):
+    with pytest.raises(ValueError, match="nan everywhere"):
         read_image(save(path, np.full((4, 4, 4), np.nan, np.float32)))
 
 
