@@ -10,7 +10,7 @@ import pytest
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg import DeformableRegistration, data
+from dipy_nn_reg import DeformableRegistration, data, signals
 from dipy_nn_reg.mapping import displacement_to_mapping
 
 # Names a file of crops with ``images``, shape (n, *spatial), of even size.
@@ -23,6 +23,12 @@ def dipy_log(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
     caplog.set_level(logging.DEBUG, logger="dipy")
     return caplog
+
+
+@pytest.fixture(autouse=True)
+def no_signal(monkeypatch):
+    """Let no test see a signal that came in the one before."""
+    monkeypatch.setattr(signals, "_first", None)
 
 
 @pytest.fixture

@@ -155,7 +155,6 @@ def test_an_error_after_a_signal_is_an_interruption(monkeypatch):
 
     monkeypatch.setattr("dipy.workflows.flow_runner.run_flow", run)
     monkeypatch.setattr(sys, "argv", ["dipy_nn_reg_fit"])
-    monkeypatch.setattr(signals, "_first", None)  # as it is to be afterwards
     with pytest.raises(SystemExit) as caught:
         cli.run()
     assert caught.value.code == 143
