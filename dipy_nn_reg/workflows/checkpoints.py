@@ -1,7 +1,5 @@
 """What is written while a model is trained."""
 
-import csv
-
 import keras
 
 from dipy_nn_reg.files import whole_files
@@ -43,20 +41,14 @@ def read_history(path):
     Raises
     ------
     ValueError
-        If it is no table, or if a row has more or fewer cells than there are columns.
+        If it is no table, or not that of a training.
     """
-    if not path.is_file():
-        return []
-    expected = f"Expected a history of a training. Received {str(path)!r}"
-    try:
-        rows = read_csv(path)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{expected}, which is no table: {error}") from error
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values() or "epoch" not in row:
-            raise ValueError(
-                f"{expected}, whose line {number} does not fit its columns."
-            )
+    rows = read_csv(path) if path.is_file() else []
+    if any("epoch" not in row for row in rows):
+        raise ValueError(
+            f"Expected a history of a training. Received {str(path)!r}, which has no "
+            f"column epoch."
+        )
     return rows
 
 
