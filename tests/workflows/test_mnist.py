@@ -133,7 +133,7 @@ def test_an_interruption_while_writing_leaves_nothing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--digit", 12), "digit from 0 to 9. Received 12."),
+        (("--digit", 12), "digit to be an integer >= 0 and <= 9. Received 12."),
         (("--epochs", 0), "epochs to be an integer >= 1. Received 0."),
         (("--syn_pairs", 0), "syn_pairs to be an integer >= 1. Received 0."),
         (("--folder", "/nowhere"), "'/nowhere', which has none of them."),
