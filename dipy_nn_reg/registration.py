@@ -19,6 +19,7 @@ from dipy_nn_reg.optimizers import add_cosine_rate
 from dipy_nn_reg.options import check_can_be_loaded
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.pairwise import register
+from dipy_nn_reg.precision import layers_in
 from dipy_nn_reg.prediction import Prediction
 from dipy_nn_reg.saving import load_model, load_weights, save_whole
 from dipy_nn_reg.training import RegistrationModel
@@ -57,7 +58,8 @@ class Registration(Prediction):
         model = RegistrationModel(**as_plain(options))
         # Built now, so that weights can be loaded before any training.
         optimizer.build(model.trainable_variables)
-        model.compile(optimizer=optimizer, jit_compile=JIT_COMPILE)
+        with layers_in("float32"):  # the means that Keras keeps, too
+            model.compile(optimizer=optimizer, jit_compile=JIT_COMPILE)
         self._adopt(model)
         self._check_size(options["input_shape"], training=True)
 
