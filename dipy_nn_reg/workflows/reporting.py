@@ -6,7 +6,7 @@ import shlex
 import sys
 from urllib.parse import quote
 
-from dipy_nn_reg.text import printable
+from dipy_nn_reg.text import printable, readable
 from dipy_nn_reg.workflows.naming import pair_name
 from dipy_nn_reg.workflows.output_checks import check_outputs
 
@@ -64,7 +64,7 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
     from dipy_nn_reg.quality_report import report
 
     static, moving = images["static"], images["moving"]
-    name = printable(pair_name(names))
+    name = _shown(pair_name(names))
     measures = report(
         path,
         mapping,
@@ -77,9 +77,9 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
         **(labels or {}),
         title=name,
         details={
-            "Static": printable(static.path.absolute()),
-            "Moving": printable(moving.path.absolute()),
-            **({"Field": printable(field.absolute())} if field else {}),
+            "Static": _shown(static.path.absolute()),
+            "Moving": _shown(moving.path.absolute()),
+            **({"Field": _shown(field.absolute())} if field else {}),
             "Command": command(),
         },
     )
@@ -107,10 +107,15 @@ def write_cohort(path, subjects, failures):
 
 def command():
     """Return the command line that is running, to be typed again."""
-    return printable(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    return _shown(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 def _address(page, folder):
     """Return the address of a page from a folder: a path, whatever its name is."""
     path = Path(os.path.relpath(page, folder)).as_posix()
     return f"./{quote(os.fsencode(path))}"
+
+
+def _shown(text):
+    """Return text for a page, which is in UTF-8 whatever the locale."""
+    return printable(readable(text))
