@@ -14,6 +14,7 @@ from dipy_nn_reg.coarse import coarse_shape
 from dipy_nn_reg.configuration import as_plain, check_options
 from dipy_nn_reg.divergence import StopAtDivergence
 from dipy_nn_reg.fitting import check_annotations_fit, check_fit_options
+from dipy_nn_reg.intensities import estimate_backgrounds
 from dipy_nn_reg.memory import check_memory, memory_to_train
 from dipy_nn_reg.optimizers import add_cosine_rate
 from dipy_nn_reg.options import check_can_be_loaded
@@ -266,7 +267,8 @@ class Registration(Prediction):
         rows = []
         for batch, outputs, n in self._outputs(pairs):
             field = outputs["displacement"]
-            warped = warp(batch["moving"], field)
+            outside = [estimate_backgrounds(i, i.ndim - 1) for i in batch["moving"]]
+            warped = warp(batch["moving"], field, fill=np.array(outside))
             results = zip(batch["moving"], batch["static"], warped, field)
             rows += [_measure(*result) for result in islice(results, n)]
         means = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
