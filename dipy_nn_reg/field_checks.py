@@ -1,4 +1,4 @@
-"""Which format an image is a field of, if it is one."""
+"""Formats of fields, told by what an image is like."""
 
 from dipy.utils.logging import logger
 from nibabel.affines import apply_affine

@@ -1,4 +1,4 @@
-"""What the file of a field says of itself: intent, name, and our own extension."""
+"""Headers of fields: intent, name, and our own extension."""
 
 import json
 from math import prod

@@ -1,4 +1,4 @@
-"""What a training is asked for, checked before anything is computed."""
+"""Checks of a training's options and data before anything is computed."""
 
 from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.options import takes_mask

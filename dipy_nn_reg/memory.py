@@ -21,7 +21,7 @@ VALUES_PER_VOXEL = {"mse": 40, "ncc": 40, "lncc": 60, "mi": 330, "mind": 540}
 OTHER_LOSS = 60
 # What the optimisation of a pair holds beside them: fields, and what tells of folds.
 FIELDS_PER_VOXEL = 70
-# Of types whose names do not tell their bits.
+# Bytes of types whose names do not tell their bits.
 _BYTES = {"bool": 1, "string": 8}
 
 

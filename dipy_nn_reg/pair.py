@@ -256,7 +256,8 @@ def _find_wrong(parts, measured, before, may_fold):
         return "holds values that are not finite"
     if not may_fold and (folding := _folding(parts)) > MOST_FOLDING:
         return f"folds at {folding:.4f} % of the voxels"
-    if before["ncc"] >= _NEARLY_EQUAL > measured["ncc"] + _SMALL_LOSS:
+    nearly_equal = before["ncc"] >= _NEARLY_EQUAL
+    if nearly_equal and measured["ncc"] < before["ncc"] - _SMALL_LOSS:
         return (
             f"makes images less similar that are nearly equal: their correlation goes "
             f"from {before['ncc']:.4f} to {measured['ncc']:.4f}"

@@ -92,7 +92,7 @@ class RegistrationModel(keras.Model):
         if not training:
             folds = ops.cast(folded(y_pred["displacement"]), "float32")
             voxels = tuple(range(1, len(folds.shape)))
-            # Of each pair: the last batch may hold fewer of them.
+            # One value for each pair: the last batch may hold fewer of them.
             self.folding.update_state(100 * ops.mean(folds, axis=voxels))
         return ops.mean(terms["loss"])
 

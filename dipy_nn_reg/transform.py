@@ -26,8 +26,8 @@ from dipy_nn_reg.sampling import (
 )
 from dipy_nn_reg.tensors import as_float32
 
-# Of an integration. More than 24 squarings divide a velocity by more than float32 tells
-# from 1.
+# Largest number of squarings of an integration: more than 24 divide a velocity by
+# more than float32 tells from 1.
 MOST_STEPS = 64
 
 

@@ -106,7 +106,7 @@ SHAPES = {
     "text": always("88"),
     "axis more": lambda value, rng, folder: (*(value or (8, 8)), 8),
 }
-# Of what has to look at memory before it begins.
+# Functions that have to look at memory before they begin.
 ABSURD_SHAPES = {
     "2^32": always((HUGE, HUGE)),
     "2^40 in 3D": always((2**14, 2**13, 2**13)),
