@@ -90,7 +90,7 @@ def test_a_known_displacement_is_found(make_pair, shape, options):
         {"penalty": {"tv": 0.02, "folding": 1.0}, "smoothness": None},
         {"penalty": "inverse_consistency", "smoothness": 0.1},
     ],
-    ids=str,
+    ids=lambda options: "-".join(map(str, options.values()))[:20],
 )
 def test_losses_and_penalties(make_pair, options):
     moving, static, displacement = make_pair(SHAPES[0])
