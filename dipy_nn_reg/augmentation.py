@@ -4,10 +4,10 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import compiled
-from dipy_nn_reg.control import bspline
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.sampling import voxel_grid
-from dipy_nn_reg.transform import warp
+from dipy_nn_reg.transform.control_points import bspline
+from dipy_nn_reg.transform.functions import warp
+from dipy_nn_reg.transform.sampling import voxel_grid
 
 # Distance of control points as a share of the longest axis, and the standard deviation
 # of their motion as a share of that distance: what people differ by, roughly, and too

@@ -15,8 +15,8 @@ from keras import ops
 
 from dipy_nn_reg.backend import compiled, recomputed, self_adjoint
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.sampling import repeat_border, surround_by_zeros
-from dipy_nn_reg.tensors import check_image_pair
+from dipy_nn_reg.transform.sampling import repeat_border, surround_by_zeros
+from dipy_nn_reg.transform.tensors import check_image_pair
 
 # More would need more memory than there is for any image.
 MAX_BINS = 2**16

@@ -2,11 +2,11 @@
 
 from keras import ops
 
-from dipy_nn_reg.coarse import shrink
 from dipy_nn_reg.options import evaluate_penalty, get_loss, get_penalties
 from dipy_nn_reg.penalties import inverse_consistency
 from dipy_nn_reg.supervision import label_overlap, landmark_error
-from dipy_nn_reg.transform import warp
+from dipy_nn_reg.transform.functions import warp
+from dipy_nn_reg.transform.pyramid import shrink
 
 # Of the losses of a network with several fields, the finest first (Li and Fan, 2017).
 LEVEL_WEIGHTS = (1.0, 0.6, 0.3)

@@ -11,15 +11,15 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import one_hot
 from dipy_nn_reg.backend import as_one_graph
-from dipy_nn_reg.coarse import coarse_shape, enlarge
-from dipy_nn_reg.fields import check_spacing
-from dipy_nn_reg.layers import INTEGRATION_STEPS, intensity_range, rescale
 from dipy_nn_reg.memory import check_memory, memory_to_optimize
 from dipy_nn_reg.objective import Objective, hashable_options, options_of
 from dipy_nn_reg.options import check_loss, check_penalties
 from dipy_nn_reg.physical import Parts
 from dipy_nn_reg.refine import optimize_velocity, unfold, where_folded
-from dipy_nn_reg.transform import compose, identity_grid, integrate, warp
+from dipy_nn_reg.transform.functions import compose, identity_grid, integrate, warp
+from dipy_nn_reg.transform.kinds import check_spacing
+from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, intensity_range, rescale
+from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 
 # Most iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2 and 1.
 LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dipy_nn_reg.annotations import one_hot
 from dipy_nn_reg.augmentation import augment
-from dipy_nn_reg.coarse import shrink
+from dipy_nn_reg.transform.pyramid import shrink
 
 # Threads that make batches, and batches that wait for the next step: few, since a batch
 # of volumes is large.

@@ -8,7 +8,6 @@ import numpy as np
 
 from dipy_nn_reg.annotations import labels_of_one_type
 from dipy_nn_reg.checks import check_integer, check_name, check_number, check_real
-from dipy_nn_reg.fields import choose_field_stride, choose_spacing
 from dipy_nn_reg.losses import LOSSES, lncc
 from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.options import (
@@ -21,6 +20,7 @@ from dipy_nn_reg.outcome import RegistrationReport
 from dipy_nn_reg.pair import Pair
 from dipy_nn_reg.physical import predict_mapping
 from dipy_nn_reg.tracing import check_not_forked
+from dipy_nn_reg.transform.kinds import choose_field_stride, choose_spacing
 
 # For images of one contrast. Windows of 5 voxels do better than the usual 9 where what
 # remains to be done is small (doc/performance.md).

@@ -11,8 +11,8 @@ import keras
 from keras import ops
 
 from dipy_nn_reg.backend import recomputed
-from dipy_nn_reg.tensors import check_field
-from dipy_nn_reg.transform import compose
+from dipy_nn_reg.transform.functions import compose
+from dipy_nn_reg.transform.tensors import check_field
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
 

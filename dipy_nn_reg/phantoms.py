@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from dipy_nn_reg.augmentation import random_displacements
 from dipy_nn_reg.checks import check_integer, check_name
 from dipy_nn_reg.memory import check_memory
-from dipy_nn_reg.transform import identity_grid, warp
+from dipy_nn_reg.transform.functions import identity_grid, warp
 
 # What the labels 0, 1, 2 ... stand for.
 STRUCTURES = (

@@ -6,9 +6,6 @@ import numpy as np
 
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_pairs
-from dipy_nn_reg.coarse import coarse_shape, enlarge
-from dipy_nn_reg.fields import TRANSFORMS, check_spacing
-from dipy_nn_reg.layers import INTEGRATION_STEPS, Background, Warp
 from dipy_nn_reg.mapping import invert_displacement, with_last_row
 from dipy_nn_reg.memory import check_memory, memory_to_predict
 from dipy_nn_reg.options import check_loss, check_penalties
@@ -16,7 +13,10 @@ from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.physical import Parts, predict_mapping
 from dipy_nn_reg.precision import FEWEST_IN_BFLOAT16, layers_in
 from dipy_nn_reg.tracing import check_not_forked
-from dipy_nn_reg.transform import integrate
+from dipy_nn_reg.transform.functions import integrate
+from dipy_nn_reg.transform.kinds import TRANSFORMS, check_spacing
+from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, Background, Warp
+from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 
 # What is predicted at a time: enough to keep the machine busy, little to hold.
 VOXELS_PER_BATCH = 2**18

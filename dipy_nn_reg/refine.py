@@ -13,15 +13,15 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import compiled, value_and_gradient
-from dipy_nn_reg.coarse import coarse_shape, enlarge, shrink
-from dipy_nn_reg.control import bspline
-from dipy_nn_reg.fields import TRANSFORMS
 from dipy_nn_reg.objective import Objective, hashable_options, options_of
 from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.sampling import repeat_border
 from dipy_nn_reg.search import search_displacement
-from dipy_nn_reg.transform import integrate, warp
+from dipy_nn_reg.transform.control_points import bspline
+from dipy_nn_reg.transform.functions import integrate, warp
+from dipy_nn_reg.transform.kinds import TRANSFORMS
+from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
+from dipy_nn_reg.transform.sampling import repeat_border
 
 # Root mean square of the first step of a level, in voxels. It falls as a square root,
 # and to half where the loss rises. This and what follows was chosen on pairs of brains

@@ -10,7 +10,6 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
-from dipy_nn_reg.coarse import coarse_shape
 from dipy_nn_reg.configuration import as_plain, check_options
 from dipy_nn_reg.divergence import StopAtDivergence
 from dipy_nn_reg.fitting import check_annotations_fit, check_fit_options
@@ -31,7 +30,8 @@ from dipy_nn_reg.training_state import (
     finished_state,
     make_generator,
 )
-from dipy_nn_reg.transform import warp
+from dipy_nn_reg.transform.functions import warp
+from dipy_nn_reg.transform.pyramid import coarse_shape
 
 
 class Registration(Prediction):

@@ -11,8 +11,8 @@ from keras import ops
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg.coarse import shrink
 from dipy_nn_reg.losses import descriptors
+from dipy_nn_reg.transform.pyramid import shrink
 
 # Farthest displacement along each axis, in coarse voxels.
 _REACH = 3

@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from dipy_nn_reg.tensors import as_float32, check_field, check_image_pair
-from dipy_nn_reg.transform import sample
+from dipy_nn_reg.transform.functions import sample
+from dipy_nn_reg.transform.tensors import as_float32, check_field, check_image_pair
 
 
 def label_overlap(static, warped):

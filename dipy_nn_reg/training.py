@@ -4,15 +4,7 @@ import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.coarse import coarse_shape, shrink
 from dipy_nn_reg.configuration import check_options
-from dipy_nn_reg.fields import (
-    TRANSFORMS,
-    connect_affine,
-    connect_field,
-    values_needed,
-)
-from dipy_nn_reg.layers import ApplyAffine, Background, RescaleIntensity, Warp
 from dipy_nn_reg.losses import ncc
 from dipy_nn_reg.networks import connect
 from dipy_nn_reg.objective import Objective
@@ -21,6 +13,14 @@ from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
 from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.training_state import check_state, finished_state, get_seeds
+from dipy_nn_reg.transform.kinds import (
+    TRANSFORMS,
+    connect_affine,
+    connect_field,
+    values_needed,
+)
+from dipy_nn_reg.transform.layers import ApplyAffine, Background, RescaleIntensity, Warp
+from dipy_nn_reg.transform.pyramid import coarse_shape, shrink
 
 SUPERVISED_TRACKERS = {
     "label_overlap": "static_labels",

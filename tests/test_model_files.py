@@ -141,7 +141,7 @@ def test_the_compilation_brings_nothing_of_its_own(parts, forge, tmp_path, monke
 @pytest.mark.parametrize("registered", ["Warp", "RescaleIntensity"])
 def test_what_is_registered_is_not_therefore_a_loss(registered, forge):
     layer = {
-        "module": "dipy_nn_reg.layers",
+        "module": "dipy_nn_reg.transform.layers",
         "class_name": registered,
         "config": {},
         "registered_name": f"dipy_nn_reg>{registered}",

@@ -8,7 +8,7 @@ from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, reg
 from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.mapping import mapping_to_displacement
 from dipy_nn_reg.physical import Parts
-from dipy_nn_reg.transform import integrate, warp
+from dipy_nn_reg.transform.functions import integrate, warp
 
 SHAPE = (36, 41)
 

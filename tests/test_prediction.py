@@ -7,7 +7,7 @@ import pytest
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, register
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.transform import warp
+from dipy_nn_reg.transform.functions import warp
 
 
 def test_no_motion_before_training(rng):

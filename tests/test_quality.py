@@ -10,7 +10,7 @@ from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.mapping import displacement_to_mapping
 from dipy_nn_reg.metrics import ncc
 from dipy_nn_reg.quality import apply_map, measure, misplaced
-from dipy_nn_reg.transform import identity_grid
+from dipy_nn_reg.transform.functions import identity_grid
 
 
 @pytest.fixture(params=[(40, 44), (30, 32, 34)])

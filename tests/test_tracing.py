@@ -104,7 +104,7 @@ def test_threads_find_what_one_thread_does(rng):
 
 PROCESSES = """
 import multiprocessing, numpy as np
-from dipy_nn_reg.transform import warp
+from dipy_nn_reg.transform.functions import warp
 def work(_):
     try:
         return float(warp(np.ones((4, 4), "f4"), np.zeros((4, 4, 2), "f4")).sum())

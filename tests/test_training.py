@@ -6,7 +6,7 @@ import pytest
 from dipy_nn_reg import metrics, penalties
 from dipy_nn_reg.annotations import one_hot
 from dipy_nn_reg.training import RegistrationModel
-from dipy_nn_reg.transform import integrate, sample, warp
+from dipy_nn_reg.transform.functions import integrate, sample, warp
 
 OPTIONS = {
     "input_shape": [12, 13],

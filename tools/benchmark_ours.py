@@ -12,7 +12,7 @@ import psutil
 
 
 def warp(size):
-    from dipy_nn_reg.transform import warp
+    from dipy_nn_reg.transform.functions import warp
 
     image, displacement = _tensors(size)
     return measure(lambda: warp(image, displacement), times=15)
@@ -22,7 +22,7 @@ def warp_gradient(size):
     """Forward, and the gradient in the field."""
     import tensorflow as tf
 
-    from dipy_nn_reg.transform import warp
+    from dipy_nn_reg.transform.functions import warp
 
     image, displacement = _tensors(size)
 

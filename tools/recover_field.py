@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from dipy_nn_reg import DeformableRegistration, metrics
 from dipy_nn_reg.tables import write_csv
-from dipy_nn_reg.transform import integrate, warp
+from dipy_nn_reg.transform.functions import integrate, warp
 
 SPACING, LARGEST, SIGMA, TEST_FIELDS = 3, 5, 10, 4
 VARIANTS = ("loss='mind', smoothness=0.02",)

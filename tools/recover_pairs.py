@@ -20,7 +20,7 @@ from tqdm import tqdm
 from dipy_nn_reg import metrics, refine, register
 from dipy_nn_reg.mapping import displacement_of
 from dipy_nn_reg.tables import write_csv
-from dipy_nn_reg.transform import integrate, warp
+from dipy_nn_reg.transform.functions import integrate, warp
 
 # Length of the longest vector of a velocity, and how smooth it is, in voxels.
 FIELDS = ((5, 10), (10, 10), (15, 10), (20, 10), (8, 5), (12, 5))

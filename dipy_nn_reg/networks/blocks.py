@@ -4,7 +4,7 @@ from math import gcd
 
 from keras import initializers, layers
 
-from dipy_nn_reg.layers import CutLike, EnlargeDisplacement, Moments
+from dipy_nn_reg.transform.layers import CutLike, EnlargeDisplacement, Moments
 
 # Of batch normalisation. With Keras's 0.99, a training of few steps leaves means behind
 # that are still those from before it.

@@ -2,8 +2,8 @@
 
 from keras import initializers, layers
 
-from dipy_nn_reg.layers import CutLike
 from dipy_nn_reg.networks.blocks import MOMENTUM, ranked, read_off
+from dipy_nn_reg.transform.layers import CutLike
 
 
 def encoder_decoder(moving, static, *, values, spacing, seed):

@@ -3,7 +3,8 @@
 import inspect
 import re
 
-from dipy_nn_reg import fields, optimizers, pair, pairwise
+from dipy_nn_reg import optimizers, pair, pairwise
+from dipy_nn_reg.transform.functions import kinds
 from dipy_nn_reg.workflows import mnist
 from dipy_nn_reg.workflows.fit import FitFlow
 from dipy_nn_reg.workflows.mnist import MnistFlow
@@ -35,7 +36,7 @@ def test_learning_rate_and_stride_by_axes():
     strides = re.findall(r"(\d) in (\d)D", help_of(FitFlow, "field_stride"))
     for stride, ndim in strides:
         options = {"network": "unet", "field_stride": None}
-        found = fields.choose_field_stride("velocity", ndim=int(ndim), **options)
+        found = kinds.choose_field_stride("velocity", ndim=int(ndim), **options)
         assert found == int(stride)
 
 

@@ -6,7 +6,13 @@ import pytest
 from scipy.linalg import expm
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.transform import compose, identity_grid, integrate, sample, warp
+from dipy_nn_reg.transform.functions import (
+    compose,
+    identity_grid,
+    integrate,
+    sample,
+    warp,
+)
 
 SHAPES = [(28, 28), (27, 31), (12, 9, 10)]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from dipy_nn_reg.backend import compiled, grid_sample, recomputed
 from dipy_nn_reg.checks import check_integer, check_name, check_real, check_shape
-from dipy_nn_reg.sampling import (
+from dipy_nn_reg.transform.sampling import (
     BORDERS,
     INTERPOLATIONS,
     displaced,
@@ -24,7 +24,7 @@ from dipy_nn_reg.sampling import (
     read_linear,
     read_nearest,
 )
-from dipy_nn_reg.tensors import as_float32
+from dipy_nn_reg.transform.tensors import as_float32
 
 # Largest number of squarings of an integration: more than 24 divide a velocity by
 # more than float32 tells from 1.

@@ -5,7 +5,7 @@ import pytest
 
 from dipy_nn_reg import transform
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.layers import (
+from dipy_nn_reg.transform.layers import (
     AffineMatrix,
     ApplyAffine,
     Background,

@@ -7,7 +7,7 @@ import pytest
 from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.control import SPLINES, bspline, thin_plate
+from dipy_nn_reg.transform.control_points import SPLINES, bspline, thin_plate
 
 CASES = [((13, 11), 2), ((28, 31), 5), ((7, 9), 3), ((9, 8, 7), 3), ((10, 13, 11), 4)]
 

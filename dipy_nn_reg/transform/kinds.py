@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil, log2, prod
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.layers import (
+from dipy_nn_reg.transform.layers import (
     AffineMatrix,
     ApplyAffine,
     ComposeAffine,

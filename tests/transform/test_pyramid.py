@@ -4,7 +4,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.coarse import coarse_shape, enlarge, shrink
+from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 
 SHAPES = [(12, 16), (13, 9), (8, 12, 10), (7, 9, 11)]
 

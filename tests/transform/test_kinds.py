@@ -3,9 +3,9 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.coarse import coarse_shape, enlarge
-from dipy_nn_reg.control import SPLINES
-from dipy_nn_reg.fields import (
+from dipy_nn_reg.transform.control_points import SPLINES
+from dipy_nn_reg.transform.functions import integrate, warp
+from dipy_nn_reg.transform.kinds import (
     TRANSFORMS,
     choose_field_stride,
     choose_spacing,
@@ -13,8 +13,8 @@ from dipy_nn_reg.fields import (
     connect_field,
     values_needed,
 )
-from dipy_nn_reg.layers import INTEGRATION_STEPS, Background
-from dipy_nn_reg.transform import integrate, warp
+from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, Background
+from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 
 
 @pytest.mark.parametrize("transform", sorted(set(TRANSFORMS) - {"affine"}))

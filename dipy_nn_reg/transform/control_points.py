@@ -10,8 +10,8 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import from_sizes
-from dipy_nn_reg.sampling import repeat_border
 from dipy_nn_reg.splines import thin_plate_influence
+from dipy_nn_reg.transform.sampling import repeat_border
 
 
 def bspline(values, shape, spacing):

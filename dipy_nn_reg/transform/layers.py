@@ -4,10 +4,10 @@ import keras
 from keras import ops
 
 from dipy_nn_reg.backend import compiled
-from dipy_nn_reg.coarse import enlarge
-from dipy_nn_reg.control import SPLINES
-from dipy_nn_reg.sampling import voxel_grid
-from dipy_nn_reg.transform import integrate, warp
+from dipy_nn_reg.transform.control_points import SPLINES
+from dipy_nn_reg.transform.functions import integrate, warp
+from dipy_nn_reg.transform.pyramid import enlarge
+from dipy_nn_reg.transform.sampling import voxel_grid
 
 # How many voxels along each axis tell the percentiles of an image, at most.
 VOXELS_PER_AXIS = {2: 256, 3: 48}
@@ -107,7 +107,7 @@ class Moments(keras.layers.Layer):
 
 @_register
 class ControlPoints(keras.layers.Layer):
-    """Turn control points into a dense field, see :mod:`dipy_nn_reg.control`.
+    """Turn control points into a dense field, see :mod:`dipy_nn_reg.transform.control_points`.
 
     Inputs: values at control points, shape (batch, *points, ndim), and a reference of
     shape (batch, *spatial, any). Output: shape (batch, *spatial, ndim).
@@ -137,7 +137,7 @@ class ControlPoints(keras.layers.Layer):
 
 @_register
 class EnlargeDisplacement(keras.layers.Layer):
-    """Interpolate a coarse displacement, see :func:`dipy_nn_reg.coarse.enlarge`.
+    """Interpolate a coarse displacement, see :func:`dipy_nn_reg.transform.pyramid.enlarge`.
 
     Inputs: a displacement in coarse voxels, shape (batch, *coarse, ndim), and a
     reference of shape (batch, *spatial, any). Output: shape (batch, *spatial, ndim),

@@ -1,0 +1,15 @@
+"""Tensors: sampling, warping, composition and integration of dense fields.
+
+The functions that this package exports are public. Everything is in voxels, with the
+batch first and the channels last, and runs on any backend of Keras.
+"""
+
+from dipy_nn_reg.transform.functions import (
+    compose,
+    identity_grid,
+    integrate,
+    sample,
+    warp,
+)
+
+__all__ = ["compose", "identity_grid", "integrate", "sample", "warp"]
