@@ -10,9 +10,9 @@ from dipy_nn_reg.checks import (
     check_name,
     check_number,
 )
-from dipy_nn_reg.losses import LOSSES
+from dipy_nn_reg.losses.choices import check_choice, check_penalty
+from dipy_nn_reg.losses.images import LOSSES
 from dipy_nn_reg.networks import check_network
-from dipy_nn_reg.options import check_choice, check_penalty
 from dipy_nn_reg.precision import PRECISIONS
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 

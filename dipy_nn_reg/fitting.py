@@ -1,7 +1,7 @@
 """Checks of a training's options and data before anything is computed."""
 
 from dipy_nn_reg.checks import check_integer, check_number
-from dipy_nn_reg.options import takes_mask
+from dipy_nn_reg.losses.choices import takes_mask
 
 
 def check_fit_options(*, epochs, warm_up, batch_size, mirror, augment, ndim):

@@ -4,11 +4,11 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.configuration import check_image_options
-from dipy_nn_reg.losses import LOSSES
+from dipy_nn_reg.losses.choices import check_choice, check_penalty, default_smoothness
+from dipy_nn_reg.losses.images import LOSSES
 from dipy_nn_reg.mapping import with_last_row
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.optimizers import get_optimizer
-from dipy_nn_reg.options import check_choice, check_penalty, default_smoothness
 from dipy_nn_reg.registration import Registration
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 
@@ -62,7 +62,7 @@ class DeformableRegistration(Registration):
     penalty : str, callable or dict of float, optional
         What is penalised: "gradient", "tv" or "bending" of the field, "folding" of the
         displacement, or "inverse_consistency", for which both directions are
-        registered, see :mod:`dipy_nn_reg.penalties`; a function of the field; or a
+        registered, see :mod:`dipy_nn_reg.losses.penalties`; a function of the field; or a
         weight for each of several names.
     smoothness : float, optional
         Weight of the penalty, 0 or more. By default one that suits both the loss and

@@ -8,14 +8,14 @@ import numpy as np
 
 from dipy_nn_reg.annotations import labels_of_one_type
 from dipy_nn_reg.checks import check_integer, check_name, check_number, check_real
-from dipy_nn_reg.losses import LOSSES, lncc
-from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.options import (
+from dipy_nn_reg.losses.choices import (
     check_choice,
     check_penalty,
     default_smoothness,
     takes_mask,
 )
+from dipy_nn_reg.losses.images import LOSSES, lncc
+from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.outcome import RegistrationReport
 from dipy_nn_reg.pair import Pair
 from dipy_nn_reg.physical import predict_mapping

@@ -13,8 +13,8 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import compiled, value_and_gradient
-from dipy_nn_reg.objective import Objective, hashable_options, options_of
-from dipy_nn_reg.penalties import folded
+from dipy_nn_reg.losses.objective import Objective, hashable_options, options_of
+from dipy_nn_reg.losses.penalties import folded
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.search import search_displacement
 from dipy_nn_reg.transform.control_points import bspline
@@ -65,7 +65,7 @@ def optimize_velocity(
         ``mask``, ``moving_labels`` and ``static_labels``, shape (1, *spatial, any),
         where there are any.
     options : dict
-        As :class:`~dipy_nn_reg.objective.Objective` takes them, with ``transform``,
+        As :class:`~dipy_nn_reg.losses.objective.Objective` takes them, with ``transform``,
         ``spacing`` and ``field_stride``.
     fills : dict of tensor, shape (1, channels)
         What lies outside of ``moving`` and of ``static``.

@@ -14,9 +14,9 @@ from dipy_nn_reg.configuration import as_plain, check_options
 from dipy_nn_reg.divergence import StopAtDivergence
 from dipy_nn_reg.fitting import check_annotations_fit, check_fit_options
 from dipy_nn_reg.intensities import estimate_backgrounds
+from dipy_nn_reg.losses.choices import check_can_be_loaded
 from dipy_nn_reg.memory import check_memory, memory_to_train
 from dipy_nn_reg.optimizers import add_cosine_rate
-from dipy_nn_reg.options import check_can_be_loaded
 from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.pairwise import register
 from dipy_nn_reg.precision import layers_in

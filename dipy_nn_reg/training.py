@@ -5,11 +5,11 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.configuration import check_options
-from dipy_nn_reg.losses import ncc
+from dipy_nn_reg.losses.choices import from_config, get_penalties, to_config
+from dipy_nn_reg.losses.images import ncc
+from dipy_nn_reg.losses.objective import Objective
+from dipy_nn_reg.losses.penalties import folded
 from dipy_nn_reg.networks import connect
-from dipy_nn_reg.objective import Objective
-from dipy_nn_reg.options import from_config, get_penalties, to_config
-from dipy_nn_reg.penalties import folded
 from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
 from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.training_state import check_state, finished_state, get_seeds

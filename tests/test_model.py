@@ -8,9 +8,9 @@ import pytest
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
-from dipy_nn_reg.losses import LOSSES, lncc, mi
+from dipy_nn_reg.losses.images import LOSSES, lncc, mi
+from dipy_nn_reg.losses.penalties import PENALTIES
 from dipy_nn_reg.networks import LIMITED, NETWORKS
-from dipy_nn_reg.penalties import PENALTIES
 from dipy_nn_reg.transform.kinds import TRANSFORMS
 
 SHAPES = [(16, 17), (12, 13, 11)]

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg import metrics, refine
-from dipy_nn_reg.losses import lncc
+from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.refine import optimize_velocity, unfold
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.layers import RescaleIntensity

@@ -3,8 +3,9 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg import metrics, penalties
+from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import one_hot
+from dipy_nn_reg.losses.images import penalties
 from dipy_nn_reg.training import RegistrationModel
 from dipy_nn_reg.transform.functions import integrate, sample, warp
 

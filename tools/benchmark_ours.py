@@ -71,7 +71,7 @@ def lncc(window):
     """The loss and its gradient on small volumes."""
     import tensorflow as tf
 
-    from dipy_nn_reg.losses import lncc
+    from dipy_nn_reg.losses.images import lncc
 
     static = tf.constant(_pair("80x96x80")[1][..., None])
     warped = tf.constant(_pair("80x96x80")[0][..., None])

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 import torch
 
-from dipy_nn_reg.losses import lncc
+from dipy_nn_reg.losses.images import lncc
 
 SHAPES = [(33, 47), (17, 21, 19)]
 WINDOWS = [5, 9]

@@ -24,7 +24,7 @@ from brain_sets import LEFT_OUT, SETS, brains_to_train_on, cases_to_train_on
 import numpy as np
 
 from dipy_nn_reg.label_metrics import dice_of_labels
-from dipy_nn_reg.losses import lncc
+from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.mapping import displacement_to_mapping
 from dipy_nn_reg.resampling import warp_image

@@ -3,8 +3,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.losses import LOSSES
-from dipy_nn_reg.penalties import (
+from dipy_nn_reg.losses.images import LOSSES
+from dipy_nn_reg.losses.penalties import (
     bending,
     folded,
     folding,
@@ -12,7 +12,7 @@ from dipy_nn_reg.penalties import (
     inverse_consistency,
     tv,
 )
-from dipy_nn_reg.supervision import label_overlap, landmark_error
+from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
 
 PENALTIES = (bending, folded, folding, gradient, tv)
 SHAPES = [(2, 9, 10), (2, 9, 10, 9)]

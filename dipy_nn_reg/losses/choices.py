@@ -8,8 +8,12 @@ from keras import ops
 
 from dipy_nn_reg.backend import output_shape
 from dipy_nn_reg.checks import check_name, check_number
-from dipy_nn_reg.losses import LOSSES
-from dipy_nn_reg.penalties import DISPLACEMENT_PENALTIES, FIELD_PENALTIES, PENALTIES
+from dipy_nn_reg.losses.images import LOSSES
+from dipy_nn_reg.losses.penalties import (
+    DISPLACEMENT_PENALTIES,
+    FIELD_PENALTIES,
+    PENALTIES,
+)
 
 # The default weight of a penalty is the product of the two; chosen on held-out training
 # images of MNIST (doc/design.rst).

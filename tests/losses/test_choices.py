@@ -4,8 +4,7 @@ import keras
 from keras import ops
 import pytest
 
-from dipy_nn_reg.losses import LOSSES, lncc, mi
-from dipy_nn_reg.options import (
+from dipy_nn_reg.losses.choices import (
     check_choice,
     check_loss,
     check_penalties,
@@ -17,7 +16,8 @@ from dipy_nn_reg.options import (
     takes_mask,
     to_config,
 )
-from dipy_nn_reg.penalties import PENALTIES
+from dipy_nn_reg.losses.images import LOSSES, lncc, mi
+from dipy_nn_reg.losses.penalties import PENALTIES
 
 
 def absolute(static, warped):

@@ -4,7 +4,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.supervision import label_overlap, landmark_error
+from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
 
 SHAPES = [(9, 8), (6, 5, 7)]
 

@@ -3,9 +3,9 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.losses import mse, ncc
-from dipy_nn_reg.objective import Objective
-from dipy_nn_reg.penalties import bending, gradient
+from dipy_nn_reg.losses.images import mse, ncc
+from dipy_nn_reg.losses.objective import Objective
+from dipy_nn_reg.losses.penalties import bending, gradient
 
 OPTIONS = {
     "loss": "mse",

@@ -2,9 +2,9 @@
 
 from keras import ops
 
-from dipy_nn_reg.options import evaluate_penalty, get_loss, get_penalties
-from dipy_nn_reg.penalties import inverse_consistency
-from dipy_nn_reg.supervision import label_overlap, landmark_error
+from dipy_nn_reg.losses.choices import evaluate_penalty, get_loss, get_penalties
+from dipy_nn_reg.losses.penalties import inverse_consistency
+from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
 from dipy_nn_reg.transform.functions import warp
 from dipy_nn_reg.transform.pyramid import shrink
 

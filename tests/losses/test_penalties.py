@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import DeformableRegistration, metrics, register
-from dipy_nn_reg.penalties import (
+from dipy_nn_reg.losses.penalties import (
     DISPLACEMENT_PENALTIES,
     FIELD_PENALTIES,
     PENALTIES,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.losses import LOSSES, lncc, mi, mind, mse, ncc
+from dipy_nn_reg.losses.images import LOSSES, lncc, mi, mind, mse, ncc
 
 SHAPES = [(2, 7, 6, 1), (2, 5, 9, 3), (2, 5, 4, 6, 2)]
 SMALL = [(2, 5, 4, 2), (2, 4, 3, 5, 1)]

@@ -1,0 +1,30 @@
+"""Losses: dissimilarity of images, penalties of fields, labels and landmarks.
+
+The functions that this package exports are public. They take tensors and return one
+value for each item of the batch.
+"""
+
+from dipy_nn_reg.losses.images import lncc, mi, mind, mse, ncc
+from dipy_nn_reg.losses.penalties import (
+    bending,
+    folding,
+    gradient,
+    inverse_consistency,
+    tv,
+)
+from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
+
+__all__ = [
+    "bending",
+    "folding",
+    "gradient",
+    "inverse_consistency",
+    "label_overlap",
+    "landmark_error",
+    "lncc",
+    "mi",
+    "mind",
+    "mse",
+    "ncc",
+    "tv",
+]
