@@ -7,7 +7,7 @@ import numpy as np
 from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping import check_affine, lift_affine, plane_affine
-from dipy_nn_reg.metrics import entropies
+from dipy_nn_reg.metrics.fields import entropies
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.regridding import read_on_grid, working_grid
 from dipy_nn_reg.resampling import resample, to_moving

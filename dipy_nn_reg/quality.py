@@ -7,8 +7,8 @@ from scipy.ndimage import uniform_filter
 from dipy_nn_reg import metrics
 from dipy_nn_reg.applied import Result, apply_map
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.map_metrics import measure_field
+from dipy_nn_reg.metrics.labels import dice_of_labels
 
 __all__ = ["Result", "apply_map", "measure", "misplaced"]
 # Images are compared on no more voxels than this along an axis, in windows of 7 of

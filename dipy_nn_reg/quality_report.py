@@ -3,9 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.mapping import displacement_of, world_affine
-from dipy_nn_reg.metrics import to_unit_range
+from dipy_nn_reg.metrics.fields import to_unit_range
+from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.pages import ROWS, check_page, format_number, write_page
 from dipy_nn_reg.quality import apply_map, measure
 from dipy_nn_reg.strips import as_address, choose_slices, contour_strip, gray_strip

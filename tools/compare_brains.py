@@ -23,10 +23,10 @@ from brain_methods import COMPILED, METHODS, NEED_MODEL, map_by_syn
 from brain_sets import LEFT_OUT, SETS, brains_to_train_on, cases_to_train_on
 import numpy as np
 
-from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import write_csv
 

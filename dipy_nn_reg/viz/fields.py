@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.metrics import in_plane, is_folded, jacobian_determinant
+from dipy_nn_reg.metrics.fields import in_plane, is_folded, jacobian_determinant
 from dipy_nn_reg.viz.panels import (
     DIFFERENCES,
     STATIC_COLOR,

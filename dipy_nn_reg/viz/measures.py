@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.metrics import to_unit_range
+from dipy_nn_reg.metrics.fields import to_unit_range
 from dipy_nn_reg.text import readable
 from dipy_nn_reg.viz.fields import check_finite_field, determinant_of
 from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
@@ -16,7 +16,7 @@ def plot_dice(before, after, *, names=None, most=40):
     Parameters
     ----------
     before, after : dict of float
-        For each label, as :func:`~dipy_nn_reg.label_metrics.dice_of_labels` has it.
+        For each label, as :func:`~dipy_nn_reg.metrics.labels.dice_of_labels` has it.
     names : dict of str, optional
         Of the labels.
     most : int, optional

@@ -8,13 +8,13 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.label_metrics import (
+from dipy_nn_reg.labels_on_grid import read_labels_on
+from dipy_nn_reg.map_metrics import measure_field
+from dipy_nn_reg.metrics.labels import (
     dice_of_labels,
     hausdorff95_of_labels,
     summarise_labels,
 )
-from dipy_nn_reg.labels_on_grid import read_labels_on
-from dipy_nn_reg.map_metrics import measure_field
 from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.resampling import to_moving, warp_image

@@ -28,7 +28,7 @@ import numpy as np
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.diffusion import rotate_bvecs
 from dipy_nn_reg.field_files import load_field, save_field
-from dipy_nn_reg.label_metrics import dice_of_labels
+from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.resampling import resample, to_moving, to_static
 
 ###############################################################################

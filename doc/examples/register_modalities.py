@@ -15,8 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg import register
-from dipy_nn_reg.label_metrics import dice_of_labels
 from dipy_nn_reg.losses import LOSSES
+from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.phantoms import STRUCTURES, make_phantoms
 
 ###############################################################################

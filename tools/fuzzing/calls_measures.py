@@ -1,6 +1,7 @@
 """Valid calls of what measures NumPy arrays."""
 
-from dipy_nn_reg import intensities, label_metrics, map_metrics, metrics, quality
+from dipy_nn_reg import intensities, map_metrics, metrics, quality
+from dipy_nn_reg.metrics.fields import labels
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
@@ -109,7 +110,7 @@ def _two_maps(rng):
 
 def dice_of_labels(rng, folder):
     return Call(
-        label_metrics.dice_of_labels,
+        labels.dice_of_labels,
         nan="documented",
         **_two_maps(rng),
         **maybe(rng, labels=sequence([1, 2])),
@@ -120,7 +121,7 @@ def hausdorff95_of_labels(rng, folder):
     maps = _two_maps(rng)
     ndim = maps["static"].value.ndim
     return Call(
-        label_metrics.hausdorff95_of_labels,
+        labels.hausdorff95_of_labels,
         nan="documented",
         **maps,
         **maybe(rng, labels=sequence([1, 3]), spacing=sequence([1.5] * ndim)),

@@ -4,7 +4,7 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 import SimpleITK as sitk
 
-from dipy_nn_reg.label_metrics import (
+from dipy_nn_reg.metrics.labels import (
     dice_of_labels,
     hausdorff95_of_labels,
     summarise_labels,

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.image_metrics import (
+from dipy_nn_reg.metrics.images import (
     check_same_shape,
     dice,
     entropies,

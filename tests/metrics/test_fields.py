@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import correlate1d
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.metrics import dice, folding, jacobian_determinant, ncc
+from dipy_nn_reg.metrics.fields import dice, folding, jacobian_determinant, ncc
 
 
 @pytest.mark.parametrize("shape", [(9, 8), (5, 6, 7)])
@@ -41,7 +41,7 @@ def test_jacobian_determinant_of_a_linear_map(ndim, rng):
 @pytest.mark.parametrize("slab", [1, 90, 400])
 @pytest.mark.parametrize("shape", [(9, 10), (7, 6, 5)])
 def test_a_jacobian_slab_by_slab(shape, slab, rng, monkeypatch):
-    monkeypatch.setattr("dipy_nn_reg.metrics._SLAB", slab)
+    monkeypatch.setattr("dipy_nn_reg.metrics.fields._SLAB", slab)
     displacement = rng.normal(0, 0.4, (*shape, len(shape)))
     axes = range(len(shape))
     columns = [np.gradient(displacement, axis=axis) for axis in axes]
