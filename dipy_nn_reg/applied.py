@@ -6,8 +6,8 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_background, replace_nan
-from dipy_nn_reg.mapping import check_affine, check_mapping, world_affine
-from dipy_nn_reg.resampling import resample, to_moving
+from dipy_nn_reg.mapping.maps import check_affine, check_mapping, world_affine
+from dipy_nn_reg.mapping.resampling import resample, to_moving
 
 
 class Result(NamedTuple):

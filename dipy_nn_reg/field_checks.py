@@ -4,10 +4,10 @@ from dipy.utils.logging import logger
 from nibabel.affines import apply_affine
 import numpy as np
 
-from dipy_nn_reg.affines import grid_points
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.field_headers import FNIRT, check_intent
 from dipy_nn_reg.fsl_coordinates import to_fsl
+from dipy_nn_reg.mapping.affines import grid_points
 
 FORMATS = ("afni", "dipy", "fsl", "itk")
 # Those that are read as well, but not written.

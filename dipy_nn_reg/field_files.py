@@ -28,13 +28,6 @@ first axis negated, which holds for few headers.
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
-from dipy_nn_reg.affines import (
-    check_affine,
-    grid_points,
-    lift_affine,
-    plane_affine,
-    world_affine,
-)
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.field_checks import (
     FORMATS,
@@ -44,7 +37,14 @@ from dipy_nn_reg.field_checks import (
 )
 from dipy_nn_reg.field_headers import FNIRT, VECTOR, About, check_zooms, read_about
 from dipy_nn_reg.fsl_coordinates import from_fsl, to_fsl, warp_to_fsl
-from dipy_nn_reg.mapping import (
+from dipy_nn_reg.mapping.affines import (
+    check_affine,
+    grid_points,
+    lift_affine,
+    plane_affine,
+    world_affine,
+)
+from dipy_nn_reg.mapping.maps import (
     check_mapping,
     check_moving_shape,
     displacement_to_mapping,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dipy_nn_reg.affines import check_affine
 from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.mapping.affines import check_affine
 
 _SIGNATURE = "dipy_nn_reg"
 _OURS = re.compile(rb'^\s*\{\s*"dipy_nn_reg"')

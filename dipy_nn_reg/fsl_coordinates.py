@@ -9,7 +9,7 @@ from dipy.utils.logging import logger
 from nibabel.affines import apply_affine
 import numpy as np
 
-from dipy_nn_reg.affines import grid_points
+from dipy_nn_reg.mapping.affines import grid_points
 
 
 def to_fsl(voxels, shape, affine, zooms):

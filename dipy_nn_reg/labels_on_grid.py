@@ -11,8 +11,8 @@ from dipy.utils.logging import logger
 from nibabel.affines import apply_affine
 import numpy as np
 
+from dipy_nn_reg.mapping.resampling import resample
 from dipy_nn_reg.nifti import nan_to_zero, read_labels, read_voxel_values
-from dipy_nn_reg.resampling import resample
 
 # In voxels: how far the centres may be apart on what counts as the same grid.
 _SAME = 1e-3

@@ -6,7 +6,7 @@ from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.configuration import check_image_options
 from dipy_nn_reg.losses.choices import check_choice, check_penalty, default_smoothness
 from dipy_nn_reg.losses.images import LOSSES
-from dipy_nn_reg.mapping import with_last_row
+from dipy_nn_reg.mapping.maps import with_last_row
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.optimizers import get_optimizer
 from dipy_nn_reg.registration import Registration

@@ -8,10 +8,10 @@ import nibabel as nib
 from nibabel.affines import voxel_sizes
 import numpy as np
 
-from dipy_nn_reg.affines import check_affine
 from dipy_nn_reg.checks import check_path, check_real
 from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.intensities import replace_nan
+from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.nifti_header import (
     header_class,
     in_mm,

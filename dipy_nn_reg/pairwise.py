@@ -15,10 +15,10 @@ from dipy_nn_reg.losses.choices import (
     takes_mask,
 )
 from dipy_nn_reg.losses.images import LOSSES, lncc
-from dipy_nn_reg.map_metrics import measure_field
+from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.physical import predict_mapping
 from dipy_nn_reg.outcome import RegistrationReport
 from dipy_nn_reg.pair import Pair
-from dipy_nn_reg.physical import predict_mapping
 from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.transform.kinds import choose_field_stride, choose_spacing
 

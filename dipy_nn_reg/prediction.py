@@ -7,10 +7,10 @@ import numpy as np
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_pairs
 from dipy_nn_reg.losses.choices import check_loss, check_penalties
-from dipy_nn_reg.mapping import invert_displacement, with_last_row
+from dipy_nn_reg.mapping.maps import invert_displacement, with_last_row
+from dipy_nn_reg.mapping.physical import Parts, predict_mapping
 from dipy_nn_reg.memory import check_memory, memory_to_predict
 from dipy_nn_reg.pairs import Pairs
-from dipy_nn_reg.physical import Parts, predict_mapping
 from dipy_nn_reg.precision import FEWEST_IN_BFLOAT16, layers_in
 from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.transform.functions import integrate

@@ -7,7 +7,7 @@ from scipy.ndimage import uniform_filter
 from dipy_nn_reg import metrics
 from dipy_nn_reg.applied import Result, apply_map
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.map_metrics import measure_field
+from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 __all__ = ["Result", "apply_map", "measure", "misplaced"]
@@ -35,7 +35,7 @@ def measure(result):
         over those of the static map, and ``lost_labels``, how many of these the moving
         map does not have there; ``covered``, the share of the static structure that is
         read within the moving image; ``voxel_mm``, the longest side of a static voxel;
-        and those of :func:`~dipy_nn_reg.map_metrics.measure_field`.
+        and those of :func:`~dipy_nn_reg.mapping.measures.measure_field`.
     """
     measures = {}
     for name, image in (("before", result.before), ("after", result.warped)):

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dipy_nn_reg.mapping import displacement_of, world_affine
+from dipy_nn_reg.mapping.maps import displacement_of, world_affine
 from dipy_nn_reg.metrics.fields import to_unit_range
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.pages import ROWS, check_page, format_number, write_page

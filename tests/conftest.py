@@ -11,7 +11,7 @@ from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import DeformableRegistration, data, signals
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 # Names a file of crops with ``images``, shape (n, *spatial), of even size.
 HIPPOCAMPUS_VARIABLE = "DIPY_NN_REG_HIPPOCAMPUS"

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from dipy_nn_reg.field_files import FORMATS, load_field, save_field
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from dipy_nn_reg.field_files import load_field, save_field
-from dipy_nn_reg.mapping import (
+from dipy_nn_reg.mapping.maps import (
     displacement_to_mapping,
     flatten_mapping,
     grid_points,

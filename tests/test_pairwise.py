@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
-from dipy_nn_reg.mapping import mapping_to_displacement
+from dipy_nn_reg.mapping.maps import mapping_to_displacement
+from dipy_nn_reg.mapping.physical import Parts
 from dipy_nn_reg.metrics.labels import dice_of_labels
-from dipy_nn_reg.physical import Parts
 from dipy_nn_reg.transform.functions import integrate, warp
 
 SHAPE = (36, 41)

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from sklearn.metrics import mutual_info_score
 
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.metrics.fields import ncc
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality import apply_map, measure, misplaced

@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import cohort_report, quality_report, report
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
 # Headless, and without looking for updates of its own.

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from dipy_nn_reg.mapping import invert_displacement, mapping_to_displacement
+from dipy_nn_reg.mapping.maps import invert_displacement, mapping_to_displacement
 
 
 def affine(moving, static, size, model):

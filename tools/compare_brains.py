@@ -24,10 +24,10 @@ from brain_sets import LEFT_OUT, SETS, brains_to_train_on, cases_to_train_on
 import numpy as np
 
 from dipy_nn_reg.losses.images import lncc
-from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
+from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.metrics.labels import dice_of_labels
-from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import write_csv
 
 LOSS = partial(lncc, window=5)
@@ -179,7 +179,7 @@ def _map_on_one_grid(method, model, moving, static):
 def _map_native(method, model, moving, static):
     """Register scans wherever they lie; the affine is part of the work."""
     from dipy_nn_reg import register
-    from dipy_nn_reg.prealign import estimate_prealign
+    from dipy_nn_reg.mapping.prealign import estimate_prealign
 
     grids = {"moving_affine": moving.affine, "static_affine": static.affine}
     if method in ("register", "trained model, refined"):

@@ -18,7 +18,7 @@ from recover_field import load_atlas, random_velocity
 from tqdm import tqdm
 
 from dipy_nn_reg import metrics, refine, register
-from dipy_nn_reg.mapping import displacement_of
+from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.transform.functions import integrate, warp
 

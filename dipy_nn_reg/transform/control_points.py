@@ -10,7 +10,7 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import from_sizes
-from dipy_nn_reg.splines import thin_plate_influence
+from dipy_nn_reg.mapping.thin_plate import thin_plate_influence
 from dipy_nn_reg.transform.sampling import repeat_border
 
 
@@ -71,7 +71,7 @@ def thin_plate(values, shape, spacing):
     -----
     That of a spatial transformer :footcite:p:`Jaderberg2015`: the control points are
     the same for all images, so one system of equations is solved for all. The kernel
-    is that of :class:`~dipy_nn_reg.splines.ThinPlateSpline`. Memory for a number for
+    is that of :class:`~dipy_nn_reg.mapping.thin_plate.ThinPlateSpline`. Memory for a number for
     each voxel and control point is needed.
 
     References

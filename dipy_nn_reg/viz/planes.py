@@ -12,7 +12,7 @@ import nibabel as nib
 from nibabel.affines import voxel_sizes
 import numpy as np
 
-from dipy_nn_reg.mapping import check_affine
+from dipy_nn_reg.mapping.maps import check_affine
 
 ORIENTATION = "LPI"
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.labels_on_grid import read_labels_on
-from dipy_nn_reg.map_metrics import measure_field
+from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.resampling import to_moving, warp_image
 from dipy_nn_reg.metrics.labels import (
     dice_of_labels,
     hausdorff95_of_labels,
@@ -17,7 +18,6 @@ from dipy_nn_reg.metrics.labels import (
 )
 from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.resampling import to_moving, warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
 from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.inputs import read_map, read_points

@@ -7,11 +7,11 @@ from dipy.utils.logging import logger
 from nibabel.streamlines.array_sequence import ArraySequence
 import numpy as np
 
-from dipy_nn_reg.affines import check_affine
 from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.field_files import load_field, save_field
 from dipy_nn_reg.files import whole_file
-from dipy_nn_reg.mapping import flatten_mapping, lift_mapping
+from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.mapping.maps import flatten_mapping, lift_mapping
 from dipy_nn_reg.nifti import Image
 from dipy_nn_reg.nifti_header import corner_distance, header_class
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.files import whole_file, whole_files
-from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.mapping import invert_mapping
+from dipy_nn_reg.mapping.maps import invert_mapping
+from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.prealign import KINDS
+from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.nifti import read_image, write_image
-from dipy_nn_reg.prealign import KINDS
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.resampling import warp_image
 from dipy_nn_reg.tables import format_rows, write_csv
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.failures import Failures
@@ -112,7 +112,7 @@ def register_files(
     field_format : str
         As :func:`~dipy_nn_reg.field_files.save_field` takes it.
     fill : float, optional
-        As :func:`~dipy_nn_reg.resampling.warp_image` takes it.
+        As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
     **options
         Of :func:`~dipy_nn_reg.pairwise.register`.
     """

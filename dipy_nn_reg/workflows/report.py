@@ -5,7 +5,7 @@ from dipy.workflows.workflow import Workflow
 import numpy as np
 
 from dipy_nn_reg.labels_on_grid import read_labels_on
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable

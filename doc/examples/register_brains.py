@@ -26,10 +26,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.diffusion import rotate_bvecs
 from dipy_nn_reg.field_files import load_field, save_field
+from dipy_nn_reg.mapping.bvecs import rotate_bvecs
+from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels
-from dipy_nn_reg.resampling import resample, to_moving, to_static
 
 ###############################################################################
 # We train on all brains but two, at 4 mm so that it takes a minute only. The model is

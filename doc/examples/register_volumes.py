@@ -23,9 +23,9 @@ import numpy as np
 
 from dipy_nn_reg import register
 from dipy_nn_reg.field_files import save_field
+from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.phantoms import STRUCTURES, make_phantoms
-from dipy_nn_reg.resampling import resample, to_moving, to_static
 
 ###############################################################################
 # Files to begin with

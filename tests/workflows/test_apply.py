@@ -6,7 +6,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg.field_files import FORMATS, save_field
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.apply import ApplyFlow
 from dipy_nn_reg.workflows.inputs import read_points, write_points
 

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 import SimpleITK as sitk
 
 from dipy_nn_reg.field_files import save_field
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.workflows.inputs import (
     read_affine,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dipy_nn_reg.field_files import FORMATS, save_field
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.predict import PredictFlow
 from dipy_nn_reg.workflows.report import ReportFlow

@@ -1,6 +1,7 @@
 """Valid calls of what measures NumPy arrays."""
 
-from dipy_nn_reg import intensities, map_metrics, metrics, quality
+from dipy_nn_reg import intensities, metrics, quality
+from dipy_nn_reg.mapping.maps import measures
 from dipy_nn_reg.metrics.fields import labels
 from fuzzing import scenes
 from fuzzing.call import (
@@ -131,7 +132,7 @@ def hausdorff95_of_labels(rng, folder):
 def measure_field(rng, folder):
     size = scenes.any_shape(rng, thin=False)
     return Call(
-        map_metrics.measure_field,
+        measures.measure_field,
         mapping=map_of(scenes.mapping(rng, size)),
         nan="documented",
         **maybe(rng, roughness=boolean(False)),

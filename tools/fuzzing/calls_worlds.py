@@ -2,14 +2,8 @@
 
 import numpy as np
 
-from dipy_nn_reg import (
-    diffusion,
-    mapping,
-    prealign,
-    regridding,
-    resampling,
-    splines,
-)
+from dipy_nn_reg import mapping
+from dipy_nn_reg.mapping.maps import bvecs, prealign, regridding, resampling, thin_plate
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
@@ -184,7 +178,7 @@ def check_prealign(rng, folder):
 def rotate_bvecs(rng, folder):
     vectors = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
     return Call(
-        diffusion.rotate_bvecs,
+        bvecs.rotate_bvecs,
         bvecs=points(vectors),
         moving_affine=affine(scenes.affine(rng, 3)),
         static_affine=affine(scenes.affine(rng, 3)),
@@ -198,7 +192,7 @@ def thin_plate_spline(rng, folder):
     static[:4] *= 1.5
 
     def spline(moving, static, points, smoothing=0.0, shape=(3,) * ndim):
-        fitted = splines.ThinPlateSpline(smoothing=smoothing).fit(moving, static)
+        fitted = thin_plate.ThinPlateSpline(smoothing=smoothing).fit(moving, static)
         return fitted.evaluate(points), fitted.displacement(shape)
 
     return Call(
@@ -215,7 +209,7 @@ def thin_plate_influence(rng, folder):
     ndim = int(rng.integers(2, 4))
     corners = np.array(np.meshgrid(*[[0.0, 4.0]] * ndim)).reshape(ndim, -1).T
     return Call(
-        splines.thin_plate_influence,
+        thin_plate.thin_plate_influence,
         landmarks=points(corners),
         points=points(rng.integers(0, 9, (5, ndim)) / 2),
     )

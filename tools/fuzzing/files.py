@@ -44,7 +44,7 @@ def write_labels(path, rng, ndim):
 def write_field(path, rng, ndim, *, format="dipy"):
     """Write a field between two images of :func:`write_pair`."""
     from dipy_nn_reg.field_files import save_field
-    from dipy_nn_reg.mapping import displacement_to_mapping
+    from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
     size = scenes.PAIRS[ndim]
     u, grid = scenes.field(rng, size), np.diag([2.0, 2, 2, 1])

@@ -68,7 +68,7 @@ def near_identity(rng, ndim):
 
 def mapping(rng, shape, *, plain=False):
     """Return a map of DIPY's on a grid; where plain, without any affine."""
-    from dipy_nn_reg.mapping import displacement_to_mapping
+    from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
     u = field(rng, shape)
     grid = None if plain else affine(rng, len(shape))

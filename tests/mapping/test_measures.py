@@ -3,8 +3,8 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.map_metrics import measure_field
-from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
+from dipy_nn_reg.mapping.measures import measure_field
 
 
 @pytest.mark.parametrize("shape", [(20, 22), (16, 15, 17), (16, 15, 4)])

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dipy_nn_reg.frame import Frame
+from dipy_nn_reg.mapping.frame import Frame
+from dipy_nn_reg.mapping.prealign import check_prealign
 from dipy_nn_reg.memory import check_memory
-from dipy_nn_reg.prealign import check_prealign
 
 
 class Parts(NamedTuple):

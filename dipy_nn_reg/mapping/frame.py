@@ -7,17 +7,17 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.checks import check_images, check_number
 from dipy_nn_reg.intensities import normalize
-from dipy_nn_reg.mapping import (
+from dipy_nn_reg.mapping.maps import (
     check_affine,
     displacement_to_mapping,
     grid_points,
     lift_affine,
     plane_affine,
 )
-from dipy_nn_reg.prealign import estimate_prealign
-from dipy_nn_reg.regridding import read_on_grid, working_grid
-from dipy_nn_reg.resampling import resample, to_moving
-from dipy_nn_reg.slices import Slice, in_one_plane
+from dipy_nn_reg.mapping.prealign import estimate_prealign
+from dipy_nn_reg.mapping.regridding import read_on_grid, working_grid
+from dipy_nn_reg.mapping.resampling import resample, to_moving
+from dipy_nn_reg.mapping.slices import Slice, in_one_plane
 
 # Memory that reading an image takes: float64 values, and some copies in float32.
 _BYTES = 24

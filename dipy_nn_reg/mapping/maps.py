@@ -1,7 +1,7 @@
 """Maps in physical space: DIPY's ``DiffeomorphicMap`` and displacements in voxels.
 
 Millimetres are dealt with in this module and in those that build on it,
-:mod:`~dipy_nn_reg.field_files` and :mod:`~dipy_nn_reg.resampling`. Maps are laid out as
+:mod:`~dipy_nn_reg.field_files` and :mod:`~dipy_nn_reg.mapping.resampling`. Maps are laid out as
 those of DIPY's SyN: codomain and field on the grid of the static image, domain the grid
 of the moving one. With the affines S and M of these grids and a prealignment P from
 static to moving world coordinates, the moving image is read at ``M^-1 P (S i + b(i))``
@@ -15,15 +15,15 @@ that commands show their help at once.
 from nibabel.affines import apply_affine
 import numpy as np
 
-from dipy_nn_reg.affines import (
+from dipy_nn_reg.mapping.affines import (
     check_affine,
     grid_points,
     lift_affine,
     plane_affine,
     world_affine,
 )
-from dipy_nn_reg.affines import with_last_row as with_last_row
-from dipy_nn_reg.inversion import check_field, invert_displacement
+from dipy_nn_reg.mapping.affines import with_last_row as with_last_row
+from dipy_nn_reg.mapping.inversion import check_field, invert_displacement
 
 
 def displacement_to_mapping(
@@ -54,7 +54,7 @@ def displacement_to_mapping(
         returns.
     inverse : ndarray, shape (*spatial, ndim), optional
         The inverse displacement, on the same grid. By default it is computed, see
-        :func:`~dipy_nn_reg.inversion.invert_displacement`.
+        :func:`~dipy_nn_reg.mapping.inversion.invert_displacement`.
 
     Returns
     -------

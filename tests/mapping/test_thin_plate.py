@@ -3,8 +3,8 @@ import numpy.testing as npt
 import pytest
 from scipy.interpolate import RBFInterpolator
 
-from dipy_nn_reg import splines
-from dipy_nn_reg.splines import ThinPlateSpline
+from dipy_nn_reg.mapping.maps import thin_plate
+from dipy_nn_reg.mapping.thin_plate import ThinPlateSpline
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_displacement_of_a_grid(shape, landmarks, monkeypatch):
     assert field.dtype == np.float32
     index = tuple(n // 2 for n in shape)
     npt.assert_allclose(field[index] + index, spline.evaluate(index), rtol=1e-5)
-    monkeypatch.setattr(splines, "POINTS_PER_CHUNK", 7)
+    monkeypatch.setattr(thin_plate, "POINTS_PER_CHUNK", 7)
     npt.assert_array_equal(spline.displacement(shape), field)
 
 
@@ -111,9 +111,9 @@ def test_what_are_no_points_is_refused(value):
     with pytest.raises(ValueError, match="Expected .* Received"):
         ThinPlateSpline().fit(value, LANDMARKS)
     with pytest.raises(ValueError, match="Expected .* Received"):
-        splines.thin_plate_influence(LANDMARKS, value)
+        thin_plate.thin_plate_influence(LANDMARKS, value)
     with pytest.raises(ValueError, match="Expected .* Received"):
-        splines.thin_plate_influence(value, LANDMARKS)
+        thin_plate.thin_plate_influence(value, LANDMARKS)
 
 
 @pytest.mark.parametrize("far", [np.nan, np.inf, 1e300])
@@ -123,10 +123,10 @@ def test_a_map_is_finite_or_refused(far):
     with pytest.raises(ValueError, match="Expected .*points.*Received"):
         spline.evaluate(points)
     with pytest.raises(ValueError, match="Expected .*points.*Received"):
-        splines.thin_plate_influence(LANDMARKS, points)
+        thin_plate.thin_plate_influence(LANDMARKS, points)
     landmarks = np.where(LANDMARKS == 0, far, LANDMARKS)
     with pytest.raises(ValueError, match="Expected .*landmarks.*Received"):
-        splines.thin_plate_influence(landmarks, LANDMARKS)
+        thin_plate.thin_plate_influence(landmarks, LANDMARKS)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_a_displacement_has_a_grid(shape):
 
 def test_landmarks_come_in_any_dress():
     moving, points = LANDMARKS + [1, 2], [(4, 4)]
-    expected = splines.thin_plate_influence(LANDMARKS, np.array(points, float))
+    expected = thin_plate.thin_plate_influence(LANDMARKS, np.array(points, float))
     for dress in (np.ndarray.tolist, np.asfortranarray, lambda a: a.astype(">f4")):
         spline = ThinPlateSpline().fit(dress(moving), dress(LANDMARKS))
         npt.assert_allclose(spline.evaluate(points), [(5, 6)])
-        found = splines.thin_plate_influence(dress(LANDMARKS), points)
+        found = thin_plate.thin_plate_influence(dress(LANDMARKS), points)
         npt.assert_array_equal(found, expected)

@@ -6,8 +6,8 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.mapping import grid_points, mapping_to_displacement
-from dipy_nn_reg.physical import Parts
+from dipy_nn_reg.mapping.maps import grid_points, mapping_to_displacement
+from dipy_nn_reg.mapping.physical import Parts
 
 
 def deforming(ndim, *, kind=DeformableRegistration, **options):

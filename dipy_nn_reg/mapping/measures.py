@@ -3,8 +3,8 @@
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.mapping import displacement_of, world_affine
-from dipy_nn_reg.resampling import inverse_error
+from dipy_nn_reg.mapping.maps import displacement_of, world_affine
+from dipy_nn_reg.mapping.resampling import inverse_error
 
 
 def measure_field(mapping, *, roughness=True):

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.linalg import polar
 
-from dipy_nn_reg.affines import check_affine
 from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.mapping.affines import check_affine
 
 
 def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):

@@ -6,11 +6,11 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.intensities import normalize
-from dipy_nn_reg.mapping import check_affine, lift_affine, plane_affine
+from dipy_nn_reg.mapping.maps import check_affine, lift_affine, plane_affine
+from dipy_nn_reg.mapping.regridding import read_on_grid, working_grid
+from dipy_nn_reg.mapping.resampling import resample, to_moving
 from dipy_nn_reg.metrics.fields import entropies
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.regridding import read_on_grid, working_grid
-from dipy_nn_reg.resampling import resample, to_moving
 
 _STEPS = ("Translation", "Rigid", "Affine")
 KINDS = ("rigid", "affine")

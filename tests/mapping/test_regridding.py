@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg.regridding import read_on_grid, working_grid
+from dipy_nn_reg.mapping.regridding import read_on_grid, working_grid
 
 
 def stored(image, affine, orientation):

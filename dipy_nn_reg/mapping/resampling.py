@@ -13,7 +13,7 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.checks import check_name, check_real, check_shape
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
-from dipy_nn_reg.mapping import check_affine, grid_points
+from dipy_nn_reg.mapping.maps import check_affine, grid_points
 from dipy_nn_reg.progress import progress_bar
 
 ORDERS = {"linear": 1, "nearest": 0}

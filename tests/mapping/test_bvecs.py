@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dipy_nn_reg.diffusion import rotate_bvecs
+from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 
 RNG = np.random.default_rng(0)
 TURN = Rotation.from_euler("xyz", [20, -30, 10], degrees=True).as_matrix()

@@ -3,15 +3,15 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.mapping import displacement_to_mapping, grid_points
-from dipy_nn_reg.nifti import Image
-from dipy_nn_reg.resampling import (
+from dipy_nn_reg.mapping.maps import displacement_to_mapping, grid_points
+from dipy_nn_reg.mapping.resampling import (
     inverse_error,
     resample,
     to_moving,
     to_static,
     warp_image,
 )
+from dipy_nn_reg.nifti import Image
 
 
 def test_points_go_where_the_image_is_read(pair):
@@ -110,7 +110,7 @@ def test_the_inverse_error_is_a_distance_in_mm(scene):
 
 
 def test_the_inverse_error_of_many_voxels_is_that_of_every_second(scene, monkeypatch):
-    monkeypatch.setattr("dipy_nn_reg.resampling._MANY_VOXELS", 100)
+    monkeypatch.setattr("dipy_nn_reg.mapping.resampling._MANY_VOXELS", 100)
     pair = scene(3, False)
     mapping = pair.make_mapping(inverse=np.zeros_like(pair.field))
     lengths = np.linalg.norm(pair.field @ pair.static_affine[:3, :3].T, axis=-1)

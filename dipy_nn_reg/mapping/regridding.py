@@ -5,10 +5,10 @@ import numpy as np
 from scipy.linalg import polar
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg.affines import check_affine
 from dipy_nn_reg.checks import check_number, check_real, check_shape
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
-from dipy_nn_reg.resampling import check_maps, resample, to_moving
+from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.mapping.resampling import check_maps, resample, to_moving
 
 # Voxel sizes that differ by less than this share are the same one in two headers.
 _SAME_SIZE = 1e-3
@@ -82,7 +82,7 @@ def read_on_grid(image, affine, maps, shape, grid_affine):
     Raises
     ------
     ValueError
-        As :func:`~dipy_nn_reg.resampling.resample`.
+        As :func:`~dipy_nn_reg.mapping.resampling.resample`.
     """
     image, shape = check_real("image", image), check_shape("shape", shape)
     affine = check_affine(affine, name="affine", ndim=len(shape))

@@ -12,7 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg import metrics, register
-from dipy_nn_reg.mapping import mapping_to_displacement
+from dipy_nn_reg.mapping.maps import mapping_to_displacement
 from dipy_nn_reg.transform.functions import identity_grid
 
 SHAPES = {2: (44, 40), 3: (28, 26, 24)}
