@@ -9,8 +9,8 @@ import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.checks import check_contrast, check_integer, check_name, check_real
+from dipy_nn_reg.io.tables import format_rows
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.tables import format_rows
 
 # DIPY asks for images larger than 2 * radius + 1 voxels, at the coarsest level too:
 # that is 7 voxels for images of 28 and three levels.

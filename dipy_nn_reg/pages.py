@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import numpy as np
 
 from dipy_nn_reg.checks import check_path
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.text import readable
 
 PACKAGES = ("dipy_nn_reg", "dipy", "numpy")

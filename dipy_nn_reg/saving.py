@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from dipy_nn_reg.checks import check_path
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.model_files import (
     check_keras,
     check_weights_fit,

@@ -10,7 +10,8 @@ import pytest
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg import DeformableRegistration, data, signals
+from dipy_nn_reg import DeformableRegistration, data
+from dipy_nn_reg.io import signals
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 # Names a file of crops with ``images``, shape (n, *spatial), of even size.

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from dipy_nn_reg.tables import write_csv
+from dipy_nn_reg.io.tables import write_csv
 
 TOOLS = Path(__file__).parent
 LARGE, SMALL, FEW = "160x192x224", "80x96x80", "96x112x96"

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from dipy_nn_reg.nifti import Image, read_image, read_labels
+from dipy_nn_reg.io.nifti import Image, read_image, read_labels
 
 # People of the images at 1 mm and of those in native space are among them.
 TEST_PEOPLE = ("1001", "1006", "1010", "1017", "1036")

@@ -23,12 +23,12 @@ from brain_methods import COMPILED, METHODS, NEED_MODEL, map_by_syn
 from brain_sets import LEFT_OUT, SETS, brains_to_train_on, cases_to_train_on
 import numpy as np
 
+from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.metrics.labels import dice_of_labels
-from dipy_nn_reg.tables import write_csv
 
 LOSS = partial(lncc, window=5)
 # How models are trained. Chosen on pairs of the ten people, and on the last ten of the

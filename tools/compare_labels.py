@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 
 from dipy_nn_reg import DeformableRegistration, metrics
-from dipy_nn_reg.tables import write_csv
+from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.transform.functions import warp
 
 TRAINING_CASES, TRAINING_STEPS, BATCH_SIZE = 100, 200, 4

@@ -26,8 +26,8 @@ from kill_commands import SIGNALS, TIME_OUT, prepare
 from PIL import Image
 from tqdm import tqdm
 
-from dipy_nn_reg.nifti import read_image
-from dipy_nn_reg.tables import format_rows, read_csv, write_csv
+from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.tables import format_rows, read_csv, write_csv
 
 LINES = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 1}

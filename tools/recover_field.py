@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from dipy_nn_reg import DeformableRegistration, metrics
-from dipy_nn_reg.tables import write_csv
+from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.transform.functions import integrate, warp
 
 SPACING, LARGEST, SIGMA, TEST_FIELDS = 3, 5, 10, 4

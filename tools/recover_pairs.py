@@ -18,8 +18,8 @@ from recover_field import load_atlas, random_velocity
 from tqdm import tqdm
 
 from dipy_nn_reg import metrics, refine, register
+from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.mapping.maps import displacement_of
-from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.transform.functions import integrate, warp
 
 # Length of the longest vector of a velocity, and how smooth it is, in voxels.

@@ -13,8 +13,8 @@ from time import perf_counter
 import numpy as np
 import tensorflow as tf
 
+from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.losses.images import LOSSES, lncc
-from dipy_nn_reg.tables import write_csv
 
 SHAPE, WINDOWS, CALLS = (1, 80, 96, 80, 1), (5, 9, 15, 31), 7
 

@@ -227,7 +227,7 @@ def warp_image(
 
     Parameters
     ----------
-    moving, static : dipy_nn_reg.nifti.Image
+    moving, static : dipy_nn_reg.io.nifti.Image
         The static image is on the grid of the result.
     maps : sequence
         As for :func:`to_moving`; none for the affines of the images alone.

@@ -9,16 +9,10 @@ from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_fill, check_name
-from dipy_nn_reg.field_files import load_field
-from dipy_nn_reg.files import whole_file, whole_files
-from dipy_nn_reg.mapping.bvecs import rotate_bvecs
-from dipy_nn_reg.mapping.maps import lift_mapping
-from dipy_nn_reg.mapping.resampling import ORDERS, to_moving, to_static, warp_image
-from dipy_nn_reg.nifti import check_image_name, read_image, write_image
-from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.text import printable
-from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.inputs import (
+from dipy_nn_reg.io.atomic import whole_file, whole_files
+from dipy_nn_reg.io.fields import load_field
+from dipy_nn_reg.io.nifti import check_image_name, read_image, write_image
+from dipy_nn_reg.io.points import (
     POINTS,
     TRACTOGRAMS,
     read_affine,
@@ -28,6 +22,12 @@ from dipy_nn_reg.workflows.inputs import (
     write_points,
     write_streamlines,
 )
+from dipy_nn_reg.mapping.bvecs import rotate_bvecs
+from dipy_nn_reg.mapping.maps import lift_mapping
+from dipy_nn_reg.mapping.resampling import ORDERS, to_moving, to_static, warp_image
+from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.naming import distinct_names
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 

@@ -2,8 +2,8 @@
 
 import keras
 
-from dipy_nn_reg.files import whole_files
-from dipy_nn_reg.tables import read_csv, write_csv
+from dipy_nn_reg.io.atomic import whole_files
+from dipy_nn_reg.io.tables import read_csv, write_csv
 
 
 class SaveEachEpoch(keras.callbacks.Callback):

@@ -7,9 +7,10 @@ from pathlib import Path
 import signal
 import sys
 
-from dipy_nn_reg import __version__, signals
+from dipy_nn_reg import __version__
+from dipy_nn_reg.io import signals
+from dipy_nn_reg.io.temporaries import temporary_files_within
 from dipy_nn_reg.progress import be_quiet
-from dipy_nn_reg.temporaries import temporary_files_within
 from dipy_nn_reg.text import describe, printable
 from dipy_nn_reg.workflows.streams import open_streams, report_lost_output
 

@@ -8,7 +8,10 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.labels_on_grid import read_labels_on
+from dipy_nn_reg.io.labels import read_labels_on
+from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.points import read_map, read_points
+from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.mapping.resampling import to_moving, warp_image
 from dipy_nn_reg.metrics.labels import (
@@ -16,11 +19,8 @@ from dipy_nn_reg.metrics.labels import (
     hausdorff95_of_labels,
     summarise_labels,
 )
-from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.tables import format_rows, write_csv
 from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.inputs import read_map, read_points
 from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     both,

@@ -5,7 +5,7 @@ import errno
 
 from dipy.utils.logging import logger
 
-from dipy_nn_reg import signals
+from dipy_nn_reg.io import signals
 from dipy_nn_reg.text import describe, printable
 
 # What fails for one, and would for all that follow.

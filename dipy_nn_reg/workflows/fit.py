@@ -10,12 +10,12 @@ from dipy.workflows.workflow import Workflow
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer, check_number
-from dipy_nn_reg.image_cache import cache_images, compact
-from dipy_nn_reg.labels_on_grid import read_labels_on, read_mask_on
+from dipy_nn_reg.io.cache import cache_images, compact
+from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
+from dipy_nn_reg.io.nifti import Image, read_image
+from dipy_nn_reg.io.temporaries import temporary_folder
 from dipy_nn_reg.mapping.regridding import read_on_grid, working_grid
-from dipy_nn_reg.nifti import Image, read_image
 from dipy_nn_reg.progress import keras_verbosity
-from dipy_nn_reg.temporaries import temporary_folder
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 from dipy_nn_reg.workflows.quiet import import_keras

@@ -11,9 +11,9 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.data import MNIST_VARIABLE, load_mnist
-from dipy_nn_reg.files import whole_file, whole_files
+from dipy_nn_reg.io.atomic import whole_file, whole_files
+from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.progress import keras_verbosity
-from dipy_nn_reg.tables import write_csv
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.output_checks import ENDINGS, check_outputs
 from dipy_nn_reg.workflows.quiet import import_keras

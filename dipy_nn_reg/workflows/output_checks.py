@@ -3,7 +3,7 @@
 from collections import defaultdict
 import os
 
-from dipy_nn_reg.temporaries import discard, temporary_path
+from dipy_nn_reg.io.temporaries import discard, temporary_path
 
 # What those who write take, or those who read the files later ask for.
 ENDINGS = {

@@ -6,17 +6,17 @@ from dipy.utils.logging import logger
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.files import whole_file, whole_files
+from dipy_nn_reg.io.atomic import whole_file, whole_files
+from dipy_nn_reg.io.nifti import read_image, write_image
+from dipy_nn_reg.io.points import read_affine, write_map
+from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.mapping.maps import invert_mapping
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.mapping.prealign import KINDS
 from dipy_nn_reg.mapping.resampling import warp_image
-from dipy_nn_reg.nifti import read_image, write_image
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.tables import format_rows, write_csv
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.inputs import read_affine, write_map
 from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     find_input,
@@ -110,7 +110,7 @@ def register_files(
     cohort : Path or None
         Of the page on all pairs, if there is to be one.
     field_format : str
-        As :func:`~dipy_nn_reg.field_files.save_field` takes it.
+        As :func:`~dipy_nn_reg.io.fields.save_field` takes it.
     fill : float, optional
         As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
     **options

@@ -4,13 +4,13 @@ from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import numpy as np
 
-from dipy_nn_reg.labels_on_grid import read_labels_on
+from dipy_nn_reg.io.labels import read_labels_on
+from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.points import read_map
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.nifti import read_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.inputs import read_map
 from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     both,

@@ -47,7 +47,7 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
     ----------
     path : Path
     mapping : dipy.align.imwarp.DiffeomorphicMap
-    images : dict of dipy_nn_reg.nifti.Image
+    images : dict of dipy_nn_reg.io.nifti.Image
         ``static`` and ``moving``; of several channels, their mean is shown.
     names : dict of str
         ``static`` and ``moving``: what to call the images.

@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.field_files import load_field, save_field
+from dipy_nn_reg.io.fields import load_field, save_field
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels

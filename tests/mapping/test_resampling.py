@@ -3,6 +3,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
+from dipy_nn_reg.io.nifti import Image
 from dipy_nn_reg.mapping.maps import displacement_to_mapping, grid_points
 from dipy_nn_reg.mapping.resampling import (
     inverse_error,
@@ -11,7 +12,6 @@ from dipy_nn_reg.mapping.resampling import (
     to_static,
     warp_image,
 )
-from dipy_nn_reg.nifti import Image
 
 
 def test_points_go_where_the_image_is_read(pair):

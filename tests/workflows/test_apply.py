@@ -5,10 +5,10 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.field_files import FORMATS, save_field
+from dipy_nn_reg.io.fields import FORMATS, save_field
+from dipy_nn_reg.io.points import read_points, write_points
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.apply import ApplyFlow
-from dipy_nn_reg.workflows.inputs import read_points, write_points
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from dipy_nn_reg import signals
+from dipy_nn_reg.io import signals
 from dipy_nn_reg.workflows import cli
 
 HEAVY = {"keras", "tensorflow", "torch", "jax", "matplotlib", "dipy.align"}

@@ -6,10 +6,10 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.field_files import save_field
 from dipy_nn_reg.intensities import estimate_background
+from dipy_nn_reg.io.fields import save_field
+from dipy_nn_reg.io.points import write_points
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
-from dipy_nn_reg.workflows.inputs import write_points
 
 
 @pytest.fixture

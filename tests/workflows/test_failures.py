@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from dipy_nn_reg import signals
+from dipy_nn_reg.io import signals
 from dipy_nn_reg.workflows.failures import Failures
 
 

@@ -8,7 +8,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.nifti import read_image
+from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.workflows import checkpoints
 from dipy_nn_reg.workflows.fit import FitFlow, _read_all, _read_labels
 

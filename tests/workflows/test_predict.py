@@ -6,7 +6,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.field_files import FORMATS, load_field
+from dipy_nn_reg.io.fields import FORMATS, load_field
 from dipy_nn_reg.workflows.predict import PredictFlow
 
 OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}

@@ -7,7 +7,7 @@ import pytest
 
 import dipy_nn_reg
 from dipy_nn_reg import DeformableRegistration, metrics, pairwise
-from dipy_nn_reg.field_files import load_field
+from dipy_nn_reg.io.fields import load_field
 from dipy_nn_reg.workflows.register import RegisterFlow
 
 OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.field_files import FORMATS, save_field
+from dipy_nn_reg.io.fields import FORMATS, save_field
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.predict import PredictFlow

@@ -280,7 +280,7 @@ def _as_process(name, line, log, folder):
 
 def _outputs_are_whole(folder, inputs):
     """Tell whether each file that was written can be read and is finite."""
-    from dipy_nn_reg.nifti import read_image
+    from dipy_nn_reg.io.nifti import read_image
 
     for path in Path(folder).rglob("*"):
         if path.suffix == ".gz" and path.is_file() and "idx" not in path.name:

@@ -3,8 +3,8 @@
 import nibabel as nib
 import numpy as np
 
-from dipy_nn_reg import data, field_files, nifti
-from dipy_nn_reg.workflows import inputs
+from dipy_nn_reg import data
+from dipy_nn_reg.io import fields, nifti, points
 from fuzzing import damage, files, scenes
 from fuzzing.call import Call, Case, affine, image, maybe, name_of, path
 from fuzzing.call import mapping as map_of
@@ -14,9 +14,9 @@ ENDINGS = (".nii.gz", ".nii.gz", ".nii", ".mgz", ".img")
 READERS = {
     "read_image": nifti.read_image,
     "read_labels": nifti.read_labels,
-    "load_field": field_files.load_field,
-    "read_affine": inputs.read_affine,
-    "read_points": inputs.read_points,
+    "load_field": fields.load_field,
+    "read_affine": points.read_affine,
+    "read_points": points.read_points,
     "load_mnist": data.load_mnist,
 }
 
@@ -64,7 +64,7 @@ def load_field(rng, folder):
 
 def _used(path, **options):
     """Read a field and take an image and points through it."""
-    made = field_files.load_field(path, **options)
+    made = fields.load_field(path, **options)
     shape = tuple(int(n) for n in made.domain_shape)
     if np.prod([float(n) for n in shape]) > 1e6:
         return made
@@ -142,7 +142,7 @@ def read_streamlines(rng, folder):
         how = damage.damage_bytes(file, rng)
 
     def read(path):
-        found = inputs.read_streamlines(path, static)
+        found = points.read_streamlines(path, static)
         return np.asarray(found.streamlines.get_data())
 
     return _reader("workflows.inputs", "read_streamlines", read, {}, file, how)
@@ -207,8 +207,8 @@ def save_field(rng, folder):
     size = scenes.any_shape(rng, thin=False)
 
     def save(path, **arguments):
-        field_files.save_field(path, **arguments)
-        return field_files.load_field(path)
+        fields.save_field(path, **arguments)
+        return fields.load_field(path)
 
     call = Call(
         save,

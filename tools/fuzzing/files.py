@@ -43,7 +43,7 @@ def write_labels(path, rng, ndim):
 
 def write_field(path, rng, ndim, *, format="dipy"):
     """Write a field between two images of :func:`write_pair`."""
-    from dipy_nn_reg.field_files import save_field
+    from dipy_nn_reg.io.fields import save_field
     from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
     size = scenes.PAIRS[ndim]

@@ -11,8 +11,8 @@ from dipy.utils.logging import logger
 from nibabel.affines import apply_affine
 import numpy as np
 
+from dipy_nn_reg.io.nifti import nan_to_zero, read_labels, read_voxel_values
 from dipy_nn_reg.mapping.resampling import resample
-from dipy_nn_reg.nifti import nan_to_zero, read_labels, read_voxel_values
 
 # In voxels: how far the centres may be apart on what counts as the same grid.
 _SAME = 1e-3
@@ -24,20 +24,20 @@ def read_labels_on(path, image):
     Parameters
     ----------
     path : string or Path
-    image : dipy_nn_reg.nifti.Image
+    image : dipy_nn_reg.io.nifti.Image
         On whose grid the labels are to be; a series has that of its volumes.
 
     Returns
     -------
     labels : ndarray of int, shape image.data.shape[:3]
-        Of the type that :func:`~dipy_nn_reg.nifti.read_labels` gives them. A warning
+        Of the type that :func:`~dipy_nn_reg.io.nifti.read_labels` gives them. A warning
         tells of labelled voxels that lie outside of the image.
 
     Raises
     ------
     ValueError
         If there are no labels, or none of them on that grid; and as
-        :func:`~dipy_nn_reg.nifti.read_labels`.
+        :func:`~dipy_nn_reg.io.nifti.read_labels`.
     """
     return _bring(read_labels(path), image, what="labels other than 0")
 
@@ -50,7 +50,7 @@ def read_mask_on(path, image):
     path : string or Path
         Where its values are above 0, fractions as well, is inside. NaN is outside,
         with a warning.
-    image : dipy_nn_reg.nifti.Image
+    image : dipy_nn_reg.io.nifti.Image
 
     Returns
     -------
@@ -61,7 +61,7 @@ def read_mask_on(path, image):
     ------
     ValueError
         If nothing is inside, or nothing of it on that grid; and as
-        :func:`~dipy_nn_reg.nifti.read_image`.
+        :func:`~dipy_nn_reg.io.nifti.read_image`.
     """
     mask = read_voxel_values(path)
     if mask.data.dtype.kind == "f":

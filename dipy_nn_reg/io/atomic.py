@@ -4,8 +4,8 @@ from contextlib import contextmanager
 import os
 
 from dipy_nn_reg.checks import check_path
-from dipy_nn_reg.signals import held_back
-from dipy_nn_reg.temporaries import discard, temporary_path
+from dipy_nn_reg.io.signals import held_back
+from dipy_nn_reg.io.temporaries import discard, temporary_path
 
 
 @contextmanager

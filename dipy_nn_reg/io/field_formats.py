@@ -5,8 +5,8 @@ from nibabel.affines import apply_affine
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.field_headers import FNIRT, check_intent
-from dipy_nn_reg.fsl_coordinates import to_fsl
+from dipy_nn_reg.io.field_headers import FNIRT, check_intent
+from dipy_nn_reg.io.fsl_coordinates import to_fsl
 from dipy_nn_reg.mapping.affines import grid_points
 
 FORMATS = ("afni", "dipy", "fsl", "itk")
@@ -21,8 +21,8 @@ def find_format(image, about, format):
 
     Parameters
     ----------
-    image : dipy_nn_reg.nifti.Image
-    about : dipy_nn_reg.field_headers.About or None
+    image : dipy_nn_reg.io.nifti.Image
+    about : dipy_nn_reg.io.field_headers.About or None
     format : str or None
         What a user says.
 
@@ -66,8 +66,8 @@ def check_field_image(image, about, format):
 
     Parameters
     ----------
-    image : dipy_nn_reg.nifti.Image
-    about : dipy_nn_reg.field_headers.About or None
+    image : dipy_nn_reg.io.nifti.Image
+    about : dipy_nn_reg.io.field_headers.About or None
     format : str
     """
     shape = image.data.shape
@@ -102,7 +102,7 @@ def check_plausible(moved, image):
     ----------
     moved : ndarray, shape (*spatial, ndim)
         Where the warp takes the voxels, in world coordinates.
-    image : dipy_nn_reg.nifti.Image
+    image : dipy_nn_reg.io.nifti.Image
         Whose header may say that it is a warp.
     """
     if int(image.header["intent_code"]) == FNIRT:

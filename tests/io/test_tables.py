@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from dipy_nn_reg.tables import format_rows, read_csv, write_csv
+from dipy_nn_reg.io.tables import format_rows, read_csv, write_csv
 
 FORMULAS = ["=cmd|'calc'!A0.nii.gz", "+1+cmd", "-2+3", "@SUM(1)", "\t=1", "\r=1"]
 

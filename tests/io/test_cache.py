@@ -8,8 +8,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg import image_cache
-from dipy_nn_reg.image_cache import cache_images, compact
+from dipy_nn_reg.io import cache
+from dipy_nn_reg.io.cache import cache_images, compact
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int32])
@@ -86,7 +86,7 @@ def fill_disk(*_):
 def test_too_little_room_is_an_error_that_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", fill_disk, raising=False)
     usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
-    monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage)
     image = np.zeros((64, 64, 64), np.float16)
     message = rf"Expected 5\.0 MiB of room for 10 images.*Received 1\.0 MiB.*{tmp_path}"
     with pytest.raises(OSError, match=message) as raised:
@@ -114,7 +114,7 @@ def test_a_disk_that_cannot_reserve_room_is_written_to(absent, tmp_path, monkeyp
 READ = """
 import sys
 import numpy as np
-from dipy_nn_reg.image_cache import cache_images
+from dipy_nn_reg.io.cache import cache_images
 image = np.ones((32, 32, 32), np.float16)
 cache_images(range(7), lambda i: image, sys.argv[1], name="moving")
 """

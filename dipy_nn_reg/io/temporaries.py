@@ -19,7 +19,7 @@ import time
 
 import psutil
 
-from dipy_nn_reg.signals import held_back
+from dipy_nn_reg.io.signals import held_back
 
 # Hidden, so that no pattern takes them for results. The parts are the host, the process
 # and a random one.

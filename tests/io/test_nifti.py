@@ -5,7 +5,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.nifti import read_image, read_labels, write_image
+from dipy_nn_reg.io.nifti import read_image, read_labels, write_image
 
 AFFINE = np.diag([2.0, 2, 3, 1])
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dipy_nn_reg import signals
+from dipy_nn_reg.io import signals
 
 
 @pytest.mark.parametrize("number", signals.ENDING)

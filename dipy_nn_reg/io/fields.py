@@ -29,14 +29,16 @@ from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.field_checks import (
+from dipy_nn_reg.io.field_formats import (
     FORMATS,
     check_field_image,
     check_plausible,
     find_format,
 )
-from dipy_nn_reg.field_headers import FNIRT, VECTOR, About, check_zooms, read_about
-from dipy_nn_reg.fsl_coordinates import from_fsl, to_fsl, warp_to_fsl
+from dipy_nn_reg.io.field_headers import FNIRT, VECTOR, About, check_zooms, read_about
+from dipy_nn_reg.io.fsl_coordinates import from_fsl, to_fsl, warp_to_fsl
+from dipy_nn_reg.io.nifti import read_image, write_image
+from dipy_nn_reg.io.nifti_header import mm_per_unit
 from dipy_nn_reg.mapping.affines import (
     check_affine,
     grid_points,
@@ -50,8 +52,6 @@ from dipy_nn_reg.mapping.maps import (
     displacement_to_mapping,
     mapping_to_displacement,
 )
-from dipy_nn_reg.nifti import read_image, write_image
-from dipy_nn_reg.nifti_header import mm_per_unit
 
 # Without which these programs take a file for something else.
 _INTENTS = {"itk": VECTOR, "afni": VECTOR, "fsl": FNIRT}

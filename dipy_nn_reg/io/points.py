@@ -8,12 +8,12 @@ from nibabel.streamlines.array_sequence import ArraySequence
 import numpy as np
 
 from dipy_nn_reg.checks import check_path
-from dipy_nn_reg.field_files import load_field, save_field
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.io.atomic import whole_file
+from dipy_nn_reg.io.fields import load_field, save_field
+from dipy_nn_reg.io.nifti import Image
+from dipy_nn_reg.io.nifti_header import corner_distance, header_class
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.maps import flatten_mapping, lift_mapping
-from dipy_nn_reg.nifti import Image
-from dipy_nn_reg.nifti_header import corner_distance, header_class
 
 TRACTOGRAMS = (".tck", ".trk", ".trx")
 POINTS = (".csv", ".txt")
@@ -103,7 +103,7 @@ def read_streamlines(path, reference):
     Parameters
     ----------
     path : Path
-    reference : dipy_nn_reg.nifti.Image or Path
+    reference : dipy_nn_reg.io.nifti.Image or Path
         Any image, for the formats that do not name one.
 
     Returns
@@ -149,7 +149,7 @@ def write_streamlines(path, tractogram, points, reference):
         In world coordinates.
     points : ndarray, shape (n, 3)
         Of all streamlines, one after the other.
-    reference : dipy_nn_reg.nifti.Image or Path
+    reference : dipy_nn_reg.io.nifti.Image or Path
         The image in whose space they are.
 
     Returns
@@ -185,7 +185,7 @@ def read_map(path, static, moving, *, absolute=False):
     Parameters
     ----------
     path : Path
-    static, moving : dipy_nn_reg.nifti.Image
+    static, moving : dipy_nn_reg.io.nifti.Image
     absolute : bool, optional
         A warp of FSL holds positions, whatever its values look like.
 
@@ -229,9 +229,9 @@ def write_map(path, mapping, static, moving, *, format):
     ----------
     path : Path
     mapping : dipy.align.imwarp.DiffeomorphicMap
-    static, moving : dipy_nn_reg.nifti.Image
+    static, moving : dipy_nn_reg.io.nifti.Image
     format : str
-        As :func:`~dipy_nn_reg.field_files.save_field` takes it. For ITK, the field of
+        As :func:`~dipy_nn_reg.io.fields.save_field` takes it. For ITK, the field of
         two images that have two axes in their files has two axes as well.
     """
     if format == "itk" and all(_is_flat(image) for image in (static, moving)):

@@ -12,8 +12,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from dipy_nn_reg.labels_on_grid import read_labels_on, read_mask_on
-from dipy_nn_reg.nifti import Image, read_labels
+from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
+from dipy_nn_reg.io.nifti import Image, read_labels
 
 SHAPE = (7, 6, 5)
 ORDERS = [

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from dipy_nn_reg import files
-from dipy_nn_reg.files import whole_file, whole_files
+from dipy_nn_reg.io import atomic
+from dipy_nn_reg.io.atomic import whole_file, whole_files
 
 
 def contents(folder):
@@ -107,7 +107,7 @@ def test_a_move_that_fails_undoes_those_before_it(
             raise PermissionError(errno.EACCES, "in use", str(source))
         replace(source, target)
 
-    monkeypatch.setattr(files.os, "replace", fail)
+    monkeypatch.setattr(atomic.os, "replace", fail)
     with pytest.raises(PermissionError, match=r"in use.*/b\.txt"):
         with whole_files(earlier) as partials:
             for partial in partials.values():
@@ -124,7 +124,7 @@ def test_a_signal_waits_until_all_have_their_names(tmp_path, earlier, monkeypatc
             signal.raise_signal(signal.SIGINT)
         replace(source, target)
 
-    monkeypatch.setattr(files.os, "replace", interrupted)
+    monkeypatch.setattr(atomic.os, "replace", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt), whole_files(earlier) as partials:

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from dipy_nn_reg import temporaries
-from dipy_nn_reg.files import whole_file
-from dipy_nn_reg.temporaries import temporary_folder
+from dipy_nn_reg.io import temporaries
+from dipy_nn_reg.io.atomic import whole_file
+from dipy_nn_reg.io.temporaries import temporary_folder
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_what_libraries_leave_goes_away_after_they_had_their_turn(ending, tmp_pa
     """Matplotlib removes a folder of its own at the end, where there is no home."""
     code = f"""
 import atexit, shutil, tempfile
-from dipy_nn_reg.temporaries import temporary_files_within
+from dipy_nn_reg.io.temporaries import temporary_files_within
 try:
     with temporary_files_within():
         atexit.register(shutil.rmtree, tempfile.mkdtemp())

@@ -7,10 +7,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 import SimpleITK as sitk
 
-from dipy_nn_reg.field_files import save_field
-from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.nifti import read_image
-from dipy_nn_reg.workflows.inputs import (
+from dipy_nn_reg.io.fields import save_field
+from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.points import (
     read_affine,
     read_bvecs,
     read_map,
@@ -19,6 +18,7 @@ from dipy_nn_reg.workflows.inputs import (
     write_map,
     write_points,
 )
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 
 @pytest.mark.parametrize("header", ["", "x,y,z\n"])

@@ -14,7 +14,7 @@ import numpy.testing as npt
 import pytest
 import SimpleITK as sitk
 
-from dipy_nn_reg.field_files import FORMATS, load_field, save_field
+from dipy_nn_reg.io.fields import FORMATS, load_field, save_field
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 

@@ -9,10 +9,9 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_path, check_real
-from dipy_nn_reg.files import whole_file
 from dipy_nn_reg.intensities import replace_nan
-from dipy_nn_reg.mapping.affines import check_affine
-from dipy_nn_reg.nifti_header import (
+from dipy_nn_reg.io.atomic import whole_file
+from dipy_nn_reg.io.nifti_header import (
     header_class,
     in_mm,
     nifti_header,
@@ -20,7 +19,8 @@ from dipy_nn_reg.nifti_header import (
     series_step,
     warn_of_disagreement,
 )
-from dipy_nn_reg.whole_images import load_header, read_voxels
+from dipy_nn_reg.io.whole_images import load_header, read_voxels
+from dipy_nn_reg.mapping.affines import check_affine
 
 
 class Image(NamedTuple):

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.field_files import load_field, save_field
+from dipy_nn_reg.io.fields import load_field, save_field
+from dipy_nn_reg.io.nifti import read_image, read_labels
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.nifti import read_image, read_labels
 
 AFFINE = np.diag([2.0, 2, 2, 1])
 

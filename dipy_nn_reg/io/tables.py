@@ -3,7 +3,7 @@
 import csv
 import re
 
-from dipy_nn_reg.files import whole_file
+from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.text import printable
 
 # Names of files need not be text in any encoding.

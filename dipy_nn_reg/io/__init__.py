@@ -1,0 +1,1 @@
+"""Files: images, fields, points and tables; written whole or not at all."""
