@@ -3,13 +3,13 @@
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.configuration import check_image_options
 from dipy_nn_reg.losses.choices import check_choice, check_penalty, default_smoothness
 from dipy_nn_reg.losses.images import LOSSES
 from dipy_nn_reg.mapping.maps import with_last_row
 from dipy_nn_reg.networks import check_network
-from dipy_nn_reg.optimizers import get_optimizer
 from dipy_nn_reg.registration import Registration
+from dipy_nn_reg.training.configuration import check_image_options
+from dipy_nn_reg.training.optimizers import get_optimizer
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 
 # Beside a loss between 0 and 1; landmarks that are ten voxels apart add as much.

@@ -9,13 +9,13 @@ from nibabel.affines import apply_affine
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.annotations import one_hot
 from dipy_nn_reg.backend import as_one_graph
 from dipy_nn_reg.losses.choices import check_loss, check_penalties
 from dipy_nn_reg.losses.objective import Objective, hashable_options, options_of
 from dipy_nn_reg.mapping.physical import Parts
 from dipy_nn_reg.memory import check_memory, memory_to_optimize
 from dipy_nn_reg.refine import optimize_velocity, unfold, where_folded
+from dipy_nn_reg.training.annotations import one_hot
 from dipy_nn_reg.transform.functions import compose, identity_grid, integrate, warp
 from dipy_nn_reg.transform.kinds import check_spacing
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, intensity_range, rescale

@@ -6,7 +6,6 @@ from time import perf_counter
 from dipy.utils.logging import logger
 import numpy as np
 
-from dipy_nn_reg.annotations import labels_of_one_type
 from dipy_nn_reg.checks import check_integer, check_name, check_number, check_real
 from dipy_nn_reg.losses.choices import (
     check_choice,
@@ -20,6 +19,7 @@ from dipy_nn_reg.mapping.physical import predict_mapping
 from dipy_nn_reg.outcome import RegistrationReport
 from dipy_nn_reg.pair import Pair
 from dipy_nn_reg.tracing import check_not_forked
+from dipy_nn_reg.training.annotations import labels_of_one_type
 from dipy_nn_reg.transform.kinds import choose_field_stride, choose_spacing
 
 # For images of one contrast. Windows of 5 voxels do better than the usual 9 where what

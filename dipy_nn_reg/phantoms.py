@@ -5,9 +5,9 @@ from math import prod
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg.augmentation import random_displacements
 from dipy_nn_reg.checks import check_integer, check_name
 from dipy_nn_reg.memory import check_memory
+from dipy_nn_reg.training.augmentation import random_displacements
 from dipy_nn_reg.transform.functions import identity_grid, warp
 
 # What the labels 0, 1, 2 ... stand for.
@@ -45,7 +45,7 @@ def make_phantoms(n, *, shape=(64, 64), contrast="t1", seed=None):
     """Make images of people's brains, and their label maps.
 
     All people have the structures of :data:`STRUCTURES`, each deformed by a smooth
-    random field of its own, as :func:`~dipy_nn_reg.augmentation.random_displacements`
+    random field of its own, as :func:`~dipy_nn_reg.training.augmentation.random_displacements`
     makes them. Tissue is a little brighter or darker from one to another, and there is
     noise.
 

@@ -8,22 +8,22 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.backend import JIT_COMPILE
-from dipy_nn_reg.configuration import as_plain, check_options
-from dipy_nn_reg.divergence import StopAtDivergence
-from dipy_nn_reg.fitting import check_annotations_fit, check_fit_options
 from dipy_nn_reg.intensities import estimate_backgrounds
 from dipy_nn_reg.losses.choices import check_can_be_loaded
 from dipy_nn_reg.memory import check_memory, memory_to_train
-from dipy_nn_reg.optimizers import add_cosine_rate
-from dipy_nn_reg.pairs import Pairs
 from dipy_nn_reg.pairwise import register
-from dipy_nn_reg.precision import layers_in
-from dipy_nn_reg.prediction import Prediction
-from dipy_nn_reg.saving import load_model, load_weights, save_whole
-from dipy_nn_reg.training import RegistrationModel
-from dipy_nn_reg.training_state import (
+from dipy_nn_reg.training.annotations import check_training_data, check_validation_data
+from dipy_nn_reg.training.configuration import as_plain, check_options
+from dipy_nn_reg.training.dataset import Pairs
+from dipy_nn_reg.training.divergence import StopAtDivergence
+from dipy_nn_reg.training.fit_checks import check_annotations_fit, check_fit_options
+from dipy_nn_reg.training.keras_model import RegistrationModel
+from dipy_nn_reg.training.optimizers import add_cosine_rate
+from dipy_nn_reg.training.precision import layers_in
+from dipy_nn_reg.training.predictor import Prediction
+from dipy_nn_reg.training.saving import load_model, load_weights, save_whole
+from dipy_nn_reg.training.state import (
     TrackState,
     describe,
     epochs_done,
@@ -35,7 +35,7 @@ from dipy_nn_reg.transform.pyramid import coarse_shape
 
 
 class Registration(Prediction):
-    """Train, use and save a :class:`~dipy_nn_reg.training.RegistrationModel`.
+    """Train, use and save a :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
 
     The methods that :class:`~dipy_nn_reg.model.DeformableRegistration` and
     :class:`~dipy_nn_reg.model.AffineRegistration` share; these say how it is built.
@@ -45,7 +45,7 @@ class Registration(Prediction):
     optimizer : keras.optimizers.Optimizer
         Of its own.
     **options
-        Those of :class:`~dipy_nn_reg.training.RegistrationModel`.
+        Those of :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
 
     Attributes
     ----------

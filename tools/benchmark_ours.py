@@ -140,7 +140,7 @@ def _registration(size, **options):
 
 def _train(registration, size):
     """The step alone, on a batch that is there."""
-    from dipy_nn_reg.pairs import Pairs
+    from dipy_nn_reg.training.dataset import Pairs
 
     moving, static = (image[..., None] for image in _pair(size))
     batch = Pairs(moving, static, batch_size=1)[0]

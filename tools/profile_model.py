@@ -20,7 +20,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.pairs import Pairs
+from dipy_nn_reg.training.dataset import Pairs
 
 TIMES = 3
 

@@ -217,7 +217,7 @@ def _load(checkpoint, out_history):
 
 def _fit(registration, **options):
     """Resume a training that was interrupted, else begin one."""
-    from dipy_nn_reg.training_state import ResumeError
+    from dipy_nn_reg.training.state import ResumeError
 
     unfinished = registration.unfinished
     if unfinished is not None:

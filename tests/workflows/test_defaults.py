@@ -3,7 +3,8 @@
 import inspect
 import re
 
-from dipy_nn_reg import optimizers, pair, pairwise
+from dipy_nn_reg import pair, pairwise
+from dipy_nn_reg.training.keras_model import optimizers
 from dipy_nn_reg.transform.functions import kinds
 from dipy_nn_reg.workflows import mnist
 from dipy_nn_reg.workflows.fit import FitFlow

@@ -34,7 +34,7 @@ def check_annotations_fit(annotations, *, loss, augment=False):
     Parameters
     ----------
     annotations : dict
-        As :func:`~dipy_nn_reg.annotations.check_annotations` returns it.
+        As :func:`~dipy_nn_reg.training.annotations.check_annotations` returns it.
     loss : str or callable
     augment : bool or float, optional
     """

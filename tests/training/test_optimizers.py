@@ -3,7 +3,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.optimizers import (
+from dipy_nn_reg.training.optimizers import (
     LEARNING_RATES,
     OPTIMIZERS,
     CosineRate,

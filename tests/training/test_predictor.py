@@ -38,7 +38,7 @@ def test_batches_change_nothing(rng, monkeypatch, blobs, train_briefly):
     registration = train_briefly()
     images = blobs(rng, 5, (16, 17))
     at_once = registration.predict_field(images, images[0])
-    monkeypatch.setattr("dipy_nn_reg.prediction.VOXELS_PER_BATCH", 2 * 16 * 17)
+    monkeypatch.setattr("dipy_nn_reg.training.predictor.VOXELS_PER_BATCH", 2 * 16 * 17)
     in_batches = registration.predict_field(images, images[0])
     npt.assert_allclose(in_batches, at_once, atol=1e-5)
 

@@ -4,14 +4,16 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.precision import layers_in
+from dipy_nn_reg.training.precision import layers_in
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_layers_are_made_in_a_precision_and_no_others(fast, monkeypatch):
-    monkeypatch.setattr("dipy_nn_reg.precision.has_fast_bfloat16", lambda: fast)
+    monkeypatch.setattr(
+        "dipy_nn_reg.training.precision.has_fast_bfloat16", lambda: fast
+    )
     for precision in ("float32", "bfloat16", "auto"):
         with layers_in(precision):
             layer = keras.layers.Dense(1)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from dipy_nn_reg.snapshot import Snapshot
+from dipy_nn_reg.training.snapshot import Snapshot
 
 
 class DivergenceError(ValueError):

@@ -8,15 +8,15 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.io.atomic import whole_file
-from dipy_nn_reg.model_files import (
+from dipy_nn_reg.training.model_files import (
     check_keras,
     check_weights_fit,
     read_archive,
     read_weight_shapes,
 )
-from dipy_nn_reg.precision import layers_in
-from dipy_nn_reg.snapshot import Snapshot
-from dipy_nn_reg.training_state import set_seeds
+from dipy_nn_reg.training.precision import layers_in
+from dipy_nn_reg.training.snapshot import Snapshot
+from dipy_nn_reg.training.state import set_seeds
 
 MODEL_ENDING, WEIGHTS_ENDING = ".keras", ".weights.h5"
 # Keras quotes whole configurations, and says what is wrong at last.

@@ -4,7 +4,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.divergence import DivergenceError
+from dipy_nn_reg.training.divergence import DivergenceError
 
 
 class Spoil(keras.callbacks.Callback):

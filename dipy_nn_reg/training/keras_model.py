@@ -4,15 +4,15 @@ import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.configuration import check_options
 from dipy_nn_reg.losses.choices import from_config, get_penalties, to_config
 from dipy_nn_reg.losses.images import ncc
 from dipy_nn_reg.losses.objective import Objective
 from dipy_nn_reg.losses.penalties import folded
 from dipy_nn_reg.networks import connect
-from dipy_nn_reg.precision import keep_coarse_layers_in_float32, layers_in
 from dipy_nn_reg.tracing import check_not_forked
-from dipy_nn_reg.training_state import check_state, finished_state, get_seeds
+from dipy_nn_reg.training.configuration import check_options
+from dipy_nn_reg.training.precision import keep_coarse_layers_in_float32, layers_in
+from dipy_nn_reg.training.state import check_state, finished_state, get_seeds
 from dipy_nn_reg.transform.kinds import (
     TRANSFORMS,
     connect_affine,
@@ -47,7 +47,7 @@ class RegistrationModel(keras.Model):
     Attributes
     ----------
     state : dict
-        See :mod:`dipy_nn_reg.training_state`.
+        See :mod:`dipy_nn_reg.training.state`.
     """
 
     def __init__(self, *, name="registration", **options):
@@ -80,7 +80,7 @@ class RegistrationModel(keras.Model):
     ):
         """Return the mean loss of a batch, and track what it is made of.
 
-        ``y`` holds what :class:`~dipy_nn_reg.pairs.Pairs` has beside the images.
+        ``y`` holds what :class:`~dipy_nn_reg.training.dataset.Pairs` has beside the images.
         """
         y = {} if y is None else y
         self._supervised_by, self._training = tuple(y), training

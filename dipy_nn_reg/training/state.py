@@ -112,7 +112,7 @@ def describe(data, *, epochs, batch_size, mirror, augment):
     Parameters
     ----------
     data : dict
-        As :func:`~dipy_nn_reg.annotations.check_training_data` returns it.
+        As :func:`~dipy_nn_reg.training.annotations.check_training_data` returns it.
     epochs, batch_size, mirror, augment
         As for :meth:`~dipy_nn_reg.registration.Registration.fit`.
 

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg import AffineRegistration, DeformableRegistration, model_files
-from dipy_nn_reg.model_files import CONFIG, METADATA, WEIGHTS
+from dipy_nn_reg import AffineRegistration, DeformableRegistration
+from dipy_nn_reg.training.keras_model import model_files
+from dipy_nn_reg.training.model_files import CONFIG, METADATA, WEIGHTS
 
 
 @pytest.fixture(scope="module")

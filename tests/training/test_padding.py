@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.padding import pad_to_one_size
+from dipy_nn_reg.training.padding import pad_to_one_size
 
 
 @pytest.mark.parametrize("channels", [(), (2,)])

@@ -8,7 +8,7 @@ and ``mask``, which belongs to the static images.
 import numpy as np
 
 from dipy_nn_reg.checks import check_training_pairs
-from dipy_nn_reg.padding import pad_to_one_size
+from dipy_nn_reg.training.padding import pad_to_one_size
 
 DATA = {
     "moving",
@@ -22,7 +22,7 @@ DATA = {
 
 
 def check_training_data(moving, static=None, *, ndim, num_channels, **annotations):
-    """Return what :class:`~dipy_nn_reg.pairs.Pairs` takes, after looking for errors.
+    """Return what :class:`~dipy_nn_reg.training.dataset.Pairs` takes, after looking for errors.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def check_training_data(moving, static=None, *, ndim, num_channels, **annotation
 
 
 def check_validation_data(data, *, ndim, num_channels):
-    """Return what :class:`~dipy_nn_reg.pairs.Pairs` takes to validate with.
+    """Return what :class:`~dipy_nn_reg.training.dataset.Pairs` takes to validate with.
 
     Parameters
     ----------

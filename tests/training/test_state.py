@@ -6,8 +6,8 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.optimizers import CosineRate
-from dipy_nn_reg.training_state import (
+from dipy_nn_reg.training.optimizers import CosineRate
+from dipy_nn_reg.training.state import (
     ResumeError,
     check_state,
     finished_state,

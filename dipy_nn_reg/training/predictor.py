@@ -10,9 +10,9 @@ from dipy_nn_reg.losses.choices import check_loss, check_penalties
 from dipy_nn_reg.mapping.maps import invert_displacement, with_last_row
 from dipy_nn_reg.mapping.physical import Parts, predict_mapping
 from dipy_nn_reg.memory import check_memory, memory_to_predict
-from dipy_nn_reg.pairs import Pairs
-from dipy_nn_reg.precision import FEWEST_IN_BFLOAT16, layers_in
 from dipy_nn_reg.tracing import check_not_forked
+from dipy_nn_reg.training.dataset import Pairs
+from dipy_nn_reg.training.precision import FEWEST_IN_BFLOAT16, layers_in
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.kinds import TRANSFORMS, check_spacing
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, Background, Warp
@@ -26,7 +26,7 @@ SIZES_KNOWN = 128
 
 
 class Prediction:
-    """Use a :class:`~dipy_nn_reg.training.RegistrationModel`.
+    """Use a :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
 
     Attributes
     ----------

@@ -2,7 +2,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.annotations import check_annotations
+from dipy_nn_reg.training.annotations import check_annotations
 
 NAMES = (
     "moving_labels",

@@ -2,8 +2,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.annotations import check_training_data, one_hot
-from dipy_nn_reg.pairs import Pairs
+from dipy_nn_reg.training.annotations import check_training_data, one_hot
+from dipy_nn_reg.training.dataset import Pairs
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.annotations import one_hot
-from dipy_nn_reg.augmentation import augment
+from dipy_nn_reg.training.annotations import one_hot
+from dipy_nn_reg.training.augmentation import augment
 from dipy_nn_reg.transform.pyramid import shrink
 
 # Threads that make batches, and batches that wait for the next step: few, since a batch
@@ -31,14 +31,14 @@ class Pairs(keras.utils.PyDataset):
     batch_size : int
     annotations : dict of ndarray, optional
         What goes with the images, see
-        :func:`~dipy_nn_reg.annotations.check_annotations`. A batch is then a tuple of
+        :func:`~dipy_nn_reg.training.annotations.check_annotations`. A batch is then a tuple of
         the images and of these.
     mirror : int, optional
         Spatial axis along which half of the pairs are mirrored, drawn anew in each
         epoch. That needs ``rng``.
     augment : bool or float, optional
         Deform the images and change their contrast, anew in each epoch, see
-        :mod:`dipy_nn_reg.augmentation`. That needs ``rng``.
+        :mod:`dipy_nn_reg.training.augmentation`. That needs ``rng``.
     shrunk_by : int, optional
         A power of two, by which what is in a batch is shrunk at last.
     rng : numpy.random.Generator, optional

@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.augmentation import augment, random_displacements
+from dipy_nn_reg.training.augmentation import augment, random_displacements
 
 SHAPES = [(3, 28, 31), (2, 24, 20, 22)]
 

@@ -13,7 +13,7 @@ from dipy_nn_reg.checks import (
 from dipy_nn_reg.losses.choices import check_choice, check_penalty
 from dipy_nn_reg.losses.images import LOSSES
 from dipy_nn_reg.networks import check_network
-from dipy_nn_reg.precision import PRECISIONS
+from dipy_nn_reg.training.precision import PRECISIONS
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 
 OPTIONS = {
@@ -45,7 +45,7 @@ def check_options(options):
     Parameters
     ----------
     options : dict
-        All of those of :class:`~dipy_nn_reg.training.RegistrationModel`.
+        All of those of :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
     """
     if set(options) != OPTIONS:
         raise ValueError(

@@ -1,0 +1,1 @@
+"""Training and use of a network that registers many pairs."""
