@@ -17,7 +17,7 @@ _HOMES = {
     "AffineRegistration": "dipy_nn_reg.model",
     "DeformableRegistration": "dipy_nn_reg.model",
     "cohort_report": "dipy_nn_reg.quality_report",
-    "register": "dipy_nn_reg.pairwise",
+    "register": "dipy_nn_reg.pairwise.register",
     "report": "dipy_nn_reg.quality_report",
 }
 

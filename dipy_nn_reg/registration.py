@@ -12,7 +12,7 @@ from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.intensities import estimate_backgrounds
 from dipy_nn_reg.losses.choices import check_can_be_loaded
 from dipy_nn_reg.memory import check_memory, memory_to_train
-from dipy_nn_reg.pairwise import register
+from dipy_nn_reg.pairwise.register import register
 from dipy_nn_reg.training.annotations import check_training_data, check_validation_data
 from dipy_nn_reg.training.configuration import as_plain, check_options
 from dipy_nn_reg.training.dataset import Pairs
@@ -223,7 +223,7 @@ class Registration(Prediction):
         prealign : {"affine", "rigid"} or ndarray, optional
             As for :meth:`predict_mapping`.
         **options
-            Further ones of :func:`~dipy_nn_reg.pairwise.register`, which returns a
+            Further ones of :func:`~dipy_nn_reg.pairwise.register.register`, which returns a
             report as well.
 
         Returns
@@ -234,7 +234,7 @@ class Registration(Prediction):
         Raises
         ------
         ValueError, MemoryError
-            As :func:`~dipy_nn_reg.pairwise.register`.
+            As :func:`~dipy_nn_reg.pairwise.register.register`.
         """
         mapping, _ = register(moving, static, model=self, prealign=prealign, **options)
         return mapping

@@ -17,9 +17,10 @@ import numpy as np
 from recover_field import load_atlas, random_velocity
 from tqdm import tqdm
 
-from dipy_nn_reg import metrics, refine, register
+from dipy_nn_reg import metrics, register
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.mapping.maps import displacement_of
+from dipy_nn_reg.pairwise.register import descent
 from dipy_nn_reg.transform.functions import integrate, warp
 
 # Length of the longest vector of a velocity, and how smooth it is, in voxels.
@@ -45,7 +46,7 @@ def main():
             found = [_register(m, t1, loss) for m in moving]
             row["after"] = _error(found, truths, brain)
             row["folding %"] = f"{np.mean([metrics.folding(u) for u in found]):.4f}"
-            with patch.object(refine, "MOST_SEARCHED", 0):
+            with patch.object(descent, "MOST_SEARCHED", 0):
                 found = [_register(m, t1, loss) for m in moving]
             row["after, no search"] = _error(found, truths, brain)
             rows.append(row)

@@ -79,7 +79,7 @@ def plan_pairs(
 
 
 def read_prealign(prealign):
-    """Return what :func:`~dipy_nn_reg.pairwise.register` takes, and the files read.
+    """Return what :func:`~dipy_nn_reg.pairwise.register.register` takes, and the files read.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def register_files(
     fill : float, optional
         As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
     **options
-        Of :func:`~dipy_nn_reg.pairwise.register`.
+        Of :func:`~dipy_nn_reg.pairwise.register.register`.
     """
     import_keras()
     from dipy_nn_reg import register

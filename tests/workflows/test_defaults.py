@@ -3,7 +3,7 @@
 import inspect
 import re
 
-from dipy_nn_reg import pair, pairwise
+from dipy_nn_reg.pairwise.register import register, safeguard
 from dipy_nn_reg.training.keras_model import optimizers
 from dipy_nn_reg.transform.functions import kinds
 from dipy_nn_reg.workflows import mnist
@@ -22,13 +22,16 @@ def help_of(flow, option):
 def test_iterations_of_levels():
     text = help_of(RegisterFlow, "level_iters")
     numbers = [list(map(int, n.split())) for n in re.findall(r"\d+(?: \d+)+", text)]
-    assert numbers == [list(pair.LEVEL_ITERS), list(pair.LEVEL_ITERS_AFTER_MODEL)]
+    assert numbers == [
+        list(safeguard.LEVEL_ITERS),
+        list(safeguard.LEVEL_ITERS_AFTER_MODEL),
+    ]
 
 
 def test_window_of_the_loss():
     text = help_of(RegisterFlow, "loss")
     (window,) = re.findall(r"windows of (\d+) voxels", text)
-    assert int(window) == pairwise.LOSS.keywords["window"]
+    assert int(window) == register.LOSS.keywords["window"]
 
 
 def test_learning_rate_and_stride_by_axes():

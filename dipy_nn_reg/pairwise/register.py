@@ -16,8 +16,8 @@ from dipy_nn_reg.losses.choices import (
 from dipy_nn_reg.losses.images import LOSSES, lncc
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.mapping.physical import predict_mapping
-from dipy_nn_reg.outcome import RegistrationReport
-from dipy_nn_reg.pair import Pair
+from dipy_nn_reg.pairwise.outcome import RegistrationReport
+from dipy_nn_reg.pairwise.safeguard import Pair
 from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.training.annotations import labels_of_one_type
 from dipy_nn_reg.transform.kinds import choose_field_stride, choose_spacing

@@ -14,7 +14,7 @@ from dipy_nn_reg.losses.choices import check_loss, check_penalties
 from dipy_nn_reg.losses.objective import Objective, hashable_options, options_of
 from dipy_nn_reg.mapping.physical import Parts
 from dipy_nn_reg.memory import check_memory, memory_to_optimize
-from dipy_nn_reg.refine import optimize_velocity, unfold, where_folded
+from dipy_nn_reg.pairwise.descent import optimize_velocity, unfold, where_folded
 from dipy_nn_reg.training.annotations import one_hot
 from dipy_nn_reg.transform.functions import compose, identity_grid, integrate, warp
 from dipy_nn_reg.transform.kinds import check_spacing
@@ -50,7 +50,7 @@ class Pair:
     optimize : bool
         Whether a sound prediction is optimised as well.
     options : dict
-        As :func:`~dipy_nn_reg.refine.optimize_velocity` takes them.
+        As :func:`~dipy_nn_reg.pairwise.descent.optimize_velocity` takes them.
     level_iters : sequence of int or None
 
     Attributes

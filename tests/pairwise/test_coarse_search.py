@@ -4,7 +4,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg.search import search_displacement
+from dipy_nn_reg.pairwise.coarse_search import search_displacement
 
 
 def texture(rng, shape, sigma=3):

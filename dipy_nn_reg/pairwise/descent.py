@@ -15,8 +15,8 @@ import numpy as np
 from dipy_nn_reg.backend import compiled, value_and_gradient
 from dipy_nn_reg.losses.objective import Objective, hashable_options, options_of
 from dipy_nn_reg.losses.penalties import folded
+from dipy_nn_reg.pairwise.coarse_search import search_displacement
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.search import search_displacement
 from dipy_nn_reg.transform.control_points import bspline
 from dipy_nn_reg.transform.functions import integrate, warp
 from dipy_nn_reg.transform.kinds import TRANSFORMS

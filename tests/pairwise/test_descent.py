@@ -6,9 +6,10 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from dipy_nn_reg import metrics, refine
+from dipy_nn_reg import metrics
 from dipy_nn_reg.losses.images import lncc
-from dipy_nn_reg.refine import optimize_velocity, unfold
+from dipy_nn_reg.pairwise.descent import optimize_velocity, unfold
+from dipy_nn_reg.pairwise.register import descent
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.layers import RescaleIntensity
 from dipy_nn_reg.transform.pyramid import enlarge
@@ -114,7 +115,7 @@ def test_motion_larger_than_the_structures(stride, rng, monkeypatch):
         return inner_error(ops.convert_to_numpy(found), displacement)
 
     with_search = error()
-    monkeypatch.setattr(refine, "MOST_SEARCHED", 0)
+    monkeypatch.setattr(descent, "MOST_SEARCHED", 0)
     assert with_search < 1 < 3 < error()
 
 
