@@ -16,9 +16,9 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AffineRegistration": "dipy_nn_reg.model",
     "DeformableRegistration": "dipy_nn_reg.model",
-    "cohort_report": "dipy_nn_reg.quality_report",
+    "cohort_report": "dipy_nn_reg.quality.reports",
     "register": "dipy_nn_reg.pairwise.register",
-    "report": "dipy_nn_reg.quality_report",
+    "report": "dipy_nn_reg.quality.reports",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -23,9 +23,9 @@ import numpy as np
 from options import parse_options
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.compare import compare_with_syn
 from dipy_nn_reg.data import load_mnist
 from dipy_nn_reg.io.tables import write_csv
+from dipy_nn_reg.quality.beside_syn import compare_with_syn
 from dipy_nn_reg.workflows.mnist import BATCH_SIZE, TRAINING_STEPS
 
 STATIC_IMAGES, MOVING_IMAGES, SYN_PAIRS = 5, 200, 12

@@ -106,7 +106,11 @@ class MnistFlow(Workflow):
 
         import_keras()
         from dipy_nn_reg import DeformableRegistration, viz
-        from dipy_nn_reg.compare import compare_with_syn, format_table, table_rows
+        from dipy_nn_reg.quality.beside_syn import (
+            compare_with_syn,
+            format_table,
+            table_rows,
+        )
 
         validation, train = np.split(train, [len(train) // 20])
         if epochs is None:

@@ -59,9 +59,9 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
     Returns
     -------
     subject : dict
-        As :func:`~dipy_nn_reg.quality_report.cohort_report` takes it.
+        As :func:`~dipy_nn_reg.quality.reports.cohort_report` takes it.
     """
-    from dipy_nn_reg.quality_report import report
+    from dipy_nn_reg.quality.reports import report
 
     static, moving = images["static"], images["moving"]
     name = _shown(pair_name(names))
@@ -97,7 +97,7 @@ def write_cohort(path, subjects, failures):
     failures : Failures
         Those that have no page.
     """
-    from dipy_nn_reg.quality_report import cohort_report
+    from dipy_nn_reg.quality.reports import cohort_report
 
     subjects = [{**s, "page": _address(s["page"], path.parent)} for s in subjects]
     cohort_report(

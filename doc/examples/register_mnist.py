@@ -17,9 +17,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.compare import compare_with_syn, format_table
 from dipy_nn_reg.data import load_mnist
 from dipy_nn_reg.metrics import jacobian_determinant
+from dipy_nn_reg.quality.beside_syn import compare_with_syn, format_table
 from dipy_nn_reg.viz import plot_history, plot_registration
 
 ###############################################################################

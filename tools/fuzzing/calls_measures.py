@@ -1,8 +1,9 @@
 """Valid calls of what measures NumPy arrays."""
 
-from dipy_nn_reg import intensities, metrics, quality
+from dipy_nn_reg import intensities, metrics
 from dipy_nn_reg.mapping.maps import measures
 from dipy_nn_reg.metrics.fields import labels
+from dipy_nn_reg.quality.measures import measures
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
@@ -142,7 +143,7 @@ def measure_field(rng, folder):
 def misplaced(rng, folder):
     size = scenes.any_shape(rng)
     return Call(
-        quality.misplaced,
+        measures.misplaced,
         static=image(scenes.blob(rng, size)),
         warped=image(scenes.blob(rng, size)),
         is_right=_within(0, 1),
@@ -154,7 +155,7 @@ def apply_map_and_measure(rng, folder):
     size = scenes.any_shape(rng, thin=False)
 
     def measured(**arguments):
-        return quality.measure(quality.apply_map(**arguments))
+        return measures.measure(measures.apply_map(**arguments))
 
     maps = {}
     if rng.random() < 0.5:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dipy_nn_reg import cohort_report, compare, data, report, viz
+from dipy_nn_reg import cohort_report, data, report, viz
+from dipy_nn_reg.quality.measures import beside_syn
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
@@ -158,7 +159,7 @@ def write_cohort(rng, folder):
 def compare_measure(rng, folder):
     size = scenes.any_shape(rng, thin=False)
     return Call(
-        compare.measure,
+        beside_syn.measure,
         static=image(scenes.blob(rng, size)),
         warped=image(scenes.blob(rng, size)),
         displacement=field_of(scenes.field(rng, size)),
@@ -170,7 +171,7 @@ def register_with_syn(rng, folder):
     moving, static = scenes.pair(2)
 
     def without_time(**arguments):
-        return compare.register_with_syn(**arguments)[:2]
+        return beside_syn.register_with_syn(**arguments)[:2]
 
     return Call(
         without_time,
@@ -195,7 +196,7 @@ def compare_with_syn(rng, folder):
     moving, static = np.pad(moving, 6), np.pad(static, 6)
 
     def beside_syn(**arguments):
-        return compare.compare_with_syn(scenes.model(2), **arguments)
+        return beside_syn.compare_with_syn(scenes.model(2), **arguments)
 
     return Call(
         beside_syn,

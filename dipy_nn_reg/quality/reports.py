@@ -6,10 +6,15 @@ import numpy as np
 from dipy_nn_reg.mapping.maps import displacement_of, world_affine
 from dipy_nn_reg.metrics.fields import to_unit_range
 from dipy_nn_reg.metrics.labels import dice_of_labels
-from dipy_nn_reg.pages import ROWS, check_page, format_number, write_page
-from dipy_nn_reg.quality import apply_map, measure
-from dipy_nn_reg.strips import as_address, choose_slices, contour_strip, gray_strip
-from dipy_nn_reg.verdicts import VERDICTS, judge
+from dipy_nn_reg.quality.measures import apply_map, measure
+from dipy_nn_reg.quality.pages import ROWS, check_page, format_number, write_page
+from dipy_nn_reg.quality.slices import (
+    as_address,
+    choose_slices,
+    contour_strip,
+    gray_strip,
+)
+from dipy_nn_reg.quality.verdicts import VERDICTS, judge
 from dipy_nn_reg.viz import (
     plot_dice,
     plot_field,
@@ -90,14 +95,14 @@ def report(
     Returns
     -------
     measures : dict
-        As of :func:`~dipy_nn_reg.quality.measure`; and ``verdict``: "Good", "Look
+        As of :func:`~dipy_nn_reg.quality.measures.measure`; and ``verdict``: "Good", "Look
         closely", "Misaligned", "Folded" or "Failed".
 
     Raises
     ------
     ValueError
         If the path does not end with ``.html`` or is a folder, or if images or labels
-        do not fit, see :func:`~dipy_nn_reg.quality.apply_map`.
+        do not fit, see :func:`~dipy_nn_reg.quality.measures.apply_map`.
     FileNotFoundError
         If there is no folder to write into.
     """

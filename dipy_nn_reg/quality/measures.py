@@ -5,10 +5,10 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.applied import Result, apply_map
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.metrics.labels import dice_of_labels
+from dipy_nn_reg.quality.applied import Result, apply_map
 
 __all__ = ["Result", "apply_map", "measure", "misplaced"]
 # Images are compared on no more voxels than this along an axis, in windows of 7 of

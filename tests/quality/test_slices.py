@@ -7,7 +7,7 @@ import numpy.testing as npt
 from PIL import Image
 import pytest
 
-from dipy_nn_reg.strips import (
+from dipy_nn_reg.quality.slices import (
     SLICES,
     as_address,
     choose_slices,

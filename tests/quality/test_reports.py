@@ -10,8 +10,9 @@ from PIL import Image
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg import cohort_report, quality_report, report
+from dipy_nn_reg import cohort_report, report
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
+from dipy_nn_reg.quality.measures import reports
 
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
 # Headless, and without looking for updates of its own.
@@ -145,7 +146,7 @@ def test_where_no_page_can_be_is_said_before_anything_is_computed(
     scene, tmp_path, monkeypatch
 ):
     scene = scene((30, 32))
-    monkeypatch.setattr(quality_report, "apply_map", None)
+    monkeypatch.setattr(reports, "apply_map", None)
     (tmp_path / "folder.html").mkdir()
     for name, error, message in [
         ("page.txt", ValueError, "ends with .html. Received path='.*page.txt'"),

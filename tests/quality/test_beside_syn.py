@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration, transform
-from dipy_nn_reg.compare import (
+from dipy_nn_reg.quality.beside_syn import (
     SYN_METRICS,
     compare_with_syn,
     format_table,

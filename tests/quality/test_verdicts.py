@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dipy_nn_reg.verdicts import VERDICTS, judge
+from dipy_nn_reg.quality.verdicts import VERDICTS, judge
 
 GOOD = {
     "ncc_before": 0.5,

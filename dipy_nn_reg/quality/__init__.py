@@ -1,0 +1,1 @@
+"""Quality of a registration: measures, verdicts and pages."""
