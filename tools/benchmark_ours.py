@@ -105,7 +105,7 @@ def load_and_predict(size):
 def mnist(folder):
     """Until the mean NCC and Dice of 30 test pairs are above both of SyN's."""
     from dipy_nn_reg import DeformableRegistration
-    from dipy_nn_reg.data import load_mnist
+    from dipy_nn_reg.data.mnist import load_mnist
     from dipy_nn_reg.quality.beside_syn import SYN_METRICS, measure, register_with_syn
 
     (train, _), (test, _) = load_mnist(folder, digit=7)

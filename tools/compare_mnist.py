@@ -23,7 +23,7 @@ import numpy as np
 from options import parse_options
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.data import load_mnist
+from dipy_nn_reg.data.mnist import load_mnist
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.quality.beside_syn import compare_with_syn
 from dipy_nn_reg.workflows.mnist import BATCH_SIZE, TRAINING_STEPS

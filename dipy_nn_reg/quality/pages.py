@@ -72,7 +72,9 @@ def write_page(path, template, *, details=None, **values):
     if not isinstance(details or {}, dict):
         raise ValueError(f"Expected details to be a dict. Received {details!r}.")
     environment = Environment(
-        loader=PackageLoader("dipy_nn_reg.quality"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("dipy_nn_reg.quality"),
+        autoescape=True,
+        undefined=StrictUndefined,
     )
     values["details"] = {
         **(details or {}),

@@ -10,7 +10,7 @@ from dipy.workflows.workflow import Workflow
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.data import MNIST_VARIABLE, load_mnist
+from dipy_nn_reg.data.mnist import MNIST_VARIABLE, load_mnist
 from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.progress import keras_verbosity

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.phantoms import make_phantoms
+from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.viz import plot_history, plot_registration
 
 ###############################################################################

@@ -15,9 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg import register
+from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
 from dipy_nn_reg.losses import LOSSES
 from dipy_nn_reg.metrics.labels import dice_of_labels
-from dipy_nn_reg.phantoms import STRUCTURES, make_phantoms
 
 ###############################################################################
 # With the same seed, the same people are seen in another contrast. The static image

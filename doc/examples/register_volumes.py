@@ -22,10 +22,10 @@ from nibabel.affines import apply_affine
 import numpy as np
 
 from dipy_nn_reg import register
+from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
 from dipy_nn_reg.io.fields import save_field
 from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels
-from dipy_nn_reg.phantoms import STRUCTURES, make_phantoms
 
 ###############################################################################
 # Files to begin with

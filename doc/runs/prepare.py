@@ -8,7 +8,7 @@ import nibabel as nib
 from nibabel.affines import apply_affine
 import numpy as np
 
-from dipy_nn_reg.phantoms import STRUCTURES, make_phantoms
+from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
 
 SHAPE = (40, 40, 36)
 # The axes of phantoms lead to the back, to the right and up.

@@ -3,10 +3,10 @@ import pytest
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
+from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.maps import grid_points
 from dipy_nn_reg.mapping.prealign import check_prealign, estimate_prealign
 from dipy_nn_reg.mapping.resampling import resample, to_moving
-from dipy_nn_reg.phantoms import make_phantoms
 
 
 @pytest.mark.parametrize("kind", ["rigid", "affine"])

@@ -1,6 +1,7 @@
 """Valid calls of what works on tensors, and of what is made with them."""
 
-from dipy_nn_reg import losses, phantoms, transform
+from dipy_nn_reg import losses, transform
+from dipy_nn_reg.data.mnist import phantoms
 from dipy_nn_reg.losses.images import penalties
 from fuzzing import scenes
 from fuzzing.call import (

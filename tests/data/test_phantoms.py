@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import binary_erosion
 
-from dipy_nn_reg.phantoms import INTENSITIES, STRUCTURES, make_phantoms
+from dipy_nn_reg.data.phantoms import INTENSITIES, STRUCTURES, make_phantoms
 
 SHAPES = pytest.mark.parametrize("shape", [(48, 40), (32, 28, 30)], ids=["2D", "3D"])
 
