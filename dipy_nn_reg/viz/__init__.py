@@ -6,8 +6,8 @@ Nothing is shown and nothing is closed: that is for whoever asked for the figure
 from dipy_nn_reg.viz.fields import plot_field, plot_jacobian
 from dipy_nn_reg.viz.images import plot_images
 from dipy_nn_reg.viz.measures import plot_dice, plot_histograms
-from dipy_nn_reg.viz.pairs import plot_registration
 from dipy_nn_reg.viz.panels import draw_grid
+from dipy_nn_reg.viz.rows import plot_registration
 from dipy_nn_reg.viz.training import plot_history
 
 __all__ = [
