@@ -4,9 +4,9 @@ from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.io.fields import FORMATS
+from dipy_nn_reg.workflows.pair_files import plan_pairs, read_prealign, register_files
 from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
-from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
 
 class PredictFlow(Workflow):

@@ -6,9 +6,9 @@ from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.io.fields import FORMATS
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.workflows.pair_files import plan_pairs, read_prealign, register_files
 from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
-from dipy_nn_reg.workflows.registering import plan_pairs, read_prealign, register_files
 
 
 class RegisterFlow(Workflow):

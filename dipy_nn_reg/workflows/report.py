@@ -19,7 +19,7 @@ from dipy_nn_reg.workflows.paths import (
     pair_inputs,
     plan_outputs,
 )
-from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_report
+from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort, write_report
 
 # An image is easily taken for one.
 MOST_LABELS = 1000

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.workflows import registering, reporting
+from dipy_nn_reg.workflows import pair_files, report_files
 from dipy_nn_reg.workflows.apply import ApplyFlow
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.fit import FitFlow
@@ -91,7 +91,7 @@ def test_an_end_in_the_midst_of_a_pair_leaves_its_earlier_results(
     def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr(registering, "invert_mapping", fail)
+    monkeypatch.setattr(pair_files, "invert_mapping", fail)
     with pytest.raises(type(error)):
         register(brains[1], brains[1:3], out, force=True)
     assert contents(out) == before
@@ -219,7 +219,7 @@ def test_links_lead_to_pages_whatever_their_names(name, brains, write, crops, tm
 
 def test_links_spell_out_bytes_that_are_no_text(tmp_path):
     page = tmp_path / "deeper" / os.fsdecode(b"\xe9.html")
-    assert reporting._address(page, tmp_path) == "./deeper/%E9.html"
+    assert report_files._address(page, tmp_path) == "./deeper/%E9.html"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_outputs_are_checked_before_anything_is_read(
         raise AssertionError
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registering, "read_image", never)
+    monkeypatch.setattr(pair_files, "read_image", never)
     (tmp_path / "out" / "folder.csv").mkdir(parents=True)
     np.savetxt(tmp_path / "out" / "prealign.txt", np.eye(4))
     with pytest.raises(ValueError, match=message):

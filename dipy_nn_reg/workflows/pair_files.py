@@ -25,7 +25,7 @@ from dipy_nn_reg.workflows.paths import (
     plan_outputs,
 )
 from dipy_nn_reg.workflows.quiet import import_keras
-from dipy_nn_reg.workflows.reporting import plan_cohort, write_cohort, write_report
+from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort, write_report
 
 SHOWN = (
     "moving",
@@ -183,7 +183,7 @@ def _write(mapping, found, images, named, paths, *, field_format, fill):
     row : dict
         Its row in the table of measures.
     subjects : list of dict
-        As of :func:`~dipy_nn_reg.workflows.reporting.write_report`, if there is a page.
+        As of :func:`~dipy_nn_reg.workflows.report_files.write_report`, if there is a page.
     """
     static, moving = images["static"], images["moving"]
     subjects = []
