@@ -62,8 +62,8 @@ class DeformableRegistration(Registration):
     penalty : str, callable or dict of float, optional
         What is penalised: "gradient", "tv" or "bending" of the field, "folding" of the
         displacement, or "inverse_consistency", for which both directions are
-        registered, see :mod:`dipy_nn_reg.losses.penalties`; a function of the field; or a
-        weight for each of several names.
+        registered, see :mod:`dipy_nn_reg.losses.penalties`; a function of the field;
+        or a weight for each of several names.
     smoothness : float, optional
         Weight of the penalty, 0 or more. By default one that suits both the loss and
         the penalty if they are given by name; 0 for affine maps.

@@ -35,7 +35,7 @@ from dipy_nn_reg.transform.pyramid import coarse_shape
 
 
 class Registration(Prediction):
-    """Train, use and save a :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
+    """Training, use and saving of a registration network, whatever its transform.
 
     The methods that :class:`~dipy_nn_reg.model.DeformableRegistration` and
     :class:`~dipy_nn_reg.model.AffineRegistration` share; these say how it is built.
@@ -223,7 +223,7 @@ class Registration(Prediction):
         prealign : {"affine", "rigid"} or ndarray, optional
             As for :meth:`predict_mapping`.
         **options
-            Further ones of :func:`~dipy_nn_reg.pairwise.register.register`, which returns a
+            Further ones of :func:`~dipy_nn_reg.register`, which returns a
             report as well.
 
         Returns
@@ -234,7 +234,7 @@ class Registration(Prediction):
         Raises
         ------
         ValueError, MemoryError
-            As :func:`~dipy_nn_reg.pairwise.register.register`.
+            As :func:`~dipy_nn_reg.register`.
         """
         mapping, _ = register(moving, static, model=self, prealign=prealign, **options)
         return mapping

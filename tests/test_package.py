@@ -44,7 +44,7 @@ def test_public_names():
 
 @pytest.mark.parametrize(
     "module",
-    ["metrics", "splines", "viz", "compare", "checks", "files", "quality_report"],
+    ["metrics", "mapping", "io.fields", "viz", "quality.beside_syn", "quality.reports"],
 )
 def test_what_serves_a_syn_result_needs_no_keras(module):
     code = f"import sys, dipy_nn_reg.{module}; print('keras' in sys.modules)"

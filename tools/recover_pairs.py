@@ -20,7 +20,7 @@ from tqdm import tqdm
 from dipy_nn_reg import metrics, register
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.mapping.maps import displacement_of
-from dipy_nn_reg.pairwise.register import descent
+from dipy_nn_reg.pairwise import descent
 from dipy_nn_reg.transform.functions import integrate, warp
 
 # Length of the longest vector of a velocity, and how smooth it is, in voxels.

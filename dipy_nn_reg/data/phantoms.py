@@ -7,8 +7,8 @@ from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg.checks import check_integer, check_name
 from dipy_nn_reg.memory import check_memory
-from dipy_nn_reg.training.augmentation import random_displacements
 from dipy_nn_reg.transform.functions import identity_grid, warp
+from dipy_nn_reg.transform.random import random_displacements
 
 # What the labels 0, 1, 2 ... stand for.
 STRUCTURES = (
@@ -45,9 +45,9 @@ def make_phantoms(n, *, shape=(64, 64), contrast="t1", seed=None):
     """Make images of people's brains, and their label maps.
 
     All people have the structures of :data:`STRUCTURES`, each deformed by a smooth
-    random field of its own, as :func:`~dipy_nn_reg.training.augmentation.random_displacements`
-    makes them. Tissue is a little brighter or darker from one to another, and there is
-    noise.
+    random field of its own, see
+    :func:`~dipy_nn_reg.transform.random.random_displacements`. Tissue is a little
+    brighter or darker from one to another, and there is noise.
 
     Parameters
     ----------

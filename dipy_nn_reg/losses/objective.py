@@ -50,7 +50,7 @@ class Objective:
             other direction as ``backward``, and of coarser images as a list
             ``coarser``, where there are any.
         y : dict of tensor
-            Mask, labels and landmarks, as :class:`~dipy_nn_reg.training.dataset.Pairs` has them.
+            Mask, labels and landmarks of a batch.
 
         Returns
         -------

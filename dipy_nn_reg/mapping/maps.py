@@ -1,11 +1,11 @@
 """Maps in physical space: DIPY's ``DiffeomorphicMap`` and displacements in voxels.
 
 Millimetres are dealt with in this module and in those that build on it,
-:mod:`~dipy_nn_reg.io.fields` and :mod:`~dipy_nn_reg.mapping.resampling`. Maps are laid out as
-those of DIPY's SyN: codomain and field on the grid of the static image, domain the grid
-of the moving one. With the affines S and M of these grids and a prealignment P from
-static to moving world coordinates, the moving image is read at ``M^-1 P (S i + b(i))``
-for voxel i, where b is ``mapping.backward`` in mm.
+:mod:`~dipy_nn_reg.io.fields` and :mod:`~dipy_nn_reg.mapping.resampling`. Maps are
+laid out as those of DIPY's SyN: codomain and field on the grid of the static image,
+domain the grid of the moving one. With the affines S and M of these grids and a
+prealignment P from static to moving world coordinates, the moving image is read at
+``M^-1 P (S i + b(i))`` for voxel i, where b is ``mapping.backward`` in mm.
 
 Nothing here needs Keras: a SyN result is treated with the same functions. DIPY's
 registration takes most of a second to import, and is imported where it is called, so

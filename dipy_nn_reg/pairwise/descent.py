@@ -65,8 +65,8 @@ def optimize_velocity(
         ``mask``, ``moving_labels`` and ``static_labels``, shape (1, *spatial, any),
         where there are any.
     options : dict
-        As :class:`~dipy_nn_reg.losses.objective.Objective` takes them, with ``transform``,
-        ``spacing`` and ``field_stride``.
+        As :class:`~dipy_nn_reg.losses.objective.Objective` takes them, with
+        ``transform``, ``spacing`` and ``field_stride``.
     fills : dict of tensor, shape (1, channels)
         What lies outside of ``moving`` and of ``static``.
     level_iters : sequence of int

@@ -78,7 +78,7 @@ def report(
     path : string or Path
         Ends with ``.html``. An existing file is replaced once the page is complete.
     mapping : dipy.align.imwarp.DiffeomorphicMap
-        Of :func:`~dipy_nn_reg.pairwise.register.register`, ``predict_mapping``, or DIPY's SyN.
+        Of :func:`~dipy_nn_reg.register`, ``predict_mapping``, or DIPY's SyN.
     moving, static : ndarray, shape (*spatial,)
         The images, in 2D or 3D, on the grids of the map.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
@@ -95,8 +95,8 @@ def report(
     Returns
     -------
     measures : dict
-        As of :func:`~dipy_nn_reg.quality.measures.measure`; and ``verdict``: "Good", "Look
-        closely", "Misaligned", "Folded" or "Failed".
+        As of :func:`~dipy_nn_reg.quality.measures.measure`; and ``verdict``: "Good",
+        "Look closely", "Misaligned", "Folded" or "Failed".
 
     Raises
     ------

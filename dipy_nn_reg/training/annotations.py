@@ -22,7 +22,7 @@ DATA = {
 
 
 def check_training_data(moving, static=None, *, ndim, num_channels, **annotations):
-    """Return what :class:`~dipy_nn_reg.training.dataset.Pairs` takes, after looking for errors.
+    """Return checked training data as arrays of one size.
 
     Parameters
     ----------

@@ -1,21 +1,13 @@
-"""Images that were not there: deformed at random, and of other contrast."""
+"""Random augmentation: affine and B-spline deformation, change of contrast."""
 
-from keras import ops
 import numpy as np
 
-from dipy_nn_reg.backend import compiled
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.transform.control_points import bspline
 from dipy_nn_reg.transform.functions import warp
-from dipy_nn_reg.transform.sampling import voxel_grid
+from dipy_nn_reg.transform.random import random_displacements
 
-# Distance of control points as a share of the longest axis, and the standard deviation
-# of their motion as a share of that distance: what people differ by, roughly, and too
-# little to fold.
-_SPACING, _MOTION = 1 / 6, 0.15
-# Standard deviations of the entries of an affine, and of its translation as a share of
-# the longest axis; and of the logarithm of gamma.
-_LINEAR, _TRANSLATION, _LOG_GAMMA = 0.03, 0.01, 0.2
+# Standard deviation of the logarithm of gamma.
+_LOG_GAMMA = 0.2
 
 
 def augment(images, annotations, rng, *, strength=1.0):
@@ -43,41 +35,6 @@ def augment(images, annotations, rng, *, strength=1.0):
             if name.startswith(kind) or (name == "mask" and kind == "static"):
                 annotations[name] = warp(array, displacement, interpolation="nearest")
     return images, annotations
-
-
-def random_displacements(shape, rng):
-    """Return affine motion and a smooth B-spline field for each of some images.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (n, *spatial)
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    displacement : ndarray, shape (n, *spatial, ndim)
-        Float32, in voxels.
-    """
-    n, *spatial = shape
-    ndim, longest = len(spatial), max(spatial)
-    spacing = max(2, round(_SPACING * longest))
-    points = [-(-size // spacing) for size in spatial]
-    parts = (
-        _MOTION * spacing * rng.normal(size=(n, *points, ndim)),
-        _LINEAR * rng.normal(size=(n, ndim, ndim)),
-        _TRANSLATION * longest * rng.normal(size=(n, ndim)),
-    )
-    parts = [part.astype(np.float32) for part in parts]
-    return ops.convert_to_numpy(_displace(*parts, tuple(spatial), spacing))
-
-
-@compiled
-def _displace(motion, linear, translation, spatial, spacing):
-    offset = voxel_grid(spatial) - (np.array(spatial, np.float32) - 1) / 2
-    affine = ops.einsum("...j,nij->n...i", offset, linear)
-    affine += ops.reshape(translation, (-1, *[1] * len(spatial), len(spatial)))
-    return bspline(motion, spatial, spacing) + affine
 
 
 def _backgrounds(images):

@@ -31,8 +31,8 @@ class Pairs(keras.utils.PyDataset):
     batch_size : int
     annotations : dict of ndarray, optional
         What goes with the images, see
-        :func:`~dipy_nn_reg.training.annotations.check_annotations`. A batch is then a tuple of
-        the images and of these.
+        :func:`~dipy_nn_reg.training.annotations.check_annotations`. A batch is then a
+        tuple of the images and of these.
     mirror : int, optional
         Spatial axis along which half of the pairs are mirrored, drawn anew in each
         epoch. That needs ``rng``.

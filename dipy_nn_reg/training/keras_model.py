@@ -80,7 +80,7 @@ class RegistrationModel(keras.Model):
     ):
         """Return the mean loss of a batch, and track what it is made of.
 
-        ``y`` holds what :class:`~dipy_nn_reg.training.dataset.Pairs` has beside the images.
+        ``y`` holds the annotations of a batch of the dataset.
         """
         y = {} if y is None else y
         self._supervised_by, self._training = tuple(y), training

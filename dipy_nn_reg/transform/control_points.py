@@ -71,8 +71,8 @@ def thin_plate(values, shape, spacing):
     -----
     That of a spatial transformer :footcite:p:`Jaderberg2015`: the control points are
     the same for all images, so one system of equations is solved for all. The kernel
-    is that of :class:`~dipy_nn_reg.mapping.thin_plate.ThinPlateSpline`. Memory for a number for
-    each voxel and control point is needed.
+    is that of :class:`~dipy_nn_reg.mapping.thin_plate.ThinPlateSpline`. Memory for a
+    number for each voxel and control point is needed.
 
     References
     ----------

@@ -107,7 +107,7 @@ class Moments(keras.layers.Layer):
 
 @_register
 class ControlPoints(keras.layers.Layer):
-    """Turn control points into a dense field, see :mod:`dipy_nn_reg.transform.control_points`.
+    """Dense field of control points, by :mod:`dipy_nn_reg.transform.control_points`.
 
     Inputs: values at control points, shape (batch, *points, ndim), and a reference of
     shape (batch, *spatial, any). Output: shape (batch, *spatial, ndim).
@@ -137,7 +137,7 @@ class ControlPoints(keras.layers.Layer):
 
 @_register
 class EnlargeDisplacement(keras.layers.Layer):
-    """Interpolate a coarse displacement, see :func:`dipy_nn_reg.transform.pyramid.enlarge`.
+    """Coarse displacement, see :func:`dipy_nn_reg.transform.pyramid.enlarge`.
 
     Inputs: a displacement in coarse voxels, shape (batch, *coarse, ndim), and a
     reference of shape (batch, *spatial, any). Output: shape (batch, *spatial, ndim),

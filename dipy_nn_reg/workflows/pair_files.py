@@ -79,7 +79,7 @@ def plan_pairs(
 
 
 def read_prealign(prealign):
-    """Return what :func:`~dipy_nn_reg.pairwise.register.register` takes, and the files read.
+    """Return the ``prealign`` of a command as an option or an affine, and files read.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def register_files(
     fill : float, optional
         As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
     **options
-        Of :func:`~dipy_nn_reg.pairwise.register.register`.
+        Of :func:`~dipy_nn_reg.register`.
     """
     import_keras()
     from dipy_nn_reg import register
@@ -183,7 +183,8 @@ def _write(mapping, found, images, named, paths, *, field_format, fill):
     row : dict
         Its row in the table of measures.
     subjects : list of dict
-        As of :func:`~dipy_nn_reg.workflows.report_files.write_report`, if there is a page.
+        As for :func:`~dipy_nn_reg.workflows.report_files.write_report`, if there is a
+        page.
     """
     static, moving = images["static"], images["moving"]
     subjects = []

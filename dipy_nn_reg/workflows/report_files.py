@@ -59,7 +59,7 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
     Returns
     -------
     subject : dict
-        As :func:`~dipy_nn_reg.quality.reports.cohort_report` takes it.
+        As :func:`~dipy_nn_reg.cohort_report` takes it.
     """
     from dipy_nn_reg.quality.reports import report
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from dipy_nn_reg import register
 from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
-from dipy_nn_reg.losses import LOSSES
+from dipy_nn_reg.losses.images import LOSSES
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 ###############################################################################

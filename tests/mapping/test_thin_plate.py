@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 from scipy.interpolate import RBFInterpolator
 
-from dipy_nn_reg.mapping.maps import thin_plate
+from dipy_nn_reg.mapping import thin_plate
 from dipy_nn_reg.mapping.thin_plate import ThinPlateSpline
 
 

@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.losses.images import lncc
+from dipy_nn_reg.pairwise import descent
 from dipy_nn_reg.pairwise.descent import optimize_velocity, unfold
-from dipy_nn_reg.pairwise.register import descent
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.layers import RescaleIntensity
 from dipy_nn_reg.transform.pyramid import enlarge

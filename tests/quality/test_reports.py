@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import cohort_report, report
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.quality.measures import reports
+from dipy_nn_reg.quality import reports
 
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
 # Headless, and without looking for updates of its own.

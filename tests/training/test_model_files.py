@@ -15,7 +15,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
-from dipy_nn_reg.training.keras_model import model_files
+from dipy_nn_reg.training import model_files
 from dipy_nn_reg.training.model_files import CONFIG, METADATA, WEIGHTS
 
 

@@ -3,9 +3,9 @@
 import inspect
 import re
 
-from dipy_nn_reg.pairwise.register import register, safeguard
-from dipy_nn_reg.training.keras_model import optimizers
-from dipy_nn_reg.transform.functions import kinds
+from dipy_nn_reg.pairwise import register, safeguard
+from dipy_nn_reg.training import optimizers
+from dipy_nn_reg.transform import kinds
 from dipy_nn_reg.workflows import mnist
 from dipy_nn_reg.workflows.fit import FitFlow
 from dipy_nn_reg.workflows.mnist import MnistFlow

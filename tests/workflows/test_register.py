@@ -8,7 +8,7 @@ import pytest
 import dipy_nn_reg
 from dipy_nn_reg import DeformableRegistration, metrics
 from dipy_nn_reg.io.fields import load_field
-from dipy_nn_reg.pairwise.register import register
+from dipy_nn_reg.pairwise import register as one_pair
 from dipy_nn_reg.workflows.register import RegisterFlow
 
 OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
@@ -53,7 +53,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
 
     def spy(moving, static, **options):
         received.update(options, moving=moving, static=static)
-        return register.register(moving, static, **options)
+        return one_pair.register(moving, static, **options)
 
     monkeypatch.setattr(dipy_nn_reg, "register", spy, raising=False)
     half = np.zeros(nib.load(brains[0]).shape, np.uint8)
@@ -115,7 +115,7 @@ def test_what_is_interrupted_leaves_nothing(brains, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(register, "predict_mapping", interrupt)
+    monkeypatch.setattr(one_pair, "predict_mapping", interrupt)
     with pytest.raises(KeyboardInterrupt):
         register(brains[0], brains[1:2], tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))

@@ -1,9 +1,9 @@
 """Valid calls of what measures NumPy arrays."""
 
 from dipy_nn_reg import intensities, metrics
-from dipy_nn_reg.mapping.maps import measures
-from dipy_nn_reg.metrics.fields import labels
-from dipy_nn_reg.quality.measures import measures
+from dipy_nn_reg.mapping import measures as map_measures
+from dipy_nn_reg.metrics import labels
+from dipy_nn_reg.quality import measures
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
@@ -133,7 +133,7 @@ def hausdorff95_of_labels(rng, folder):
 def measure_field(rng, folder):
     size = scenes.any_shape(rng, thin=False)
     return Call(
-        measures.measure_field,
+        map_measures.measure_field,
         mapping=map_of(scenes.mapping(rng, size)),
         nan="documented",
         **maybe(rng, roughness=boolean(False)),

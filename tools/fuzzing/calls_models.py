@@ -3,7 +3,7 @@
 import numpy as np
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
-from dipy_nn_reg.pairwise.register import register
+from dipy_nn_reg.pairwise import register as one_pair
 from fuzzing import scenes
 from fuzzing.call import (
     Argument,
@@ -62,7 +62,7 @@ def register(rng, folder):
     if rng.random() < 0.1:
         extra["optimize"] = boolean(True)
     return Call(
-        register.register,
+        one_pair.register,
         prealign=name_of(None if rng.random() < 0.8 else "rigid"),
         level_iters=sequence(LEVELS),
         **images,

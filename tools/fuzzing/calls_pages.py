@@ -3,7 +3,7 @@
 import numpy as np
 
 from dipy_nn_reg import cohort_report, data, report, viz
-from dipy_nn_reg.quality.measures import beside_syn
+from dipy_nn_reg.quality import beside_syn
 from fuzzing import scenes
 from fuzzing.call import (
     Call,

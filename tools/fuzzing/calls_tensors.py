@@ -1,8 +1,8 @@
 """Valid calls of what works on tensors, and of what is made with them."""
 
 from dipy_nn_reg import losses, transform
-from dipy_nn_reg.data.mnist import phantoms
-from dipy_nn_reg.losses.images import penalties
+from dipy_nn_reg.data import phantoms
+from dipy_nn_reg.losses import penalties
 from fuzzing import scenes
 from fuzzing.call import (
     Call,

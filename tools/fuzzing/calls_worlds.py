@@ -3,7 +3,7 @@
 import numpy as np
 
 from dipy_nn_reg import mapping
-from dipy_nn_reg.mapping.maps import bvecs, prealign, regridding, resampling, thin_plate
+from dipy_nn_reg.mapping import bvecs, prealign, regridding, resampling, thin_plate
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
