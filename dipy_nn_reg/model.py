@@ -1,15 +1,17 @@
 """The classes that a user meets."""
 
-import numpy as np
-
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.losses.choices import check_choice, check_penalty, default_smoothness
-from dipy_nn_reg.losses.images import LOSSES
+from dipy_nn_reg.losses.choices import (
+    LOSSES,
+    check_choice,
+    check_penalty_option,
+    default_smoothness,
+)
 from dipy_nn_reg.mapping.maps import with_last_row
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.registration import Registration
-from dipy_nn_reg.training.configuration import check_image_options
 from dipy_nn_reg.training.optimizers import get_optimizer
+from dipy_nn_reg.training.options import check_image_options
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 
 # Beside a loss between 0 and 1; landmarks that are ten voxels apart add as much.
@@ -145,7 +147,7 @@ class DeformableRegistration(Registration):
             )
         if smoothness is None and not isinstance(penalty, dict):
             check_choice("loss", loss, LOSSES)
-            check_penalty(penalty, smoothness)
+            check_penalty_option(penalty, smoothness)
             smoothness = default_smoothness(loss, penalty, transform)
         optimizer, learning_rate = get_optimizer(
             optimizer, learning_rate, len(input_shape)
@@ -255,7 +257,4 @@ class AffineRegistration(Registration):
         ValueError
             As :meth:`predict`.
         """
-        pairs = self._pairs(moving, static)
-        return with_last_row(
-            np.concatenate([o["matrix"][:n] for _, o, n in self._outputs(pairs)])
-        )
+        return with_last_row(self.predictor.predict("matrix", moving, static))

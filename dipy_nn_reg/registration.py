@@ -1,6 +1,5 @@
-"""What a registration by a network is, whatever its transform: training and saving."""
+"""Registration by a network, whatever its transform: training, use and saving."""
 
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,31 +9,21 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.intensities import estimate_backgrounds
-from dipy_nn_reg.losses.choices import check_can_be_loaded
-from dipy_nn_reg.memory import check_memory, memory_to_train
+from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.pairwise.register import register
-from dipy_nn_reg.training.annotations import check_training_data, check_validation_data
-from dipy_nn_reg.training.configuration import as_plain, check_options
-from dipy_nn_reg.training.dataset import Pairs
-from dipy_nn_reg.training.divergence import StopAtDivergence
-from dipy_nn_reg.training.fit_checks import check_annotations_fit, check_fit_options
+from dipy_nn_reg.training.config import check_can_be_loaded
+from dipy_nn_reg.training.data_checks import check_training_data, check_validation_data
+from dipy_nn_reg.training.fitting import FitOptions, check_annotations_fit, fit
 from dipy_nn_reg.training.keras_model import RegistrationModel
-from dipy_nn_reg.training.optimizers import add_cosine_rate
+from dipy_nn_reg.training.options import as_plain, check_options
 from dipy_nn_reg.training.precision import layers_in
-from dipy_nn_reg.training.predictor import Prediction
+from dipy_nn_reg.training.predictor import Predictor
 from dipy_nn_reg.training.saving import load_model, load_weights, save_whole
-from dipy_nn_reg.training.state import (
-    TrackState,
-    describe,
-    epochs_done,
-    finished_state,
-    make_generator,
-)
 from dipy_nn_reg.transform.functions import warp
 from dipy_nn_reg.transform.pyramid import coarse_shape
 
 
-class Registration(Prediction):
+class Registration:
     """Training, use and saving of a registration network, whatever its transform.
 
     The methods that :class:`~dipy_nn_reg.model.DeformableRegistration` and
@@ -43,15 +32,16 @@ class Registration(Prediction):
     Parameters
     ----------
     optimizer : keras.optimizers.Optimizer
-        Of its own.
+        One that no other model uses.
     **options
         Those of :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
 
     Attributes
     ----------
     TRANSFORMS : collection of str
-        What a class is for.
+        Transforms that a class is for.
     model : keras.Model
+    predictor : Predictor
     """
 
     def __init__(self, *, optimizer, **options):
@@ -62,11 +52,29 @@ class Registration(Prediction):
         with layers_in("float32"):  # the means that Keras keeps, too
             model.compile(optimizer=optimizer, jit_compile=JIT_COMPILE)
         self._adopt(model)
-        self._check_size(options["input_shape"], training=True)
+        self.predictor.check_size(options["input_shape"], for_loss=True)
+
+    def _adopt(self, model):
+        self.model, self.predictor = model, Predictor(model)
+
+    @property
+    def options(self):
+        """Options of the model: a dictionary, by their names in the constructor."""
+        return dict(self.model.options)
+
+    @property
+    def ndim(self):
+        """Number of spatial axes of the images."""
+        return self.predictor.layout["ndim"]
+
+    @property
+    def num_channels(self):
+        """Number of channels of the images."""
+        return self.predictor.layout["num_channels"]
 
     @property
     def unfinished(self):
-        """What :meth:`fit` can resume: its options, and the epochs done; or None."""
+        """Options and epochs of a training that :meth:`fit` can resume, or None."""
         return self.model.state["unfinished"]
 
     def summary(self):
@@ -165,11 +173,9 @@ class Registration(Prediction):
         MemoryError
             If a step needs more memory than there is.
         """
-        options = {"batch_size": batch_size, "mirror": mirror, "augment": augment}
-        check_fit_options(
-            epochs=epochs, warm_up=warm_up, **options, ndim=self._layout()["ndim"]
-        )
-        options["batch_size"] = batch_size = int(batch_size)  # NumPy's may be of 8 bits
+        options = FitOptions(epochs, warm_up, batch_size, mirror, augment, resume)
+        options.check(self.ndim)
+        layout = self.predictor.layout
         data = check_training_data(
             moving,
             static,
@@ -178,38 +184,133 @@ class Registration(Prediction):
             moving_landmarks=moving_landmarks,
             static_landmarks=static_landmarks,
             mask=mask,
-            **self._layout(),
+            **layout,
         )
         self._check_data(data, augment=augment)
         if warm_up:
-            self._check_size(coarse_shape(data["moving"].shape[1:-1], 2), training=True)
-        setup = describe(data, epochs=epochs, **options)
-        done = epochs_done(self.model.state, setup) if resume else 0
-        validation_pairs = self._validation_pairs(validation_data, batch_size)
-        rng = make_generator(self.model.state)
-        draw = partial(Pairs, **data, **options, rng=rng)
-        pairs = draw(first_drawn_from=self.model.state["random"] if resume else None)
-        self._check_memory(pairs, validation_pairs)
-        learning_rate = self.model.options["learning_rate"]
-        if not resume:
-            self.model.state = finished_state(rng, self.model.state["trained"])
-            if learning_rate is not None:  # where an earlier fit has left another one
-                self.model.optimizer.learning_rate = learning_rate
-        # Pairs are drawn at random; Keras would ignore the seed.
-        train = partial(self.model.fit, shuffle=False, verbose=verbose)
-        if warm_up and not resume:
-            callbacks_then = add_cosine_rate(None, learning_rate)
-            callbacks_then.insert(0, StopAtDivergence("warm-up epoch"))
-            train(draw(shrunk_by=2), epochs=warm_up, callbacks=callbacks_then)
-            self.model.make_train_function(force=True)  # for images of another size
-        callbacks = add_cosine_rate(callbacks, learning_rate, epochs_done=done)
-        return train(
-            pairs,
-            initial_epoch=done,
-            epochs=epochs,
-            validation_data=validation_pairs,
-            callbacks=[TrackState(pairs, setup), StopAtDivergence(), *callbacks],
+            size = coarse_shape(data["moving"].shape[1:-1], 2)
+            self.predictor.check_size(size, for_loss=True)
+        validation = validation_data
+        if validation is not None:
+            validation = check_validation_data(validation, **layout)
+            self._check_data(validation)
+        return fit(
+            self.model, data, validation, options, callbacks=callbacks, verbose=verbose
         )
+
+    def _check_data(self, data, *, augment=False):
+        """Raise ValueError unless the model can be trained on data."""
+        loss = self.model.options["loss"]
+        check_annotations_fit(data["annotations"], loss=loss, augment=augment)
+        self.predictor.check_size(data["moving"].shape[1:-1], for_loss=True)
+
+    def predict(self, moving, static, *, return_field=False):
+        """Warp moving images to static ones.
+
+        Parameters
+        ----------
+        moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
+        static : ndarray
+            One image, with or without an axis for n, or one for each moving image.
+        return_field : bool, optional
+            Return the displacement as well, which takes no more time.
+
+        Returns
+        -------
+        warped : ndarray, float32
+            In the layout and the intensities of ``moving``.
+        displacement : ndarray, shape (n, *spatial, ndim)
+            If asked for, as of :meth:`predict_field`.
+
+        Raises
+        ------
+        ValueError
+            If the images do not fit the model or each other, or hold values that are
+            not finite; or if what is predicted is not, as by weights of a training that
+            diverged.
+        MemoryError
+            If more memory is needed than there is.
+        """
+        warped, displacement = self.predictor.warp(moving, static)
+        return (warped, displacement) if return_field else warped
+
+    def predict_field(self, moving, static):
+        """Predict displacements: ``warped(x) = moving(x + u(x))``.
+
+        Parameters
+        ----------
+        moving, static : ndarray
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        displacement : ndarray, shape (n, *spatial, ndim)
+            Float32, in voxels; component d moves along axis d.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`predict`.
+        """
+        return self.predictor.predict("displacement", moving, static)
+
+    def predict_mapping(
+        self,
+        moving,
+        static,
+        *,
+        moving_affine=None,
+        static_affine=None,
+        prealign=None,
+        voxel_size=None,
+    ):
+        """Register one pair of images, on any grids, and return DIPY's map.
+
+        The moving image is resampled to the static grid for the network; the map reads
+        the one that was given, and interpolates it once.
+
+        Parameters
+        ----------
+        moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
+            Of any sizes.
+        moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
+            From voxels to world coordinates in mm. Without them both images are on one
+            grid. A 2D model takes affines of 4 x 4 as well, those of slices as NIfTI
+            files have them: the map is then one in 3D, of a single slice.
+        prealign : {"affine", "rigid"} or ndarray, optional
+            From static to moving world coordinates, shape (ndim + 1, ndim + 1), as
+            ``dipy.align.affine_registration`` returns it; or how DIPY is to find it.
+        voxel_size : float, optional
+            In mm, for the images that the network sees: that of the images with which
+            it was trained. By default it sees the voxels of the static image.
+
+        Returns
+        -------
+        mapping : dipy.align.imwarp.DiffeomorphicMap
+            ``mapping.transform(moving)`` is the moving image on the static grid, in its
+            own intensities; ``mapping.transform_inverse(static)`` the reverse. The
+            inverse is integrated from the velocity if there is one, else computed by
+            fixed-point iteration. An affine first stage becomes part of the map's
+            prealignment. The fields of the map are in mm.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`predict`, if an affine has the wrong shape or cannot be inverted,
+            and if the images do not overlap.
+        """
+        frame = Frame(
+            moving,
+            static,
+            **self.predictor.layout,
+            moving_affine=moving_affine,
+            static_affine=static_affine,
+            prealign=prealign,
+            voxel_size=voxel_size,
+        )
+        pair = frame.read()
+        prediction = self.predictor.predict_on_grid(pair.moving, pair.static)
+        return frame.to_mapping(prediction.parts, pair.prealign)
 
     def refine(self, moving, static, *, prealign=None, **options):
         """Register one pair of images, and optimise what is predicted for it.
@@ -262,10 +363,10 @@ class Registration(Prediction):
         ValueError
             As :meth:`predict`.
         """
-        pairs = self._pairs(moving, static, training=True)
+        pairs = self.predictor.pairs(moving, static, for_loss=True)
         loss = self.model.evaluate(pairs, verbose=verbose, return_dict=True)["loss"]
         rows = []
-        for batch, outputs, n in self._outputs(pairs):
+        for batch, outputs, n in self.predictor.outputs(pairs):
             field = outputs["displacement"]
             outside = [estimate_backgrounds(i, i.ndim - 1) for i in batch["moving"]]
             warped = warp(batch["moving"], field, fill=np.array(outside))
@@ -345,32 +446,6 @@ class Registration(Prediction):
         """
         load_weights(self.model, path)
         self.model.state = {**self.model.state, "unfinished": None}
-
-    def _check_memory(self, pairs, validation_pairs):
-        """State what a step needs, and refuse what is not there."""
-        shape = (pairs.batch_size, *pairs.moving.shape[1:])
-        labels = pairs.labels_at_once
-        if validation_pairs is not None:
-            labels = max(labels, validation_pairs.labels_at_once)
-        check_memory(
-            memory_to_train(self.model, shape, labels),
-            what=f"Training on {pairs.batch_size} pairs at a time of {shape[1:-1]}",
-            advice="A smaller batch_size, a larger field_stride, a loss other than "
-            "'mi' or 'mind', or images of larger voxels need less.",
-        )
-
-    def _validation_pairs(self, data, batch_size):
-        if data is None:
-            return None
-        data = check_validation_data(data, **self._layout())
-        self._check_data(data)
-        return Pairs(**data, batch_size=batch_size)
-
-    def _check_data(self, data, *, augment=False):
-        """Raise ValueError unless the model can be trained on data."""
-        loss = self.model.options["loss"]
-        check_annotations_fit(data["annotations"], loss=loss, augment=augment)
-        self._check_size(data["moving"].shape[1:-1], training=True)
 
 
 def _from_bytes(cls, content):

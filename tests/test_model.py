@@ -8,8 +8,8 @@ import pytest
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
-from dipy_nn_reg.losses.images import LOSSES, lncc, mi
-from dipy_nn_reg.losses.penalties import PENALTIES
+from dipy_nn_reg.losses.choices import LOSSES, PENALTIES
+from dipy_nn_reg.losses.images import lncc, mi
 from dipy_nn_reg.networks import LIMITED, NETWORKS
 from dipy_nn_reg.transform.kinds import TRANSFORMS
 

@@ -22,7 +22,8 @@ def settings():
             keras.config.image_data_format())
 before = settings()
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, register
-from dipy_nn_reg import losses, penalties, transform
+from dipy_nn_reg import transform
+from dipy_nn_reg.losses import choices, penalties
 rng = np.random.default_rng(0)
 images = rng.random((4, 13, 12), dtype="f4")
 for axis in (1, 2):
@@ -59,7 +60,7 @@ found["sampled"] = transform.sample(image[0, ..., 0], field[0] + 5)
 found["nearest"] = transform.warp(image, field, interpolation="nearest")
 found["composed"] = transform.compose(field, field)
 found["integrated"] = transform.integrate(field)
-for name, loss in losses.LOSSES.items():
+for name, (loss, *_) in choices.LOSSES.items():
     found["loss " + name] = loss(*map(keras.ops.convert_to_tensor, (image, other)))
 for name in ("gradient", "tv", "bending", "folding"):
     penalty = getattr(penalties, name)

@@ -140,10 +140,10 @@ def _registration(size, **options):
 
 def _train(registration, size):
     """The step alone, on a batch that is there."""
-    from dipy_nn_reg.training.dataset import Pairs
+    from dipy_nn_reg.training.dataset import PairDataset
 
     moving, static = (image[..., None] for image in _pair(size))
-    batch = Pairs(moving, static, batch_size=1)[0]
+    batch = PairDataset(moving, static, batch_size=1)[0]
     return measure(lambda: registration.model.train_on_batch(batch), times=3, warm=2)
 
 

@@ -76,7 +76,8 @@ def _shrink(sitk, image, factor):
 
 
 def model(moving, static, size, model):
-    parts = model._predict_parts(moving[..., None], static[..., None])
+    prediction = model.predictor.predict_on_grid(moving[..., None], static[..., None])
+    parts = prediction.parts
     return parts.displacement, parts.invert()
 
 

@@ -79,7 +79,7 @@ def _predict(model, out, how):
 
         tf.config.run_functions_eagerly(True)
     registration = DeformableRegistration.load(model)
-    shape = registration.model.options["input_shape"]
+    shape = registration.options["input_shape"]
     moving, static = np.random.default_rng(1).random((2, 2, *shape), dtype=np.float32)
     np.save(out, registration.predict_field(moving, static))
 

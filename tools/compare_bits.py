@@ -2,7 +2,8 @@
 
     python tools/compare_bits.py --data ../shared/data --out before.npz
     # ... change the code ...
-    python tools/compare_bits.py --data ../shared/data --out after.npz --beside before.npz
+    python tools/compare_bits.py --data ../shared/data --out after.npz \
+        --beside before.npz
 
 Six pairs are registered (2D, 3D, 3D at 1 mm, with labels, with a mask, and with a
 model), and two networks trained for 20 steps and used, with fixed seeds. The second

@@ -20,7 +20,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.training.dataset import Pairs
+from dipy_nn_reg.training.dataset import PairDataset
 
 TIMES = 3
 
@@ -34,10 +34,10 @@ def main():
         input_shape=shape, seed=0, precision=options.precision
     )
     images = np.random.default_rng(0).random((2, 1, *shape, 1), dtype=np.float32)
-    batch = Pairs(*images, batch_size=1)[0]
+    batch = PairDataset(*images, batch_size=1)[0]
     operations, written = _count(registration.model, batch["moving"].shape)
     for name, step, passes in (
-        ("prediction", registration._predictor.predict_on_batch, 1),
+        ("prediction", registration.predictor.predict_on_batch, 1),
         ("training step", registration.model.train_on_batch, 3),
     ):
         seconds = measure(lambda step=step: step(batch), times=TIMES, warm=2)

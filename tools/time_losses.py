@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from dipy_nn_reg.io.tables import write_csv
-from dipy_nn_reg.losses.images import LOSSES, lncc
+from dipy_nn_reg.losses.choices import LOSSES
+from dipy_nn_reg.losses.images import lncc
 
 SHAPE, WINDOWS, CALLS = (1, 80, 96, 80, 1), (5, 9, 15, 31), 7
 
@@ -24,7 +25,7 @@ def main():
     rng = np.random.default_rng(0)
     static, warped = (tf.constant(rng.random(SHAPE, np.float32)) for _ in range(2))
     losses = {f"lncc, window {w}": partial(lncc, window=w) for w in WINDOWS}
-    losses |= {name: LOSSES[name] for name in ("mse", "ncc", "mi", "mind")}
+    losses |= {name: LOSSES[name].function for name in ("mse", "ncc", "mi", "mind")}
     rows = []
     for name, loss in losses.items():
         rows.append(

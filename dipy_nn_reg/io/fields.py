@@ -44,8 +44,8 @@ from dipy_nn_reg.mapping.affines import (
     grid_points,
     lift_affine,
     plane_affine,
-    world_affine,
 )
+from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import (
     check_mapping,
     check_moving_shape,
@@ -91,42 +91,39 @@ def save_field(path, mapping, *, format="dipy", static_zooms=None, moving_zooms=
     check_name("format", format, FORMATS)
     check_mapping(mapping)
     ndim = mapping.dim
-    static_affine = world_affine(mapping.codomain_grid2world, ndim)
-    moving_affine = world_affine(mapping.domain_grid2world, ndim)
-    shape = tuple(int(size) for size in mapping.codomain_shape)
-    moving_shape = tuple(int(size) for size in mapping.domain_shape)
+    static, moving = static_grid(mapping), moving_grid(mapping)
     static_zooms, moving_zooms = (
         voxel_sizes(affine) if zooms is None else check_zooms(name, zooms, ndim)
         for name, zooms, affine in (
-            ("static_zooms", static_zooms, static_affine),
-            ("moving_zooms", moving_zooms, moving_affine),
+            ("static_zooms", static_zooms, static.affine),
+            ("moving_zooms", moving_zooms, moving.affine),
         )
     )
-    header_affine = static_affine
-    repeated = format == "itk" and ndim == 3 and shape[2] == 1
+    header_affine = static.affine
+    repeated = format == "itk" and ndim == 3 and static.shape[2] == 1
     if format == "dipy":
-        field = _to_dipy(mapping, static_affine)
-        header_affine = np.linalg.inv(static_affine)
+        field = _to_dipy(mapping, static.affine)
+        header_affine = np.linalg.inv(static.affine)
     else:
-        points = grid_points(shape, static_affine)
+        points = static.points()
         moved = mapping.transform_points(points)
         if format == "fsl":
-            voxels = apply_affine(np.linalg.inv(moving_affine), moved)
-            moved = to_fsl(voxels, moving_shape, moving_affine, moving_zooms)
-            voxels = grid_points(shape, np.eye(ndim + 1))
-            field = moved - to_fsl(voxels, shape, static_affine, static_zooms)
+            voxels = apply_affine(np.linalg.inv(moving.affine), moved)
+            moved = to_fsl(voxels, moving.shape, moving.affine, moving_zooms)
+            voxels = grid_points(static.shape, np.eye(ndim + 1))
+            field = moved - to_fsl(voxels, static.shape, static.affine, static_zooms)
         else:
             field = (moved - points) * _LPS[:ndim]
-        field = field.reshape(*shape, ndim)
+        field = field.reshape(*static.shape, ndim)
         field = field[:, :, None] if ndim == 2 else field
         field = np.repeat(field, 2, axis=2) if repeated else field
         field = field if format == "fsl" else field[..., None, :]
     about = About(
         format=format,
         ndim=ndim,
-        moving_shape=moving_shape,
-        moving_affine=moving_affine,
-        prealign=np.linalg.inv(world_affine(mapping.prealign, ndim)),
+        moving_shape=moving.shape,
+        moving_affine=moving.affine,
+        prealign=prealign_of(mapping),
         moving_zooms=moving_zooms if format == "fsl" else None,
         repeated=repeated,
     )

@@ -83,15 +83,14 @@ def _bring(labels, image, *, what):
         labels.data,
         labels.affine,
         lambda points: points,
-        shape=shape,
-        grid_affine=image.affine,
+        image.grid,
         interpolation="nearest",
     )
     if not found.any():
         raise ValueError(
             f"Expected {what} where {str(image.path)!r} lies, "
-            f"{_box(shape, image.affine)}. Received {str(labels.path)!r}, "
-            f"{_box(labels.data.shape, labels.affine)}, with nothing there."
+            f"{_describe_box(image.grid)}. Received {str(labels.path)!r}, "
+            f"{_describe_box(labels.grid)}, with nothing there."
         )
     _warn_of_outside(labels, shape, image)
     return found
@@ -130,11 +129,7 @@ def _warn_of_outside(labels, shape, image):
         )
 
 
-def _box(shape, affine):
-    """Say where the corners of an image are."""
-    corners = np.array(list(product(*[(-0.5, size - 0.5) for size in shape])))
-    world = apply_affine(affine, corners)
-    lowest, highest = (
-        ", ".join(f"{x:.4g}" for x in edge) for edge in (world.min(0), world.max(0))
-    )
+def _describe_box(grid):
+    """Return the text of the corners of a grid."""
+    lowest, highest = (", ".join(f"{x:.4g}" for x in edge) for edge in grid.box())
     return f"from ({lowest}) to ({highest}) mm"

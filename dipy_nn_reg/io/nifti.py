@@ -21,6 +21,7 @@ from dipy_nn_reg.io.nifti_header import (
 )
 from dipy_nn_reg.io.whole_images import load_header, read_voxels
 from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.mapping.grid import Grid
 
 
 class Image(NamedTuple):
@@ -40,6 +41,11 @@ class Image(NamedTuple):
     affine: np.ndarray
     header: nib.Nifti1Header
     path: Path
+
+    @property
+    def grid(self):
+        """Grid of the voxels, without the axis of a series."""
+        return Grid(self.data.shape[:3], self.affine)
 
     @property
     def zooms(self):

@@ -13,6 +13,7 @@ from dipy_nn_reg.io.fields import load_field, save_field
 from dipy_nn_reg.io.nifti import Image
 from dipy_nn_reg.io.nifti_header import corner_distance, header_class
 from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.mapping.grid import static_grid
 from dipy_nn_reg.mapping.maps import flatten_mapping, lift_mapping
 
 TRACTOGRAMS = (".tck", ".trk", ".trx")
@@ -206,13 +207,13 @@ def read_map(path, static, moving, *, absolute=False):
         absolute=absolute or None,
     )
     mapping = lift_mapping(mapping) if mapping.dim == 2 else mapping
-    shape = tuple(int(n) for n in mapping.codomain_shape)
-    if shape != static.data.shape[:3]:
+    grid = static_grid(mapping)
+    if grid.shape != static.grid.shape:
         raise ValueError(
             f"Expected the field on the grid of the static image, of size "
-            f"{static.data.shape[:3]}. Received {str(path)!r} of size {shape}."
+            f"{static.data.shape[:3]}. Received {str(path)!r} of size {grid.shape}."
         )
-    apart = corner_distance(static.affine, mapping.codomain_grid2world, shape)
+    apart = corner_distance(static.affine, grid.affine, grid.shape)
     if apart > _SAME_GRID:
         raise ValueError(
             f"Expected the field on the grid of the static image, "

@@ -4,7 +4,7 @@ The functions that this package exports are public. They take tensors and return
 value for each item of the batch.
 """
 
-from dipy_nn_reg.losses.images import lncc, mi, mind, mse, ncc
+from dipy_nn_reg.losses.images import lncc, mi, mse, ncc
 from dipy_nn_reg.losses.penalties import (
     bending,
     folding,
@@ -12,6 +12,7 @@ from dipy_nn_reg.losses.penalties import (
     inverse_consistency,
     tv,
 )
+from dipy_nn_reg.losses.self_similarity import mind
 from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
 
 __all__ = [

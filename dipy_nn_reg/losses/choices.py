@@ -1,30 +1,107 @@
-"""Choices that a user makes by name or by an object: network, loss, penalty, affine."""
+"""Losses and penalties to choose from, by name or as functions of a user's own."""
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 from inspect import signature
+from typing import NamedTuple
 
-import keras
 from keras import ops
 
-from dipy_nn_reg.backend import output_shape
+from dipy_nn_reg.backend import output_shape, recomputed
 from dipy_nn_reg.checks import check_name, check_number
-from dipy_nn_reg.losses.images import LOSSES
+from dipy_nn_reg.losses.images import lncc, mi, mse, ncc
 from dipy_nn_reg.losses.penalties import (
-    DISPLACEMENT_PENALTIES,
-    FIELD_PENALTIES,
-    PENALTIES,
+    bending,
+    folding,
+    gradient,
+    inverse_consistency,
+    tv,
 )
+from dipy_nn_reg.losses.self_similarity import mind
 
-# The default weight of a penalty is the product of the two; chosen on held-out training
-# images of MNIST (doc/design.rst).
-LOSS_SCALES = {"lncc": 1.0, "mi": 1.0, "mind": 0.12, "mse": 0.2, "ncc": 1.0}
-PENALTY_SCALES = {
-    "bending": 0.3,
-    "folding": 100.0,
-    "gradient": 0.5,
-    "inverse_consistency": 1.0,
-    "tv": 0.4,
+
+class Loss(NamedTuple):
+    """A dissimilarity of images, and numbers that go with it.
+
+    Attributes
+    ----------
+    function : callable
+        See :mod:`dipy_nn_reg.losses.images`.
+    smoothness : float
+        Default weight of a penalty, times that of :class:`Penalty`; chosen on held-out
+        training images of MNIST (doc/design.rst).
+    pair_smoothness : float
+        Factor on that for a velocity at each voxel of one pair, larger for losses that
+        constrain it weakly; chosen on SRI24 (doc/performance.md).
+    values_per_voxel : int
+        Float32 numbers for each voxel that sampling and the loss hold while their
+        gradient is computed; measured (doc/performance.md).
+    """
+
+    function: Callable
+    smoothness: float = 1.0
+    pair_smoothness: float = 1.0
+    values_per_voxel: int = 60
+
+
+class Penalty(NamedTuple):
+    """A penalty of fields, and its weight.
+
+    Attributes
+    ----------
+    function : callable
+        See :mod:`dipy_nn_reg.losses.penalties`.
+    smoothness : float
+        Default weight, times that of :class:`Loss`.
+    of : {"field", "displacement", "both directions"}
+        The field that a network predicts, the displacement that follows from it, or
+        the displacements of both directions, which are then computed.
+    """
+
+    function: Callable
+    smoothness: float
+    of: str = "field"
+
+
+LOSSES = {
+    "lncc": Loss(lncc),
+    "mi": Loss(mi, pair_smoothness=10.0, values_per_voxel=330),
+    "mind": Loss(mind, 0.12, pair_smoothness=8.0, values_per_voxel=540),
+    "mse": Loss(mse, 0.2, values_per_voxel=40),
+    "ncc": Loss(ncc, values_per_voxel=40),
 }
+PENALTIES = {
+    "bending": Penalty(recomputed(bending), 0.3),
+    "folding": Penalty(recomputed(folding), 100.0, "displacement"),
+    "gradient": Penalty(recomputed(gradient), 0.5),
+    "inverse_consistency": Penalty(inverse_consistency, 1.0, "both directions"),
+    "tv": Penalty(recomputed(tv), 0.4),
+}
+
+
+def get_loss(loss):
+    """Return the :class:`Loss` of a name, or of a function.
+
+    Parameters
+    ----------
+    loss : str or callable
+        A function that is ours, with or without options, has the numbers of its name;
+        any other has defaults.
+    """
+    if isinstance(loss, str):
+        return LOSSES[loss]
+    function = loss
+    while isinstance(function, partial):
+        function = function.func
+    for known in LOSSES.values():
+        if known.function == function:
+            return known._replace(function=loss)
+    return Loss(loss)
+
+
+def get_penalty(penalty):
+    """Return the :class:`Penalty` of a name, or of a function of the field."""
+    return PENALTIES[penalty] if isinstance(penalty, str) else Penalty(penalty, 1.0)
 
 
 def check_choice(option, choice, known):
@@ -38,7 +115,7 @@ def check_choice(option, choice, known):
         )
 
 
-def check_penalty(penalty, smoothness):
+def check_penalty_option(penalty, smoothness):
     """Raise ValueError unless penalty and smoothness say what to penalise.
 
     Parameters
@@ -64,34 +141,37 @@ def check_penalty(penalty, smoothness):
 
 
 def default_smoothness(loss, penalty, transform):
-    """Return the weight of a penalty that suits a loss; 1 for those not ours.
+    """Return the weight of a penalty that suits a loss.
 
     An affine map needs none.
     """
     if transform == "affine":
         return 0.0
-    while isinstance(loss, partial):
-        loss = loss.func
-    names = [name for name, ours in LOSSES.items() if loss in (name, ours)]
-    scale = LOSS_SCALES[names[0]] if names else 1.0
-    return scale * PENALTY_SCALES[penalty] if isinstance(penalty, str) else scale
+    return get_loss(loss).smoothness * get_penalty(penalty).smoothness
 
 
-def get_loss(loss):
-    """Return a function ``(static, warped, mask)`` with one value for each image."""
-    function = LOSSES[loss] if isinstance(loss, str) else loss
+def evaluate_loss(loss, static, warped, mask=None):
+    """Return the loss of images, one value for each item of the batch.
 
-    def evaluate(static, warped, mask=None):
-        options = {} if mask is None else {"mask": mask}
-        values = function(static, warped, **options)
-        axes = tuple(range(1, len(values.shape)))
-        return ops.mean(values, axis=axes) if axes else values
+    Parameters
+    ----------
+    loss : str or callable
+        A function may return a value for each voxel, as those of Keras do.
+    static, warped : tensor, shape (batch, *spatial, channels)
+    mask : tensor, shape (batch, *spatial, 1), optional
 
-    return evaluate
+    Returns
+    -------
+    values : tensor, shape (batch,)
+    """
+    options = {} if mask is None else {"mask": mask}
+    values = get_loss(loss).function(static, warped, **options)
+    axes = tuple(range(1, len(values.shape)))
+    return ops.mean(values, axis=axes) if axes else values
 
 
 def takes_mask(loss):
-    """Tell whether a loss can be restricted to a mask."""
+    """Return whether a loss can be restricted to a mask."""
     return isinstance(loss, str) or "mask" in signature(loss).parameters
 
 
@@ -105,124 +185,40 @@ def check_loss(loss, shape):
     shape : tuple of int
         Of a batch of images: (batch, *spatial, channels).
     """
-    _check_function("loss", get_loss(loss), loss, [shape, shape])
 
+    def evaluate(static, warped):
+        return evaluate_loss(loss, static, warped)
 
-def check_penalties(options, shape):
-    """Raise ValueError unless the penalties take fields of a shape.
-
-    Parameters
-    ----------
-    options : dict
-        With ``penalty`` and ``smoothness``.
-    shape : tuple of int
-        Of a batch of fields: (batch, *spatial, ndim).
-    """
-    for penalty in get_penalties(options):
-        if penalty != "inverse_consistency":
-            _check_penalty(penalty, shape)
+    _check_function("loss", evaluate, loss, [shape, shape])
 
 
 @lru_cache(maxsize=16)
-def _check_penalty(penalty, shape):
-    def evaluate(field):
-        return evaluate_penalty(penalty, field=field, displacement=field)
+def check_penalty(penalty, shape):
+    """Raise ValueError unless a penalty takes fields of a shape.
 
-    _check_function("penalty", evaluate, penalty, [shape])
+    Parameters
+    ----------
+    penalty : str or callable
+    shape : tuple of int
+        Of a batch of fields: (batch, *spatial, ndim).
+    """
+    function, _, of = get_penalty(penalty)
+    if of != "both directions":
+        _check_function("penalty", function, penalty, [shape])
 
 
-def _check_function(option, function, given, shapes):
+def _check_function(option, function, choice, shapes):
     """Follow shapes through a function, without computing anything."""
     expected = (
         f"Expected {option} to be a function of {len(shapes)} tensors, of shapes "
         f"{shapes}, that returns a number for each item of the batch. "
-        f"Received {given!r}, which"
+        f"Received {choice!r}, which"
     )
     try:
-        found = output_shape(function, *shapes)
+        shape = output_shape(function, *shapes)
     except ValueError:
         raise
     except Exception as error:
         raise ValueError(f"{expected} fails: {error}") from error
-    if found not in ((), shapes[0][:1]):
-        raise ValueError(f"{expected} returns an array of shape {found}.")
-
-
-def get_penalties(options):
-    """Return the weight of each penalty, by its name, or by a function given."""
-    penalty, smoothness = options["penalty"], options["smoothness"]
-    return penalty if isinstance(penalty, dict) else {penalty: smoothness}
-
-
-def evaluate_penalty(penalty, *, field, displacement):
-    """Evaluate a penalty on what it is meant for."""
-    if penalty in DISPLACEMENT_PENALTIES:
-        return DISPLACEMENT_PENALTIES[penalty](displacement)
-    return FIELD_PENALTIES.get(penalty, penalty)(field)
-
-
-def to_config(options):
-    """Return options that can be written to a file, see :func:`from_config`."""
-    return {name: _to_config(choice) for name, choice in options.items()}
-
-
-def check_can_be_loaded(options):
-    """Raise ValueError if an option could be written to a file, but not read again.
-
-    Parameters
-    ----------
-    options : dict
-        As :func:`to_config` takes them.
-    """
-    for name, choice in options.items():
-        if not callable(choice):
-            continue
-        try:
-            _from_config(name, _to_config(choice), None)
-        except Exception as error:
-            what = "made of layers that are " if name == "network" else ""
-            raise ValueError(
-                f"Expected {name} to be {what}registered, and no Lambda, without which "
-                f"the model could not be loaded again: "
-                f"@keras.saving.register_keras_serializable() above its definition. "
-                f"Received {choice!r}."
-            ) from error
-
-
-def from_config(config, custom_objects=None):
-    """Return the options from what :func:`to_config` has made of them.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a function is neither ours, nor a loss of Keras's, nor registered by the
-        user: it is looked up, and not called.
-    """
-    return {name: _from_config(name, c, custom_objects) for name, c in config.items()}
-
-
-def _to_config(choice):
-    if isinstance(choice, partial):
-        return {"partial": _to_config(choice.func), "options": choice.keywords}
-    return keras.saving.serialize_keras_object(choice)
-
-
-def _from_config(name, config, custom_objects):
-    if isinstance(config, dict) and "partial" in config:
-        function = _from_config(name, config["partial"], custom_objects)
-        return partial(function, **config["options"])
-    choice = keras.saving.deserialize_keras_object(config, custom_objects)
-    if callable(choice) and not _may_come_from_a_file(choice, custom_objects):
-        raise ValueError(
-            f"Expected {name} to be registered by "
-            f"keras.saving.register_keras_serializable. Received {choice!r}."
-        )
-    return choice
-
-
-def _may_come_from_a_file(choice, custom_objects):
-    if isinstance(choice, (keras.Model, keras.losses.Loss)):
-        return True
-    name = keras.saving.get_registered_name(choice)
-    registered = keras.saving.get_registered_object(name, custom_objects)
-    return registered is choice or choice.__module__.startswith("keras.src.losses.")
+    if shape not in ((), shapes[0][:1]):
+        raise ValueError(f"{expected} returns an array of shape {shape}.")

@@ -1,4 +1,4 @@
-"""How dissimilar two images are: what training minimises.
+"""Losses of images: dissimilarity of a static and a warped image.
 
 A loss takes ``(static, warped)``, tensors of shape (batch, *spatial, channels) in the
 range from 0 to 1, and an optional mask of shape (batch, *spatial, 1) that says which
@@ -7,7 +7,6 @@ are computed in float32. Where a loss has options,
 ``functools.partial(lncc, window=5)`` is a loss as well.
 """
 
-from itertools import combinations
 from math import prod
 
 import keras
@@ -15,13 +14,12 @@ from keras import ops
 
 from dipy_nn_reg.backend import compiled, recomputed, self_adjoint
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.transform.sampling import repeat_border, surround_by_zeros
+from dipy_nn_reg.losses.averages import EPSILON, masked_mean, moving_average
+from dipy_nn_reg.transform.sampling import surround_by_zeros
 from dipy_nn_reg.transform.tensors import check_image_pair
 
-# More would need more memory than there is for any image.
+# Largest number of bins of mutual information: more would not fit into memory.
 MAX_BINS = 2**16
-# Added to a variance: keeps the correlation of a constant image finite, and at 0.
-_EPSILON = 1e-10
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
 
@@ -41,7 +39,7 @@ def mse(static, warped, *, mask=None):
         Over all voxels and channels.
     """
     static, warped, mask = check_image_pair(static, warped, mask)
-    return _mean(ops.square(static - warped), mask)
+    return masked_mean(ops.square(static - warped), mask)
 
 
 @_register
@@ -61,12 +59,12 @@ def ncc(static, warped, *, mask=None):
         from 0 to 1: a standard deviation near 1e-5 counts as none.
     """
     static, warped, mask = check_image_pair(static, warped, mask)
-    static = static - _mean(static, mask, keepdims=True)
-    warped = warped - _mean(warped, mask, keepdims=True)
-    variances = (_mean(ops.square(static), mask) + _EPSILON) * (
-        _mean(ops.square(warped), mask) + _EPSILON
+    static = static - masked_mean(static, mask, keepdims=True)
+    warped = warped - masked_mean(warped, mask, keepdims=True)
+    variances = (masked_mean(ops.square(static), mask) + EPSILON) * (
+        masked_mean(ops.square(warped), mask) + EPSILON
     )
-    return 1 - _mean(static * warped, mask) / ops.sqrt(variances)
+    return 1 - masked_mean(static * warped, mask) / ops.sqrt(variances)
 
 
 @_register
@@ -114,7 +112,7 @@ def lncc(static, warped, *, mask=None, window=9):
     windows = tuple(min(int(window), size - 1 + size % 2) for size in sizes)
     if mask is not None:
         static, warped = static * mask, warped * mask
-    return 1 - _mean(_squared_local_correlation(static, warped, windows), mask)
+    return 1 - masked_mean(_squared_local_correlation(static, warped, windows), mask)
 
 
 @_register
@@ -152,62 +150,6 @@ def mi(static, warped, *, mask=None, bins=16):
     return _negative_mutual_information(static, warped, mask, int(bins))
 
 
-@_register
-def mind(static, warped, *, mask=None, radius=1, dilation=2):
-    """Return the mean squared difference of self-similarity descriptors (MIND-SSC).
-
-    A descriptor says how alike the neighbours of a voxel are to one another, which
-    images of different contrast have in common.
-
-    Parameters
-    ----------
-    static, warped : tensor, shape (batch, *spatial, channels)
-    mask : tensor, shape (batch, *spatial, 1), optional
-        Where the descriptors are compared; their neighbourhoods reach beyond it.
-    radius : int, optional
-        Patches of ``2 * radius + 1`` voxels along each axis are compared.
-    dilation : int, optional
-        Distance of the neighbours from the voxel, in voxels.
-
-    Returns
-    -------
-    loss : tensor, shape (batch,)
-        From 0 to 1.
-
-    Notes
-    -----
-    See :footcite:t:`Heinrich2013`. Of the neighbours at ``dilation`` along each axis,
-    those pairs are compared that are not opposite each other: 4 in 2D, 12 in 3D.
-
-    References
-    ----------
-    .. footbibliography::
-    """
-    static, warped, mask = check_image_pair(static, warped, mask)
-    check_integer("radius", radius, lowest=1)
-    check_integer("dilation", dilation, lowest=1)
-    radius, dilation = int(radius), int(dilation)
-    difference = descriptors(static, radius, dilation) - descriptors(
-        warped, radius, dilation
-    )
-    return _mean(ops.square(difference), mask)
-
-
-LOSSES = {"lncc": lncc, "mi": mi, "mind": mind, "mse": mse, "ncc": ncc}
-
-
-def _mean(x, mask, *, keepdims=False):
-    """Average over all but the batch, and over the mask if there is one."""
-    axes = tuple(range(1, len(x.shape)))
-    if mask is None:
-        return ops.mean(x, axis=axes, keepdims=keepdims)
-    weights = ops.broadcast_to(mask, ops.shape(x))
-    total = ops.sum(weights, axis=axes, keepdims=keepdims)
-    # A mask that misses the image after a warp weighs nothing: 0, not NaN.
-    total = ops.maximum(total, _EPSILON)
-    return ops.sum(x * weights, axis=axes, keepdims=keepdims) / total
-
-
 def _squared_local_correlation(static, warped, windows):
     """Correlate windows; each product by itself, whose memory is small enough to be
     used again and again."""
@@ -227,22 +169,7 @@ def _float(number):
 def _box_mean(x, windows):
     """Average over a window around each voxel, with zeros beyond the border."""
     margins = tuple(window // 2 for window in windows)
-    return _average_along_each_axis(_surround_by_zeros(x, margins), windows)
-
-
-def _average_along_each_axis(x, windows):
-    """Average over a window; it shortens each axis by its width less one."""
-    for axis, window in enumerate(windows):
-        x = _average_along(x, axis, window)
-    return x
-
-
-# Each axis is compiled by itself: XLA would merge them, and average anew what
-# neighbours have in common.
-@compiled
-def _average_along(x, axis, window):
-    pool = tuple(window if a == axis else 1 for a in range(len(x.shape) - 2))
-    return ops.average_pool(x, pool, strides=1, data_format="channels_last")
+    return moving_average(_surround_by_zeros(x, margins), windows)
 
 
 _surround_by_zeros = compiled(surround_by_zeros)
@@ -264,7 +191,7 @@ def _negative_mutual_information(static, warped, mask, bins):
     else:
         weights = ops.cast(mask, "float32")
     weights = ops.reshape(weights, (ops.shape(static)[0], -1, 1, 1))
-    weights = weights / ops.maximum(ops.sum(weights, 1, keepdims=True), _EPSILON)
+    weights = weights / ops.maximum(ops.sum(weights, 1, keepdims=True), EPSILON)
     joint = ops.einsum("bnci,bncj->bcij", a * weights, b)
     independent = ops.sum(joint, 3, keepdims=True) * ops.sum(joint, 2, keepdims=True)
     epsilon = 1e-7
@@ -279,52 +206,3 @@ def _shares_of_bins(image, bins):
     image = ops.cast(image, "float32")
     image = ops.reshape(image, (ops.shape(image)[0], -1, image.shape[-1], 1))
     return ops.softmax(-ops.square((image - centers) / sigma) / 2, axis=-1)
-
-
-@compiled
-def descriptors(image, radius, dilation):
-    """Return the MIND-SSC descriptor of each voxel, see :func:`mind`.
-
-    Parameters
-    ----------
-    image : tensor, shape (batch, *spatial, channels)
-    radius, dilation : int
-
-    Returns
-    -------
-    descriptors : tensor, shape (batch, *spatial, pairs * channels)
-        From 0 to 1; the first of the channels first, for each pair.
-    """
-    ndim = len(image.shape) - 2
-    padded = repeat_border(image, dilation)
-    neighbours = {
-        (axis, sign): _shifted(padded, image, axis, sign * dilation, margin=dilation)
-        for axis in range(ndim)
-        for sign in (-1, 1)
-    }
-    differences = [
-        ops.square(neighbours[one] - neighbours[other])
-        for one, other in combinations(neighbours, 2)
-        if one[0] != other[0]
-    ]
-    pairs = len(differences)
-    distances = _average_along_each_axis(
-        repeat_border(ops.concatenate(differences, axis=-1), radius),
-        (2 * radius + 1,) * ndim,
-    )
-    distances = ops.stack(ops.split(distances, pairs, axis=-1), axis=-1)
-    distances = distances - ops.min(distances, axis=-1, keepdims=True)
-    variance = ops.mean(distances, axis=-1, keepdims=True)
-    usual = ops.mean(variance, axis=tuple(range(1, ndim + 1)), keepdims=True)
-    variance = ops.clip(variance, 1e-3 * usual, 1e3 * usual)
-    values = ops.exp(-distances / ops.maximum(variance, 1e-8))
-    return ops.concatenate([values[..., i] for i in range(pairs)], axis=-1)
-
-
-def _shifted(padded, image, axis, offset, *, margin):
-    """Read a padded image at ``offset`` voxels along one axis from each voxel."""
-    window = [slice(None)]
-    for a, size in enumerate(ops.shape(image)[1:-1]):
-        start = margin + (offset if a == axis else 0)
-        window.append(slice(start, start + size))
-    return padded[tuple(window)]

@@ -1,47 +1,66 @@
-"""What is minimised, when a network is trained and when one pair is optimised."""
+"""Objective of registration: minimised in training, and by the descent of one pair."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from keras import ops
 
-from dipy_nn_reg.losses.choices import evaluate_penalty, get_loss, get_penalties
+from dipy_nn_reg.losses.choices import evaluate_loss, get_penalty
 from dipy_nn_reg.losses.penalties import inverse_consistency
 from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
 from dipy_nn_reg.transform.functions import warp
 from dipy_nn_reg.transform.pyramid import shrink
 
-# Of the losses of a network with several fields, the finest first (Li and Fan, 2017).
+# Weights of the levels of a network with several fields, the finest first (Li and Fan,
+# 2017).
 LEVEL_WEIGHTS = (1.0, 0.6, 0.3)
-_OPTIONS = ("loss", "penalty", "smoothness", "label_weight", "landmark_weight")
 
 
-def hashable_options(options):
-    """Return the options of an :class:`Objective` as what a cache can look up."""
-    found = [(name, options[name]) for name in _OPTIONS]
-    return tuple((n, tuple(o.items()) if isinstance(o, dict) else o) for n, o in found)
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """Terms of an objective and their weights, as a value that can be hashed.
 
+    Attributes
+    ----------
+    loss : str or callable
+    penalties : tuple of (str or callable, float)
+        Penalties by name, or as a function of the field, with their weights.
+    label_weight, landmark_weight : float
+    """
 
-def options_of(hashable):
-    """Return the options that :func:`hashable_options` was given."""
-    return {n: dict(o) if isinstance(o, tuple) else o for n, o in hashable}
+    loss: str | Callable
+    penalties: tuple = ()
+    label_weight: float = 1.0
+    landmark_weight: float = 0.0
+
+    @classmethod
+    def of(cls, *, loss, penalty, smoothness, label_weight, landmark_weight, **others):
+        """Return the objective of the options of a model; ``others`` do not count.
+
+        See :class:`~dipy_nn_reg.model.DeformableRegistration`.
+        """
+        weights = penalty if isinstance(penalty, dict) else {penalty: smoothness}
+        return cls(loss, tuple(weights.items()), label_weight, landmark_weight)
+
+    @property
+    def needs_both_directions(self):
+        """Whether the displacements of both directions have to be computed."""
+        return any(get_penalty(p).of == "both directions" for p, _ in self.penalties)
 
 
 class Objective:
-    """Dissimilarity, penalties, and what labels and landmarks add.
+    """Dissimilarity of images, penalties of fields, and supervision by annotations.
 
     Parameters
     ----------
-    options : dict
-        With ``loss``, ``penalty``, ``smoothness``, ``label_weight`` and
-        ``landmark_weight``, as of :class:`~dipy_nn_reg.model.DeformableRegistration`.
+    options : ObjectiveOptions
     """
 
     def __init__(self, options):
-        self.dissimilarity = get_loss(options["loss"])
-        self.penalties = get_penalties(options)
-        self.label_weight = options["label_weight"]
-        self.landmark_weight = options["landmark_weight"]
+        self.options = options
 
-    def __call__(self, outputs, y):
-        """Return the terms of the loss for each pair.
+    def __call__(self, outputs, annotations):
+        """Return the terms of the objective for each pair.
 
         Parameters
         ----------
@@ -49,70 +68,67 @@ class Objective:
             ``static``, ``warped``, ``field`` and ``displacement``; the same of the
             other direction as ``backward``, and of coarser images as a list
             ``coarser``, where there are any.
-        y : dict of tensor
-            Mask, labels and landmarks of a batch.
+        annotations : Annotations
+            Tensors: labels as the fraction of each label in each voxel, a mask of
+            shape (batch, *spatial, 1).
 
         Returns
         -------
         terms : dict of tensor, shape (batch,)
-            ``loss`` is all that is to be minimised, ``penalty`` its part of the
-            penalties; ``label_overlap`` and ``landmark_error`` where they are known.
+            ``loss`` is the sum to be minimised, ``penalty`` the part of the penalties;
+            ``label_overlap`` and ``landmark_error`` where there are such annotations.
         """
-        terms = self._one_way(outputs, y)
+        terms = self._one_way(outputs, annotations)
         if "backward" in outputs:
             forward = outputs["displacement"]
             backward = outputs["backward"]["displacement"]
-            other = self._one_way(outputs["backward"], _swap(y, backward))
+            other = self._one_way(outputs["backward"], _swap(annotations, backward))
             terms = {name: (term + other[name]) / 2 for name, term in terms.items()}
-            weight = self.penalties["inverse_consistency"]
+            weight = dict(self.options.penalties)["inverse_consistency"]
             inconsistent = weight * inverse_consistency(forward, backward)
             terms["penalty"] += inconsistent
             terms["loss"] += inconsistent
         return terms
 
-    def _one_way(self, outputs, y):
-        mask = y.get("mask")
+    def _one_way(self, outputs, annotations):
+        options, mask = self.options, annotations.mask
         loss = penalty = 0.0
         for weight, level in zip(LEVEL_WEIGHTS, [outputs, *outputs.get("coarser", [])]):
-            loss += weight * self.dissimilarity(level["static"], level["warped"], mask)
+            static, warped = level["static"], level["warped"]
+            loss += weight * evaluate_loss(options.loss, static, warped, mask)
             penalty += weight * self._penalty(level)
             mask = None if mask is None else shrink(mask, 2)
         terms = {"penalty": penalty}
         loss += penalty
         displacement = outputs["displacement"]
-        if "static_labels" in y:
-            static, moving = (y[f"{image}_labels"] for image in ("static", "moving"))
-            overlap = label_overlap(
-                static, warp(moving, displacement, image_is_constant=True)
+        if annotations.static_labels is not None:
+            warped = warp(
+                annotations.moving_labels, displacement, image_is_constant=True
             )
+            overlap = label_overlap(annotations.static_labels, warped)
             terms["label_overlap"] = overlap
-            loss += self.label_weight * (1 - overlap)
-        if "static_landmarks" in y:
-            error = landmark_error(
-                displacement, y["static_landmarks"], y["moving_landmarks"]
-            )
+            loss += options.label_weight * (1 - overlap)
+        if annotations.static_landmarks is not None:
+            static, moving = annotations.static_landmarks, annotations.moving_landmarks
+            error = landmark_error(displacement, static, moving)
             terms["landmark_error"] = error
-            loss += self.landmark_weight * error
+            loss += options.landmark_weight * error
         return {"loss": loss, **terms}
 
     def _penalty(self, level):
-        penalty = ops.zeros(ops.shape(level["field"])[:1], dtype="float32")
-        for name, weight in self.penalties.items():
-            if name != "inverse_consistency":
-                penalty += weight * evaluate_penalty(
-                    name, field=level["field"], displacement=level["displacement"]
-                )
-        return penalty
+        total = ops.zeros(ops.shape(level["field"])[:1], dtype="float32")
+        for choice, weight in self.options.penalties:
+            penalty = get_penalty(choice)
+            if penalty.of != "both directions":
+                total += weight * penalty.function(level[penalty.of])
+        return total
 
 
-def _swap(y, displacement):
-    """Return what supervises the other direction; masks are those of static images."""
-    swapped = {}
-    for kind in ("labels", "landmarks"):
-        if f"static_{kind}" in y:
-            swapped[f"static_{kind}"] = y[f"moving_{kind}"]
-            swapped[f"moving_{kind}"] = y[f"static_{kind}"]
-    if "mask" in y:
-        # A field must not learn to move the mask away from what is dissimilar.
-        swapped["mask"] = ops.stop_gradient(warp(y["mask"], displacement))
-    return swapped
+def _swap(annotations, displacement):
+    """Return the annotations of the other direction, with the mask warped."""
+    swapped = annotations.swapped()
+    if annotations.mask is None:
+        return swapped
+    # A field must not learn to move the mask away from what is dissimilar.
+    mask = ops.stop_gradient(warp(annotations.mask, displacement))
+    return replace(swapped, mask=mask)

@@ -10,7 +10,6 @@ from itertools import combinations, product
 import keras
 from keras import ops
 
-from dipy_nn_reg.backend import recomputed
 from dipy_nn_reg.transform.functions import compose
 from dipy_nn_reg.transform.tensors import check_field
 
@@ -224,13 +223,6 @@ def inverse_consistency(forward, backward):
     ndim = forward.shape[-1]
     there, back = compose(backward, forward), compose(forward, backward)
     return ndim * (_mean(ops.square(there)) + _mean(ops.square(back))) / 2
-
-
-# On the field that is predicted, and on the displacement that follows from it.
-FIELD_PENALTIES = {f.__name__: recomputed(f) for f in (bending, gradient, tv)}
-DISPLACEMENT_PENALTIES = {"folding": recomputed(folding)}
-# Of the displacements in both directions, which are computed for it.
-PENALTIES = (*FIELD_PENALTIES, *DISPLACEMENT_PENALTIES, "inverse_consistency")
 
 
 def _mean(x):

@@ -1,6 +1,7 @@
-"""What labels and landmarks add to the loss."""
+"""Supervision: overlap of label maps and distance of landmarks."""
 
 from keras import ops
+import numpy as np
 
 from dipy_nn_reg.transform.functions import sample
 from dipy_nn_reg.transform.tensors import as_float32, check_field, check_image_pair
@@ -64,3 +65,23 @@ def landmark_error(displacement, static, moving):
         )
     mapped = static + sample(displacement, static, border="repeat")
     return ops.mean(ops.sum(ops.square(mapped - moving), axis=-1), axis=-1)
+
+
+def one_hot(label_maps, labels):
+    """Return the fraction of each label in each voxel, 0 or 1.
+
+    Parameters
+    ----------
+    label_maps : ndarray of int, shape (n, *spatial)
+    labels : ndarray of int, shape (number,)
+
+    Returns
+    -------
+    fractions : ndarray, shape (n, *spatial, number), float32
+
+    Examples
+    --------
+    >>> one_hot(np.array([[0, 5, 7]]), np.array([5, 7])).tolist()
+    [[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]]
+    """
+    return (label_maps[..., None] == labels).astype(np.float32)

@@ -1,30 +1,59 @@
-"""The grid on which two images are compared, and the ways to it and from it."""
+"""Frame of a registration: two images brought to one grid, and a map back."""
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.checks import check_images, check_number
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.checks import check_number
 from dipy_nn_reg.intensities import normalize
+from dipy_nn_reg.mapping.frame_checks import (
+    check_affines,
+    check_annotation,
+    check_image,
+)
+from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import (
-    check_affine,
     displacement_to_mapping,
     grid_points,
     lift_affine,
     plane_affine,
 )
-from dipy_nn_reg.mapping.prealign import estimate_prealign
-from dipy_nn_reg.mapping.regridding import read_on_grid, working_grid
+from dipy_nn_reg.mapping.prealign import check_prealign, estimate_prealign
+from dipy_nn_reg.mapping.regridding import read_on_grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
+from dipy_nn_reg.memory import check_memory
 
-# Memory that reading an image takes: float64 values, and some copies in float32.
+# Bytes for each value of an image that is read: float64, and some copies in float32.
 _BYTES = 24
+
+NO_ANNOTATIONS = Annotations()
+
+
+class PairOnGrid(NamedTuple):
+    """Two images on one grid, with all that belongs to them.
+
+    Attributes
+    ----------
+    moving, static : ndarray, shape (*spatial, channels)
+        In float32, with a background of 0.
+    annotations : Annotations
+        Label maps and a mask, shape (*spatial,).
+    prealign : ndarray
+        By which the moving image was read, from static to moving world coordinates.
+    """
+
+    moving: np.ndarray
+    static: np.ndarray
+    annotations: Annotations
+    prealign: np.ndarray
 
 
 class Frame:
-    """The grid on which two images are compared, and the ways to it and from it.
+    """Grid on which two images are compared, and the ways to it and back.
 
     Parameters
     ----------
@@ -34,6 +63,9 @@ class Frame:
     moving_affine, static_affine : ndarray, shape (dim + 1, dim + 1), optional
         From voxels to world coordinates in mm; affines of 4 x 4 with ``ndim=2`` are
         those of slices, which may be stored along any axis.
+    prealign : {"rigid", "affine"}, ndarray or None, optional
+        Alignment that is to be estimated, or the affine from static to moving world
+        coordinates. Slices stay in their plane, however far they are apart across it.
     voxel_size : float, optional
         In mm, of the grid; by default that of the static image.
 
@@ -42,14 +74,12 @@ class Frame:
     dim : int
         Number of axes of the world.
     shape : tuple of int
-        Of the images on the grid: (*spatial, channels).
-    nbytes : int
-        Memory that reading the images takes.
+        Shape of the images on the grid: (*spatial, channels).
 
     Raises
     ------
     ValueError
-        If an image, an affine or the voxel size is not as said above.
+        If an image, an affine, ``prealign`` or the voxel size is not as said above.
     """
 
     def __init__(
@@ -61,13 +91,16 @@ class Frame:
         num_channels,
         moving_affine,
         static_affine,
-        voxel_size,
+        prealign=None,
+        voxel_size=None,
     ):
         self.ndim, in_slice = ndim, ndim == 2 and np.shape(static_affine) == (4, 4)
         self.dim = 3 if in_slice else ndim
-        affines = _check_affines(static_affine, moving_affine, self.dim)
+        affines = check_affines(static_affine, moving_affine, self.dim)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
+        check_prealign(prealign, ndim=self.dim)
+        self.prealign = prealign
         images = {"moving": moving, "static": static}
         self.affines = dict(zip(("static", "moving"), affines))
         self.slices = {}
@@ -78,18 +111,16 @@ class Frame:
             }
             images = {name: one.image for name, one in self.slices.items()}
         self.images = {
-            name: _check_image(image, name, ndim, num_channels)
+            name: check_image(image, name, ndim, num_channels)
             for name, image in images.items()
         }
-        grid_shape = self._grid_shape("static")
-        self.grid = grid_shape, self._affine("static")
+        self.grid = Grid(self._grid_shape("static"), self._affine("static"))
         if voxel_size is not None:
-            self.grid = working_grid(*self.grid, voxel_size)
-        self.shape = (*self.grid[0][:ndim], num_channels)
-        self.nbytes = sum(_BYTES * image.size for image in self.images.values())
+            self.grid = self.grid.with_voxel_size(voxel_size)
+        self.shape = (*self.grid.shape[:ndim], num_channels)
 
     def check_annotations(self, annotations):
-        """Return label maps and masks by name as arrays of the shape of their images.
+        """Return label maps and a mask as arrays of the shape of their images.
 
         Raises
         ------
@@ -97,21 +128,91 @@ class Frame:
             If a shape is another, or values are not integers; a mask may hold other
             finite numbers.
         """
-        return {
-            name: _check_annotation(array, name, self._given_shape(_image_of(name)))
-            for name, array in annotations.items()
-            if array is not None
-        }
+        return annotations.map(
+            lambda array, place: check_annotation(
+                array, place, self._given_shape(place.image)
+            )
+        )
 
-    def align(self, prealign):
-        """Return the affine from static to moving world coordinates.
+    def read(self, annotations=NO_ANNOTATIONS):
+        """Align the images, and read them on the grid with their annotations.
 
         Parameters
         ----------
-        prealign : {"rigid", "affine"}, ndarray or None
-            How it is to be estimated, or the affine itself. Slices stay in their
-            plane, however far they are apart across it.
+        annotations : Annotations, optional
+            As :meth:`check_annotations` returns them.
+
+        Returns
+        -------
+        pair : PairOnGrid
+
+        Raises
+        ------
+        ValueError
+            If no part of the moving image is on the grid.
+        MemoryError
+            If there is not enough memory.
         """
+        check_memory(
+            sum(_BYTES * image.size for image in self.images.values()),
+            what=f"Reading images of {self._given_shape('moving')} and "
+            f"{self._given_shape('static')}",
+            advice="Crop them, or store them with larger voxels.",
+        )
+        prealign = self._align()
+        moving, static = (self._read(name, prealign) for name in ("moving", "static"))
+        if moving.min() == moving.max() and self._normalized["moving"].any():
+            raise ValueError(
+                "Expected images that overlap. Received a moving image of which no "
+                "part lies on the grid of the static one. Align them first, for "
+                'example with prealign="affine".'
+            )
+        annotations = annotations.map(
+            lambda array, place: self._in_plane(
+                self._read_annotation(array, place.image, prealign)
+            )
+        )
+        return PairOnGrid(moving, static, annotations, prealign)
+
+    def to_mapping(self, parts, prealign):
+        """Return the map whose :class:`~dipy_nn_reg.mapping.parts.Parts` are given.
+
+        Parameters
+        ----------
+        parts : Parts
+            On the grid.
+        prealign : ndarray
+            That of the :class:`PairOnGrid`.
+
+        Returns
+        -------
+        mapping : dipy.align.imwarp.DiffeomorphicMap
+        """
+        fields = parts.displacement, parts.invert()
+        affine, static_affine = self.grid.affine, self._affine("static")
+        if parts.matrix is not None:
+            matrix = lift_affine(parts.matrix) if self.slices else parts.matrix
+            prealign = prealign @ affine @ matrix @ np.linalg.inv(affine)
+        if not np.array_equal(affine, static_affine):
+            to_grid = np.linalg.inv(affine) @ static_affine
+            to_grid = plane_affine(to_grid) if self.slices else to_grid
+            size = self.images["static"].shape[:-1]
+            fields = [_field_on_grid(field, size, to_grid) for field in fields]
+        if self.slices:
+            fields = [self.slices["static"].field_as_given(field) for field in fields]
+        displacement, inverse = fields
+        return displacement_to_mapping(
+            displacement,
+            inverse=inverse,
+            static_affine=self.affines["static"],
+            moving_affine=self.affines["moving"],
+            moving_shape=self._given_shape("moving"),
+            prealign=prealign,
+        )
+
+    def _align(self):
+        """Return the affine from static to moving world coordinates."""
+        prealign = self.prealign
         if isinstance(prealign, str):
             moving, static = (
                 self._as_stored(self._normalized[name].mean(-1))
@@ -127,74 +228,15 @@ class Frame:
         prealign = (
             np.eye(self.dim + 1) if prealign is None else np.array(prealign, float)
         )
-        if self.slices:
-            return in_one_plane(
-                prealign, self._affine("moving"), self._affine("static")
-            )
-        return prealign
+        if not self.slices:
+            return prealign
+        return in_one_plane(prealign, self._affine("moving"), self._affine("static"))
 
-    def read_images(self, prealign):
-        """Return the moving and the static image on the grid, (*spatial, channels).
-
-        Raises
-        ------
-        ValueError
-            If no part of the moving image is on it.
-        """
-        moving, static = (
-            self._in_plane(
-                read_on_grid(
-                    self._as_stored(self._normalized[name]),
-                    self._affine(name),
-                    [prealign] if name == "moving" else [],
-                    *self.grid,
-                )
-            )
-            for name in ("moving", "static")
-        )
-        if moving.min() == moving.max() and self._normalized["moving"].any():
-            raise ValueError(
-                "Expected images that overlap. Received a moving image of which no "
-                "part lies on the grid of the static one. Align them first, for "
-                'example with prealign="affine".'
-            )
-        return moving, static
-
-    def read_annotations(self, annotations, prealign):
-        """Return label maps and masks on the grid, shape (*spatial,)."""
-        return {
-            name: self._in_plane(self._read_annotation(name, array, prealign))
-            for name, array in annotations.items()
-        }
-
-    def to_mapping(self, parts, prealign):
-        """Return the map that :class:`Parts`, on the grid, are of.
-
-        Returns
-        -------
-        mapping : dipy.align.imwarp.DiffeomorphicMap
-        """
-        fields = parts.displacement, parts.invert()
-        affine, static_affine = self.grid[1], self._affine("static")
-        if parts.matrix is not None:
-            matrix = lift_affine(parts.matrix) if self.slices else parts.matrix
-            prealign = prealign @ affine @ matrix @ np.linalg.inv(affine)
-        if not np.array_equal(affine, static_affine):
-            to_grid = np.linalg.inv(affine) @ static_affine
-            to_grid = plane_affine(to_grid) if self.slices else to_grid
-            size = self.images["static"].shape[:-1]
-            fields = [_field_at(field, size, to_grid) for field in fields]
-        if self.slices:
-            fields = [self.slices["static"].field_as_given(field) for field in fields]
-        displacement, inverse = fields
-        return displacement_to_mapping(
-            displacement,
-            inverse=inverse,
-            static_affine=self.affines["static"],
-            moving_affine=self.affines["moving"],
-            moving_shape=self._given_shape("moving"),
-            prealign=prealign,
-        )
+    def _read(self, name, prealign):
+        """Read an image on the grid, (*spatial, channels)."""
+        image = self._as_stored(self._normalized[name])
+        maps = [prealign] if name == "moving" else []
+        return self._in_plane(read_on_grid(image, self._affine(name), maps, self.grid))
 
     @cached_property
     def _normalized(self):
@@ -224,83 +266,25 @@ class Frame:
     def _in_plane(self, array):
         return array[:, :, 0] if self.slices else array
 
-    def _read_annotation(self, name, array, prealign):
+    def _read_annotation(self, array, image, prealign):
         """Read a label map or a mask where its image was read."""
-        image = _image_of(name)
         if self.slices:
             array = self.slices[image].turn(array)
         affine, maps = self._affine(image), [prealign] if image == "moving" else []
         unmoved = all(np.array_equal(m, np.eye(len(m))) for m in maps)
-        shape, grid_affine = self.grid
-        if unmoved and shape == array.shape and np.array_equal(affine, grid_affine):
+        in_place = np.array_equal(affine, self.grid.affine)
+        if unmoved and in_place and self.grid.shape == array.shape:
             return array
         return resample(
             array,
             affine,
             lambda points: to_moving(points, maps),
-            shape=shape,
-            grid_affine=grid_affine,
+            self.grid,
             interpolation="nearest",
         )
 
 
-def _image_of(name):
-    """Tell which image an annotation goes with."""
-    return "moving" if name.startswith("moving") else "static"
-
-
-def _check_annotation(array, name, shape):
-    """Return integers of the shape of their image; a slice may lack its last axis."""
-    array = np.asarray(array)
-    if array.shape not in (shape, shape[:-1] if shape[-1] == 1 else shape):
-        raise ValueError(
-            f"Expected {name} of the shape of its image, {shape}. "
-            f"Received {name}.shape={array.shape}."
-        )
-    if name == "mask" and array.dtype.kind in "iuf" and np.all(np.isfinite(array)):
-        array = array != 0
-    if array.dtype.kind not in "biu":
-        raise ValueError(
-            f"Expected integers in {name}. Received {name}.dtype={array.dtype}"
-            f"{', or values that are not finite' if name == 'mask' else ''}."
-        )
-    if not array.any():
-        what = (
-            "labels other than 0" if name.endswith("labels") else "voxels other than 0"
-        )
-        raise ValueError(f"Expected {what} in {name}. Received 0 everywhere.")
-    array = array.astype(np.uint8) if array.dtype.kind == "b" else array
-    return array.reshape(shape)
-
-
-def _check_affines(static_affine, moving_affine, ndim):
-    """Return both; without any, those of one grid of voxels."""
-    if (static_affine is None) != (moving_affine is None):
-        raise ValueError(
-            "Expected affines of both images or of none. Received "
-            f"{'moving' if static_affine is None else 'static'}_affine alone."
-        )
-    if static_affine is None:
-        return np.eye(ndim + 1), np.eye(ndim + 1)
-    return (
-        check_affine(static_affine, name="static_affine", ndim=ndim),
-        check_affine(moving_affine, name="moving_affine", ndim=ndim),
-    )
-
-
-def _check_image(image, name, ndim, num_channels):
-    """Return one image with a channel axis, after looking for what would go wrong."""
-    image = np.asarray(image)[None]
-    image = check_images(image, name=name, ndim=ndim, num_channels=num_channels)[0]
-    if image.min() == image.max():
-        raise ValueError(
-            f"Expected a {name} image with contrast. Received one whose values are all "
-            f"{image.flat[0]}."
-        )
-    return image
-
-
-def _field_at(field, shape, to_grid):
+def _field_on_grid(field, shape, to_grid):
     """Read a field of the working grid at the voxels of the static one."""
     positions = grid_points(shape, to_grid).T
     values = [

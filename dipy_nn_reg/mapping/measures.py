@@ -1,9 +1,10 @@
-"""What is measured of a map, whatever made it."""
+"""Measures of a map, whatever made it."""
 
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.mapping.maps import displacement_of, world_affine
+from dipy_nn_reg.mapping.grid import static_grid
+from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.mapping.resampling import inverse_error
 
 
@@ -23,10 +24,7 @@ def measure_field(mapping, *, roughness=True):
     -------
     row : dict of float
     """
-    displacement = displacement_of(mapping)
-    shape = displacement.shape[:-1]
-    displacement = metrics.in_plane(displacement)
-    affine = world_affine(mapping.codomain_grid2world, mapping.dim)
+    displacement = metrics.in_plane(displacement_of(mapping))
     lengths = np.sqrt(np.einsum("...d,...d->...", mapping.backward, mapping.backward))
     determinant = metrics.jacobian_determinant(displacement)
     row = {"folding": 100 * float(np.mean(metrics.is_folded(determinant)))}
@@ -38,5 +36,5 @@ def measure_field(mapping, *, roughness=True):
         **row,
         "mean_displacement_mm": float(lengths.mean()),
         "largest_displacement_mm": float(lengths.max()),
-        "inverse_error_mm": inverse_error([mapping], shape, affine),
+        "inverse_error_mm": inverse_error([mapping], static_grid(mapping)),
     }

@@ -6,8 +6,9 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.intensities import normalize
+from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import check_affine, lift_affine, plane_affine
-from dipy_nn_reg.mapping.regridding import read_on_grid, working_grid
+from dipy_nn_reg.mapping.regridding import read_on_grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving
 from dipy_nn_reg.metrics.fields import entropies
 from dipy_nn_reg.progress import progress_bar
@@ -136,8 +137,7 @@ def _mutual_information(affine, moving, static, moving_affine, static_affine):
         moving,
         moving_affine,
         lambda points: to_moving(points, [affine]),
-        shape=static.shape,
-        grid_affine=static_affine,
+        Grid(static.shape, static_affine),
     )
     of_static, of_warped, of_both = entropies(static, warped, bins=_BINS)
     return of_static + of_warped - of_both
@@ -149,8 +149,8 @@ def _coarsen(image, affine):
     size = max(sizes * image.shape) / FINE_ENOUGH
     if size <= min(sizes):
         return image, affine
-    shape, coarse = working_grid(image.shape, affine, size)
-    return read_on_grid(image, affine, [], shape, coarse), coarse
+    grid = Grid(image.shape, affine).with_voxel_size(size)
+    return read_on_grid(image, affine, [], grid), grid.affine
 
 
 def _estimate_in_plane(moving, static, moving_affine, static_affine, kind):

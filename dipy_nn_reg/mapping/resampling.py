@@ -11,9 +11,9 @@ from nibabel.affines import apply_affine
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.checks import check_name, check_real, check_shape
+from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
-from dipy_nn_reg.mapping.maps import check_affine, grid_points
+from dipy_nn_reg.mapping.affines import check_affine, grid_points
 from dipy_nn_reg.progress import progress_bar
 
 ORDERS = {"linear": 1, "nearest": 0}
@@ -125,9 +125,7 @@ def _where_finite(transform, points):
     return points
 
 
-def resample(
-    image, affine, find, *, shape, grid_affine, interpolation="linear", fill=0.0
-):
+def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
     """Read an image at other places, on another grid.
 
     Parameters
@@ -138,9 +136,7 @@ def resample(
     find : callable
         Takes world coordinates of the grid, shape (n, ndim), and returns those in the
         space of the image.
-    shape : tuple of int
-        Of the grid.
-    grid_affine : ndarray, shape (ndim + 1, ndim + 1)
+    grid : Grid
     interpolation : {"linear", "nearest"}, optional
         "nearest" keeps the values and the type of a label map.
     fill : float or sequence of float, optional
@@ -158,9 +154,8 @@ def resample(
         If the shapes do not fit each other, or an affine cannot be inverted.
     """
     check_name("interpolation", interpolation, ORDERS)
-    image, shape = check_real("image", image), check_shape("shape", shape)
-    affine = check_affine(affine, name="affine", ndim=len(shape))
-    grid_affine = check_affine(grid_affine, name="grid_affine", ndim=len(shape))
+    image, shape = check_real("image", image), grid.shape
+    affine = check_affine(affine, name="affine", ndim=grid.ndim)
     if image.ndim not in (len(shape), len(shape) + 1) or image.dtype.kind not in "biuf":
         raise ValueError(
             f"Expected an image of {len(shape)} axes, as the grid has, or one more. "
@@ -174,7 +169,7 @@ def resample(
     resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
     # Slab by slab: a point is three numbers of 8 bytes, some times over.
     for i in progress_bar(range(shape[0]), desc="Resampling"):
-        points = grid_points((1, *shape[1:]), _starting_at(i, grid_affine))
+        points = grid_points((1, *shape[1:]), _starting_at(i, grid.affine))
         voxels = apply_affine(world_to_image, find(points)).T
         for v in range(volumes.shape[-1]):
             values = read(volumes[..., v], voxels, fills[v], dtype)
@@ -251,23 +246,21 @@ def warp_image(
         moving.data,
         moving.affine,
         lambda points: find(points, maps),
-        shape=static.data.shape[:3],
-        grid_affine=static.affine,
+        static.grid,
         interpolation=interpolation,
         fill=fill,
     )
 
 
-def inverse_error(maps, shape, affine):
+def inverse_error(maps, grid):
     """Return how far points come back from where they were.
 
     Parameters
     ----------
     maps : sequence
         As for :func:`to_moving`.
-    shape : tuple of int
-    affine : ndarray, shape (ndim + 1, ndim + 1)
-        Of the static grid.
+    grid : Grid
+        That of the static image.
 
     Returns
     -------
@@ -279,12 +272,8 @@ def inverse_error(maps, shape, affine):
     Raises
     ------
     ValueError
-        If the shape is none, or an affine cannot be inverted.
+        If an affine cannot be inverted.
     """
-    shape = check_shape("shape", shape)
-    affine = check_affine(affine, name="affine", ndim=len(shape))
-    every = 2 if prod(shape) > _MANY_VOXELS else 1
-    shape = tuple(-(-size // every) for size in shape)
-    points = grid_points(shape, affine @ np.diag([*[every] * len(shape), 1]))
+    points = grid.every(2 if prod(grid.shape) > _MANY_VOXELS else 1).points()
     back = to_static(to_moving(points, maps), maps)
     return float(np.linalg.norm(back - points, axis=1).mean())

@@ -11,7 +11,7 @@ from keras import ops
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg.losses.images import descriptors
+from dipy_nn_reg.losses.self_similarity import descriptors
 from dipy_nn_reg.transform.pyramid import shrink
 
 # Farthest displacement along each axis, in coarse voxels.

@@ -1,11 +1,13 @@
-"""How a registration went."""
+"""Outcome of the registration of one pair."""
 
 from dataclasses import dataclass
 
+from dipy_nn_reg.mapping.measures import measure_field
+
 
 @dataclass(frozen=True)
-class RegistrationReport:
-    """How one registration went.
+class Outcome:
+    """Outcome of the registration of one pair: what was used, and measures.
 
     Attributes
     ----------
@@ -37,6 +39,26 @@ class RegistrationReport:
     largest_displacement_mm: float
     inverse_error_mm: float
     seconds: float
+
+    @classmethod
+    def of(cls, affine, best, mapping, *, seconds):
+        """Return the outcome of two candidates, and of the map of the better one.
+
+        Parameters
+        ----------
+        affine, best : dipy_nn_reg.pairwise.safeguard.Candidate
+        mapping : dipy.align.imwarp.DiffeomorphicMap
+        seconds : float
+        """
+        return cls(
+            used=best.used,
+            loss_before=affine.measures["loss"],
+            loss_after=best.measures["loss"],
+            ncc_before=affine.measures["ncc"],
+            ncc_after=best.measures["ncc"],
+            **measure_field(mapping, roughness=False),
+            seconds=seconds,
+        )
 
     def __str__(self):
         return (

@@ -1,201 +1,210 @@
-"""Find the best sound field between two images on one grid."""
+"""Choice of the best sound field between two images on one grid.
 
-from functools import lru_cache
+A field is sound if it is finite, does not fold, and makes the images no less similar
+than the affine alone.
+"""
+
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from dipy.utils.logging import logger
 from keras import ops
-from nibabel.affines import apply_affine
 import numpy as np
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.annotations import Annotations, find_label_values
 from dipy_nn_reg.backend import as_one_graph
-from dipy_nn_reg.losses.choices import check_loss, check_penalties
-from dipy_nn_reg.losses.objective import Objective, hashable_options, options_of
-from dipy_nn_reg.mapping.physical import Parts
-from dipy_nn_reg.memory import check_memory, memory_to_optimize
-from dipy_nn_reg.pairwise.descent import optimize_velocity, unfold, where_folded
-from dipy_nn_reg.training.annotations import one_hot
-from dipy_nn_reg.transform.functions import compose, identity_grid, integrate, warp
-from dipy_nn_reg.transform.kinds import check_spacing
+from dipy_nn_reg.losses.objective import Objective
+from dipy_nn_reg.losses.supervision import one_hot
+from dipy_nn_reg.mapping.parts import Parts
+from dipy_nn_reg.pairwise.descent import PairTensors, optimize_velocity
+from dipy_nn_reg.pairwise.unfolding import unfold, where_folded
+from dipy_nn_reg.transform.functions import compose, integrate, warp
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, intensity_range, rescale
-from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
+from dipy_nn_reg.transform.pyramid import enlarge
 
-# Most iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2 and 1.
+# Largest number of iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2
+# and 1.
 LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
-# Correlation of images between which there is nothing to find: a loss of small windows
-# would still gain a little where they are almost flat.
+# Correlation above which images count as equal: a loss of small windows would still
+# gain a little where they are almost flat.
 EQUAL = 1 - 1e-6
-# Where the correlation is so high, a fall of more than this says more than a loss of
-# small windows, which still gains a little from noise.
+# Correlation above which images count as nearly equal, and the fall of it that is then
+# a loss: a loss of small windows still gains a little from noise.
 _NEARLY_EQUAL, _SMALL_LOSS = 0.995, 0.001
-# In percent of the voxels: a field with more is not returned.
-MOST_FOLDING = 0.001
+# Largest percentage of voxels at which a field that is returned may fold.
+MAX_FOLDING = 0.001
 
 
-class _Found(NamedTuple):
-    """A map, how it was found, and how alike the images are by it."""
-
-    used: str
-    parts: Parts
-    measured: dict
-
-
-class Pair:
-    """From what a model predicts to what is returned.
-
-    Parameters
-    ----------
-    model : dipy_nn_reg.registration.Registration or None
-    optimize : bool
-        Whether a sound prediction is optimised as well.
-    options : dict
-        As :func:`~dipy_nn_reg.pairwise.descent.optimize_velocity` takes them.
-    level_iters : sequence of int or None
+class Candidate(NamedTuple):
+    """A field, how it came about, and how similar it makes the images.
 
     Attributes
     ----------
-    found : dict
-        What a report says of the images, once they are registered.
+    used : str
+        "affine", "model", "optimized" or "model, optimized".
+    parts : Parts
+    measures : dict of float
+        ``loss`` and ``ncc``, after the field.
     """
 
-    def __init__(self, model, optimize, options, level_iters):
-        self.model, self.optimize = model, optimize or model is None
-        self.options, self.level_iters = options, level_iters
-        self.found = {}
+    used: str
+    parts: Parts
+    measures: dict
 
-    def check_size(self, shape, labels=0):
-        """Raise an error unless images of a shape can be registered.
 
-        Parameters
-        ----------
-        shape : tuple of int
-            (*spatial, channels)
-        labels : int, optional
-            Number of labels whose overlap counts.
-        """
-        options, spatial = self.options, shape[:-1]
-        check_loss(options["loss"], (1, *shape))
-        check_spacing(options["transform"], spatial, options["spacing"])
-        field = coarse_shape(spatial, options["field_stride"])
-        check_penalties(options, (1, *field, len(spatial)))
-        check_memory(
-            memory_to_optimize(options["loss"], (1, *shape), labels),
-            what=f"Registering images of {spatial}",
-            advice="A voxel_size above that of the images needs less.",
+def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=True):
+    """Return the affine alone and the best sound field of two images on one grid.
+
+    Parameters
+    ----------
+    pair : dipy_nn_reg.mapping.frame.PairOnGrid
+    prediction : dipy_nn_reg.training.predictor.Prediction or None
+        The start of a trained model.
+    options : DescentOptions
+    level_iters : sequence of int, optional
+        Largest number of iterations of each level.
+    optimize : bool, optional
+        Whether a sound prediction is optimised as well.
+
+    Returns
+    -------
+    affine, best : Candidate
+        They are one if no field is sound and better.
+    """
+    tensors = _as_tensors(pair)
+    still = np.zeros((*pair.static.shape[:-1], pair.static.ndim - 1), np.float32)
+    parts = Parts(still, lambda: still)
+    affine = Candidate("affine", parts, _measure(tensors, options, parts))
+    if affine.measures["ncc"] > EQUAL:
+        return affine, affine
+    descend = partial(_descend, options=options, level_iters=level_iters)
+    judge = partial(_judge, tensors, options)
+    best = affine
+    if prediction is not None:
+        best = _after_model(
+            tensors, prediction, affine, judge, descend if optimize else None
         )
+    if best is affine:
+        best = judge("optimized", descend(tensors, default_iters=LEVEL_ITERS), affine)
+    if best is affine:
+        logger.warning("No field was found: the affine alone is returned.")
+    return affine, best
 
-    def register(self, moving, static, **annotations):
-        """Return the Parts of a map: of a model, optimised, or those of no motion.
 
-        Parameters
-        ----------
-        moving, static : ndarray, shape (*spatial, channels)
-            With a background of 0.
-        **annotations : ndarray, shape (*spatial,)
-            ``mask``, or ``moving_labels`` and ``static_labels``, or all of them.
-        """
-        images = moving, static
-        (self.moving, self.fill), (self.static, static_fill) = map(_rescale, images)
-        self.fills = {"moving": self.fill, "static": static_fill}
-        self.y = _as_tensors(annotations)
-        still = np.zeros((*static.shape[:-1], static.ndim - 1), np.float32)
-        parts = Parts(still, lambda: still)
-        affine = found = _Found("affine", parts, self._measure(parts))
-        if affine.measured["ncc"] <= EQUAL:
-            found = affine if self.model is None else self._from_model(images, affine)
-            if found is affine:
-                found = self._judge("optimized", self._optimize(LEVEL_ITERS), affine)
-            if found is affine:
-                logger.warning("No field was found: the affine alone is returned.")
-        self._note(found.used, affine.measured, found.measured)
-        return found.parts
+def _after_model(tensors, prediction, affine, judge, descend):
+    """Return a prediction, optimised if it may be; or the affine alone."""
+    parts, velocity, stride = prediction
+    # A velocity that folds is smoothed, but not before it has been optimised.
+    start = judge("model", parts, affine, may_fold=velocity is not None)
+    if start is affine:
+        return affine
+    if descend is not None:
+        optimized = _go_on(tensors, prediction, descend)
+        best = judge("model, optimized", optimized, start)
+        if best is not start:
+            return best
+    if velocity is None or not _folding(parts):
+        return start
+    mended = _unfolded(velocity, tensors.static, stride)
+    return judge("model", mended._replace(matrix=parts.matrix), affine)
 
-    def _from_model(self, images, affine):
-        """Return what a model predicts, optimised if it may be; or the affine alone."""
-        parts, velocity = self.model._predict_pair(*images)
-        # A velocity that folds is smoothed, but not before it has been optimised.
-        start = self._judge("model", parts, affine, may_fold=velocity is not None)
-        if start is affine:
-            return affine
-        if self.optimize:
-            found = self._judge("model, optimized", self._go_on(parts, velocity), start)
-            if found is not start:
-                return found
-        if velocity is None or not _folding(parts):
-            return start
-        mended = _unfold(velocity, self.static, self._model_stride)
-        return self._judge("model", mended._replace(matrix=parts.matrix), affine)
 
-    def _go_on(self, start, velocity):
-        """Optimise from where a prediction ends."""
-        if velocity is not None:  # it goes on itself; only an affine has been done
-            moving = self.moving
-            if start.matrix is not None:
-                done = start._replace(displacement=0 * start.displacement)
-                moving = self._warp(done)
-            parts = self._optimize(
-                LEVEL_ITERS_AFTER_MODEL, moving, velocity, self._model_stride
-            )
-            return parts._replace(matrix=start.matrix)
-        moving = self._warp(start)
-        parts = self._optimize(LEVEL_ITERS_AFTER_MODEL, moving)
+def _go_on(tensors, prediction, descend):
+    """Optimise from where a prediction ends."""
+    parts, velocity, stride = prediction
+    descend = partial(descend, default_iters=LEVEL_ITERS_AFTER_MODEL)
+    if velocity is None:
+        added = descend(_warped(tensors, parts))
         return Parts(
-            compose(start.displacement, parts.displacement),
-            lambda: compose(parts.invert(), start.invert()),
-            start.matrix,
+            compose(parts.displacement, added.displacement),
+            lambda: compose(added.invert(), parts.invert()),
+            parts.matrix,
         )
+    # The velocity itself goes on; the affine alone has been done.
+    if parts.matrix is not None:
+        done = parts._replace(displacement=0 * parts.displacement)
+        tensors = _warped(tensors, done)
+    optimized = descend(tensors, velocity=velocity, velocity_stride=stride)
+    return optimized._replace(matrix=parts.matrix)
 
-    def _optimize(self, level_iters, moving=None, velocity=None, stride=1):
-        velocity = optimize_velocity(
-            self.moving if moving is None else moving,
-            self.static,
-            self.y,
-            self.options,
-            fills=self.fills,
-            level_iters=self.level_iters or level_iters,
-            velocity=velocity,
-            velocity_stride=stride,
-        )
-        return _unfold(velocity, self.static, self.options["field_stride"])
 
-    @property
-    def _model_stride(self):
-        return self.model.model.options["field_stride"]
+def _descend(tensors, *, options, level_iters, default_iters, **start):
+    level_iters = level_iters or default_iters
+    velocity = optimize_velocity(tensors, options, level_iters=level_iters, **start)
+    return _unfolded(velocity, tensors.static, options.field_stride)
 
-    def _warp(self, parts):
-        """Warp the moving image by Parts."""
-        return warp(self.moving, _whole_displacement(parts)[None], fill=self.fill)
 
-    def _judge(self, used, parts, before, *, may_fold=False):
-        """Return what was found now; or what was before, if this is no better."""
-        measured = self._measure(parts)
-        gains = measured["loss"] < before.measured["loss"]
-        # A model may find that there is nothing to do.
-        if not (gains or used == "model"):
-            return before
-        wrong = _find_wrong(parts, measured, before.measured, may_fold)
-        if wrong:
-            what = "prediction of the model" if used == "model" else "optimised field"
-            logger.warning(f"The {what} {wrong}. It is not used.")
-            return before
-        return _Found(used, parts, measured)
+def _judge(tensors, options, used, parts, before, *, may_fold=False):
+    """Return the candidate of a field; or the one before, if that is no worse."""
+    measures = _measure(tensors, options, parts)
+    gains = measures["loss"] < before.measures["loss"]
+    # A model may find that there is nothing to do.
+    if not (gains or used == "model"):
+        return before
+    fault = _find_fault(parts, measures, before.measures, may_fold)
+    if fault:
+        name = "prediction of the model" if used == "model" else "optimised field"
+        logger.warning(f"The {name} {fault}. It is not used.")
+        return before
+    return Candidate(used, parts, measures)
 
-    def _measure(self, parts):
-        """Return how dissimilar the images are, labels included, and their NCC."""
-        displacement = ops.convert_to_tensor(_whole_displacement(parts)[None])
-        # What is penalised is how it came about, not how alike the images are.
-        measure = _measurer(hashable_options({**self.options, "penalty": {}}))
-        loss, warped = measure(
-            self.moving, self.static, self.fill, displacement, self.y
-        )
-        images = (ops.convert_to_numpy(image) for image in (self.static, warped))
-        return {"loss": float(loss), "ncc": metrics.ncc(*images)}
 
-    def _note(self, used, before, after):
-        self.found = {"used": used}
-        for name in before:
-            self.found |= {f"{name}_before": before[name], f"{name}_after": after[name]}
+def _measure(tensors, options, parts):
+    """Return the loss of the images, labels included, and their correlation."""
+    displacement = ops.convert_to_tensor(parts.whole_displacement()[None])
+    # However a field came about, the images alone are compared.
+    measure = _measurer(replace(options.objective, penalties=()))
+    loss, warped = measure(
+        tensors.moving,
+        tensors.static,
+        tensors.moving_fill,
+        displacement,
+        tensors.annotations.as_dict(),
+    )
+    images = (ops.convert_to_numpy(image) for image in (tensors.static, warped))
+    return {"loss": float(loss), "ncc": metrics.ncc(*images)}
+
+
+@lru_cache(maxsize=16)
+def _measurer(objective):
+    """Return a function: how dissimilar images are after a warp, and the warped one."""
+    evaluate = Objective(objective)
+
+    def measure(moving, static, fill, displacement, annotations):
+        warped = warp(moving, displacement, fill=fill)
+        outputs = {
+            "static": static,
+            "warped": warped,
+            "field": displacement,
+            "displacement": displacement,
+        }
+        terms = evaluate(outputs, Annotations(**annotations))
+        return ops.mean(terms["loss"]), warped
+
+    return as_one_graph(measure)
+
+
+def _as_tensors(pair):
+    """Return two images from 0 to 1, with their backgrounds and annotations."""
+    (moving, moving_fill), (static, static_fill) = map(
+        _rescale, (pair.moving, pair.static)
+    )
+    annotations, values = pair.annotations, None
+    if annotations.moving_labels is not None:
+        both = annotations.moving_labels, annotations.static_labels
+        values = find_label_values(*both)
+
+    def to_tensor(array, place):
+        if place.kind == "labels":
+            return ops.convert_to_tensor(one_hot(array[None], values))
+        inside = array[None, ..., None] > 0
+        return ops.convert_to_tensor(inside.astype(np.float32))
+
+    return PairTensors(
+        moving, static, moving_fill, static_fill, annotations.map(to_tensor)
+    )
 
 
 def _rescale(image):
@@ -206,7 +215,14 @@ def _rescale(image):
     return rescale(image, *ends), ops.reshape(fill, (1, image.shape[-1]))
 
 
-def _unfold(velocity, static, stride):
+def _warped(tensors, parts):
+    """Return a pair whose moving image is warped by Parts."""
+    displacement = parts.whole_displacement()[None]
+    moving = warp(tensors.moving, displacement, fill=tensors.moving_fill)
+    return tensors._replace(moving=moving)
+
+
+def _unfolded(velocity, static, stride):
     """Return Parts of a velocity, smoothed where they would fold."""
 
     def displace(velocity):
@@ -217,55 +233,23 @@ def _unfold(velocity, static, stride):
     return Parts(displacement, lambda: ops.convert_to_numpy(displace(-velocity))[0])
 
 
-@lru_cache(maxsize=16)
-def _measurer(options):
-    """Return a function: how dissimilar images are after a warp, and the warped one."""
-    objective = Objective(options_of(options))
-
-    def measure(moving, static, fill, displacement, y):
-        warped = warp(moving, displacement, fill=fill)
-        outputs = {
-            "static": static,
-            "warped": warped,
-            "field": displacement,
-            "displacement": displacement,
-        }
-        return ops.mean(objective(outputs, y)["loss"]), warped
-
-    return as_one_graph(measure)
-
-
-def _as_tensors(annotations):
-    """Return a mask as it is, and label maps as shares of each label."""
-    tensors = {}
-    if "mask" in annotations:
-        mask = annotations["mask"][None, ..., None] > 0
-        tensors["mask"] = ops.convert_to_tensor(mask.astype(np.float32))
-    maps = {n: a[None] for n, a in annotations.items() if n.endswith("labels")}
-    labels = np.setdiff1d(np.union1d(*maps.values()), 0) if maps else ()
-    for name, label_maps in maps.items():
-        shares = one_hot(label_maps, labels)
-        tensors[name] = ops.convert_to_tensor(shares)
-    return tensors
-
-
-def _find_wrong(parts, measured, before, may_fold):
-    """Return why a field may not be returned, or nothing."""
-    found = [part for part in (parts.displacement, parts.matrix) if part is not None]
-    if not all(np.all(np.isfinite(part)) for part in found):
+def _find_fault(parts, measures, before, may_fold):
+    """Return why a field may not be returned, or None."""
+    arrays = [part for part in (parts.displacement, parts.matrix) if part is not None]
+    if not all(np.all(np.isfinite(array)) for array in arrays):
         return "holds values that are not finite"
-    if not may_fold and (folding := _folding(parts)) > MOST_FOLDING:
+    if not may_fold and (folding := _folding(parts)) > MAX_FOLDING:
         return f"folds at {folding:.4f} % of the voxels"
     nearly_equal = before["ncc"] >= _NEARLY_EQUAL
-    if nearly_equal and measured["ncc"] < before["ncc"] - _SMALL_LOSS:
+    if nearly_equal and measures["ncc"] < before["ncc"] - _SMALL_LOSS:
         return (
             f"makes images less similar that are nearly equal: their correlation goes "
-            f"from {before['ncc']:.4f} to {measured['ncc']:.4f}"
+            f"from {before['ncc']:.4f} to {measures['ncc']:.4f}"
         )
-    if not measured["loss"] <= before["loss"]:
+    if not measures["loss"] <= before["loss"]:
         return (
             f"makes the images less similar: the loss goes from {before['loss']:.4f} "
-            f"to {measured['loss']:.4f}"
+            f"to {measures['loss']:.4f}"
         )
     return None
 
@@ -273,12 +257,3 @@ def _find_wrong(parts, measured, before, may_fold):
 def _folding(parts):
     """Return the percentage of voxels at which a field folds."""
     return 100 * where_folded(parts.displacement).mean()
-
-
-def _whole_displacement(parts):
-    """Return the displacement of Parts with their affine, in voxels."""
-    if parts.matrix is None:
-        return parts.displacement
-    grid = identity_grid(parts.displacement.shape[:-1])
-    moved = apply_affine(parts.matrix, grid + parts.displacement) - grid
-    return moved.astype(np.float32)

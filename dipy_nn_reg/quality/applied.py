@@ -6,7 +6,9 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_background, replace_nan
-from dipy_nn_reg.mapping.maps import check_affine, check_mapping, world_affine
+from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.mapping.grid import Grid, moving_grid, prealign_of, static_grid
+from dipy_nn_reg.mapping.maps import check_mapping
 from dipy_nn_reg.mapping.resampling import resample, to_moving
 
 
@@ -73,22 +75,19 @@ def apply_map(
     affines = {"moving": moving_affine, "static": static_affine}
     _check(mapping, given, affines)
     _check_labels(given)
-    grids = {
-        "moving": world_affine(mapping.domain_grid2world, mapping.dim),
-        "static": world_affine(mapping.codomain_grid2world, mapping.dim),
-    }
+    grids = {"moving": moving_grid(mapping), "static": static_grid(mapping)}
     for name, affine in affines.items():
         if affine is not None:
-            grids[name] = check_affine(affine, name=f"{name}_affine", ndim=mapping.dim)
-    affine_alone = np.linalg.inv(world_affine(mapping.prealign, mapping.dim))
+            affine = check_affine(affine, name=f"{name}_affine", ndim=mapping.dim)
+            grids[name] = Grid(given[name].shape, affine)
+    affine_alone = prealign_of(mapping)
 
-    def read(array, maps, interpolation, affine=grids["moving"], fill=0):
+    def read(array, maps, interpolation, affine=grids["moving"].affine, fill=0):
         return resample(
             array,
             affine,
             lambda points: to_moving(points, maps),
-            shape=given["static"].shape,
-            grid_affine=grids["static"],
+            grids["static"],
             interpolation=interpolation,
             fill=fill,
         )

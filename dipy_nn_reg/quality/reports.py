@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dipy_nn_reg.mapping.maps import displacement_of, world_affine
+from dipy_nn_reg.mapping.grid import static_grid
+from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.metrics.fields import to_unit_range
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure
@@ -242,9 +243,7 @@ def _figures(result, label_names):
     """Return titles, what to look for, and pictures; of a broken field, fewer."""
     mapping, labels = result.mapping, result.labels
     displacement = displacement_of(mapping)
-    known = {
-        "affine": _in_space(world_affine(mapping.codomain_grid2world, mapping.dim))
-    }
+    known = {"affine": _in_space(static_grid(mapping).affine)}
     figures = {
         "Images": plot_images(
             result.static, result.before, result.warped, affine=_in_space(result.affine)

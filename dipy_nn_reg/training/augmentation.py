@@ -11,30 +11,33 @@ _LOG_GAMMA = 0.2
 
 
 def augment(images, annotations, rng, *, strength=1.0):
-    """Deform each image at random, with its labels and mask, and change its contrast.
+    """Deform images at random, with their labels and mask, and change their contrast.
 
     Parameters
     ----------
     images : dict of ndarray, shape (n, *spatial, channels)
         ``moving`` and ``static``, which are deformed independently.
-    annotations : dict of ndarray, shape (n, *spatial, any)
-        Label maps, and a mask of the static image.
+    annotations : Annotations
+        Label maps and a mask, shape (n, *spatial, any).
     rng : numpy.random.Generator
     strength : float, optional
-        By which displacements are multiplied.
+        Factor on the displacements.
 
     Returns
     -------
-    images, annotations : dict of ndarray
+    images : dict of ndarray
+    annotations : Annotations
     """
-    images, annotations = dict(images), dict(annotations)
-    for kind, image in images.items():
-        displacement = strength * random_displacements(image.shape[:-1], rng)
-        images[kind] = _bend(warp(image, displacement, fill=_backgrounds(image)), rng)
-        for name, array in annotations.items():
-            if name.startswith(kind) or (name == "mask" and kind == "static"):
-                annotations[name] = warp(array, displacement, interpolation="nearest")
-    return images, annotations
+    images, displacements = dict(images), {}
+    for name, image in images.items():
+        displacements[name] = strength * random_displacements(image.shape[:-1], rng)
+        warped = warp(image, displacements[name], fill=_backgrounds(image))
+        images[name] = _bend(warped, rng)
+
+    def deform(array, place):
+        return warp(array, displacements[place.image], interpolation="nearest")
+
+    return images, annotations.map(deform)
 
 
 def _backgrounds(images):

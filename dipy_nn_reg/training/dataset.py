@@ -1,4 +1,4 @@
-"""Put images together in pairs, for training and prediction."""
+"""Dataset of pairs of images in batches, for training and prediction."""
 
 from functools import partial
 from math import ceil
@@ -7,7 +7,8 @@ import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.training.annotations import one_hot
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.training.augmentation import augment
 from dipy_nn_reg.transform.pyramid import shrink
 
@@ -19,7 +20,7 @@ WORKERS, READY = 2, 2
 LABELS_AT_ONCE = 8
 
 
-class Pairs(keras.utils.PyDataset):
+class PairDataset(keras.utils.PyDataset):
     """Batches of a moving and a static image, in float32.
 
     Parameters
@@ -29,10 +30,10 @@ class Pairs(keras.utils.PyDataset):
         One for all, one for each, or None: any other of the moving images, drawn
         anew in each epoch. That needs two images and ``rng``.
     batch_size : int
-    annotations : dict of ndarray, optional
-        What goes with the images, see
-        :func:`~dipy_nn_reg.training.annotations.check_annotations`. A batch is then a
-        tuple of the images and of these.
+    annotations : Annotations, optional
+        Those of the images, see
+        :func:`~dipy_nn_reg.training.data_checks.check_annotations`. A batch is then a
+        tuple of the images and of these, both by name.
     mirror : int, optional
         Spatial axis along which half of the pairs are mirrored, drawn anew in each
         epoch. That needs ``rng``.
@@ -65,8 +66,8 @@ class Pairs(keras.utils.PyDataset):
     ):
         super().__init__(workers=WORKERS, max_queue_size=READY)
         self.moving, self.static = moving, static
-        self.annotations = {} if annotations is None else dict(annotations)
-        self.labels = self.annotations.pop("labels", None)
+        self.annotations = annotations or Annotations()
+        self.labels = self.annotations.label_values
         self.batch_size = min(batch_size, len(moving))
         self.mirror, self.augment, self.rng = mirror, augment, rng
         self.shrunk_by = shrunk_by
@@ -89,50 +90,54 @@ class Pairs(keras.utils.PyDataset):
             "moving": self.moving[moving].astype(np.float32, copy=False),
             "static": _pick(static_images, static).astype(np.float32, copy=False),
         }
-        annotations = {
-            name: self._annotation(name, moving if "moving" in name else static)
-            for name in self.annotations
-        }
+        index = {"moving": moving, "static": static}
+        annotations = self.annotations.map(partial(self._pick, index=index))
         if self.mirror is not None:
-            for name, array in (images | annotations).items():
-                self._mirror(name, array, self.mirrored[window])
+            chosen = self.mirrored[window]
+            for image in images.values():
+                image[chosen] = np.flip(image[chosen], axis=1 + self.mirror)
+            annotations = annotations.map(partial(self._mirror, chosen=chosen))
         if self.augment:
             # Threads make batches in any order: each has numbers of its own.
             rng = np.random.default_rng([self.epoch_seed, batch])
             images, annotations = augment(
                 images, annotations, rng, strength=float(self.augment)
             )
-        for name in annotations:
-            if name.endswith("labels"):  # at last, since shares take far more room
-                maps, drawn = annotations[name][..., 0], self.drawn[batch]
-                if self.augment:
-                    drawn = _codes(drawn, self.labels)
-                annotations[name] = one_hot(maps, drawn)
+        # At last, since shares take far more room than label maps.
+        annotations = annotations.map(partial(self._one_hot, drawn=self.drawn[batch]))
         if self.shrunk_by > 1:
-            images, annotations = (
-                {name: self._shrink(name, array) for name, array in group.items()}
-                for group in (images, annotations)
-            )
+            images = {name: self._shrink(image) for name, image in images.items()}
+            annotations = annotations.map(self._shrink)
+        annotations = annotations.as_dict()
         return (images, annotations) if annotations else images
 
-    def _annotation(self, name, index):
-        chosen = _pick(self.annotations[name], index)
-        if not name.endswith("labels"):
+    def _pick(self, array, place, index):
+        chosen = _pick(array, index[place.image])
+        if place.kind != "labels":
             return chosen.astype(np.float32)
         if self.augment:  # by a backend, which may not know this type of integers
             chosen = _codes(chosen, self.labels)
         return chosen[..., None]
 
-    def _mirror(self, name, array, chosen):
-        """Mirror some items of an array in place."""
-        if name.endswith("landmarks"):
+    def _mirror(self, array, place, chosen):
+        """Mirror the chosen items of an array in place."""
+        if place.kind == "landmarks":
             last = self.moving.shape[1 + self.mirror] - 1
             array[chosen, :, self.mirror] = last - array[chosen, :, self.mirror]
         else:
             array[chosen] = np.flip(array[chosen], axis=1 + self.mirror)
+        return array
 
-    def _shrink(self, name, array):
-        if name.endswith("landmarks"):  # positions of the centres of voxels
+    def _one_hot(self, array, place, drawn):
+        """Turn label maps into the fractions of the labels that were drawn."""
+        if place.kind != "labels":
+            return array
+        labels = _codes(drawn, self.labels) if self.augment else drawn
+        return one_hot(array[..., 0], labels)
+
+    def _shrink(self, array, place=None):
+        if place is not None and place.kind == "landmarks":
+            # Positions of the centres of voxels.
             return (array + 0.5) / self.shrunk_by - 0.5
         return ops.convert_to_numpy(shrink(array, self.shrunk_by))
 

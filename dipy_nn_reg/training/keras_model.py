@@ -4,13 +4,14 @@ import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.losses.choices import from_config, get_penalties, to_config
+from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.images import ncc
-from dipy_nn_reg.losses.objective import Objective
+from dipy_nn_reg.losses.objective import Objective, ObjectiveOptions
 from dipy_nn_reg.losses.penalties import folded
 from dipy_nn_reg.networks import connect
 from dipy_nn_reg.tracing import check_not_forked
-from dipy_nn_reg.training.configuration import check_options
+from dipy_nn_reg.training.config import from_config, to_config
+from dipy_nn_reg.training.options import check_options
 from dipy_nn_reg.training.precision import keep_coarse_layers_in_float32, layers_in
 from dipy_nn_reg.training.state import check_state, finished_state, get_seeds
 from dipy_nn_reg.transform.kinds import (
@@ -59,15 +60,16 @@ class RegistrationModel(keras.Model):
         }
         if (affine := options["affine"]) is not None:
             options = {**options, "affine": _frozen_copy(affine)}
+        objective = ObjectiveOptions.of(**options)
         with layers_in("float32"):
             outputs = _connect(images, options)
-            if "inverse_consistency" in get_penalties(options):
+            if objective.needs_both_directions:
                 swapped = {"moving": images["static"], "static": images["moving"]}
                 outputs["backward"] = keras.Model(images, outputs)(swapped)
             super().__init__(inputs=images, outputs=outputs, name=name)
         self.options = options
         self.state = finished_state(np.random.default_rng(options["seed"]))
-        self._objective = Objective(options)
+        self._objective = Objective(objective)
         self._supervised_by, self._training = (), True
         self.similarity = keras.metrics.Mean(name="similarity", dtype="float32")
         self.penalty = keras.metrics.Mean(name="penalty", dtype="float32")
@@ -84,7 +86,7 @@ class RegistrationModel(keras.Model):
         """
         y = {} if y is None else y
         self._supervised_by, self._training = tuple(y), training
-        terms = self._objective(y_pred, y)
+        terms = self._objective(y_pred, Annotations(**y))
         self.similarity.update_state(1 - ncc(y_pred["static"], y_pred["warped"]))
         for tracker in (self.penalty, self.overlap, self.distance):
             if tracker.name in terms:

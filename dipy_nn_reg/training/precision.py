@@ -11,7 +11,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 PRECISIONS = ("auto", *POLICIES)
 # Voxels along each axis of what a network sees, so that three are left at half of its
 # resolution, see :func:`keep_coarse_layers_in_float32`.
-FEWEST_IN_BFLOAT16 = 5
+MIN_IN_BFLOAT16 = 5
 # Along each axis; large enough for any network's depth.
 _NOMINAL_SIZE = 256
 # Two of Keras's settings are those of all threads.

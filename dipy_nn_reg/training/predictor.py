@@ -1,4 +1,6 @@
-"""What a trained network is used for: warped images, fields and maps."""
+"""Prediction by a trained network: warped images, fields, and parts of a map."""
+
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -6,178 +8,104 @@ import numpy as np
 
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.checks import check_pairs
-from dipy_nn_reg.losses.choices import check_loss, check_penalties
-from dipy_nn_reg.mapping.maps import invert_displacement, with_last_row
-from dipy_nn_reg.mapping.physical import Parts, predict_mapping
-from dipy_nn_reg.memory import check_memory, memory_to_predict
+from dipy_nn_reg.losses.choices import check_loss, check_penalty
+from dipy_nn_reg.losses.objective import ObjectiveOptions
+from dipy_nn_reg.mapping.affines import with_last_row
+from dipy_nn_reg.mapping.inversion import invert_displacement
+from dipy_nn_reg.mapping.parts import Parts
+from dipy_nn_reg.memory import check_memory
 from dipy_nn_reg.tracing import check_not_forked
-from dipy_nn_reg.training.dataset import Pairs
-from dipy_nn_reg.training.precision import FEWEST_IN_BFLOAT16, layers_in
+from dipy_nn_reg.training.dataset import PairDataset
+from dipy_nn_reg.training.memory import memory_to_predict
+from dipy_nn_reg.training.precision import MIN_IN_BFLOAT16, layers_in
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.kinds import TRANSFORMS, check_spacing
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, Background, Warp
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 
-# What is predicted at a time: enough to keep the machine busy, little to hold.
+# Number of voxels that are predicted at a time: enough to keep the machine busy, few
+# enough to hold.
 VOXELS_PER_BATCH = 2**18
 PREDICTED = ("displacement", "field", "matrix")
-# Sizes of images for which it is remembered how much memory they need.
-SIZES_KNOWN = 128
+# Number of sizes of images for which the memory they need is remembered.
+MAX_SIZES = 128
 
 
-class Prediction:
-    """Use a :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
+class Prediction(NamedTuple):
+    """Prediction of one pair of images on one grid.
 
     Attributes
     ----------
-    model : keras.Model
+    parts : Parts
+    velocity : ndarray, shape (1, *coarse, ndim), or None
+        The velocity of the displacement, if the transform has one.
+    stride : int
+        Distance in voxels of the values of the velocity.
     """
 
-    def _adopt(self, model):
-        self.model = model
+    parts: Parts
+    velocity: Any
+    stride: int
+
+
+class Predictor:
+    """Use of a trained network.
+
+    Parameters
+    ----------
+    model : RegistrationModel
+    """
+
+    def __init__(self, model):
+        self.model, self.options = model, model.options
+        self.layout = {
+            "ndim": len(self.options["input_shape"]),
+            "num_channels": self.options["num_channels"],
+        }
         fields = {n: o for n, o in model.output.items() if n in PREDICTED}
         with layers_in("float32"):
             # The images as they came are warped, not rescaled ones.
             moving = model.input["moving"]
             warped = Warp()(moving, fields["displacement"], Background()(moving))
             images = {"warped": warped, "displacement": fields["displacement"]}
-            self._predictor = keras.Model(model.input, fields)
-            self._warper = keras.Model(model.input, images)
-        self._memory_known = {}
-        for predictor in (self._predictor, self._warper):
-            predictor.compile(jit_compile=JIT_COMPILE)
+            self._fields = keras.Model(model.input, fields)
+            self._images = keras.Model(model.input, images)
+        self._memory = {}
+        for network in (self._fields, self._images):
+            network.compile(jit_compile=JIT_COMPILE)
 
-    def predict(self, moving, static, *, return_field=False):
-        """Warp moving images to static ones.
-
-        Parameters
-        ----------
-        moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
-        static : ndarray
-            One image, with or without an axis for n, or one for each moving image.
-        return_field : bool, optional
-            Return the displacement as well, which takes no more time.
-
-        Returns
-        -------
-        warped : ndarray, float32
-            In the layout and the intensities of ``moving``.
-        displacement : ndarray, shape (n, *spatial, ndim)
-            If asked for, as of :meth:`predict_field`.
-
-        Raises
-        ------
-        ValueError
-            If the images do not fit the model or each other, or hold values that are
-            not finite; or if what is predicted is not, as by weights of a training that
-            diverged.
-        MemoryError
-            If more memory is needed than there is.
-        """
-        pairs = self._pairs(moving, static)
-        wanted = ("warped", "displacement") if return_field else ("warped",)
-        found = [
-            [outputs[name][:n] for name in wanted]
-            for _, outputs, n in self._outputs(pairs, self._warper)
+    def warp(self, moving, static):
+        """Return warped images and their displacements."""
+        pairs = self.pairs(moving, static)
+        batches = [
+            (outputs["warped"][:n], outputs["displacement"][:n])
+            for _, outputs, n in self.outputs(pairs, self._images)
         ]
-        warped, *displacement = map(_join, zip(*found))
-        warped = warped.reshape(np.shape(moving))
-        return (warped, *displacement) if return_field else warped
+        warped, displacement = map(_join, zip(*batches))
+        return warped.reshape(np.shape(moving)), displacement
 
-    def predict_field(self, moving, static):
-        """Predict displacements: ``warped(x) = moving(x + u(x))``.
+    def predict(self, name, moving, static):
+        """Return one of the outputs of the network, by its name."""
+        pairs = self.pairs(moving, static)
+        return _join([outputs[name][:n] for _, outputs, n in self.outputs(pairs)])
 
-        Parameters
-        ----------
-        moving, static : ndarray
-            As for :meth:`predict`.
-
-        Returns
-        -------
-        displacement : ndarray, shape (n, *spatial, ndim)
-            Float32, in voxels; component d moves along axis d.
-
-        Raises
-        ------
-        ValueError
-            As :meth:`predict`.
-        """
-        pairs = self._pairs(moving, static)
-        return _join([o["displacement"][:n] for _, o, n in self._outputs(pairs)])
-
-    def predict_mapping(
-        self,
-        moving,
-        static,
-        *,
-        moving_affine=None,
-        static_affine=None,
-        prealign=None,
-        voxel_size=None,
-    ):
-        """Register one pair of images, on any grids, and return DIPY's map.
-
-        The moving image is resampled to the static grid for the network; the map reads
-        the one that was given, and interpolates it once.
+    def predict_on_grid(self, moving, static, *, finite=True):
+        """Predict one pair of images on one grid.
 
         Parameters
         ----------
-        moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-            Of any sizes.
-        moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
-            From voxels to world coordinates in mm. Without them both images are on one
-            grid. A 2D model takes affines of 4 x 4 as well, those of slices as NIfTI
-            files have them: the map is then one in 3D, of a single slice.
-        prealign : {"affine", "rigid"} or ndarray, optional
-            From static to moving world coordinates, shape (ndim + 1, ndim + 1), as
-            ``dipy.align.affine_registration`` returns it; or how DIPY is to find it.
-        voxel_size : float, optional
-            In mm, for the images that the network sees: that of the images with which
-            it was trained. By default it sees the voxels of the static image.
+        moving, static : ndarray, shape (*spatial, channels)
+        finite : bool, optional
+            Raise an error unless the prediction is finite.
 
         Returns
         -------
-        mapping : dipy.align.imwarp.DiffeomorphicMap
-            ``mapping.transform(moving)`` is the moving image on the static grid, in its
-            own intensities; ``mapping.transform_inverse(static)`` the reverse. The
-            inverse is integrated from the velocity if there is one, else computed by
-            fixed-point iteration. An affine first stage becomes part of the map's
-            prealignment. The fields of the map are in mm.
-
-        Raises
-        ------
-        ValueError
-            As :meth:`predict`, if an affine has the wrong shape or cannot be inverted,
-            and if the images do not overlap.
+        prediction : Prediction
         """
-        return predict_mapping(
-            self._predict_parts,
-            moving,
-            static,
-            moving_affine=moving_affine,
-            static_affine=static_affine,
-            prealign=prealign,
-            voxel_size=voxel_size,
-            **self._layout(),
-        )
-
-    def _predict_parts(self, moving, static):
-        """Return what is predicted for one pair, as Parts."""
-        parts, _ = self._predict_pair(moving, static)
-        found = {"displacement": parts.displacement, "matrix": parts.matrix}
-        _check_finite({n: values for n, values in found.items() if values is not None})
-        return parts
-
-    def _predict_pair(self, moving, static):
-        """Return Parts, and the velocity if there is one, else None.
-
-        Whether they are finite is for the caller to say.
-        """
-        kind = TRANSFORMS[self.model.options["transform"]]
-        stride = self.model.options["field_stride"]
-        pairs = self._pairs(moving[None], static[None])
-        batch, outputs, _ = next(self._outputs(pairs, finite=False))
-
+        kind = TRANSFORMS[self.options["transform"]]
+        stride = self.options["field_stride"]
+        pairs = self.pairs(moving[None], static[None])
+        batch, outputs, _ = next(self.outputs(pairs, finite=finite))
         field, matrix = outputs["field"], outputs.get("matrix")
 
         def displace(field):
@@ -196,40 +124,15 @@ class Prediction:
             matrix = with_last_row(matrix)[0]
             displacement = displace(0 * field if kind.affine else field)
         velocity = field if kind.integrated else None
-        return Parts(displacement, invert, matrix), velocity
+        return Prediction(Parts(displacement, invert, matrix), velocity, stride)
 
-    def _layout(self):
-        options = self.model.options
-        return {
-            "ndim": len(options["input_shape"]),
-            "num_channels": options["num_channels"],
-        }
-
-    def _check_size(self, spatial, *, training=False):
-        """Raise ValueError unless images of a size can be registered."""
-        options = self.model.options
-        check_spacing(options["transform"], spatial, options["spacing"])
-        if not training:
-            return
-        for level in range(1 + len(self.model.output.get("coarser", []))):
-            shape = tuple(-(-size // 2**level) for size in spatial)
-            check_loss(options["loss"], (1, *shape, options["num_channels"]))
-            field = coarse_shape(shape, options["field_stride"])
-            check_penalties(options, (1, *field, len(spatial)))
-        seen = coarse_shape(spatial, options["field_stride"])
-        if options["precision"] != "float32" and min(seen) < FEWEST_IN_BFLOAT16:
-            raise ValueError(
-                f"Expected images whose network sees {FEWEST_IN_BFLOAT16} voxels or "
-                f"more along each axis, with precision={options['precision']!r}. "
-                f"Received images of {tuple(spatial)}, of which it sees {seen}."
-            )
-
-    def _pairs(self, moving, static, *, training=False):
-        """Return pairs for prediction, in batches that fit the size of the images."""
-        moving, static = check_pairs(moving, static, **self._layout())
-        self._check_size(moving.shape[1:-1], training=training)
+    def pairs(self, moving, static, *, for_loss=False):
+        """Return checked images as a dataset, in batches that fit their size."""
+        moving, static = check_pairs(moving, static, **self.layout)
+        self.check_size(moving.shape[1:-1], for_loss=for_loss)
         voxels = int(np.prod(moving.shape[1:-1]))
-        pairs = Pairs(moving, static, batch_size=max(1, VOXELS_PER_BATCH // voxels))
+        batch_size = max(1, VOXELS_PER_BATCH // voxels)
+        pairs = PairDataset(moving, static, batch_size=batch_size)
         shape = (pairs.batch_size, *moving.shape[1:])
         check_memory(
             self._memory_to_predict(shape) + _size_of_fields(moving),
@@ -238,16 +141,8 @@ class Prediction:
         )
         return pairs
 
-    def _memory_to_predict(self, shape):
-        """Return the bytes that a batch needs, which takes a while to work out."""
-        if shape not in self._memory_known:
-            if len(self._memory_known) >= SIZES_KNOWN:
-                self._memory_known.clear()
-            self._memory_known[shape] = memory_to_predict(self._warper, shape)
-        return self._memory_known[shape]
-
-    def _outputs(self, pairs, predictor=None, *, finite=True):
-        """Yield each batch, what is predicted for it, and how much of that counts.
+    def outputs(self, pairs, network=None, *, finite=True):
+        """Yield each batch, the outputs of the network, and how many of them count.
 
         A last batch of another size would be compiled anew, so it is filled up.
         """
@@ -260,14 +155,49 @@ class Prediction:
                     name: np.resize(images, (pairs.batch_size, *images.shape[1:]))
                     for name, images in batch.items()
                 }
-            outputs = (predictor or self._predictor).predict_on_batch(batch)
+            outputs = (network or self._fields).predict_on_batch(batch)
             if finite:
                 _check_finite(outputs)
             yield batch, outputs, n
 
+    def check_size(self, spatial, *, for_loss=False):
+        """Raise ValueError unless images of a size can be registered.
+
+        Parameters
+        ----------
+        spatial : tuple of int
+        for_loss : bool, optional
+            Whether the loss is to be computed as well, as in training.
+        """
+        options = self.options
+        check_spacing(options["transform"], spatial, options["spacing"])
+        if not for_loss:
+            return
+        for level in range(1 + len(self.model.output.get("coarser", []))):
+            shape = tuple(-(-size // 2**level) for size in spatial)
+            check_loss(options["loss"], (1, *shape, options["num_channels"]))
+            field = coarse_shape(shape, options["field_stride"])
+            for penalty, _ in ObjectiveOptions.of(**options).penalties:
+                check_penalty(penalty, (1, *field, len(spatial)))
+        seen = coarse_shape(spatial, options["field_stride"])
+        if options["precision"] != "float32" and min(seen) < MIN_IN_BFLOAT16:
+            raise ValueError(
+                f"Expected images whose network sees {MIN_IN_BFLOAT16} voxels or "
+                f"more along each axis, with precision={options['precision']!r}. "
+                f"Received images of {tuple(spatial)}, of which it sees {seen}."
+            )
+
+    def _memory_to_predict(self, shape):
+        """Return the bytes that a batch needs, which takes a while to work out."""
+        if shape not in self._memory:
+            if len(self._memory) >= MAX_SIZES:
+                self._memory.clear()
+            self._memory[shape] = memory_to_predict(self._images, shape)
+        return self._memory[shape]
+
 
 def _check_finite(outputs):
-    """Raise ValueError unless all that is predicted is finite."""
+    """Raise ValueError unless all outputs are finite."""
     for name, values in outputs.items():
         if not np.all(np.isfinite(values)):
             raise ValueError(

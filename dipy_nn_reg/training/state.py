@@ -106,31 +106,30 @@ def _seed_variables(model):
     return [v for v in model.variables if id(v) not in others]
 
 
-def describe(data, *, epochs, batch_size, mirror, augment):
+def describe(data, options):
     """Return what has to be the same for a training to be resumed.
 
     Parameters
     ----------
     data : dict
-        As :func:`~dipy_nn_reg.training.annotations.check_training_data` returns it.
-    epochs, batch_size, mirror, augment
-        As for :meth:`~dipy_nn_reg.registration.Registration.fit`.
+        As :func:`~dipy_nn_reg.training.data_checks.check_training_data` returns it.
+    options : FitOptions
 
     Returns
     -------
     setup : dict
         Of what can be written to a file.
     """
-    static = data["static"]
+    static, labels = data["static"], data["annotations"].label_values
     return {
-        "epochs": int(epochs),
-        "batch_size": min(int(batch_size), len(data["moving"])),
-        "mirror": None if mirror is None else int(mirror),
-        "augment": float(augment),
+        "epochs": int(options.epochs),
+        "batch_size": min(int(options.batch_size), len(data["moving"])),
+        "mirror": None if options.mirror is None else int(options.mirror),
+        "augment": float(options.augment),
         "number of moving images": len(data["moving"]),
         "number of static images": 0 if static is None else len(static),
         "size of the images": list(data["moving"].shape[1:-1]),
-        "number of labels": len(data["annotations"].get("labels", ())),
+        "number of labels": 0 if labels is None else len(labels),
     }
 
 

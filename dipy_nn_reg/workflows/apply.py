@@ -1,11 +1,9 @@
 """The command that brings anything from one space to the other."""
 
-from itertools import product
-
 from dipy.io.utils import split_filename_extension
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_fill, check_name
@@ -23,6 +21,7 @@ from dipy_nn_reg.io.points import (
     write_streamlines,
 )
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
+from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import lift_mapping
 from dipy_nn_reg.mapping.resampling import ORDERS, to_moving, to_static, warp_image
 from dipy_nn_reg.progress import progress_bar
@@ -203,36 +202,28 @@ def _read_maps(paths, static, moving, inverse, *, check, absolute):
         )
         maps.append(lift_mapping(mapping) if mapping.dim == 2 else mapping)
     if check and not isinstance(maps[0], np.ndarray) and start is not None:
-        _check_grid(start, maps[0].codomain_shape, maps[0].codomain_grid2world)
+        _check_grid(start, static_grid(maps[0]))
     if check and not isinstance(maps[-1], np.ndarray) and end is not None:
-        _check_grid(end, maps[-1].domain_shape, maps[-1].domain_grid2world)
+        _check_grid(end, moving_grid(maps[-1]))
     return maps
 
 
-def _check_grid(image, shape, affine):
-    """Raise ValueError unless an image covers what a grid covers."""
-    shape = tuple(int(n) for n in shape)
-    boxes = [_box(image.data.shape[:3], image.affine), _box(shape, affine)]
-    voxel = max(voxel_sizes(image.affine).max(), voxel_sizes(affine).max())
-    if np.abs(boxes[0] - boxes[1]).max() > voxel:
+def _check_grid(image, grid):
+    """Raise ValueError unless an image covers the box of a grid."""
+    grids = image.grid, grid
+    voxel = max(voxel_sizes(one.affine).max() for one in grids)
+    if np.abs(image.grid.box() - grid.box()).max() > voxel:
         raise ValueError(
-            f"Expected an image that covers what the field covers, "
-            f"{_describe(shape, affine)}. Received {str(image.path)!r} with "
-            f"{_describe(image.data.shape[:3], image.affine)}; --any_grid goes on."
+            f"Expected an image that covers what the field covers, {_describe(grid)}. "
+            f"Received {str(image.path)!r} with {_describe(image.grid)}; --any_grid "
+            f"goes on."
         )
 
 
-def _box(shape, affine):
-    """Return the lowest and the highest world coordinates of the voxels' corners."""
-    corners = np.array(list(product(*[(-0.5, n - 0.5) for n in shape])))
-    world = apply_affine(affine, corners)
-    return np.stack([world.min(0), world.max(0)])
-
-
-def _describe(shape, affine):
-    sizes = " x ".join(f"{size:.4g}" for size in voxel_sizes(affine))
-    lowest = ", ".join(f"{x:.4g}" for x in _box(shape, affine)[0])
-    voxels = " x ".join(map(str, shape))
+def _describe(grid):
+    sizes = " x ".join(f"{size:.4g}" for size in voxel_sizes(grid.affine))
+    lowest = ", ".join(f"{x:.4g}" for x in grid.box()[0])
+    voxels = " x ".join(map(str, grid.shape))
     return f"{voxels} voxels of {sizes} mm from ({lowest})"
 
 
@@ -259,7 +250,7 @@ def _rotate(bvecs, moving, static, maps, inverse):
     total = np.eye(4)
     for step in maps:
         is_affine = isinstance(step, np.ndarray)
-        total = (step if is_affine else np.linalg.inv(step.prealign)) @ total
+        total = (step if is_affine else prealign_of(step)) @ total
     return rotate_bvecs(
         vectors,
         moving_affine=moving.affine,

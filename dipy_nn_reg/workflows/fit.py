@@ -14,7 +14,7 @@ from dipy_nn_reg.io.cache import cache_images, compact
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import Image, read_image
 from dipy_nn_reg.io.temporaries import temporary_folder
-from dipy_nn_reg.mapping.regridding import read_on_grid, working_grid
+from dipy_nn_reg.mapping.regridding import read_on_grid
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
@@ -236,18 +236,18 @@ def _fit(registration, **options):
 def _read_all(paths, voxel_size, folder):
     """Read what is to be trained on, all of it on one grid, into files of a folder."""
     first = read_image(paths.get("static", paths["moving"])[0])
-    shape, affine = first.data.shape, first.affine
+    grid = first.grid
     # Slices may be stored along any axis.
-    across = next((axis for axis in (2, 1, 0) if shape[axis] == 1), None)
+    across = next((axis for axis in (2, 1, 0) if grid.shape[axis] == 1), None)
     if voxel_size is not None:
-        shape, affine = working_grid(shape, affine, voxel_size)
-    grid = Image(np.empty(shape, bool), affine, first.header, first.path)
+        grid = grid.with_voxel_size(voxel_size)
+    image = Image(np.empty(grid.shape, bool), grid.affine, first.header, first.path)
     data = {}
     readers = {"mask": read_mask_on}
     readers |= {"moving_labels": _read_labels, "static_labels": _read_labels}
     for name, group in paths.items():
         read = readers.get(name, _read_image)
-        data[name] = cache_images(group, partial(read, image=grid), folder, name=name)
+        data[name] = cache_images(group, partial(read, image=image), folder, name=name)
         if across is not None:
             data[name] = np.moveaxis(data[name], across + 1, -1)[..., 0]
     return data
@@ -255,13 +255,13 @@ def _read_all(paths, voxel_size, folder):
 
 def _read_image(path, image):
     """Read an image on the grid of another one."""
-    grid, image = image, read_image(path)
-    found = read_on_grid(image.data, image.affine, [], grid.data.shape, grid.affine)
+    reference, image = image, read_image(path)
+    found = read_on_grid(image.data, image.affine, [], reference.grid)
     if np.ptp(found) == 0:
         raise ValueError(
             f"Expected images that overlap by their headers; slices, in one plane. "
             f"Received {str(path)!r}, which has nothing on the grid of "
-            f"{str(grid.path)!r}."
+            f"{str(reference.path)!r}."
         )
     return compact(found)
 

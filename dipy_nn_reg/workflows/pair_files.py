@@ -10,6 +10,7 @@ from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.nifti import read_image, write_image
 from dipy_nn_reg.io.points import read_affine, write_map
 from dipy_nn_reg.io.tables import format_rows, write_csv
+from dipy_nn_reg.mapping.grid import prealign_of
 from dipy_nn_reg.mapping.maps import invert_mapping
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.mapping.prealign import KINDS
@@ -120,7 +121,7 @@ def register_files(
     from dipy_nn_reg import register
 
     model = options.get("model")
-    several = model is not None and model.model.options["num_channels"] > 1
+    several = model is not None and model.num_channels > 1
     rows, subjects, failures = [], [], Failures(len(moving))
     names = distinct_names([*static, *moving])
     pairs = list(zip(static, moving, outputs, names, names[len(static) :]))
@@ -166,7 +167,7 @@ def _check_rank(images, model):
     if model is None:
         ndim, reason = ranks["static"], "as the static one has"
     else:
-        ndim, reason = len(model.model.options["input_shape"]), "as the model takes"
+        ndim, reason = model.ndim, "as the model takes"
     for name, image in images.items():
         if ranks[name] != ndim:
             raise ValueError(
@@ -196,7 +197,7 @@ def _write(mapping, found, images, named, paths, *, field_format, fill):
         write_map(partials["out_field"], mapping, static, moving, **formatted)
         inverse = invert_mapping(mapping)
         write_map(partials["out_inverse"], inverse, moving, static, **formatted)
-        prealign = np.linalg.inv(mapping.prealign)
+        prealign = prealign_of(mapping)
         if not np.allclose(prealign, np.eye(len(prealign))):
             with whole_file(partials["out_prealign"]) as path:
                 np.savetxt(path, prealign)

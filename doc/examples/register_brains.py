@@ -28,6 +28,7 @@ import numpy as np
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.io.fields import load_field, save_field
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
+from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
@@ -101,8 +102,7 @@ def bring(image, maps, interpolation="linear"):
         image,
         moving_affine,
         lambda points: to_moving(points, maps),
-        shape=static.shape,
-        grid_affine=static_affine,
+        Grid(static.shape, static_affine),
         interpolation=interpolation,
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from dipy_nn_reg import register
 from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
-from dipy_nn_reg.losses.images import LOSSES
+from dipy_nn_reg.losses.choices import LOSSES
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 ###############################################################################
@@ -63,7 +63,7 @@ def overlap(warped_labels):
 
 results = {}
 for loss in ("ncc", "lncc", "mi", "mind"):
-    mapping, report = register(moving, static, loss=loss)
+    mapping, outcome = register(moving, static, loss=loss)
     warped_labels = mapping.transform(
         labels[1].astype(float), interpolation="nearest"
     ).astype(int)
@@ -71,7 +71,7 @@ for loss in ("ncc", "lncc", "mi", "mind"):
     results[loss] = warped, overlap(warped_labels)
     print(
         f"{loss:5} Dice {overlap(labels[1]):.3f} to {results[loss][1]:.3f} "
-        f"({report.used}, {report.seconds:.1f} s)"
+        f"({outcome.used}, {outcome.seconds:.1f} s)"
     )
 
 ###############################################################################
@@ -105,7 +105,7 @@ def loss_of(name, image):
         keras.ops.convert_to_tensor(one[None, ..., None] / one.max(), "float32")
         for one in (static, image)
     ]
-    return float(LOSSES[name](*pair)[0])
+    return float(LOSSES[name].function(*pair)[0])
 
 
 for loss, (warped, _) in results.items():

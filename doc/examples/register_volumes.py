@@ -24,6 +24,7 @@ import numpy as np
 from dipy_nn_reg import register
 from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
 from dipy_nn_reg.io.fields import save_field
+from dipy_nn_reg.mapping.grid import Grid, prealign_of
 from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
@@ -93,10 +94,10 @@ save_tractogram(bundle, str(files / "bundle.trk"))
 
 static, static_affine = load_nifti(files / "static.nii.gz")
 moving, moving_affine = load_nifti(files / "moving.nii.gz")
-mapping, report = register(
+mapping, outcome = register(
     moving, static, moving_affine=moving_affine, static_affine=static_affine
 )
-print(report)
+print(outcome)
 warped = mapping.transform(moving)
 save_nifti(files / "warped.nii.gz", warped, static_affine)
 save_field(files / "field.nii.gz", mapping)
@@ -108,14 +109,12 @@ def bring(image, maps, interpolation="linear"):
         image,
         moving_affine,
         lambda points: to_moving(points, maps),
-        shape=static.shape,
-        grid_affine=static_affine,
+        Grid(static.shape, static_affine),
         interpolation=interpolation,
     )
 
 
-# DIPY keeps it from the moving to the static world.
-affine = np.linalg.inv(mapping.prealign)
+affine = prealign_of(mapping)
 panels = {
     "static": static,
     "before": bring(moving, []),

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.losses.images import LOSSES, lncc, mi, mind, mse, ncc
+from dipy_nn_reg.losses import lncc, mi, mind, mse, ncc
+from dipy_nn_reg.losses.choices import LOSSES
 
 SHAPES = [(2, 7, 6, 1), (2, 5, 9, 3), (2, 5, 4, 6, 2)]
 SMALL = [(2, 5, 4, 2), (2, 4, 3, 5, 1)]
@@ -98,7 +99,7 @@ REFERENCES = {
 
 def loss_and_reference(name, **options):
     options = OPTIONS.get(name, {}) | options
-    return (partial(f, **options) for f in (LOSSES[name], REFERENCES[name]))
+    return (partial(f, **options) for f in (LOSSES[name].function, REFERENCES[name]))
 
 
 def masked(function, static, warped, mask=None):

@@ -3,8 +3,9 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
+from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.images import mse, ncc
-from dipy_nn_reg.losses.objective import Objective
+from dipy_nn_reg.losses.objective import Objective, ObjectiveOptions
 from dipy_nn_reg.losses.penalties import bending, gradient
 
 OPTIONS = {
@@ -31,14 +32,14 @@ def test_it_is_the_weighted_sum_of_its_terms(outputs):
     right = np.zeros_like(left)
     right[:, :, 2:6] = 1
     points = np.zeros((2, 3, 2), np.float32)
-    y = {
-        "static_labels": left,
-        "moving_labels": right,
-        "static_landmarks": points,
-        "moving_landmarks": points + 2,
-    }
-    y = {name: ops.convert_to_tensor(array) for name, array in y.items()}
-    terms = Objective(OPTIONS)(still, y)
+    annotations = Annotations(
+        static_labels=left,
+        moving_labels=right,
+        static_landmarks=points,
+        moving_landmarks=points + 2,
+    )
+    annotations = annotations.map(lambda array, place: ops.convert_to_tensor(array))
+    terms = Objective(ObjectiveOptions.of(**OPTIONS))(still, annotations)
     field = outputs["field"]
     penalty = 0.5 * gradient(field) + 2 * bending(field)
     npt.assert_allclose(terms["penalty"], penalty, rtol=1e-5)
@@ -52,5 +53,18 @@ def test_it_is_the_weighted_sum_of_its_terms(outputs):
 def test_coarser_levels_count_less(outputs):
     options = {**OPTIONS, "loss": "ncc", "penalty": "gradient", "smoothness": 0.0}
     alone = ncc(outputs["static"], outputs["warped"])
-    terms = Objective(options)({**outputs, "coarser": [outputs, outputs]}, {})
+    objective = Objective(ObjectiveOptions.of(**options))
+    terms = objective({**outputs, "coarser": [outputs, outputs]}, Annotations())
     npt.assert_allclose(terms["loss"], 1.9 * np.asarray(alone), rtol=1e-5)
+
+
+def test_options_are_one_value_that_can_be_hashed():
+    both = {"gradient": 0.5, "folding": 3}
+    options = ObjectiveOptions.of(**{**OPTIONS, "penalty": both, "spacing": 4})
+    assert dict(options.penalties) == both
+    assert len({options, ObjectiveOptions.of(**{**OPTIONS, "penalty": both})}) == 1
+    single = ObjectiveOptions.of(**{**OPTIONS, "penalty": "tv", "smoothness": 2.0})
+    assert single.penalties == (("tv", 2.0),)
+    assert not single.needs_both_directions
+    symmetric = {"penalty": "inverse_consistency", "smoothness": 1.0}
+    assert ObjectiveOptions.of(**OPTIONS | symmetric).needs_both_directions

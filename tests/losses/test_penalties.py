@@ -7,10 +7,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import DeformableRegistration, metrics, register
+from dipy_nn_reg.losses.choices import PENALTIES
 from dipy_nn_reg.losses.penalties import (
-    DISPLACEMENT_PENALTIES,
-    FIELD_PENALTIES,
-    PENALTIES,
     bending,
     folded,
     folding,
@@ -275,7 +273,7 @@ def penalty_in_plane(name, field):
 def test_axes_of_one_voxel_add_nothing(name, shape, make_fields, gradient):
     (fields,) = make_fields(name, shape)
     expected = [penalty_in_plane(name, field.astype(np.float64)) for field in fields]
-    used = {**FIELD_PENALTIES, **DISPLACEMENT_PENALTIES}[name]
+    used = PENALTIES[name].function
     for function in (FUNCTIONS[name], used):
         found = penalty_of(function, fields)
         npt.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)

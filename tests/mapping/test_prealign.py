@@ -4,7 +4,8 @@ from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg.data.phantoms import make_phantoms
-from dipy_nn_reg.mapping.maps import grid_points
+from dipy_nn_reg.mapping.affines import grid_points
+from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.prealign import check_prealign, estimate_prealign
 from dipy_nn_reg.mapping.resampling import resample, to_moving
 
@@ -34,8 +35,7 @@ def test_a_known_affine_is_found(kind, shape, rng):
         moving,
         static_affine,
         lambda points: to_moving(points, [truth]),
-        shape=shape,
-        grid_affine=static_affine,
+        Grid(shape, static_affine),
     )
     found = estimate_prealign(
         moving,
@@ -60,8 +60,8 @@ def shifted_heads():
     image = np.pad(image[6:-6, 6:-6, 6:-6], 6)
     truth = np.eye(4)
     truth[:3, 3] = SHIFT
-    grids = {"shape": image.shape, "grid_affine": AFFINE}
-    static = resample(image, AFFINE, lambda x: to_moving(x, [truth]), **grids)
+    grid = Grid(image.shape, AFFINE)
+    static = resample(image, AFFINE, lambda x: to_moving(x, [truth]), grid)
     return image, static, truth
 
 

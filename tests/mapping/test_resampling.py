@@ -4,7 +4,9 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.io.nifti import Image
-from dipy_nn_reg.mapping.maps import displacement_to_mapping, grid_points
+from dipy_nn_reg.mapping.affines import grid_points
+from dipy_nn_reg.mapping.grid import Grid, static_grid
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.mapping.resampling import (
     inverse_error,
     resample,
@@ -65,8 +67,7 @@ def test_an_image_is_resampled_as_its_map_does(volumes, pair):
         moving,
         pair.moving_affine,
         lambda points: to_moving(points, [mapping]),
-        shape=pair.field.shape[:-1],
-        grid_affine=pair.static_affine,
+        Grid(pair.field.shape[:-1], pair.static_affine),
     )
     assert found.dtype == np.float32
     npt.assert_allclose(found, expected, atol=2e-5)
@@ -80,8 +81,7 @@ def test_labels_keep_values_and_type(scene):
         labels,
         pair.moving_affine,
         lambda points: to_moving(points, [pair.make_mapping()]),
-        shape=pair.field.shape[:-1],
-        grid_affine=pair.static_affine,
+        Grid(pair.field.shape[:-1], pair.static_affine),
         interpolation="nearest",
     )
     assert found.dtype == np.uint16
@@ -94,8 +94,7 @@ def test_unknown_interpolation_is_refused():
             np.zeros((3, 3)),
             np.eye(3),
             lambda points: points,
-            shape=(3, 3),
-            grid_affine=np.eye(3),
+            Grid((3, 3), np.eye(3)),
             interpolation="cubic",
         )
 
@@ -105,7 +104,7 @@ def test_the_inverse_error_is_a_distance_in_mm(scene):
     mapping = pair.make_mapping(inverse=np.zeros_like(pair.field))
     # Without an inverse, points do not come back at all.
     expected = np.linalg.norm(pair.field @ pair.static_affine[:3, :3].T, axis=-1).mean()
-    found = inverse_error([mapping], pair.field.shape[:-1], pair.static_affine)
+    found = inverse_error([mapping], static_grid(mapping))
     assert found == pytest.approx(expected, rel=1e-4)
 
 
@@ -114,7 +113,7 @@ def test_the_inverse_error_of_many_voxels_is_that_of_every_second(scene, monkeyp
     pair = scene(3, False)
     mapping = pair.make_mapping(inverse=np.zeros_like(pair.field))
     lengths = np.linalg.norm(pair.field @ pair.static_affine[:3, :3].T, axis=-1)
-    found = inverse_error([mapping], pair.field.shape[:-1], pair.static_affine)
+    found = inverse_error([mapping], static_grid(mapping))
     assert found == pytest.approx(lengths[::2, ::2, ::2].mean(), rel=1e-4)
     assert found != pytest.approx(lengths.mean(), rel=1e-4)
 
@@ -137,8 +136,8 @@ def test_what_lies_outside(fill, rng):
     image = rng.random((6, 7, 5)) + 5
     far = np.eye(4)
     far[0, 3] = 5.5
-    grid = {"shape": (6, 7, 5), "grid_affine": far, "fill": fill}
-    found = resample(image, np.eye(4), lambda points: points, **grid)
+    grid = Grid((6, 7, 5), far)
+    found = resample(image, np.eye(4), lambda points: points, grid, fill=fill)
     npt.assert_allclose(found[0], (image[5] + fill) / 2, rtol=1e-6)
     npt.assert_array_equal(found[1:], fill)
 
@@ -160,19 +159,17 @@ def test_by_default_an_image_ends_in_its_background_and_labels_in_zero(rng):
 
 def test_large_values_keep_their_contrast(rng):
     image = 1e9 + rng.random((6, 6, 6))
-    found = resample(
-        image, np.eye(4), lambda x: x, shape=(6, 6, 6), grid_affine=np.eye(4)
-    )
+    found = resample(image, np.eye(4), lambda x: x, Grid((6, 6, 6), np.eye(4)))
     npt.assert_allclose(found, image, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.float16, np.uint8, ">i4", np.float64])
 def test_types_that_scipy_does_not_take(dtype, rng):
     image = (10 * rng.random((5, 6, 4))).astype(dtype)
-    grid = {"shape": image.shape, "grid_affine": np.eye(4)}
+    grid = Grid(image.shape, np.eye(4))
     for interpolation in ("linear", "nearest"):
         found = resample(
-            image, np.eye(4), lambda x: x, interpolation=interpolation, **grid
+            image, np.eye(4), lambda x: x, grid, interpolation=interpolation
         )
         npt.assert_allclose(found, image, rtol=1e-6)
     npt.assert_array_equal(found, image)

@@ -6,10 +6,11 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from dipy_nn_reg import metrics
+from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.images import lncc
+from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.pairwise import descent
-from dipy_nn_reg.pairwise.descent import optimize_velocity, unfold
+from dipy_nn_reg.pairwise.descent import DescentOptions, PairTensors, optimize_velocity
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.layers import RescaleIntensity
 from dipy_nn_reg.transform.pyramid import enlarge
@@ -51,11 +52,16 @@ def optimize(moving, static, y=None, level_iters=(20, 20), **changes):
         RescaleIntensity()(ops.convert_to_tensor(image[None, ..., None]))
         for image in (moving, static)
     )
-    options = {**OPTIONS, **{k: v for k, v in changes.items() if k in OPTIONS}}
+    chosen = {**OPTIONS, **{k: v for k, v in changes.items() if k in OPTIONS}}
     start = {k: v for k, v in changes.items() if k not in OPTIONS}
-    fills = dict.fromkeys(("moving", "static"), ops.zeros((1, 1)))
+    objective = ObjectiveOptions.of(**chosen)
+    field = (chosen[name] for name in ("transform", "spacing", "field_stride"))
+    black = ops.zeros((1, 1))
     found = optimize_velocity(
-        *images, y or {}, options, fills=fills, level_iters=level_iters, **start
+        PairTensors(*images, black, black, Annotations(**(y or {}))),
+        DescentOptions(objective, *field),
+        level_iters=level_iters,
+        **start,
     )
     return ops.convert_to_numpy(found)
 
@@ -115,7 +121,7 @@ def test_motion_larger_than_the_structures(stride, rng, monkeypatch):
         return inner_error(ops.convert_to_numpy(found), displacement)
 
     with_search = error()
-    monkeypatch.setattr(descent, "MOST_SEARCHED", 0)
+    monkeypatch.setattr(descent, "MAX_SEARCHED", 0)
     assert with_search < 1 < 3 < error()
 
 
@@ -181,32 +187,3 @@ def test_labels_alone_move_it(rng):
 def test_nothing_to_do_is_not_done(rng):
     image = texture(rng, SHAPES[0])
     assert not optimize(image, image).any()
-
-
-def test_a_fold_is_smoothed_away():
-    velocity = np.zeros((1, 24, 20, 2), np.float32)
-    velocity[0, 10, 8:12, 0], velocity[0, 12, 8:12, 0] = 1.5, -1.5
-    assert metrics.folding(velocity[0]) > 0
-    smooth, displacement = unfold(ops.convert_to_tensor(velocity), lambda field: field)
-    assert metrics.folding(displacement) == 0
-    smooth = ops.convert_to_numpy(smooth)[0]
-    npt.assert_array_equal(smooth, displacement)
-    npt.assert_array_equal(smooth[:3], 0)
-
-
-def test_what_does_not_fold_stays(smooth_field):
-    velocity = smooth_field((20, 22), sigma=4, largest=1.0)[None]
-    kept, _ = unfold(velocity, lambda field: field)
-    assert kept is velocity
-
-
-def test_what_is_returned_belongs_together(rng):
-    """Also where repairs do not help: a field that nothing could unfold."""
-    velocity = ops.convert_to_tensor(rng.normal(0, 9, (1, 12, 13, 2)), "float32")
-
-    def displace(velocity):
-        return 50 * velocity
-
-    smooth, displacement = unfold(velocity, displace)
-    assert metrics.folding(displacement) > 0
-    npt.assert_array_equal(displacement, ops.convert_to_numpy(displace(smooth))[0])

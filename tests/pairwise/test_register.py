@@ -6,8 +6,9 @@ from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
-from dipy_nn_reg.mapping.physical import Parts
+from dipy_nn_reg.mapping.parts import Parts
 from dipy_nn_reg.metrics.labels import dice_of_labels
+from dipy_nn_reg.training.predictor import Prediction
 from dipy_nn_reg.transform.functions import integrate, warp
 
 SHAPE = (36, 41)
@@ -41,23 +42,23 @@ def model():
 
 def test_two_images_and_the_report(images, dipy_log):
     moving, static = images
-    mapping, report = register(moving, static, prealign=None)
-    assert report.used == "optimized"
+    mapping, outcome = register(moving, static, prealign=None)
+    assert outcome.used == "optimized"
     warped = mapping.transform(moving)
-    npt.assert_allclose(report.ncc_before, metrics.ncc(static, moving), atol=5e-3)
-    npt.assert_allclose(report.ncc_after, metrics.ncc(static, warped), atol=5e-3)
-    assert report.ncc_after > 0.98 > report.ncc_before
-    assert report.loss_after < report.loss_before
+    npt.assert_allclose(outcome.ncc_before, metrics.ncc(static, moving), atol=5e-3)
+    npt.assert_allclose(outcome.ncc_after, metrics.ncc(static, warped), atol=5e-3)
+    assert outcome.ncc_after > 0.98 > outcome.ncc_before
+    assert outcome.loss_after < outcome.loss_before
     displacement, _ = mapping_to_displacement(mapping)
     lengths = np.linalg.norm(displacement, axis=-1)
-    npt.assert_allclose(report.mean_displacement_mm, lengths.mean(), rtol=1e-4)
-    npt.assert_allclose(report.largest_displacement_mm, lengths.max(), rtol=1e-4)
+    npt.assert_allclose(outcome.mean_displacement_mm, lengths.mean(), rtol=1e-4)
+    npt.assert_allclose(outcome.largest_displacement_mm, lengths.max(), rtol=1e-4)
     npt.assert_allclose(
-        report.inverse_error_mm, mapping.compute_inversion_error()[1][1], atol=0.05
+        outcome.inverse_error_mm, mapping.compute_inversion_error()[1][1], atol=0.05
     )
-    assert report.folding == metrics.folding(displacement) == 0
-    assert report.seconds > 0
-    assert str(report) in dipy_log.text
+    assert outcome.folding == metrics.folding(displacement) == 0
+    assert outcome.seconds > 0
+    assert str(outcome) in dipy_log.text
 
 
 def test_the_same_twice(images):
@@ -72,14 +73,14 @@ def test_scans_on_grids_of_their_own(scene):
     rng = np.random.default_rng(7)
     truth.moving = texture(rng, truth.moving.shape)
     static = truth.make_mapping().transform(truth.moving)
-    mapping, report = register(
+    mapping, outcome = register(
         truth.moving,
         static,
         moving_affine=truth.moving_affine,
         static_affine=truth.static_affine,
         prealign=truth.prealign,
     )
-    assert report.ncc_after > 0.97
+    assert outcome.ncc_after > 0.97
     inside = (slice(6, -6),) * 3
     found = mapping.backward[inside]
     true = truth.make_mapping().backward[inside]
@@ -93,31 +94,31 @@ def test_dipy_aligns_before(rng):
     static[:8], static[-8:], static[:, :8], static[:, -8:] = 0, 0, 0, 0
     moving = np.roll(static, (5, -4), (0, 1))
     grids = {"moving_affine": np.diag([2, 2, 1]), "static_affine": np.diag([2, 2, 1])}
-    mapping, report = register(moving, static, **grids)
+    mapping, outcome = register(moving, static, **grids)
     assert metrics.ncc(static, mapping.transform(moving)) > 0.99
     # The affine is no part of the field.
-    assert report.mean_displacement_mm < 2
+    assert outcome.mean_displacement_mm < 2
 
 
 def test_slices_of_volumes(images):
     moving, static = (image[:, :, None] for image in images)
     grids = {"moving_affine": np.eye(4), "static_affine": np.eye(4)}
-    mapping, report = register(moving, static, prealign=None, **grids)
+    mapping, outcome = register(moving, static, prealign=None, **grids)
     assert mapping.backward.shape == (*SHAPE, 1, 3)
     assert not mapping.backward[..., 2].any()
-    assert report.ncc_after > 0.98
+    assert outcome.ncc_after > 0.98
 
 
 def test_channels(images):
     moving, static = (np.stack([image, 1 - image], axis=-1) for image in images)
-    _, report = register(moving, static, num_channels=2, prealign=None)
-    assert report.ncc_after > 0.98
+    _, outcome = register(moving, static, num_channels=2, prealign=None)
+    assert outcome.ncc_after > 0.98
 
 
 def test_other_contrast(images):
     moving, static = images
-    _, report = register(moving, 1 - static, prealign=None, loss="mi")
-    assert report.ncc_after < -0.98
+    _, outcome = register(moving, 1 - static, prealign=None, loss="mi")
+    assert outcome.ncc_after < -0.98
 
 
 def lengths_above_and_below(mapping):
@@ -149,10 +150,10 @@ def test_labels_guide_a_registration(images):
     labels = {"moving_labels": moving_labels, "static_labels": static_labels}
     dice, losses = [], []
     for known in ({}, labels):
-        mapping, report = register(*images, prealign=None, **known)
+        mapping, outcome = register(*images, prealign=None, **known)
         warped = mapping.transform(moving_labels, interpolation="nearest")
         dice.append(dice_of_labels(static_labels, warped.astype(int))[1])
-        losses.append(report.loss_before)
+        losses.append(outcome.loss_before)
     assert dice[0] < 0.9 and dice[1] > 0.98
     # One minus the overlap is part of the loss.
     overlap = dice_of_labels(static_labels, moving_labels)[1]
@@ -162,10 +163,10 @@ def test_labels_guide_a_registration(images):
 def test_it_goes_on_from_a_model_which_does_not_change(images, model):
     before = [w.copy() for w in model.model.get_weights()]
     state = [np.array(v) for v in model.model.optimizer.variables]
-    mapping, report = register(
+    mapping, outcome = register(
         *images, model=model, prealign=None, level_iters=(10, 10)
     )
-    assert report.used == "model, optimized"
+    assert outcome.used == "model, optimized"
     refined = model.refine(*images, level_iters=(10, 10))
     npt.assert_array_equal(mapping.backward, refined.backward)
     for old, new in zip(before, model.model.get_weights()):
@@ -191,16 +192,16 @@ def test_it_goes_on_from_other_transforms(images, make):
     # Some motion, though nothing was learned.
     weights = [w + 1e-3 * rng.normal(size=w.shape).astype(w.dtype) for w in weights]
     model.model.set_weights(weights)
-    mapping, report = register(
+    mapping, outcome = register(
         *images, model=model, prealign=None, level_iters=(10, 10)
     )
-    assert report.ncc_after > 0.9 > report.ncc_before - 0.1
+    assert outcome.ncc_after > 0.9 > outcome.ncc_before - 0.1
     npt.assert_allclose(
-        report.ncc_after,
+        outcome.ncc_after,
         metrics.ncc(images[1], mapping.transform(images[0])),
         atol=0.01,
     )
-    assert report.inverse_error_mm < 0.2
+    assert outcome.inverse_error_mm < 0.2
 
 
 def spoil(model, value):
@@ -212,7 +213,7 @@ def spoil(model, value):
 @pytest.mark.parametrize("value", [0.3, np.nan], ids=["wild", "not finite"])
 def test_a_bad_prediction_is_not_used(images, value, dipy_log):
     model = spoil(DeformableRegistration(input_shape=SHAPE, seed=0), value)
-    _, report = register(*images, model=model, prealign=None, optimize=False)
+    _, outcome = register(*images, model=model, prealign=None, optimize=False)
     warnings = [
         r.message
         for r in dipy_log.records
@@ -221,8 +222,8 @@ def test_a_bad_prediction_is_not_used(images, value, dipy_log):
     assert len(warnings) == 1
     assert warnings[0].startswith("The prediction of the model ")
     assert warnings[0].endswith("It is not used.")
-    assert report.used == "optimized"
-    assert report.ncc_after > 0.98
+    assert outcome.used == "optimized"
+    assert outcome.ncc_after > 0.98
 
 
 @pytest.mark.parametrize("optimize", [False, True])
@@ -237,34 +238,36 @@ def test_a_fold_in_a_prediction_is_smoothed_away(
     assert metrics.folding(displacement) > 0
     model = DeformableRegistration(input_shape=SHAPE, seed=0)
     parts = Parts(displacement, lambda: np.asarray(integrate(-velocity[None]))[0])
-    predicted = parts, ops.convert_to_tensor(velocity[None])
-    monkeypatch.setattr(model, "_predict_pair", lambda *images: predicted)
+    prediction = Prediction(parts, ops.convert_to_tensor(velocity[None]), 1)
+    monkeypatch.setattr(
+        model.predictor, "predict_on_grid", lambda *images, finite: prediction
+    )
     options = {"model": model, "prealign": None, "optimize": optimize}
-    _, report = register(moving, static, **options)
-    assert report.used == ("model, optimized" if optimize else "model")
-    assert report.folding == 0
-    assert report.ncc_after > 0.98
+    _, outcome = register(moving, static, **options)
+    assert outcome.used == ("model, optimized" if optimize else "model")
+    assert outcome.folding == 0
+    assert outcome.ncc_after > 0.98
 
 
 def test_where_nothing_helps_the_affine_remains(images):
     moving, static = images
-    mapping, report = register(moving, static, prealign=None, level_iters=(0,))
-    assert report.used == "affine"
+    mapping, outcome = register(moving, static, prealign=None, level_iters=(0,))
+    assert outcome.used == "affine"
     assert not mapping.backward.any()
 
     def worse(static, warped):
         return np.nan * ops.mean(static - warped, axis=(1, 2, 3))
 
-    _, report = register(moving, static, prealign=None, loss=worse)
-    assert report.used == "affine"
+    _, outcome = register(moving, static, prealign=None, loss=worse)
+    assert outcome.used == "affine"
 
 
 def test_equal_images_need_no_field(images):
     smooth = np.exp(-((np.indices(SHAPE) - 18) ** 2).sum(0) / 60)
     for image in (images[0], smooth):
-        mapping, report = register(image, 3 * image + 5, prealign=None)
+        mapping, outcome = register(image, 3 * image + 5, prealign=None)
         assert not mapping.backward.any()
-        assert report.used == "affine"
+        assert outcome.used == "affine"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.training.augmentation import augment
 
 SHAPES = [(3, 28, 31), (2, 24, 20, 22)]
@@ -12,20 +13,23 @@ SHAPES = [(3, 28, 31), (2, 24, 20, 22)]
 def test_labels_and_mask_go_with_their_images(shape, rng, blobs):
     images = (blobs(rng, shape[0], shape[1:])[..., None] > 0.5).astype(np.float32)
     pair = {"moving": images, "static": images}
-    labels = {"moving_labels": images, "static_labels": images, "mask": images}
+    labels = Annotations(moving_labels=images, static_labels=images, mask=images)
     seen, annotations = augment(pair, labels, rng)
-    for name, kind in (("moving_labels", "moving"), ("mask", "static")):
-        assert metrics.dice(images, annotations[name]) < 0.97
-        assert metrics.dice(seen[kind], annotations[name]) > 0.93
-        assert set(np.unique(annotations[name])) == {0, 1}
+    for warped, image in (
+        (annotations.moving_labels, "moving"),
+        (annotations.mask, "static"),
+    ):
+        assert metrics.dice(images, warped) < 0.97
+        assert metrics.dice(seen[image], warped) > 0.93
+        assert set(np.unique(warped)) == {0, 1}
     assert not np.allclose(seen["moving"], seen["static"])
-    npt.assert_array_equal(annotations["static_labels"], annotations["mask"])
+    npt.assert_array_equal(annotations.static_labels, annotations.mask)
 
 
 def test_the_range_of_intensities_stays(rng):
     flat = np.full((2, 20, 20, 1), 7.0, np.float32)
     flat[:, 5:15, 5:15] = 9
-    images, _ = augment({"moving": flat - 7, "static": flat - 7}, {}, rng)
+    images, _ = augment({"moving": flat - 7, "static": flat - 7}, Annotations(), rng)
     for image in images.values():
         npt.assert_allclose([image.min(), image.max()], [0, 2], atol=1e-5)
 
@@ -33,7 +37,7 @@ def test_the_range_of_intensities_stays(rng):
 def test_the_same_numbers_give_the_same_images(blobs):
     image = blobs(np.random.default_rng(0), 2, (20, 22))[..., None]
     first, second = (
-        augment({"moving": image}, {}, np.random.default_rng(5))[0]["moving"]
+        augment({"moving": image}, Annotations(), np.random.default_rng(5))[0]["moving"]
         for _ in range(2)
     )
     npt.assert_array_equal(first, second)
@@ -44,7 +48,7 @@ def test_the_strength_multiplies_displacements(blobs):
 
     def far(strength):
         rng = np.random.default_rng(5)
-        seen, _ = augment({"moving": image}, {"mask": image}, rng, strength=strength)
+        seen, _ = augment({"moving": image}, Annotations(), rng, strength=strength)
         return np.abs(seen["moving"] - image).mean()
 
     # What is left at 0 is the change of contrast.

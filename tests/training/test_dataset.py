@@ -2,8 +2,10 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.training.annotations import check_training_data, one_hot
-from dipy_nn_reg.training.dataset import Pairs
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.losses.supervision import one_hot
+from dipy_nn_reg.training.data_checks import check_training_data
+from dipy_nn_reg.training.dataset import PairDataset
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def values(pairs, name):
 
 
 def test_in_order_with_one_static_for_each(images):
-    pairs = Pairs(images, images + 100, batch_size=4)
+    pairs = PairDataset(images, images + 100, batch_size=4)
     assert values(pairs, "moving") == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert values(pairs, "static") == [
         [100, 101, 102, 103],
@@ -28,13 +30,13 @@ def test_in_order_with_one_static_for_each(images):
 
 
 def test_one_static_for_all(images):
-    pairs = Pairs(images, images[:1] + 100, batch_size=4)
+    pairs = PairDataset(images, images[:1] + 100, batch_size=4)
     assert values(pairs, "static") == [[100] * 4, [100] * 4, [100] * 2]
 
 
 def test_shuffled_batches_have_one_size_and_keep_pairs_together(images):
     rng = np.random.default_rng(0)
-    pairs = Pairs(images, images + 100, batch_size=4, rng=rng)
+    pairs = PairDataset(images, images + 100, batch_size=4, rng=rng)
     first = values(pairs, "moving")
     assert [len(batch) for batch in first] == [4, 4, 4]
     assert set(sum(first, [])) == set(range(10))
@@ -44,7 +46,7 @@ def test_shuffled_batches_have_one_size_and_keep_pairs_together(images):
 
 
 def test_random_pairs_are_of_two_images_and_new_in_each_epoch(images):
-    pairs = Pairs(images, None, batch_size=5, rng=np.random.default_rng(0))
+    pairs = PairDataset(images, None, batch_size=5, rng=np.random.default_rng(0))
     seen = set()
     for _ in range(60):
         moving, static = (sum(values(pairs, name), []) for name in ("moving", "static"))
@@ -55,8 +57,8 @@ def test_random_pairs_are_of_two_images_and_new_in_each_epoch(images):
 
 
 def test_a_batch_is_no_larger_than_the_images(images):
-    assert len(Pairs(images, images, batch_size=64)) == 1
-    assert len(Pairs(images, images, batch_size=64)[0]["moving"]) == 10
+    assert len(PairDataset(images, images, batch_size=64)) == 1
+    assert len(PairDataset(images, images, batch_size=64)[0]["moving"]) == 10
 
 
 @pytest.fixture
@@ -66,14 +68,14 @@ def annotate():
     def make(moving, static):
         names = {"moving": moving, "static": static}
         numbers = {kind: images.ravel().astype(int) for kind, images in names.items()}
-        annotations = {"labels": np.arange(1, 8)}
+        annotations = {"label_values": np.arange(1, 8)}
         for kind, n in numbers.items():
             annotations[f"{kind}_labels"] = (n % 8).reshape(-1, 1, 1)
             points = np.stack([n, -n, n + 0.5, n**2], axis=-1)
             annotations[f"{kind}_landmarks"] = points.reshape(-1, 2, 2)
         # Of the static image: the mask is there for every third.
         annotations["mask"] = (numbers["static"] % 3 == 0).reshape(-1, 1, 1, 1)
-        return annotations
+        return Annotations(**annotations)
 
     return make
 
@@ -98,7 +100,7 @@ def test_annotations_go_with_their_images(shuffled, images, annotate):
     rng = np.random.default_rng(0) if shuffled else None
     static = images + 105
     annotations = annotate(images, static)
-    pairs = Pairs(images, static, batch_size=4, annotations=annotations, rng=rng)
+    pairs = PairDataset(images, static, batch_size=4, annotations=annotations, rng=rng)
     for _ in range(3):
         assert_annotations_fit(pairs)
         pairs.on_epoch_end()
@@ -110,18 +112,18 @@ def test_annotations_of_one_static_serve_all(images, annotate):
     static = images[:1] + 105
     annotations = annotate(images, static)
     rng = np.random.default_rng(0)
-    pairs = Pairs(images, static, batch_size=4, annotations=annotations, rng=rng)
+    pairs = PairDataset(images, static, batch_size=4, annotations=annotations, rng=rng)
     assert_annotations_fit(pairs)
     # And so does one mask for many static images.
-    annotations = {"mask": np.ones((1, 1, 1, 1), bool)}
-    pairs = Pairs(images, images, batch_size=4, annotations=annotations)
+    annotations = Annotations(mask=np.ones((1, 1, 1, 1), bool))
+    pairs = PairDataset(images, images, batch_size=4, annotations=annotations)
     npt.assert_array_equal(pairs[2][1]["mask"], np.ones((2, 1, 1, 1)))
 
 
 def test_annotations_go_with_random_partners(images, annotate):
     annotations = annotate(images, images)
     rng = np.random.default_rng(0)
-    pairs = Pairs(images, None, batch_size=5, annotations=annotations, rng=rng)
+    pairs = PairDataset(images, None, batch_size=5, annotations=annotations, rng=rng)
     for _ in range(20):
         assert_annotations_fit(pairs)
         pairs.on_epoch_end()
@@ -140,9 +142,9 @@ def test_of_many_labels_some_are_drawn_for_each_batch():
     numbers = np.arange(1, 13)
     maps = np.tile(numbers, (6, 2, 1))
     images = np.zeros((6, 2, 12, 1))
-    annotations = {"labels": numbers, "moving_labels": maps, "static_labels": maps}
+    annotations = Annotations(maps, maps, label_values=numbers)
     given = {"batch_size": 2, "annotations": annotations}
-    pairs = Pairs(images, images, rng=np.random.default_rng(0), **given)
+    pairs = PairDataset(images, images, rng=np.random.default_rng(0), **given)
     seen = []
     for _ in range(8):
         for _, found in (pairs[i] for i in range(3)):
@@ -158,20 +160,22 @@ def test_of_many_labels_some_are_drawn_for_each_batch():
     assert len(set(seen)) > 20
     assert set(np.ravel(seen)) == set(numbers)
     # All of them in validation, where nothing is drawn.
-    assert Pairs(images, images, **given)[0][1]["static_labels"].shape[-1] == 12
+    assert PairDataset(images, images, **given)[0][1]["static_labels"].shape[-1] == 12
 
 
 def test_a_batch_without_annotations_is_the_images_alone(images):
-    assert set(Pairs(images, images, batch_size=4)[0]) == {"moving", "static"}
-    pairs = Pairs(images, images, batch_size=4, annotations={})
+    assert set(PairDataset(images, images, batch_size=4)[0]) == {"moving", "static"}
+    pairs = PairDataset(images, images, batch_size=4, annotations=Annotations())
     assert set(pairs[0]) == {"moving", "static"}
 
 
 def test_annotations_of_the_caller_stay_as_they_are(images, annotate):
     annotations = annotate(images, images)
-    names = set(annotations)
-    Pairs(images, images, batch_size=4, annotations=annotations)
-    assert set(annotations) == names
+    before = annotations.map(lambda array, place: array.copy())
+    pairs = PairDataset(images, images, batch_size=4, annotations=annotations)
+    _ = pairs[0]
+    for name, array in before.as_dict().items():
+        npt.assert_array_equal(getattr(annotations, name), array)
 
 
 @pytest.mark.parametrize("mirror", [0, 1])
@@ -182,19 +186,13 @@ def test_about_half_of_the_pairs_are_mirrored_with_all_that_belongs_to_them(
     moving, static = rng.random((2, n, *shape, 1), dtype=np.float32)
     labels = rng.integers(0, 3, (2, n, *shape))
     landmarks = rng.uniform(0, 4, (2, n, 3, 2)).astype(np.float32)
-    pairs = Pairs(
+    pairs = PairDataset(
         moving,
         static,
         batch_size=8,
         mirror=mirror,
         rng=np.random.default_rng(0),
-        annotations={
-            "labels": np.array([1, 2]),
-            "moving_labels": labels[0],
-            "static_labels": labels[1],
-            "moving_landmarks": landmarks[0],
-            "static_landmarks": landmarks[1],
-        },
+        annotations=Annotations(*labels, *landmarks, label_values=np.array([1, 2])),
     )
     kept = moving.copy()
     mirrored = 0
@@ -226,7 +224,7 @@ def test_augmented_pairs_are_new_in_each_epoch_and_the_same_for_a_seed(rng):
     images = rng.random((5, 16, 18, 1), dtype=np.float32)
 
     def make():
-        return Pairs(
+        return PairDataset(
             images, None, batch_size=2, augment=True, rng=np.random.default_rng(4)
         )
 
@@ -242,12 +240,14 @@ def test_augmented_pairs_are_new_in_each_epoch_and_the_same_for_a_seed(rng):
 
 def test_what_is_in_a_batch_is_shrunk(rng):
     images = rng.random((2, 5, 6, 1))
-    annotations = {
-        "static_labels": np.ones((2, 5, 6), int),
-        "static_landmarks": np.array([[[0.5, 2.5], [4, 0]]]),
-        "labels": np.array([1, 2]),
-    }
-    pairs = Pairs(images, images, batch_size=2, shrunk_by=2, annotations=annotations)
+    annotations = Annotations(
+        static_labels=np.ones((2, 5, 6), int),
+        static_landmarks=np.array([[[0.5, 2.5], [4, 0]]]),
+        label_values=np.array([1, 2]),
+    )
+    pairs = PairDataset(
+        images, images, batch_size=2, shrunk_by=2, annotations=annotations
+    )
     batch, known = pairs[0]
     assert batch["moving"].shape == (2, 3, 3, 1)
     npt.assert_allclose(batch["static"][1, 1, 2], images[1, 2:4, 4:6].mean(), rtol=1e-6)
@@ -277,7 +277,7 @@ def test_labels_of_any_integer_type_are_told_apart(labels, dtype, augment, shape
             images, None, ndim=len(shape), num_channels=1, moving_labels=maps
         )
         generator = np.random.default_rng(1)
-        pairs = Pairs(**data, batch_size=2, augment=augment, rng=generator)
+        pairs = PairDataset(**data, batch_size=2, augment=augment, rng=generator)
         batches.append(pairs[0][1])
         order = np.argsort(np.argsort(labels[1:])) if maps is not small else [0, 1, 2]
         for name, shares in batches[-1].items():
@@ -295,7 +295,7 @@ def test_signed_and_unsigned_labels_are_compared_exactly(rng):
     data = check_training_data(
         images, images, moving_labels=moving, static_labels=static, **layout
     )
-    assert data["annotations"]["labels"].tolist() == [2**53, 2**53 + 1]
+    assert data["annotations"].label_values.tolist() == [2**53, 2**53 + 1]
     static[0], moving[0] = -1, 2**63
     with pytest.raises(ValueError, match="Expected labels that one type.*-1 to 9223"):
         check_training_data(

@@ -5,7 +5,7 @@ import pytest
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.losses import penalties
-from dipy_nn_reg.training.annotations import one_hot
+from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.training.keras_model import RegistrationModel
 from dipy_nn_reg.transform.functions import integrate, sample, warp
 

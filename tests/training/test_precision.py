@@ -45,7 +45,7 @@ def test_fields_and_losses_are_float32(shape, network, train_briefly, rng, tmp_p
     assert field.dtype == np.float32 and np.abs(field).max() > 0
     registration.save(tmp_path / "model.keras")
     loaded = DeformableRegistration.load(tmp_path / "model.keras")
-    assert loaded.model.options["precision"] == "bfloat16"
+    assert loaded.options["precision"] == "bfloat16"
     npt.assert_array_equal(loaded.predict_field(images, images[0]), field)
 
 

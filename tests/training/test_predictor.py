@@ -97,9 +97,9 @@ def test_results_and_what_is_remembered_can_be_pickled(blobs, rng):
     registration = DeformableRegistration(input_shape=(16, 17), seed=0)
     images = blobs(rng, 2, (16, 17))
     registration.predict(images, images[0])
-    held = registration._memory_known
+    held = registration.predictor._memory
     assert pickle.loads(pickle.dumps(held)) == held != {}
-    mapping, report = register(*images, prealign=None, level_iters=(1,))
-    assert pickle.loads(pickle.dumps(report)) == report
+    mapping, outcome = register(*images, prealign=None, level_iters=(1,))
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
     for again in (pickle.loads(pickle.dumps(mapping)), copy.deepcopy(mapping)):
         npt.assert_array_equal(again.forward, mapping.forward)

@@ -3,7 +3,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.losses.images import LOSSES
+from dipy_nn_reg.losses.choices import LOSSES
 from dipy_nn_reg.losses.penalties import (
     bending,
     folded,
@@ -25,13 +25,13 @@ def test_losses_of_other_types(name, dtype, shape, rng):
     images = (3 * rng.random((2, *shape, 1))).astype(dtype)
     mask = (rng.random((*shape, 1)) > 0.3).astype(dtype)
     single = [ops.convert_to_tensor(i.astype(np.float32)) for i in (*images, mask)]
-    expected = ops.convert_to_numpy(LOSSES[name](*single[:2], mask=single[2]))
+    expected = ops.convert_to_numpy(LOSSES[name].function(*single[:2], mask=single[2]))
     for given in (
         [*images, mask],
         [images[0].tolist(), *single[1:]],
         [single[0], ops.convert_to_tensor(images[1]), mask],
     ):
-        found = LOSSES[name](*given[:2], mask=given[2])
+        found = LOSSES[name].function(*given[:2], mask=given[2])
         npt.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-5)
 
 
@@ -79,7 +79,7 @@ IMAGES = np.ones((2, 9, 10, 1))
 @pytest.mark.parametrize("name", LOSSES)
 def test_what_a_loss_refuses(name, static, warped, mask, message):
     with pytest.raises(ValueError, match=f"Expected.*{message}"):
-        LOSSES[name](static, warped, mask=mask)
+        LOSSES[name].function(static, warped, mask=mask)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_model_and_its_history_are_written(brains, labels, write, crops, tmp_p
     for column in ("loss", "similarity", "label_overlap", "val_similarity"):
         assert np.isfinite([float(row[column]) for row in rows]).all()
     registration = DeformableRegistration.load(tmp_path / "out" / "model.keras")
-    assert tuple(registration.model.options["input_shape"]) == crops[0].shape
+    assert tuple(registration.options["input_shape"]) == crops[0].shape
 
 
 def test_training_goes_on_from_a_checkpoint(brains, tmp_path):
@@ -53,7 +53,7 @@ def test_training_goes_on_from_a_checkpoint(brains, tmp_path):
     model = tmp_path / "model.keras"
     rows = fit(brains, tmp_path, force=True, checkpoint=str(model))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
-    options = DeformableRegistration.load(model).model.options
+    options = DeformableRegistration.load(model).options
     assert (options["network"], options["loss"]) == ("voxelmorph1", "mse")
 
 
@@ -63,7 +63,7 @@ def test_slices_train_a_2d_model(axis, sevens, write, tmp_path):
     paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(images)]
     fit(paths, tmp_path / "out")
     registration = DeformableRegistration.load(tmp_path / "out" / "model.keras")
-    assert len(registration.model.options["input_shape"]) == 2
+    assert len(registration.options["input_shape"]) == 2
 
 
 def test_images_on_other_grids_are_brought_to_the_first(brains, write, crops, tmp_path):
@@ -90,7 +90,7 @@ def test_small_images_come_first(brains, tmp_path):
 
 def test_options_of_speed_reach_the_model(brains, tmp_path):
     fit(brains, tmp_path, field_stride=4, precision="bfloat16", mirror=0, augment=True)
-    options = DeformableRegistration.load(tmp_path / "model.keras").model.options
+    options = DeformableRegistration.load(tmp_path / "model.keras").options
     assert (options["field_stride"], options["precision"]) == (4, "bfloat16")
 
 
@@ -103,7 +103,7 @@ def test_images_may_be_trained_on_at_another_resolution(
         moving_labels=[str(path) for path in labels],
         voxel_size=4.0,  # of 2 mm
     )
-    options = DeformableRegistration.load(tmp_path / "model.keras").model.options
+    options = DeformableRegistration.load(tmp_path / "model.keras").options
     assert tuple(options["input_shape"]) == tuple(-(-n // 2) for n in crops[0].shape)
 
 

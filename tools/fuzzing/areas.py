@@ -116,7 +116,7 @@ CALLS = {
             _W.to_static,
             _W.resample,
             _W.read_on_grid,
-            _W.working_grid,
+            _W.grid_of_voxel_size,
             _W.inverse_error,
         ),
     ),

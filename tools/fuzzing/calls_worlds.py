@@ -4,6 +4,7 @@ import numpy as np
 
 from dipy_nn_reg import mapping
 from dipy_nn_reg.mapping import bvecs, prealign, regridding, resampling, thin_plate
+from dipy_nn_reg.mapping.grid import Grid
 from fuzzing import scenes
 from fuzzing.call import (
     Call,
@@ -108,8 +109,13 @@ def to_static(rng, folder):
 def resample(rng, folder):
     size, grid = (scenes.any_shape(rng, ndim=n) for n in [rng.integers(2, 4)] * 2)
     ndim = len(size)
+
+    def on_grid(image, affine, find, shape, grid_affine, **options):
+        grid = Grid(shape, grid_affine)
+        return resampling.resample(image, affine, find, grid, **options)
+
     return Call(
-        resampling.resample,
+        on_grid,
         image=image(scenes.blob(rng, size)),
         affine=affine(scenes.affine(rng, ndim)),
         find=fixed(lambda places: places),
@@ -123,8 +129,12 @@ def resample(rng, folder):
 def read_on_grid(rng, folder):
     size, grid = (scenes.any_shape(rng, ndim=n) for n in [rng.integers(2, 4)] * 2)
     ndim = len(size)
+
+    def on_grid(image, affine, maps, shape, grid_affine):
+        return regridding.read_on_grid(image, affine, maps, Grid(shape, grid_affine))
+
     return Call(
-        regridding.read_on_grid,
+        on_grid,
         image=image(scenes.blob(rng, size)),
         affine=affine(scenes.affine(rng, ndim)),
         maps=sequence([scenes.near_identity(rng, ndim)]),
@@ -134,10 +144,15 @@ def read_on_grid(rng, folder):
     )
 
 
-def working_grid(rng, folder):
+def grid_of_voxel_size(rng, folder):
     size = scenes.any_shape(rng)
+
+    def make(shape, affine, voxel_size):
+        grid = Grid(shape, affine).with_voxel_size(voxel_size)
+        return grid.shape, grid.affine
+
     return Call(
-        regridding.working_grid,
+        make,
         shape=shape(size),
         affine=affine(scenes.affine(rng, len(size))),
         voxel_size=number(2.0),
@@ -146,8 +161,12 @@ def working_grid(rng, folder):
 
 def inverse_error(rng, folder):
     size = scenes.any_shape(rng, thin=False)
+
+    def error(maps, shape, affine):
+        return resampling.inverse_error(maps, Grid(shape, affine))
+
     return Call(
-        resampling.inverse_error,
+        error,
         maps=sequence([scenes.mapping(rng, size)]),
         shape=shape(size),
         affine=affine(scenes.affine(rng, len(size))),

@@ -44,7 +44,7 @@ def load(rng, folder):
 
     def run(path):
         registration = loader.load(path)
-        size = registration.model.options["input_shape"]
+        size = registration.options["input_shape"]
         moving, static = scenes.pair(len(size))
         return registration.predict_field(moving[None], static)
 

@@ -2,7 +2,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.training.annotations import check_annotations
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.training.data_checks import check_annotations
 
 NAMES = (
     "moving_labels",
@@ -44,33 +45,33 @@ def test_what_is_given_comes_back_as_arrays(shape, rng):
         static_landmarks=points[0],
         mask=0.3 * mask,
     )
-    assert set(checked) == {*NAMES, "labels"}
-    npt.assert_array_equal(checked["labels"], [4, 5, 9])
-    npt.assert_array_equal(checked["moving_labels"], labels)
-    npt.assert_array_equal(checked["static_labels"], np.full((1, *shape), 5))
-    npt.assert_array_equal(checked["moving_landmarks"], points)
-    npt.assert_array_equal(checked["static_landmarks"], points[:1])
-    assert checked["mask"].shape == (1, *shape, 1)
-    npt.assert_array_equal(checked["mask"][0, ..., 0] != 0, mask != 0)
+    assert set(checked.as_dict()) == set(NAMES)
+    npt.assert_array_equal(checked.label_values, [4, 5, 9])
+    npt.assert_array_equal(checked.moving_labels, labels)
+    npt.assert_array_equal(checked.static_labels, np.full((1, *shape), 5))
+    npt.assert_array_equal(checked.moving_landmarks, points)
+    npt.assert_array_equal(checked.static_landmarks, points[:1])
+    assert checked.mask.shape == (1, *shape, 1)
+    npt.assert_array_equal(checked.mask[0, ..., 0] != 0, mask != 0)
 
 
 def test_nothing_given():
-    assert check() == {}
+    assert check() == Annotations()
 
 
 def test_a_mask_for_each_or_for_all():
     masks = np.ones((3, 6, 5), bool)
     for mask, number in ((masks, 3), (masks[:1], 1), (masks[0], 1)):
-        assert check(static=MOVING, mask=mask)["mask"].shape == (number, 6, 5, 1)
-        assert check(static=None, mask=mask)["mask"].shape == (number, 6, 5, 1)
-    assert check(mask=masks[..., None][:1])["mask"].shape == (1, 6, 5, 1)
+        assert check(static=MOVING, mask=mask).mask.shape == (number, 6, 5, 1)
+        assert check(static=None, mask=mask).mask.shape == (number, 6, 5, 1)
+    assert check(mask=masks[..., None][:1]).mask.shape == (1, 6, 5, 1)
 
 
 def test_pairs_of_the_moving_images_use_their_annotations():
     checked = check(static=None, moving_labels=LABELS, moving_landmarks=POINTS)
-    npt.assert_array_equal(checked["static_labels"], LABELS)
-    npt.assert_array_equal(checked["static_landmarks"], POINTS)
-    npt.assert_array_equal(checked["labels"], [1, 2, 3])
+    npt.assert_array_equal(checked.static_labels, LABELS)
+    npt.assert_array_equal(checked.static_landmarks, POINTS)
+    npt.assert_array_equal(checked.label_values, [1, 2, 3])
 
 
 def test_given_annotations_stay_as_they_are():
@@ -85,7 +86,7 @@ def test_given_annotations_stay_as_they_are():
 )
 def test_labels_of_any_integer_type(labels):
     checked = check(static=MOVING, moving_labels=labels, static_labels=labels)
-    npt.assert_array_equal(checked["labels"], sorted({*labels.ravel()} - {0}))
+    npt.assert_array_equal(checked.label_values, sorted({*labels.ravel()} - {0}))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from dipy_nn_reg.checks import (
     check_name,
     check_number,
 )
-from dipy_nn_reg.losses.choices import check_choice, check_penalty
-from dipy_nn_reg.losses.images import LOSSES
+from dipy_nn_reg.losses.choices import LOSSES, check_choice, check_penalty_option
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.training.precision import PRECISIONS
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
@@ -57,7 +56,7 @@ def check_options(options):
     check_network(options["network"], options["transform"])
     _check_layout(options)
     check_choice("loss", options["loss"], LOSSES)
-    check_penalty(options["penalty"], options["smoothness"])
+    check_penalty_option(options["penalty"], options["smoothness"])
     if options["smoothness"] is None and not isinstance(options["penalty"], dict):
         raise ValueError("Expected smoothness to be a number. Received None.")
     for name in ("label_weight", "landmark_weight"):

@@ -1,24 +1,19 @@
-"""Label maps, landmarks and masks that a user gives beside the images.
+"""Checks of training data: images, label maps, landmarks and masks."""
 
-NumPy only. What belongs to the moving and to the static images comes by name:
-``moving_labels`` and ``static_labels``, ``moving_landmarks`` and ``static_landmarks``,
-and ``mask``, which belongs to the static images.
-"""
+from dataclasses import replace
 
 import numpy as np
 
+from dipy_nn_reg.annotations import (
+    NAMES,
+    Annotations,
+    find_label_values,
+    labels_of_one_type,
+)
 from dipy_nn_reg.checks import check_training_pairs
 from dipy_nn_reg.training.padding import pad_to_one_size
 
-DATA = {
-    "moving",
-    "static",
-    "moving_labels",
-    "static_labels",
-    "moving_landmarks",
-    "static_landmarks",
-    "mask",
-}
+DATA = {"moving", "static", *NAMES}
 
 
 def check_training_data(moving, static=None, *, ndim, num_channels, **annotations):
@@ -44,16 +39,16 @@ def check_training_data(moving, static=None, *, ndim, num_channels, **annotation
         As these two functions.
     """
     layout = {"ndim": ndim, "num_channels": num_channels}
-    given = {"moving": moving, "static": static, **annotations}
-    given = pad_to_one_size(given, ndim)
-    moving, static = given.pop("moving"), given.pop("static")
+    arrays = {"moving": moving, "static": static, **annotations}
+    arrays = pad_to_one_size(arrays, ndim)
+    moving, static = arrays.pop("moving"), arrays.pop("static")
     moving, static = check_training_pairs(moving, static, **layout)
-    annotations = check_annotations(given, moving, static)
+    annotations = check_annotations(arrays, moving, static)
     return {"moving": moving, "static": static, "annotations": annotations}
 
 
 def check_validation_data(data, *, ndim, num_channels):
-    """Return what :class:`~dipy_nn_reg.training.dataset.Pairs` takes to validate with.
+    """Return checked validation data as arrays of one size.
 
     Parameters
     ----------
@@ -65,6 +60,7 @@ def check_validation_data(data, *, ndim, num_channels):
     Returns
     -------
     data : dict
+        As of :func:`check_training_data`.
 
     Raises
     ------
@@ -82,29 +78,31 @@ def check_validation_data(data, *, ndim, num_channels):
     data = check_training_data(**data, ndim=ndim, num_channels=num_channels)
     if data["static"] is None:
         data["static"] = np.roll(data["moving"], 1, axis=0)
-        for name, array in data["annotations"].items():
-            if name.startswith("static") or name == "mask":
-                data["annotations"][name] = np.roll(array, 1, axis=0)
+        data["annotations"] = data["annotations"].map(_roll_static)
     return data
 
 
+def _roll_static(array, place):
+    return np.roll(array, 1, axis=0) if place.image == "static" else array
+
+
 def check_annotations(annotations, moving, static):
-    """Return annotations as arrays, after looking for what would go wrong.
+    """Return annotations as checked arrays.
 
     Parameters
     ----------
     annotations : dict
-        Values by name, those that are None included.
+        By the names of :class:`~dipy_nn_reg.annotations.Annotations`; None counts as
+        absent.
     moving : ndarray, shape (n, *spatial, channels)
     static : ndarray, shape (1 or n, *spatial, channels), or None
         None: pairs are made of the moving images, and so of their annotations.
 
     Returns
     -------
-    annotations : dict of ndarray
-        Those given; labels of shape (n, *spatial), landmarks of shape
-        (n, points, ndim), a mask of shape (1 or n, *spatial, 1). With labels there
-        is ``labels``: the values but 0 that occur.
+    annotations : Annotations
+        Labels of shape (n, *spatial), landmarks of shape (n, points, ndim), a mask of
+        shape (1 or n, *spatial, 1).
 
     Raises
     ------
@@ -113,75 +111,21 @@ def check_annotations(annotations, moving, static):
         landmarks or masks are not finite numbers, if labels are not integers or all 0,
         or if a mask is empty.
     """
-    given = {name: a for name, a in annotations.items() if a is not None}
+    arrays = {name: a for name, a in annotations.items() if a is not None}
     for kind in ("labels", "landmarks"):
-        _add_partner(given, kind, static)
-    checked = {}
-    for name, array in given.items():
-        images = moving if "moving" in name or static is None else static
-        check = CHECKS[name.split("_")[-1]]
-        checked[name] = check(name, np.asarray(array), images)
+        _add_partner(arrays, kind, static)
+
+    def check(array, place):
+        images = moving if place.image == "moving" or static is None else static
+        return CHECKS[place.kind](place.name, np.asarray(array), images)
+
+    checked = Annotations(**arrays).map(check)
     _check_same_number_of_points(checked)
-    if "moving_labels" in checked:
-        checked |= labels_of_one_type(
-            {name: checked[name] for name in ("moving_labels", "static_labels")}
-        )
-        checked["labels"] = _label_values(checked)
-    return checked
-
-
-def labels_of_one_type(maps):
-    """Return label maps that can be compared, signed and unsigned ones as well.
-
-    Parameters
-    ----------
-    maps : dict of ndarray of int
-
-    Returns
-    -------
-    maps : dict of ndarray of int
-
-    Raises
-    ------
-    ValueError
-        If no type holds the values of all of them.
-    """
-    if np.result_type(*maps.values()).kind != "f":
-        return maps
-    # NumPy would compare them as float64, which does not tell large values apart.
-    highest = max(int(labels.max()) for labels in maps.values())
-    lowest = min(int(labels.min()) for labels in maps.values())
-    for dtype in (np.int64, np.uint64):
-        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
-            return {name: labels.astype(dtype) for name, labels in maps.items()}
-    raise ValueError(
-        f"Expected labels that one type of integers holds. Received values from "
-        f"{lowest} to {highest}."
-    )
-
-
-def one_hot(label_maps, labels):
-    """Return the share of each label in each voxel, 0 or 1.
-
-    Parameters
-    ----------
-    label_maps : ndarray, shape (n, *spatial)
-    labels : ndarray, shape (number,)
-
-    Returns
-    -------
-    shares : ndarray, shape (n, *spatial, number), float32
-
-    Examples
-    --------
-    >>> one_hot(np.array([[0, 5, 7]]), np.array([5, 7])).tolist()
-    [[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]]
-    """
-    return (label_maps[..., None] == labels).astype(np.float32)
+    return _with_label_values(checked)
 
 
 def _add_partner(given, kind, static):
-    """Use what goes with the moving images where pairs are made of these."""
+    """Use the annotations of the moving images where pairs are made of these."""
     moving_name, static_name = f"moving_{kind}", f"static_{kind}"
     if static is None and moving_name in given and static_name not in given:
         given[static_name] = given[moving_name]
@@ -267,18 +211,24 @@ def _check_landmarks(name, landmarks, images):
 CHECKS = {"labels": _check_labels, "landmarks": _check_landmarks, "mask": _check_mask}
 
 
-def _check_same_number_of_points(checked):
-    shapes = {checked[n].shape[1] for n in checked if n.endswith("landmarks")}
-    if len(shapes) > 1:
+def _check_same_number_of_points(annotations):
+    both = annotations.moving_landmarks, annotations.static_landmarks
+    numbers = {points.shape[1] for points in both if points is not None}
+    if len(numbers) > 1:
         raise ValueError(
             f"Expected as many static landmarks as moving ones. "
-            f"Received {sorted(shapes)} of them."
+            f"Received {sorted(numbers)} of them."
         )
 
 
-def _label_values(checked):
-    values = np.union1d(checked["moving_labels"], checked["static_labels"])
-    values = values[values != 0]
+def _with_label_values(annotations):
+    if annotations.moving_labels is None:
+        return annotations
+    both = labels_of_one_type(annotations.moving_labels, annotations.static_labels)
+    values = find_label_values(*both)
     if values.size == 0:
         raise ValueError("Expected labels other than 0. Received 0 everywhere.")
-    return values
+    moving, static = both
+    return replace(
+        annotations, moving_labels=moving, static_labels=static, label_values=values
+    )

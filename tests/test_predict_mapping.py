@@ -6,8 +6,10 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.mapping.maps import grid_points, mapping_to_displacement
-from dipy_nn_reg.mapping.physical import Parts
+from dipy_nn_reg.mapping.affines import grid_points
+from dipy_nn_reg.mapping.maps import mapping_to_displacement
+from dipy_nn_reg.mapping.parts import Parts
+from dipy_nn_reg.training.predictor import Prediction
 
 
 def deforming(ndim, *, kind=DeformableRegistration, **options):
@@ -121,12 +123,16 @@ def test_the_inverse_brings_points_back(pair):
 
 
 @pytest.mark.parametrize("size", [2.2, 0.9])
-def test_the_network_may_see_other_voxels(size, pair):
+def test_the_network_may_see_other_voxels(size, pair, monkeypatch):
     registration = deforming(pair.moving.ndim)
     static = np.random.default_rng(5).random(pair.field.shape[:-1])
     grids = {"moving_affine": pair.moving_affine, "static_affine": pair.static_affine}
-    seen, predict = [], registration._predict_parts
-    registration._predict_parts = lambda *pair: seen.append(pair) or predict(*pair)
+    seen, predict = [], registration.predictor.predict_on_grid
+    monkeypatch.setattr(
+        registration.predictor,
+        "predict_on_grid",
+        lambda *images: seen.append(images) or predict(*images),
+    )
     options = {"voxel_size": size, **grids}
     mapping = registration.predict_mapping(pair.moving, static, **options)
     sizes = nib.affines.voxel_sizes(pair.static_affine)
@@ -138,7 +144,10 @@ def test_the_network_may_see_other_voxels(size, pair):
         1,
         *[0] * (static.ndim - 1),
     ]
-    registration._predict_parts = lambda *images: Parts(parts, lambda: -parts)
+    prediction = Prediction(Parts(parts, lambda: -parts), None, 1)
+    monkeypatch.setattr(
+        registration.predictor, "predict_on_grid", lambda *images: prediction
+    )
     mapping = registration.predict_mapping(
         pair.moving, static, voxel_size=size, **grids
     )
@@ -148,10 +157,13 @@ def test_the_network_may_see_other_voxels(size, pair):
     npt.assert_allclose(mapping.forward[middle], -expected, atol=1e-4)
 
 
-def test_voxels_of_almost_the_same_size_are_not_the_same(rng):
+def test_voxels_of_almost_the_same_size_are_not_the_same(rng, monkeypatch):
     registration = deforming(3)
-    registration._predict_parts = lambda *pair: Parts(ones, lambda: -ones)
     ones = np.ones((12, 12, 12, 3))
+    prediction = Prediction(Parts(ones, lambda: -ones), None, 1)
+    monkeypatch.setattr(
+        registration.predictor, "predict_on_grid", lambda *images: prediction
+    )
     images, affine = rng.random((2, 12, 12, 12)), np.diag([2.0, 2, 2, 1])
     grids = {"moving_affine": affine, "static_affine": affine}
     mapping = registration.predict_mapping(*images, voxel_size=2.02, **grids)

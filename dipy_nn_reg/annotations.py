@@ -1,0 +1,121 @@
+"""Annotations of a pair of images: label maps, landmarks and a mask."""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Place(NamedTuple):
+    """Name of an annotation, its kind, and the image that it belongs to."""
+
+    name: str
+    kind: str
+    image: str
+
+
+PLACES = (
+    Place("moving_labels", "labels", "moving"),
+    Place("static_labels", "labels", "static"),
+    Place("moving_landmarks", "landmarks", "moving"),
+    Place("static_landmarks", "landmarks", "static"),
+    Place("mask", "mask", "static"),
+)
+NAMES = tuple(place.name for place in PLACES)
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Label maps, landmarks and a mask of a pair of images, or of a batch of pairs.
+
+    Each is an array or a tensor, or None. Nothing here depends on their shapes, which
+    the functions that take annotations state.
+
+    Attributes
+    ----------
+    moving_labels, static_labels
+        Label maps: integers, or the fraction of each label in each voxel.
+    moving_landmarks, static_landmarks
+        Corresponding points, in voxels.
+    mask
+        Voxels of the static image that count.
+    label_values : ndarray of int, optional
+        Labels other than 0 that occur in the label maps.
+    """
+
+    moving_labels: Any = None
+    static_labels: Any = None
+    moving_landmarks: Any = None
+    static_landmarks: Any = None
+    mask: Any = None
+    label_values: Any = None
+
+    def as_dict(self):
+        """Return those that are not None by name, without the label values."""
+        named = {name: getattr(self, name) for name in NAMES}
+        return {name: array for name, array in named.items() if array is not None}
+
+    def map(self, function):
+        """Return annotations with ``function(array, place)`` of each of them.
+
+        Parameters
+        ----------
+        function : callable
+            Its ``place`` is a :class:`Place`.
+
+        Returns
+        -------
+        annotations : Annotations
+        """
+        present = ((place, getattr(self, place.name)) for place in PLACES)
+        results = {
+            place.name: function(array, place)
+            for place, array in present
+            if array is not None
+        }
+        return replace(self, **results)
+
+    def swapped(self):
+        """Return the labels and landmarks of the other direction; the mask stays."""
+        return replace(
+            self,
+            moving_labels=self.static_labels,
+            static_labels=self.moving_labels,
+            moving_landmarks=self.static_landmarks,
+            static_landmarks=self.moving_landmarks,
+        )
+
+
+def labels_of_one_type(moving, static):
+    """Return label maps in a type of integers that holds the values of both.
+
+    Parameters
+    ----------
+    moving, static : ndarray of int
+
+    Returns
+    -------
+    moving, static : ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If no type of integers holds the values of both.
+    """
+    if np.result_type(moving, static).kind != "f":
+        return moving, static
+    # NumPy would compare them as float64, which does not tell large values apart.
+    highest = max(int(labels.max()) for labels in (moving, static))
+    lowest = min(int(labels.min()) for labels in (moving, static))
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
+            return moving.astype(dtype), static.astype(dtype)
+    raise ValueError(
+        f"Expected labels that one type of integers holds. Received values from "
+        f"{lowest} to {highest}."
+    )
+
+
+def find_label_values(moving, static):
+    """Return the labels other than 0 that occur in either of two label maps, sorted."""
+    return np.setdiff1d(np.union1d(moving, static), 0)

@@ -1,0 +1,61 @@
+"""Checks of the images, affines and annotations of a frame."""
+
+import numpy as np
+
+from dipy_nn_reg.checks import check_images
+from dipy_nn_reg.mapping.affines import check_affine
+
+
+def check_annotation(array, place, shape):
+    """Return integers of the shape of their image; a slice may lack its last axis."""
+    name, array = place.name, np.asarray(array)
+    if array.shape not in (shape, shape[:-1] if shape[-1] == 1 else shape):
+        raise ValueError(
+            f"Expected {name} of the shape of its image, {shape}. "
+            f"Received {name}.shape={array.shape}."
+        )
+    if (
+        place.kind == "mask"
+        and array.dtype.kind in "iuf"
+        and np.all(np.isfinite(array))
+    ):
+        array = array != 0
+    if array.dtype.kind not in "biu":
+        raise ValueError(
+            f"Expected integers in {name}. Received {name}.dtype={array.dtype}"
+            f"{', or values that are not finite' if name == 'mask' else ''}."
+        )
+    if not array.any():
+        expected = "labels" if place.kind == "labels" else "voxels"
+        raise ValueError(
+            f"Expected {expected} other than 0 in {name}. Received 0 everywhere."
+        )
+    array = array.astype(np.uint8) if array.dtype.kind == "b" else array
+    return array.reshape(shape)
+
+
+def check_affines(static_affine, moving_affine, ndim):
+    """Return both; without any, those of one grid of voxels."""
+    if (static_affine is None) != (moving_affine is None):
+        raise ValueError(
+            "Expected affines of both images or of none. Received "
+            f"{'moving' if static_affine is None else 'static'}_affine alone."
+        )
+    if static_affine is None:
+        return np.eye(ndim + 1), np.eye(ndim + 1)
+    return (
+        check_affine(static_affine, name="static_affine", ndim=ndim),
+        check_affine(moving_affine, name="moving_affine", ndim=ndim),
+    )
+
+
+def check_image(image, name, ndim, num_channels):
+    """Return one image with a channel axis, after looking for what would go wrong."""
+    image = np.asarray(image)[None]
+    image = check_images(image, name=name, ndim=ndim, num_channels=num_channels)[0]
+    if image.min() == image.max():
+        raise ValueError(
+            f"Expected a {name} image with contrast. Received one whose values are all "
+            f"{image.flat[0]}."
+        )
+    return image

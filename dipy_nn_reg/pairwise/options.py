@@ -1,0 +1,204 @@
+"""Options of the registration of one pair, checked before anything is computed."""
+
+from dataclasses import replace
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from dipy_nn_reg.annotations import labels_of_one_type
+from dipy_nn_reg.checks import check_integer, check_name, check_number
+from dipy_nn_reg.losses.choices import (
+    LOSSES,
+    check_choice,
+    check_loss,
+    check_penalty,
+    check_penalty_option,
+    default_smoothness,
+    get_loss,
+    takes_mask,
+)
+from dipy_nn_reg.losses.images import lncc
+from dipy_nn_reg.losses.objective import ObjectiveOptions
+from dipy_nn_reg.memory import check_memory, size_of_labels
+from dipy_nn_reg.pairwise.descent import DescentOptions
+from dipy_nn_reg.transform.kinds import (
+    check_spacing,
+    choose_field_stride,
+    choose_spacing,
+)
+from dipy_nn_reg.transform.pyramid import coarse_shape
+
+# Default loss, for images of one contrast. Windows of 5 voxels do better than the usual
+# 9 where the displacement that remains is small (doc/performance.md).
+LOSS = partial(lncc, window=5)
+PAIRWISE_TRANSFORMS = ("bspline_velocity", "velocity")
+# Float32 numbers for each voxel that the descent holds beside the loss: fields, and
+# what folds are counted from.
+FIELDS_PER_VOXEL = 70
+
+
+def find_layout(static, static_affine, num_channels, model):
+    """Return the number of spatial axes and of channels."""
+    if model is not None:
+        if num_channels not in (None, model.num_channels):
+            raise ValueError(
+                f"Expected num_channels={model.num_channels}, that of the model. "
+                f"Received num_channels={num_channels!r}."
+            )
+        return model.ndim, model.num_channels
+    num_channels = 1 if num_channels is None else num_channels
+    check_integer("num_channels", num_channels, lowest=1)
+    num_channels = int(num_channels)  # that of NumPy may be of 8 bits
+    in_world = np.shape(static_affine) == (4, 4)
+    spatial = static.shape if num_channels == 1 else static.shape[:-1]
+    if num_channels == 1 and static.shape[-1:] == (1,):
+        # The last axis is that of the channel, unless it is that across a slice.
+        spatial = static.shape[: 3 if in_world else -1]
+    if len(spatial) not in (2, 3):
+        raise ValueError(
+            f"Expected images of two or three axes"
+            f"{'' if num_channels == 1 else ' and one for channels'}. "
+            f"Received static.shape={static.shape} and num_channels={num_channels}."
+        )
+    return 2 if in_world and 1 in spatial else len(spatial), num_channels
+
+
+def spatial_shape(image, ndim):
+    """Return the axes along which an image is registered: of a slice, those in it."""
+    shape = image.shape
+    if ndim == 2 and 1 in shape[:3] and len(shape) > 2:
+        shape = [size for size in shape[:3] if size > 1]
+    return tuple(shape[:ndim])
+
+
+def check_model(model):
+    if model is not None and not hasattr(model, "predict_mapping"):
+        raise ValueError(
+            f"Expected model to be a DeformableRegistration or an AffineRegistration. "
+            f"Received model={model!r}."
+        )
+
+
+def check_options(shape, trained, field, objective, label_weight):
+    """Return checked options of the descent.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Along the axes in which the images are registered.
+    trained : dict
+        Options of a model, whose loss and penalty are defaults; or none.
+    field : dict
+        ``transform``, ``spacing`` and ``field_stride``.
+    objective : dict
+        ``loss``, ``penalty`` and ``smoothness``.
+    label_weight : float
+
+    Returns
+    -------
+    options : DescentOptions
+    """
+    transform, spacing, stride = field.values()
+    loss, penalty, smoothness = objective.values()
+    check_name("transform", transform, PAIRWISE_TRANSFORMS)
+    loss = trained.get("loss", LOSS) if loss is None else loss
+    penalty = trained.get("penalty", "gradient") if penalty is None else penalty
+    check_choice("loss", loss, LOSSES)
+    check_penalty_option(penalty, smoothness)
+    check_number("label_weight", label_weight, or_zero=True)
+    if smoothness is None and not isinstance(penalty, dict):
+        smoothness = default_smoothness(loss, penalty, transform)
+        smoothness *= get_loss(loss).pair_smoothness
+    stride = 1 if stride is None else stride
+    return DescentOptions(
+        ObjectiveOptions.of(
+            loss=loss,
+            penalty=penalty,
+            smoothness=smoothness,
+            label_weight=float(label_weight),
+            landmark_weight=0.0,
+        ),
+        transform,
+        choose_spacing(transform, shape, spacing),
+        choose_field_stride(transform, None, len(shape), stride),
+    )
+
+
+def check_size(shape, options, annotations):
+    """Raise an error unless images of a shape, (*spatial, channels), can be used."""
+    spatial, batch = shape[:-1], (1, *shape)
+    check_loss(options.objective.loss, batch)
+    check_spacing(options.transform, spatial, options.spacing)
+    field = coarse_shape(spatial, options.field_stride)
+    for penalty, _ in options.objective.penalties:
+        check_penalty(penalty, (1, *field, len(spatial)))
+    values = get_loss(options.objective.loss).values_per_voxel + FIELDS_PER_VOXEL
+    values_of_labels = annotations.label_values
+    labels = 0 if values_of_labels is None else len(values_of_labels)
+    check_memory(
+        4 * values * prod(batch) + size_of_labels(batch, labels),
+        what=f"Registering images of {spatial}",
+        advice="A voxel_size above that of the images needs less.",
+    )
+
+
+def check_level_iters(level_iters):
+    if level_iters is None:
+        return
+    if not isinstance(level_iters, (list, tuple)) or not level_iters:
+        raise ValueError(
+            f"Expected level_iters to be a list of numbers of iterations. "
+            f"Received {level_iters!r}."
+        )
+    for most in level_iters:
+        check_integer("each of level_iters", most, lowest=0)
+
+
+def check_annotations(annotations, loss):
+    """Return annotations that fit each other and the loss.
+
+    Raises
+    ------
+    ValueError
+        If the loss takes no mask, or if label maps are of one image alone, are no
+        integers, or have no label but 0 in common: their overlap could not grow.
+    """
+    moving, static = annotations.moving_labels, annotations.static_labels
+    if (moving is None) != (static is None):
+        raise ValueError(
+            "Expected label maps of both images or of none. Received "
+            f"{'static' if moving is None else 'moving'}_labels alone."
+        )
+    if annotations.mask is not None and not takes_mask(loss):
+        raise ValueError(
+            f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
+            f"Received loss={loss!r} and a mask."
+        )
+    return annotations if moving is None else _check_labels(annotations)
+
+
+def _check_labels(annotations):
+    maps = {
+        "moving_labels": np.asarray(annotations.moving_labels),
+        "static_labels": np.asarray(annotations.static_labels),
+    }
+    for name, labels in maps.items():
+        if labels.dtype.kind not in "biu" or not labels.any():
+            raise ValueError(
+                f"Expected integers in {name}, and labels other than 0. Received "
+                f"{name}.dtype={labels.dtype} and shape {labels.shape}."
+            )
+    moving, static = labels_of_one_type(*maps.values())
+    values = [np.setdiff1d(labels, 0) for labels in (moving, static)]
+    if not np.intersect1d(*values).size:
+        raise ValueError(
+            f"Expected labels that both maps have. Received moving_labels of "
+            f"{values[0][:5].tolist()} and static_labels of {values[1][:5].tolist()}."
+        )
+    return replace(
+        annotations,
+        moving_labels=moving,
+        static_labels=static,
+        label_values=np.union1d(*values),
+    )

@@ -1,0 +1,72 @@
+"""Repair of velocities whose displacement folds."""
+
+from keras import ops
+import numpy as np
+
+from dipy_nn_reg.backend import compiled
+from dipy_nn_reg.losses.penalties import folded
+from dipy_nn_reg.transform.smoothing import smooth
+
+# Largest number of times that a velocity is smoothed.
+_MAX_REPAIRS = 10
+
+
+def unfold(velocity, displace):
+    """Smooth a velocity where its displacement folds.
+
+    Parameters
+    ----------
+    velocity : tensor, shape (1, *coarse, ndim)
+    displace : callable
+        Takes a velocity, and returns a displacement in voxels, a tensor of shape
+        (1, *spatial, ndim).
+
+    Returns
+    -------
+    velocity : tensor, shape (1, *coarse, ndim)
+        Unchanged if nothing folds; after the last repair, it may still fold.
+    displacement : ndarray, shape (*spatial, ndim)
+        That of the velocity.
+    """
+    for repairs in range(_MAX_REPAIRS + 1):
+        displacement = ops.convert_to_numpy(displace(velocity))[0]
+        where = where_folded(displacement)
+        if not where.any() or repairs == _MAX_REPAIRS:
+            break
+        passed = _voxels_passed(where, displacement, velocity.shape[1:-1])
+        # All of it within two voxels, less and less beyond.
+        near = ops.clip(40 * smooth(smooth(ops.convert_to_tensor(passed))), 0, 1)
+        velocity = velocity + near * (smooth(velocity) - velocity)
+    return velocity, displacement
+
+
+def where_folded(displacement):
+    """Return where a displacement folds.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+
+    Returns
+    -------
+    folded : ndarray of bool, shape (*spatial,)
+        As :func:`~dipy_nn_reg.metrics.folding` counts them, in a third of the time.
+    """
+    return ops.convert_to_numpy(_folded(ops.convert_to_tensor(displacement[None])))[0]
+
+
+_folded = compiled(folded)
+
+
+def _voxels_passed(folded, displacement, shape):
+    """Mark the voxels of a coarse grid on the straight way from where a field folds.
+
+    What folds a displacement is the velocity anywhere on the way, not at its start.
+    """
+    starts, ways = np.argwhere(folded), np.nan_to_num(displacement[folded])
+    passed = np.zeros((1, *shape, 1), np.float32)
+    for share in np.linspace(0, 1, 5):
+        places = (starts + share * ways + 0.5) * np.divide(shape, folded.shape)
+        places = np.clip(places, 0, np.array(shape) - 1).astype(int)
+        passed[(0, *places.T)] = 1
+    return passed
