@@ -23,7 +23,7 @@ extensions = [
     "sphinxcontrib.programoutput",
 ]
 exclude_patterns = ["_build", "examples"]
-# Commands are run for the pages, among them with what TensorFlow has to say.
+# The pages show the output of commands, which should not include TensorFlow's log.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 programoutput_prompt_template = "$ {command}\n{output}"
 html_theme = "pydata_sphinx_theme"
@@ -35,7 +35,8 @@ autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
-NEEDS_NOTHING = (
+# Examples that need no data of the user's, as a pattern of file names.
+NO_DATA_NEEDED = (
     "register_mnist|replace_syn|register_slices|register_modalities"
     "|register_volumes|own_network"
 )
@@ -43,8 +44,8 @@ NEEDS_NOTHING = (
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
-    # Every file is an example that runs, as in DIPY; but one needs brains.
-    "filename_pattern": "" if "DIPY_NN_REG_BRAINS" in os.environ else NEEDS_NOTHING,
+    # All examples run, except that on brains if there are none.
+    "filename_pattern": "" if "DIPY_NN_REG_BRAINS" in os.environ else NO_DATA_NEEDED,
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -66,7 +67,7 @@ def draw_figures(app):
 
 
 def prepare_runs(app):
-    """Make the files on which commands are run, as the pages show it."""
+    """Write the input files of the commands whose output the pages show."""
     folder = Path(app.srcdir, "runs")
     run_path(str(folder / "prepare.py"))["prepare"](folder / "files")
 

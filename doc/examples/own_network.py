@@ -1,11 +1,11 @@
 """
-============================================
-A network, a loss and a penalty of one's own
-============================================
+===========================================
+A network, a loss and a penalty of your own
+===========================================
 
-Each of the three may be a function of yours, in Keras. What comes with the package
+Each of the three may be a function of yours, in Keras. The rest of the package
 (the integration that keeps the field from folding, training, maps, files) then works
-as with those it brings along.
+as with the built-in ones.
 
 On two cores this example takes about half a minute.
 """
@@ -26,9 +26,10 @@ from dipy_nn_reg.viz import plot_history, plot_registration
 ###############################################################################
 # A network is called with the moving and the static image, of shape
 # (batch, rows, columns, 1), and returns two values for each pixel (in 3D three for each
-# voxel): here the velocity, in pixels. This one keeps the resolution and looks further
-# and further by dilated convolutions. The last layer starts at zero, so that nothing
-# moves before training. All three are registered, so that a file can tell their names.
+# voxel): here the velocity, in pixels. This network keeps the resolution and enlarges
+# its field of view by dilated convolutions. The last layer starts at zero, so that
+# nothing moves before training. All three functions are registered with Keras, so that
+# they can be found by the names in a saved file.
 
 
 @keras.saving.register_keras_serializable(package="example")
@@ -42,8 +43,8 @@ def dilated(moving, static):
 
 ###############################################################################
 # A loss takes the static and the warped image, from 0 to 1, and returns a number for
-# each pair. This one is nearly the absolute difference, so that a few pixels that
-# differ much do not decide.
+# each pair. This one is nearly the absolute difference, so that a few pixels with large
+# differences do not dominate.
 
 
 @keras.saving.register_keras_serializable(package="example")
@@ -54,7 +55,7 @@ def robust_difference(static, warped):
 
 ###############################################################################
 # A penalty takes the field. This one is the energy of an elastic sheet: stretching and
-# shearing cost, a turn costs nothing.
+# shearing cost energy, a rotation costs none.
 
 
 @keras.saving.register_keras_serializable(package="example")
@@ -68,9 +69,9 @@ def elastic(field):
 
 
 ###############################################################################
-# With a loss or penalty of one's own, ``smoothness`` says what the penalty weighs:
-# more for smoother fields. The layers of a network of one's own draw their weights from
-# Keras's own seed.
+# With a loss or penalty of your own, ``smoothness`` sets the weight of the penalty: a
+# higher one makes fields smoother. The layers of a network of your own draw their
+# weights from Keras's own seed.
 
 keras.utils.set_random_seed(0)
 images, _ = make_phantoms(72, shape=(48, 48), seed=0)
@@ -93,7 +94,7 @@ plt.show()
 ###############################################################################
 # .. rst-class:: centered small fst-italic fw-semibold
 #
-# The loss, the penalty's part of it, and the correlation, which was not trained for.
+# The loss, the part of the penalty in it, and the correlation, which was not optimised.
 #
 # Test images, each registered to the one before:
 
@@ -114,9 +115,8 @@ plt.show()
 #
 # Three of the test pairs.
 #
-# The file holds the weights and the names of the three functions. Whoever loads it must
-# have defined and registered these before, as by an ``import`` of the module that they
-# are in.
+# The file holds the weights and the names of the three functions. They must be defined
+# and registered before the file is loaded, for example by importing their module.
 
 with TemporaryDirectory() as folder:
     path = Path(folder) / "own.keras"

@@ -4,14 +4,14 @@ Register two brains, their labels and their fibers
 ====================================================
 
 From NIfTI files to DIPY's ``DiffeomorphicMap``: a network is trained on some brains and
-registers two others, whose grids may be any. The map then brings a label map,
+registers two others, on any grids. The map then brings a label map,
 streamlines and a diffusion series with its b-vectors from one brain to the other. The
-same can be done from the shell, with ``dipy_nn_reg_fit``, ``dipy_nn_reg_predict`` and
-``dipy_nn_reg_apply``.
+commands ``dipy_nn_reg_fit``, ``dipy_nn_reg_predict`` and ``dipy_nn_reg_apply`` do the
+same from the shell.
 
-The images are those of a folder that the environment variable ``DIPY_NN_REG_BRAINS``
-names: ``*_t1.nii.gz``, brains without their skulls, and ``*_label.nii.gz``. On two
-cores the example takes two minutes.
+The environment variable ``DIPY_NN_REG_BRAINS`` names the folder of the images:
+``*_t1.nii.gz``, brains without their skulls, and ``*_label.nii.gz``. On two cores the
+example takes two minutes.
 """
 
 import os
@@ -26,15 +26,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.io.fields import load_field, save_field
+from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 ###############################################################################
-# We train on all brains but two, at 4 mm so that it takes a minute only. The model is
-# for voxels of this size; of which size the voxels of the files are does not matter.
+# We train on all brains except two, at 4 mm so that it takes only a minute. The model
+# is for voxels of this size; the size of the voxels in the files does not matter.
 
 VOXEL_SIZE = 4.0
 paths = sorted(Path(os.environ["DIPY_NN_REG_BRAINS"]).glob("*_t1.nii.gz"))
@@ -51,8 +51,8 @@ history = registration.fit(coarse, epochs=epochs, batch_size=1, verbose=0)
 print(f"similarity in training: {history.history['similarity'][-1]:.3f}")
 
 ###############################################################################
-# Now the two others, at full resolution. Each brings an affine of its own; were they
-# far from each other, ``prealign="affine"`` would let DIPY align them before.
+# Now the two others, at full resolution. Each has its own affine. If they were far from
+# each other, DIPY would align them first with ``prealign="affine"``.
 
 static, static_affine = load_nifti(paths[0])
 moving, moving_affine = load_nifti(paths[1])
@@ -81,23 +81,23 @@ plt.show()
 #
 # A slice of the two brains, and of the moving one on the grid of the static one.
 #
-# The map is kept in a file that DIPY reads; ``format="itk"`` would be for ANTs and
+# We save the map in a file that DIPY reads; ``format="itk"`` would be for ANTs and
 # Slicer.
 
-save_field("field.nii.gz", mapping)
+save_mapping("field.nii.gz", mapping)
 save_nifti("warped.nii.gz", warped, static_affine)
-mapping = load_field("field.nii.gz")
+mapping = load_mapping("field.nii.gz")
 
 ###############################################################################
-# Labels are read at the nearest voxel, and keep their values. Their overlap tells how
-# well the brains are registered, since training has not seen them.
+# Labels are read at the nearest voxel, and keep their values. Their overlap shows how
+# well the brains are registered, since the training has not seen them.
 
 labels = [
     load_nifti(str(path).replace("_t1", "_label"))[0].astype(int) for path in paths[:2]
 ]
 
 
-def bring(image, maps, interpolation="linear"):
+def to_static_grid(image, maps, interpolation="linear"):
     return resample(
         image,
         moving_affine,
@@ -108,12 +108,12 @@ def bring(image, maps, interpolation="linear"):
 
 
 for name, maps in (("before", []), ("after", [mapping])):
-    dice = dice_of_labels(labels[0], bring(labels[1], maps, "nearest"))
+    dice = dice_of_labels(labels[0], to_static_grid(labels[1], maps, "nearest"))
     print(f"Dice {name} registration: {np.nanmean(list(dice.values())):.3f}")
 
 ###############################################################################
-# Streamlines go the other way: what lies in the moving brain is brought to the static
-# one. Here is a bundle of arcs between its hemispheres.
+# Streamlines go the other way: they are brought from the moving brain to the static
+# one. Here is a bundle of arcs between the hemispheres of the moving brain.
 
 middle_of_brain = np.argwhere(moving > 0).mean(axis=0)
 angles = np.linspace(0, np.pi, 40)
@@ -149,9 +149,9 @@ plt.show()
 # Streamlines before and after.
 #
 # A diffusion series is warped volume by volume. If the map has an affine part, the
-# b-vectors turn with it. We make a series in which water moves most along the first
-# axis of the moving brain, and let a rotation of 20 degrees stand for an affine that
-# DIPY has found.
+# b-vectors turn with it. We simulate a series in which water moves most along the first
+# axis of the moving brain, and use a rotation of 20 degrees in place of an affine that
+# DIPY has estimated.
 
 angle = np.radians(20)
 rotation = np.eye(4)
@@ -164,7 +164,7 @@ attenuation = np.exp(-bvals * (bvecs**2 @ diffusivity))
 series = (moving[..., None] * attenuation).astype(np.float32)
 
 slab = np.s_[:, :, middle : middle + 1]
-warped_series = bring(series, [mapping, rotation])[slab]
+warped_series = to_static_grid(series, [mapping, rotation])[slab]
 rotated = rotate_bvecs(
     bvecs, moving_affine=moving_affine, static_affine=static_affine, prealign=rotation
 )
@@ -177,8 +177,8 @@ for name, vectors in (("as they were", bvecs), ("rotated", rotated)):
     print(f"b-vectors {name}: main direction turned by {turned:.1f} degrees")
 
 ###############################################################################
-# With the b-vectors as they were, fibers would point where they did in the moving
-# brain; rotated, they have turned with it.
+# With the b-vectors as they were, fibers would point in the directions that they had in
+# the moving brain. With rotated ones, they have turned with the brain.
 
 for name in ("field.nii.gz", "warped.nii.gz"):
     os.remove(name)

@@ -3,8 +3,8 @@
 Learn to register handwritten digits
 ====================================
 
-A network learns to register images of one handwritten digit, without being told how
-the points of two images belong together. After training, registering a new pair is a
+A network learns to register images of one handwritten digit, without knowing which
+points of two images correspond. After training, registering a new pair is a
 single pass through the network. We compare the result with SyN
 :footcite:p:`Avants2008`, DIPY's classical method, which optimises each pair anew.
 
@@ -54,7 +54,7 @@ history = registration.fit(
 
 ###############################################################################
 # The loss falls, and the similarity (normalised cross-correlation) rises, on the
-# images for validation as on those for training.
+# validation images as on the training images.
 
 plot_history(history.history)
 plt.show()
@@ -65,8 +65,8 @@ plt.show()
 # Loss, penalty on the field, and similarity over the epochs.
 #
 # Now we register test images, which the model has not seen, to one of them. The grid
-# shows where each point of the static image is found in the moving image: its lines
-# stay apart where the field does not fold.
+# shows the position of each point of the static image in the moving image. Its lines do
+# not cross where the field does not fold.
 
 static, moving = test[0], test[1:]
 warped = registration.predict(moving, static)
@@ -82,8 +82,8 @@ plt.show()
 #
 # Four test images, each registered to the same static image.
 #
-# The Jacobian determinant tells how the map changes the area around each point: 1
-# where it stays as it is, between 0 and 1 where the moving image is stretched to cover
+# The Jacobian determinant says how the map changes the area around each point: 1
+# where it does not change, between 0 and 1 where the moving image is stretched to cover
 # the static one, above 1 where it is compressed, and 0 or less at a fold. On a
 # logarithmic scale halving and doubling look alike.
 
@@ -112,7 +112,8 @@ table = compare_with_syn(registration, moving, static, syn_pairs=12)
 print(format_table(table))
 
 ###############################################################################
-# One file holds the model, what it does to intensities, and its configuration.
+# One file holds the model, including the rescaling of intensities, and its
+# configuration.
 #
 # .. code-block:: python
 #

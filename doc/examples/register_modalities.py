@@ -3,9 +3,9 @@
 Register a T2 to a T1 image
 ===========================
 
-What is bright in a T1-weighted image may be dark in a T2-weighted one. We register
-two people across these contrasts with several losses. The images are made, so that we
-know what a perfect result looks like, and can see why correlation does not lead there.
+Tissue that is bright in a T1-weighted image may be dark in a T2-weighted one. We
+register two people across these contrasts with several losses. The images are
+synthetic, so that we know the perfect result, and can see why correlation misses it.
 
 On two cores this example takes about half a minute.
 """
@@ -20,9 +20,9 @@ from dipy_nn_reg.losses.choices import LOSSES
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 ###############################################################################
-# With the same seed, the same people are seen in another contrast. The static image
-# is a T1 of the first person, the moving image a T2 of the second. The T2 of the first
-# person and the label maps are the truth, which the registration does not see.
+# The same seed gives the same people in another contrast. The static image is a T1 of
+# the first person, the moving image a T2 of the second. The T2 of the first person and
+# the label maps are the truth, which the registration does not see.
 
 t1, labels = make_phantoms(2, shape=(96, 96), seed=1)
 t2, _ = make_phantoms(2, shape=(96, 96), contrast="t2", seed=1)
@@ -46,12 +46,13 @@ plt.show()
 #
 # The images, and the intensities of both contrasts in the brain of one person.
 #
-# No straight line leads from the intensities of one contrast to those of the other. But
-# most of one go with few of the other, and mutual information ("mi") asks for no more.
-# And edges are in the same places: "mind" compares how alike a pixel's neighbours are
-# to one another :footcite:p:`Heinrich2013`. Normalised correlation, of the whole image
-# ("ncc") or of small windows ("lncc"), asks for the straight line. All four start from
-# the same affine, which DIPY finds by mutual information.
+# The intensities of the two contrasts are not linearly related. But most intensities of
+# one contrast occur with few intensities of the other, and mutual information ("mi")
+# needs no more than that. Moreover, edges are in the same places: "mind" compares how
+# similar a pixel's neighbours are to one another :footcite:p:`Heinrich2013`. Normalised
+# correlation, of the whole image ("ncc") or of small windows ("lncc"), assumes a linear
+# relation. All four start from the same affine, which DIPY estimates by mutual
+# information.
 
 
 def overlap(warped_labels):
@@ -75,8 +76,8 @@ for loss in ("ncc", "lncc", "mi", "mind"):
     )
 
 ###############################################################################
-# "affine" says that no field was found that was sound and better by its own loss, so
-# that the affine alone is the result.
+# "affine" means that no sound field was better by its own loss, so that the affine
+# alone is the result.
 
 figure, axes = plt.subplots(1, 5, figsize=(9, 2.2), layout="constrained")
 axes[0].imshow(truth, cmap="gray")
@@ -93,11 +94,11 @@ plt.show()
 ###############################################################################
 # .. rst-class:: centered small fst-italic fw-semibold
 #
-# The warped T2 images, with the borders of brain (orange) and ventricles (blue) that
-# the first person has.
+# The warped T2 images, with the outlines of the brain (orange) and the ventricles
+# (blue) of the first person.
 #
-# Was it the search that failed, or the loss? We measure the losses for what was found
-# and for the truth.
+# Was it the optimisation that failed, or the loss? We compute each loss for the warped
+# image and for the truth.
 
 
 def loss_of(name, image):
@@ -109,22 +110,22 @@ def loss_of(name, image):
 
 
 for loss, (warped, _) in results.items():
-    found, perfect = loss_of(loss, warped), loss_of(loss, truth)
-    print(f"{loss:5} found {found:8.4f}, truth {perfect:8.4f}")
+    reached, perfect = loss_of(loss, warped), loss_of(loss, truth)
+    print(f"{loss:5} reached {reached:8.4f}, truth {perfect:8.4f}")
 
 ###############################################################################
-# By "ncc" the truth is much worse than what was found: a better search would only have
-# gone further astray. It has shrunk the dark white matter and spread the brighter
-# cortex over it, since white matter is bright in the static image.
+# By "ncc" the truth is much worse than the warped image: a better optimisation would
+# only have gone further astray. The field has shrunk the dark white matter and spread
+# the brighter cortex over it, since white matter is bright in the static image.
 #
-# "lncc" would prefer the truth to the affine. It squares the correlation of each
-# window, and so lets one contrast fall where the other rises; but the search, which
-# begins with coarse images where windows hold several structures, does not get there.
+# "lncc" prefers the truth to the affine. It squares the correlation of each window, so
+# that one contrast may fall where the other rises. But the optimisation does not get
+# there: it begins with coarse images, where windows hold several structures.
 #
-# By "mi" and "mind" the truth and what was found are alike, the latter a little better
-# since interpolation has smoothed it.
+# By "mi" and "mind" the truth and the warped image are nearly equal; the latter is a
+# little better, since interpolation has smoothed it.
 #
-# A network is trained across contrasts by the same names, for instance
+# To train a network across contrasts, use the same names, for instance
 # ``DeformableRegistration(loss="mi")``; the command takes ``--loss mi``.
 #
 # References

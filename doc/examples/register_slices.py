@@ -1,15 +1,14 @@
 """
-========================================
-Let labels teach where images say little
-========================================
+===========================================
+Train with labels where images show little
+===========================================
 
-A network learns to register brain slices twice: from the images alone, and from the
-images together with label maps of the people that it is trained on
-:footcite:p:`Balakrishnan2019`. People whom it has not seen need no labels. We compare
-the overlap of their structures.
+A network is trained to register brain slices twice: on the images alone, and on the
+images together with label maps of the same people :footcite:p:`Balakrishnan2019`. New
+people need no labels. We compare the overlap of their structures.
 
-The slices are made, so that they can be shown and their labels are known. On two cores
-this example takes about a minute.
+The slices are synthetic, so that they may be shown and their labels are known. On two
+cores this example takes about a minute.
 """
 
 import os
@@ -24,8 +23,8 @@ from dipy_nn_reg.transform import warp
 from dipy_nn_reg.viz import plot_registration
 
 ###############################################################################
-# Each person has the same structures, deformed by a smooth field of their own. The
-# last ones are kept for the test: each is registered to the one before.
+# Each person has the same structures, deformed by an individual smooth field. The
+# last people are kept for the test: each is registered to the one before.
 
 images, labels = make_phantoms(81, seed=0)
 train, train_labels = images[:60], labels[:60]
@@ -49,8 +48,9 @@ plt.show()
 # Four people. Thalamus and putamen, the small structures beside the dark ventricles,
 # stand out little from the white matter around them.
 #
-# Two models of the same network, weights and pairs of images differ only in what is
-# given to ``fit``. Its labels count by their overlap, and are not needed afterwards.
+# The two models have the same network, initial weights and pairs of images. They differ
+# only in the arguments of ``fit``: the second one also maximises the overlap of labels,
+# and does not need them afterwards.
 
 epochs = int(os.environ.get("DIPY_NN_REG_EPOCHS", "40"))
 options = {"epochs": epochs, "batch_size": 8, "verbose": 0}
@@ -63,8 +63,8 @@ history = by_labels.fit(train, moving_labels=train_labels, **options)
 print(f"overlap of labels in training: {history.history['label_overlap'][-1]:.3f}")
 
 ###############################################################################
-# The fields of both bring the labels of the test people along, read at the nearest
-# pixel. Dice is the mean over the pairs, for each structure.
+# The fields of both models warp the labels of the test people, which are read at the
+# nearest pixel. Dice is the mean over the pairs, for each structure.
 
 
 def measure(field=None):
@@ -104,7 +104,8 @@ plt.show()
 #
 # Overlap of each structure, over the test people.
 #
-# Labels do not make the images more similar, nor should the field fold for them.
+# Labels do not make the images more similar, and the field should not fold because of
+# them.
 
 for name, model in (("images", by_images), ("images and labels", by_labels)):
     measured = model.evaluate(moving, static, verbose=0)
@@ -121,7 +122,7 @@ plt.show()
 ###############################################################################
 # .. rst-class:: centered small fst-italic fw-semibold
 #
-# Three of the test pairs, registered by the model that labels have taught.
+# Three of the test pairs, registered by the model that was trained with labels.
 #
 # On files, ``dipy_nn_reg_fit`` takes label maps by ``--moving_labels``.
 #

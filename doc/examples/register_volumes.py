@@ -7,8 +7,8 @@ Two volumes in files, on different grids, are registered without any training. T
 then brings a label map and a bundle of streamlines from the moving to the static
 image, in Python or by commands.
 
-The heads are made, so that the example needs no data; in files of your own, read the
-names for theirs. On two cores it takes about half a minute.
+The heads are synthetic, so that the example needs no data; replace the names of the
+files by those of your own. On two cores it takes about half a minute.
 """
 
 from pathlib import Path
@@ -23,18 +23,18 @@ import numpy as np
 
 from dipy_nn_reg import register
 from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
-from dipy_nn_reg.io.fields import save_field
+from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.mapping.grid import Grid, prealign_of
 from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 ###############################################################################
-# Files to begin with
-# -------------------
+# Write the files
+# ---------------
 #
-# The axes of these heads lead to the back, to the right and up, which the affines have
-# to tell, since those of world coordinates lead to the right, to the front and up. The
-# second head has smaller voxels, and lies turned and shifted in the scanner.
+# The axes of these heads point to the back, to the right and up, those of world
+# coordinates to the right, to the front and up. The affines describe the difference.
+# The second head has smaller voxels, and is rotated and shifted in the scanner.
 
 folder = TemporaryDirectory()
 files = Path(folder.name)
@@ -65,7 +65,7 @@ for name, seed, shape, image_affine in (
     save_nifti(files / f"{name}_labels.nii.gz", labels, image_affine)
 
 ###############################################################################
-# A bundle joins the thalami of the moving head by arcs. Streamlines are in world
+# A bundle of arcs connects the thalami of the moving head. Streamlines are in world
 # coordinates (mm).
 
 moving_labels, moving_affine = load_nifti(files / "moving_labels.nii.gz")
@@ -100,10 +100,10 @@ mapping, outcome = register(
 print(outcome)
 warped = mapping.transform(moving)
 save_nifti(files / "warped.nii.gz", warped, static_affine)
-save_field(files / "field.nii.gz", mapping)
+save_mapping(files / "field.nii.gz", mapping)
 
 
-def bring(image, maps, interpolation="linear"):
+def to_static_grid(image, maps, interpolation="linear"):
     """Read the moving image, or its labels, on the static grid."""
     return resample(
         image,
@@ -117,8 +117,8 @@ def bring(image, maps, interpolation="linear"):
 affine = prealign_of(mapping)
 panels = {
     "static": static,
-    "before": bring(moving, []),
-    "after the affine": bring(moving, [affine]),
+    "before": to_static_grid(moving, []),
+    "after the affine": to_static_grid(moving, [affine]),
     "after all": warped,
 }
 static_labels, _ = load_nifti(files / "static_labels.nii.gz")
@@ -126,7 +126,8 @@ figure, axes = plt.subplots(2, 4, figsize=(9, 4.4), layout="constrained")
 for column, (title, volume) in zip(axes.T, panels.items()):
     column[0].set_title(title)
     for ax, cut in zip(column, (np.s_[:, :, 28], np.s_[28, :, :])):
-        # Rows from front to back above, from top to bottom below.
+        # Rows run from front to back in the upper pictures, from top to bottom in the
+        # lower ones.
         picture, outline = volume[cut], static_labels[cut] > 0
         if ax is column[1]:
             picture, outline = picture.T[::-1], outline.T[::-1]
@@ -150,15 +151,15 @@ for title, maps in (
     ("after the affine", [affine]),
     ("after all", [mapping]),
 ):
-    warped_labels = bring(moving_labels, maps, "nearest")
+    warped_labels = to_static_grid(moving_labels, maps, "nearest")
     dice = dice_of_labels(static_labels, warped_labels)
     print(f"Dice {title:16} {np.mean(list(dice.values())):.3f}")
 save_nifti(files / "warped_labels.nii.gz", warped_labels, static_affine)
 
 ###############################################################################
-# Streamlines go the other way: what is in the moving head is brought to the static one
-# by ``to_static``. Since each begins and ends in a thalamus of the moving head, we can
-# count how many do so in the static one.
+# Streamlines go the other way: ``to_static`` brings them from the moving head to the
+# static one. Each begins and ends in a thalamus of the moving head, so we can count how
+# many ends are in a thalamus of the static one.
 
 bundle = load_tractogram(str(files / "bundle.trk"), "same")
 moved = StatefulTractogram(
@@ -171,15 +172,15 @@ save_tractogram(moved, str(files / "moved.trk"), bbox_valid_check=False)
 thalami = [STRUCTURES.index(f"{side} thalamus") for side in ("left", "right")]
 
 
-def share_that_ends_in_thalami(streamlines):
+def fraction_in_thalami(streamlines):
     ends = np.concatenate([points[[0, -1]] for points in streamlines])
     voxels = np.rint(apply_affine(np.linalg.inv(static_affine), ends)).astype(int)
     return np.mean(np.isin(static_labels[tuple(voxels.T)], thalami))
 
 
 for title, streamlines in (("before", bundle), ("after", moved)):
-    share = share_that_ends_in_thalami(streamlines.streamlines)
-    print(f"ends in the static thalami {title}: {100 * share:.0f} %")
+    fraction = fraction_in_thalami(streamlines.streamlines)
+    print(f"ends in the static thalami {title}: {100 * fraction:.0f} %")
 
 ###############################################################################
 # Both bundles, seen from the front, over a slice of the static head with its thalami.
@@ -202,13 +203,13 @@ plt.show()
 ###############################################################################
 # .. rst-class:: centered small fst-italic fw-semibold
 #
-# The bundle as it is in the file, and brought to the static head.
+# The bundle as it is in the file, and after it was brought to the static head.
 
 folder.cleanup()
 
 ###############################################################################
-# The same by commands
-# --------------------
+# The same with commands
+# ----------------------
 #
 # .. code-block:: bash
 #
@@ -218,5 +219,5 @@ folder.cleanup()
 #    dipy_nn_reg_apply static.nii.gz bundle.trk pair/field.nii.gz \
 #        --out_dir pair --out_file bundle.trk
 #
-# The first writes the warped image, the field and its inverse, and a table of
-# measures.
+# The first command writes the warped image, the field and its inverse, a table of
+# measures and a report.

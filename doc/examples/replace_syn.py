@@ -3,9 +3,9 @@
 Use a learned map where a script calls SyN
 ==========================================
 
-A script that registers images with DIPY's SyN :footcite:p:`Avants2008` needs three
-other lines to do so with a trained model: an import, loading the model, and
-registering. All that comes after the map stays as it is, since both are a
+In a script that registers images with DIPY's SyN :footcite:p:`Avants2008`, three lines
+change if it is to use a trained model: the import, loading the model, and
+the registration. Everything after that stays as it is, since both methods return a
 ``DiffeomorphicMap``.
 
 On two cores this example takes about two minutes.
@@ -24,9 +24,9 @@ from dipy_nn_reg.metrics import ncc
 from dipy_nn_reg.transform import integrate, warp
 
 ###############################################################################
-# The images of such a script are often alike: one brain after another is brought to a
-# template. Here the template is the coronal slice that comes with DIPY, at half its
-# resolution, and the brains are made from it by random deformations.
+# The images of such a script are often similar: one brain after another is registered
+# to a template. Here the template is the coronal slice that comes with DIPY, at half
+# its resolution, and the brains are random deformations of it.
 
 template = np.load(get_fnames(name="t1_coronal_slice")).astype(np.float32)
 template = template.reshape(128, 2, 128, 2).mean(axis=(1, 3)) / template.max()
@@ -56,8 +56,8 @@ print(f"SyN took {perf_counter() - start:.2f} s")
 syn_warped = mapping.transform(moving)
 
 ###############################################################################
-# A model is trained once, on the other brains, and saved. (Of one's own images in
-# files, ``dipy_nn_reg_fit`` makes such a model.)
+# A model is trained once, on the other brains, and saved. (``dipy_nn_reg_fit`` trains
+# such a model on images in files.)
 
 from dipy_nn_reg import DeformableRegistration  # noqa: E402
 
@@ -67,7 +67,7 @@ registration.fit(brains[1:], static, epochs=epochs, batch_size=8, verbose=0)
 registration.save("template.keras")
 
 ###############################################################################
-# The script with the learned map. These are the three lines:
+# The script with the trained model. These are the three lines:
 #
 # .. code-block:: diff
 #
@@ -83,16 +83,17 @@ mapping = registration.predict_mapping(moving, static)
 warped = mapping.transform(moving)
 
 ###############################################################################
-# The first map of a size also compiles; the next brain is what a loop would see.
+# The first prediction of each size also compiles. The time of the next brain is that of
+# an iteration of a loop.
 
 start = perf_counter()
 registration.predict_mapping(brains[1], static)
-print(f"The next learned map took {perf_counter() - start:.2f} s")
-for name, image in (("before", moving), ("SyN", syn_warped), ("learned", warped)):
+print(f"The next prediction took {perf_counter() - start:.2f} s")
+for name, image in (("before", moving), ("SyN", syn_warped), ("model", warped)):
     print(f"{name:8} NCC {ncc(static, image):.3f}")
 
 ###############################################################################
-# DIPY's figures take the learned map as any other.
+# DIPY's figures take the predicted map like any other.
 
 regtools.overlay_images(
     static, warped, title0="Static", title_mid="Overlay", title1="Warped"
