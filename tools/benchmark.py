@@ -1,14 +1,14 @@
-r"""Time and memory of one machine, beside the peers: one command, one table.
+r"""Benchmark of time and memory on one machine, compared with other packages (peers).
 
     python -m venv peers
     peers/bin/pip install torch==2.13.0 voxelmorph==0.3.4 monai==1.6.1
     python tools/benchmark.py --peers peers/bin/python --folder MNIST \
         --table doc/benchmark.csv
 
-Each figure comes from a process of its own: the peers', in their environment, run in
-between ours, and the whole as many times as ``--rounds`` says. A row holds the medians
-of the rounds, and the ratio of the peer's to ours. A round took eight minutes on two
-cores.
+Each figure comes from a separate process. Jobs of the peers run in their own
+environment, in turns with ours, and all jobs run ``--rounds`` times. A row holds the
+medians of the rounds, and the ratio of the peer's to ours. A round took eight minutes
+on two cores.
 """
 
 from argparse import ArgumentParser
@@ -25,17 +25,17 @@ from tqdm import tqdm
 from dipy_nn_reg.io.tables import write_csv
 
 TOOLS = Path(__file__).parent
-LARGE, SMALL, FEW = "160x192x224", "80x96x80", "96x112x96"
-# The jobs of these are in the environment of the peers.
+LARGE, SMALL, MEDIUM = "160x192x224", "80x96x80", "96x112x96"
+# Beginnings of the names of the jobs in the environment of the peers.
 PEERS = ("grid_sample", "voxelmorph", "monai")
-# Of what is compared: a job of ours, and those of others. A job is a function of
-# benchmark_ours.py or benchmark_peers.py and its arguments.
+# Comparisons: a name, a job of ours, and jobs of others. A job is a function of
+# benchmark_ours.py or benchmark_peers.py with its arguments.
 COMPARISONS = [
     *(
         (f"warp {size}", f"warp:{size}", [f"{job}:{size}" for job in peers])
         for size, peers in (
             ("32x256x256", ["grid_sample"]),
-            (FEW, ["grid_sample", "map_coordinates", "dipy"]),
+            (MEDIUM, ["grid_sample", "map_coordinates", "dipy"]),
             (LARGE, ["grid_sample", "map_coordinates", "dipy"]),
         )
     ),
@@ -45,7 +45,7 @@ COMPARISONS = [
             f"warp_gradient:{size}",
             [f"grid_sample_gradient:{size}"],
         )
-        for size in ("32x256x256", FEW, LARGE)
+        for size in ("32x256x256", MEDIUM, LARGE)
     ),
     *(
         (
@@ -70,22 +70,22 @@ COMPARISONS = [
 def main():
     options = _parse_arguments()
     with TemporaryDirectory() as folder:
-        found = {}
+        runs = {}
         jobs = _all_jobs(options)
         for _ in range(options.rounds):
             for job in tqdm(jobs, disable=None):
-                found.setdefault(job, []).append(_run(job, options.peers, folder))
+                runs.setdefault(job, []).append(_run(job, options.peers, folder))
     rows = []
     for name, ours, peers in _chosen(options):
         for peer in peers or [None]:
-            rows.append(_row(name, found[ours], peer, found.get(peer)))
+            rows.append(_row(name, runs[ours], peer, runs.get(peer)))
             print(rows[-1], flush=True)
     if options.table:
         write_csv(rows, options.table)
 
 
 def _chosen(options):
-    """Return what is to be compared, with the folder of MNIST in place."""
+    """Return the chosen comparisons, with the folder of MNIST filled in."""
     return [
         (name, ours.format(folder=options.folder), peers if options.peers else [])
         for name, ours, peers in COMPARISONS
@@ -126,7 +126,7 @@ def _row(name, ours, peer, theirs):
             **dict(zip(names, (peer, f"fails: {errors[0][:60]}", "", "", ""))),
         }
     other = _medians(theirs)
-    # Of each round by itself: the machine may be slower in another one.
+    # Ratios are taken within a round: the machine may be slower in another one.
     times = median(t["seconds"] / o["seconds"] for o, t in zip(ours, theirs))
     memory = median(o["peak"] / t["peak"] for o, t in zip(ours, theirs))
     return {
@@ -145,8 +145,8 @@ def _medians(runs):
 def _parse_arguments():
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peers", help="Python of the environment of the peers")
-    parser.add_argument("--folder", help="of MNIST's IDX files")
-    parser.add_argument("--only", default="", help="what the name of the work holds")
+    parser.add_argument("--folder", help="folder of MNIST's IDX files")
+    parser.add_argument("--only", default="", help="part of the name of the work")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--table", help="CSV file to write")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""Our jobs, and those of what is installed with us: see benchmark.py."""
+"""Jobs of this package, and of those installed with it, for benchmark.py."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def warp(size):
 
 
 def warp_gradient(size):
-    """Forward, and the gradient in the field."""
+    """Time the warp and its gradient in the field."""
     import tensorflow as tf
 
     from dipy_nn_reg.transform.functions import warp
@@ -68,7 +68,7 @@ def train(size, precision):
 
 
 def lncc(window):
-    """The loss and its gradient on small volumes."""
+    """Time the loss and its gradient on small volumes."""
     import tensorflow as tf
 
     from dipy_nn_reg.losses.images import lncc
@@ -86,7 +86,7 @@ def lncc(window):
 
 
 def first(size):
-    """The whole life of a process that registers, with a model that was saved."""
+    """Time a whole process that loads a model and registers."""
     path = Path(os.environ["BENCHMARK"], "model.keras")
     if not path.exists():
         _registration(size).save(path)
@@ -103,7 +103,7 @@ def load_and_predict(size):
 
 
 def mnist(folder):
-    """Until the mean NCC and Dice of 30 test pairs are above both of SyN's."""
+    """Time a training until NCC and Dice of 30 test pairs are above both of SyN's."""
     from dipy_nn_reg import DeformableRegistration
     from dipy_nn_reg.data.mnist import load_mnist
     from dipy_nn_reg.quality.beside_syn import SYN_METRICS, measure, register_with_syn
@@ -119,14 +119,14 @@ def mnist(folder):
     seconds = time() - psutil.Process().create_time()
 
     field = registration.predict_field(moving, static)
-    found = [measure(static, *pair) for pair in zip(warped, field)]
+    rows = [measure(static, *pair) for pair in zip(warped, field)]
     for metric in SYN_METRICS:
         theirs = [
             measure(static, *register_with_syn(image, static, metric=metric)[:2])
             for image in moving
         ]
         for name in ("ncc", "dice"):
-            ours, syn = (np.mean([row[name] for row in r]) for r in (found, theirs))
+            ours, syn = (np.mean([row[name] for row in r]) for r in (rows, theirs))
             if ours <= syn:
                 raise SystemExit(f"{name}: {ours:.3f}, and SyN ({metric}) {syn:.3f}")
     return seconds
@@ -139,7 +139,7 @@ def _registration(size, **options):
 
 
 def _train(registration, size):
-    """The step alone, on a batch that is there."""
+    """Time the training step alone, on a given batch."""
     from dipy_nn_reg.training.dataset import PairDataset
 
     moving, static = (image[..., None] for image in _pair(size))
@@ -153,7 +153,7 @@ def _pair(size):
 
 
 def _image_and_displacement(size):
-    """Batch first for images in 2D, one volume in 3D; displaced by up to a voxel."""
+    """Return a batch of 2D images or one volume, and displacements of up to a voxel."""
     rng = np.random.default_rng(0)
     shape = parse_shape(size)
     batch, spatial = (shape[0], shape[1:]) if shape[0] == 32 else (1, shape)

@@ -1,4 +1,4 @@
-"""The jobs of the peers, in an environment of their own: see benchmark.py."""
+"""Jobs of the peers, in their own environment, for benchmark.py."""
 
 from measured import measure, parse_shape, run_job
 import torch
@@ -12,7 +12,7 @@ def grid_sample(size):
 
 
 def grid_sample_gradient(size):
-    """Forward, and the gradient in the positions."""
+    """Time the sampler and its gradient in the positions."""
     image, grid = _image_and_grid(size)
     grid.requires_grad_()
 
@@ -71,7 +71,7 @@ def _pair(size):
 
 
 def _train(model, forward, size):
-    """A step with the correlation of the images and the gradient of the field."""
+    """Time a step with the correlation of the images and the gradient of the field."""
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
     moving, static = _pair(size)
 
@@ -89,7 +89,7 @@ def _train(model, forward, size):
 
 
 def _image_and_grid(size):
-    """Batch first for images in 2D, one volume in 3D; displaced by up to a voxel."""
+    """Return a batch of 2D images or one volume, and positions up to a voxel away."""
     torch.manual_seed(0)
     shape = parse_shape(size)
     batch, spatial = (shape[0], shape[1:]) if shape[0] == 32 else (1, shape)

@@ -1,4 +1,4 @@
-"""Registration of one pair on one grid, by our methods and by those of others.
+"""Registration of one pair on one grid, by this package and by others.
 
 A method takes the moving and the static image, float32 of one shape, the size of a
 voxel in mm and a trained model (or None). It returns the displacement and its
@@ -9,7 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from dipy_nn_reg.mapping.maps import invert_displacement, mapping_to_displacement
+from dipy_nn_reg.mapping.inversion import invert_displacement
+from dipy_nn_reg.mapping.maps import mapping_to_displacement
 
 
 def affine(moving, static, size, model):
@@ -36,7 +37,7 @@ def ants_syn(moving, static, size, model, *, metric="mattes", sampling=32):
     import ants
 
     images = [ants.from_numpy(i, spacing=[size] * i.ndim) for i in (static, moving)]
-    # For "mattes", sampling is the number of bins; for "CC" the radius in voxels.
+    # ``sampling`` is the number of bins for "mattes", the radius in voxels for "CC".
     done = ants.registration(
         *images,
         "SyNOnly",
@@ -63,7 +64,7 @@ def demons(moving, static, size, model):
         else:
             field = sitk.Resample(field, images[0], sitk.Transform(), sitk.sitkLinear)
             field = filter_.Execute(*images, field)
-    # SimpleITK's axes run the other way.
+    # SimpleITK has the axes in reverse order.
     displacement = sitk.GetArrayFromImage(field)[..., ::-1].astype(np.float32)
     return displacement, invert_displacement(displacement)
 

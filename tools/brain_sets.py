@@ -1,4 +1,4 @@
-"""Images to train on and pairs to compare on: people and cases that do not overlap.
+"""Images to train on and pairs to compare on, of different people and cases.
 
 A pair is a moving and a static image, and their label maps, each a tuple of two.
 """
@@ -10,12 +10,13 @@ import numpy as np
 
 from dipy_nn_reg.io.nifti import Image, read_image, read_labels
 
-# People of the images at 1 mm and of those in native space are among them.
+# People on whom nothing is trained, among them those of the images at 1 mm and in
+# native space.
 TEST_PEOPLE = ("1001", "1006", "1010", "1017", "1036")
-# Their manual labels are noisy (README of the data).
+# Labels with noisy manual outlines, according to the README of the data.
 LEFT_OUT = (42, 43, 46, 63, 64, 69, 75, 76)
-# Of the hippocampus: cases before those that are compared, and how many of these, the
-# last ones, options were chosen on.
+# Number of cases of the hippocampus before those that are compared, and number of the
+# last ones of them on which options were chosen.
 TRAINING_CASES, CHOOSING_CASES = 100, 10
 
 
@@ -25,7 +26,7 @@ def brains_to_train_on(options):
         chosen = ~np.isin(file["ids"], TEST_PEOPLE)
         images, groups = file["images"][chosen], file["labels30"][chosen]
         names = [_without_side(str(name)) for name in file["group_names"]]
-    # Left and right are never taken for one another: half as many maps will do.
+    # Left and right cannot be confused, so that one map for both sides suffices.
     numbers = {name: i for i, name in enumerate(dict.fromkeys(names), 1)}
     return images, np.array([0, *(numbers[name] for name in names)])[groups]
 
@@ -85,7 +86,7 @@ def _hippocampus(options):
 
 
 def _in_a_circle(people):
-    """Pair each one, moving, with the next one, and the last with the first."""
+    """Return pairs of each person, moving, and the next; the first follows the last."""
     pairs = []
     for moving, static in zip(people, people[1:] + people[:1]):
         images, *labels = zip(moving, static)

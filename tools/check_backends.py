@@ -5,9 +5,9 @@ r"""Check that predictions agree on all backends, compiled and not.
     python tools/check_backends.py --others others/bin/python
 
 A network with random weights, in 2D and 3D, predicts the displacement of the same
-images with TensorFlow, with TensorFlow not compiling, with JAX and with PyTorch. It
-prints the largest difference in voxels from the first, and ends with an error if it is
-over 1e-4.
+images with TensorFlow, with TensorFlow without compiling, with JAX and with PyTorch.
+The script prints the largest difference in voxels from the first of them, and ends with
+an error if it is above 1e-4.
 """
 
 from argparse import ArgumentParser
@@ -21,7 +21,9 @@ import numpy as np
 
 from dipy_nn_reg import DeformableRegistration
 
+# Shapes of the images.
 SHAPES = {"2D": (61, 50), "3D": (47, 52, 41)}
+# Largest difference of displacements, in voxels.
 TOLERANCE = 1e-4
 
 
@@ -48,7 +50,7 @@ def main():
 
 
 def _save_deforming(path, shape):
-    """Save a model that deforms, as if it were trained: its weights are shaken."""
+    """Save a model whose weights are changed at random, so that it deforms."""
     registration = DeformableRegistration(input_shape=shape, seed=0)
     rng = np.random.default_rng(0)
     for weights in registration.model.trainable_weights:
@@ -57,7 +59,7 @@ def _save_deforming(path, shape):
 
 
 def _run(python, model, how):
-    """Predict in a process with another backend."""
+    """Return the prediction of a process with another backend."""
     backend = how.split(",")[0]
     out = model.with_name(f"{model.stem}_{how}.npy")
     subprocess.run(
@@ -69,7 +71,7 @@ def _run(python, model, how):
 
 
 def _package():
-    """Return where the package is, for an environment that has not installed it."""
+    """Return the folder of the package, for an environment without it."""
     return str(Path(sys.modules["dipy_nn_reg"].__file__).parents[1])
 
 

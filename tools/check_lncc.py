@@ -1,6 +1,6 @@
 r"""Compare our local correlation, ``lncc``, and its gradient with those of VoxelMorph.
 
-VoxelMorph on PyTorch needs an environment of its own, here with Python 3.11:
+VoxelMorph on PyTorch needs a separate environment, here with Python 3.11:
 
     python3 -m venv ../venvpeers
     ../venvpeers/bin/pip install torch==2.13.0 keras==3.15.1
@@ -11,8 +11,8 @@ VoxelMorph 0.3.4 leaves this loss to neurite, a package by the same authors.
 
 Each row is of two pairs of random images, textured throughout or with a background of
 zeros. It holds the largest difference of the losses, and the largest difference of
-their gradients in the warped image divided by the largest gradient. Both come from
-rounding, and were below 1e-4; above 1e-3 the script ends with status 1.
+their gradients in the warped image divided by the largest gradient. Both are rounding
+errors, and were below 1e-4; if one is above 1e-3, the script ends with status 1.
 """
 
 from itertools import product
@@ -52,7 +52,7 @@ def main():
 
 
 def make_images(shape, background, rng):
-    """Return static and warped images that are alike, each (pairs, *shape, 1)."""
+    """Return static and warped images that are similar, each (pairs, *shape, 1)."""
     smooth = rng.normal(size=(3, PAIRS, *shape))
     smooth = gaussian_filter(smooth, (0, 0, *[3] * len(shape)))
     smooth /= smooth.std()

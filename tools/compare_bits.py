@@ -1,4 +1,4 @@
-"""Bits of results, before and after a change of the code that may not change them.
+"""Comparison of results, bit for bit, before and after a change of the code.
 
     python tools/compare_bits.py --data ../shared/data --out before.npz
     # ... change the code ...
@@ -7,10 +7,10 @@
 
 Six pairs are registered (2D, 3D, 3D at 1 mm, with labels, with a mask, and with a
 model), and two networks trained for 20 steps and used, with fixed seeds. The second
-run prints, for each result, the number of values that differ and by how much at most;
-its exit status is 1 if any does. Only the public interface is used, so that one script
-serves both versions. Bits are the same on one machine alone: libraries choose their
-kernels by the processor and its number of cores.
+run prints, for each result, the number of values that differ and the largest
+difference; its exit status is 1 if any value differs. Only the public interface is
+used, so that one script serves both versions. Bits are the same only on one machine:
+libraries choose their kernels by the processor and its number of cores.
 """
 
 from argparse import ArgumentParser

@@ -3,11 +3,10 @@ r"""Compare registrations of brains: ours, DIPY's SyN, ANTs and SimpleITK's demo
     python tools/compare_brains.py --malf malf --hippocampus hippocampus.npz \
         --models models --table doc/brains.csv --figure doc/images/brains.png
 
-Ten of fifteen people are there to train on; the pairs are of the other five, and of the
-last 26 of 126 cases of the hippocampus. Models are trained where ``--models`` has none,
-which takes about an hour. Each method runs in a process of its own; one of ours
-registers a pair before the clock starts, which compiles. A row holds means over the
-pairs of a set.
+Models are trained on ten of fifteen people; the pairs are of the other five, and of the
+last 26 of 126 cases of the hippocampus. Models missing in ``--models`` are trained,
+which takes about an hour. Each method runs in a separate process. Our methods register
+one pair before the clock starts, to compile. A row holds means over a set of pairs.
 """
 
 from argparse import ArgumentParser
@@ -31,8 +30,8 @@ from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 LOSS = partial(lncc, window=5)
-# How models are trained. Chosen on pairs of the ten people, and on the last ten of the
-# cases to train on.
+# Options of the models and of their training, chosen on pairs of the ten people, and on
+# the last ten of the cases to train on.
 MODELS = {
     "brains": (
         brains_to_train_on,
@@ -50,7 +49,7 @@ MODELS = {
         {"epochs": 60, "batch_size": 2, "augment": True},
     ),
 }
-# At 1 mm, the others take minutes a pair or do not take scans that are apart.
+# Methods of some sets: others take minutes a pair at 1 mm, or need aligned scans.
 METHODS_OF = {
     "1 mm": (
         "affine",
@@ -68,6 +67,7 @@ METHODS_OF = {
     ),
     "native": ("affine", "DIPY SyN (CC)", "trained model, refined", "register"),
 }
+# Methods of the figure.
 DRAWN = ("DIPY SyN (CC)", "trained with labels", "register")
 
 
@@ -76,24 +76,24 @@ def main():
     if options.job:
         print(json.dumps(JOBS[options.job[0]](options, *options.job[1:])))
         return
-    rows, found = [], {}
+    rows, results = [], {}
     options.models.mkdir(parents=True, exist_ok=True)
     for name in MODELS:
         if not _model_file(options, name).exists():
             print(name, _run(options, "train", name), flush=True)
     for name in options.set or SETS:
         for method in METHODS_OF.get(name, METHODS):
-            found[name, method] = done = _run(options, "register", name, method)
-            rows.append({"set": name, "method": method, **_row(done)})
+            result = results[name, method] = _run(options, "register", name, method)
+            rows.append({"set": name, "method": method, **_row(result)})
             print(rows[-1], flush=True)
     if options.table:
         write_csv(rows, options.table)
     if options.figure:
-        draw({m: found["2 mm", m] for m in DRAWN}, options)
+        draw({m: results["2 mm", m] for m in DRAWN}, options)
 
 
 def _run(options, *job):
-    """Run a job in a process of its own."""
+    """Return the result of a job, which is run in a separate process."""
     command = [sys.executable, __file__, *sys.argv[1:], "--job", *job]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -102,15 +102,15 @@ def _run(options, *job):
 
 
 def train(options, name):
-    """Train a model."""
+    """Train a model and save it; return the time of training."""
     from dipy_nn_reg import DeformableRegistration
 
     load, how, fit = MODELS[name]
     images, labels = load(options)
     registration = DeformableRegistration(input_shape=images.shape[1:], seed=0, **how)
     start = perf_counter()
-    known = {"moving_labels": labels} if "labels" in name else {}
-    registration.fit(images, **known, **fit, verbose=2)
+    annotations = {"moving_labels": labels} if "labels" in name else {}
+    registration.fit(images, **annotations, **fit, verbose=2)
     seconds = perf_counter() - start
     registration.save(_model_file(options, name))
     return {"training seconds": seconds}
@@ -132,14 +132,14 @@ def _model_for(options, name, method):
 
 
 def register_pairs(options, name, method):
-    """Register the pairs of a set; return what was measured of each."""
+    """Register the pairs of a set; return the measures of each."""
     model = _model_for(options, name, method)
     pairs = SETS[name](options)
     on_one_grid = name != "native"
     register = partial(_map_on_one_grid if on_one_grid else _map_native, method, model)
     if method in COMPILED:
         register(*pairs[0][:2])
-    found = []
+    measures = []
     for i, (moving, static, *labels) in enumerate(pairs):
         start = perf_counter()
         mapping = register(moving, static)
@@ -153,7 +153,7 @@ def register_pairs(options, name, method):
             dice.append(
                 [o for n, o in overlaps.items() if dice == [] or n not in LEFT_OUT]
             )
-        found.append({**measure_field(mapping), "dice": dice, "seconds": seconds})
+        measures.append({**measure_field(mapping), "dice": dice, "seconds": seconds})
         if i == 0 and name == "2 mm" and options.figure:
             warped = warp_image(moving, static, [mapping])
             np.savez(
@@ -162,7 +162,7 @@ def register_pairs(options, name, method):
                 field=mapping.backward[:, 50] / 2,
             )
     usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"pairs": found, "GiB": usage}
+    return {"pairs": measures, "GiB": usage}
 
 
 def _map_on_one_grid(method, model, moving, static):
@@ -177,7 +177,7 @@ def _map_on_one_grid(method, model, moving, static):
 
 
 def _map_native(method, model, moving, static):
-    """Register scans wherever they lie; the affine is part of the work."""
+    """Return the map of two scans on any grids; the time includes the affine."""
     from dipy_nn_reg import register
     from dipy_nn_reg.mapping.prealign import estimate_prealign
 
@@ -201,8 +201,8 @@ def _map_native(method, model, moving, static):
     )
 
 
-def _row(done):
-    pairs = done["pairs"]
+def _row(result):
+    pairs = result["pairs"]
     overlaps = [
         np.mean([np.nanmean(d) for d in dice])
         for dice in zip(*(p["dice"] for p in pairs))
@@ -216,7 +216,7 @@ def _row(done):
         "SDlogJ": f"{means['sd_log_jacobian']:.3f}",
         "inverse error, mm": f"{means['inverse_error_mm']:.3f}",
         "s": f"{means['seconds']:.2f}",
-        "GiB": f"{done['GiB']:.1f}",
+        "GiB": f"{result['GiB']:.1f}",
     }
 
 
@@ -224,7 +224,7 @@ def _slices(options, method):
     return options.models / f"slices_{method}.npz"
 
 
-def draw(found, options):
+def draw(results, options):
     """Draw slices of the first pair, and the Dice of each structure."""
     import matplotlib.pyplot as plt
 
@@ -232,28 +232,37 @@ def draw(found, options):
         structures = list(file["group_names"])
     figure = plt.figure(figsize=(12, 9), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.3))
-    axes = top.subplots(2, 1 + len(found))
+    _draw_slices(top.subplots(2, 1 + len(results)), results, options)
+    _draw_dice(bottom.subplots(), results, structures)
+    figure.savefig(options.figure, dpi=100)
+
+
+def _draw_slices(axes, results, options):
+    """Draw the first pair, and the warped image and grid of each method."""
     for axis in axes.ravel():
         axis.axis("off")
-    shown = {"origin": "lower", "cmap": "gray"}
-    for i, method in enumerate(found):
+    style = {"origin": "lower", "cmap": "gray"}
+    for i, method in enumerate(results):
         with np.load(_slices(options, method)) as file:
             (static, moving, warped), field = file["images"], file["field"]
         if i == 0:
             for row, name, image in ((0, "static", static), (1, "moving", moving)):
-                axes[row, 0].imshow(image.T, **shown)
+                axes[row, 0].imshow(image.T, **style)
                 axes[row, 0].set_title(name)
-        axes[0, i + 1].imshow(warped.T, **shown)
+        axes[0, i + 1].imshow(warped.T, **style)
         axes[0, i + 1].set_title(method)
         x = np.indices(static.shape) + np.moveaxis(field[..., [0, 2]], -1, 0)
         for lines in (x[:, ::3], np.swapaxes(x, 1, 2)[:, ::3]):
             axes[1, i + 1].plot(lines[0].T, lines[1].T, color="C0", linewidth=0.6)
         axes[1, i + 1].set_aspect("equal")
-    axis = bottom.subplots()
-    width = 0.8 / len(found)
-    for i, (method, done) in enumerate(found.items()):
-        dice = np.array([pair["dice"][0] for pair in done["pairs"]])
-        places = np.arange(dice.shape[1]) + (i - (len(found) - 1) / 2) * width
+
+
+def _draw_dice(axis, results, structures):
+    """Draw boxes of the Dice of each structure, side by side for the methods."""
+    width = 0.8 / len(results)
+    for i, (method, result) in enumerate(results.items()):
+        dice = np.array([pair["dice"][0] for pair in result["pairs"]])
+        places = np.arange(dice.shape[1]) + (i - (len(results) - 1) / 2) * width
         boxes = axis.boxplot(
             dice,
             positions=places,
@@ -270,7 +279,6 @@ def draw(found, options):
     axis.set_ylabel("Dice")
     axis.grid(axis="y", alpha=0.4)
     axis.legend(loc="lower left")
-    figure.savefig(options.figure, dpi=100)
 
 
 JOBS = {"train": train, "register": register_pairs}
@@ -284,7 +292,7 @@ def _parse_arguments():
     parser.add_argument("--set", action="append", choices=SETS, help="by default all")
     parser.add_argument("--table", help="CSV file to write")
     parser.add_argument("--figure", help="PNG file to write")
-    parser.add_argument("--job", nargs="+", help="what a process of its own is to do")
+    parser.add_argument("--job", nargs="+", help="job of a separate process")
     return parser.parse_args()
 
 

@@ -6,7 +6,7 @@ r"""Train on crops of the hippocampus, without and with label maps, and compare.
 The file holds ``images`` and ``labels`` (two parts of the hippocampus) of 126 cases of
 the Medical Segmentation Decathlon. Both models are trained on random pairs of the first
 100 cases, from the same weights; the Dice overlap is then measured on 25 pairs of
-the others, which are used for nothing else. It takes a few minutes.
+the others, which are used for nothing else. The script takes a few minutes.
 """
 
 from argparse import ArgumentParser
@@ -27,7 +27,7 @@ def main():
     with np.load(options.crops) as crops:
         images, labels = crops["images"], crops["labels"].astype(int)
     rows = [_measure("before", images, labels, None)]
-    for name, given in (
+    for name, annotations in (
         ("unsupervised", {}),
         ("with labels", {"moving_labels": labels[:TRAINING_CASES]}),
     ):
@@ -40,7 +40,7 @@ def main():
             epochs=ceil(TRAINING_STEPS * BATCH_SIZE / TRAINING_CASES),
             batch_size=BATCH_SIZE,
             verbose=2,
-            **given,
+            **annotations,
         )
         seconds = perf_counter() - start
         row = _measure(name, images, labels, registration)

@@ -10,8 +10,8 @@ is the mean over all 1,000.
     python tools/compare_mnist.py --folder MNIST --held_out --digits 0 8 \
         --variant smoothness=0.2 --variant "loss='mse', smoothness=0.04"
 
-does so for other options of the model, with the last tenth of the training images in
-place of the test images: this is how the defaults were chosen.
+compares other options of the model, with the last tenth of the training images in place
+of the test images. The defaults were chosen in this way.
 """
 
 from argparse import ArgumentParser
@@ -99,9 +99,13 @@ def _parse_arguments():
     parser.add_argument("--folder", help="folder with the IDX files of MNIST")
     parser.add_argument("--table", help="CSV file to write")
     parser.add_argument("--digits", type=int, nargs="+", default=range(10))
-    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of weights and images"
+    )
     parser.add_argument("--variant", action="append", help="options of the model")
-    parser.add_argument("--held_out", action="store_true", help="spare the test images")
+    parser.add_argument(
+        "--held_out", action="store_true", help="do not use the test images"
+    )
     return parser.parse_args()
 
 

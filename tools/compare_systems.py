@@ -4,13 +4,13 @@ r"""Compare all networks, transforms, losses and penalties on one digit of MNIST
 
 Each system is trained on random pairs of the training images, for 1,600 steps of 32
 pairs. Then 100 test images are registered to each of five static test images, and SyN
-registers the first 12 of each 100. It took 25 minutes beside other work.
+registers the first 12 of each 100. It took 25 minutes, with other work on the machine.
 
     python tools/compare_systems.py --folder MNIST --held_out \
         --variant "loss='mi', smoothness=0.5" --variant "loss='mi', smoothness=1.0"
 
-does so for other options, with the last tenth of the training images in place of the
-test images: this is how the defaults were chosen.
+compares other options, with the last tenth of the training images in place of the test
+images. The defaults were chosen in this way.
 """
 
 from argparse import ArgumentParser
@@ -29,7 +29,7 @@ from dipy_nn_reg.workflows.mnist import BATCH_SIZE, TRAINING_STEPS
 
 STATIC_IMAGES, MOVING_IMAGES, SYN_PAIRS = 5, 100, 12
 SYSTEMS = [
-    # The default, and what each of its ancestors does in its place.
+    # The default and its predecessors.
     "",
     "network='voxelmorph1'",
     "network='voxelmorph2'",
@@ -93,10 +93,10 @@ def compare(system, train, pairs, *, seed):
     training_seconds = perf_counter() - start
     rows, seconds = [], 0
     for moving, static in pairs:
-        seen = static if contrast is None else contrast(static)
-        field = registration.predict_field(moving, seen)  # compiles
+        target = static if contrast is None else contrast(static)
+        field = registration.predict_field(moving, target)  # compiles
         start = perf_counter()
-        warped = registration.predict(moving, seen)
+        warped = registration.predict(moving, target)
         seconds += perf_counter() - start
         rows += [measure(static, *result) for result in zip(warped, field)]
     model = registration.model
@@ -132,7 +132,7 @@ def _fit(registration, train, contrast, seed):
         epochs = ceil(TRAINING_STEPS * BATCH_SIZE / len(train))
         registration.fit(train, epochs=epochs, batch_size=BATCH_SIZE, verbose=0)
         return
-    # The same pairs at random, as arrays, since only one of the two is changed.
+    # Random pairs as arrays, since only one image of each pair changes its contrast.
     rng = np.random.default_rng(seed)
     moving, static = rng.integers(len(train), size=(2, TRAINING_STEPS * BATCH_SIZE))
     registration.fit(
@@ -181,9 +181,13 @@ def _parse_arguments():
     parser.add_argument("--folder", help="folder with the IDX files of MNIST")
     parser.add_argument("--table", help="CSV file to write")
     parser.add_argument("--digit", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of weights and images"
+    )
     parser.add_argument("--variant", action="append", help="a system, as in the table")
-    parser.add_argument("--held_out", action="store_true", help="spare the test images")
+    parser.add_argument(
+        "--held_out", action="store_true", help="do not use the test images"
+    )
     return parser.parse_args()
 
 

@@ -1,13 +1,13 @@
-r"""Try the whole public surface with bad input, and say what came of it.
+r"""Test the whole public interface with bad input, and list the outcomes.
 
     python tools/fuzz.py --cases 10000 --seed 0 --out doc/fuzz.csv
     python tools/fuzz.py --case 4711
 
-Functions, readers and commands are called with the same values in another dress, with
-hostile values, misspelt options and damaged files. What may come of it is a right
-result, or an error of ours, which says what was expected. All else is listed, and ends
-the tool with status 1. Each case is made from its number and the seed alone: ``--case``
-runs one in this process, and shows where its error arose.
+Functions, readers and commands are called with other forms of the same values, with
+hostile values, misspelt options and damaged files. The outcome must be a right result,
+or an error of ours, which says what was expected. All other outcomes are listed, and
+the tool then ends with status 1. A case depends only on its number and the seed:
+``--case`` runs one in this process, and shows where its error arose.
 """
 
 from argparse import ArgumentParser
@@ -47,6 +47,16 @@ def main():
     rows = table.count_by_area(results)
     print(table.format_table(rows))
     print(f"{len(results)} cases in {seconds:.0f} s, seed {options.seed}.")
+    _write_results(options, rows, results)
+    broken = table.holds(results)
+    if broken:
+        raise SystemExit("\n".join(broken))
+
+
+def _write_results(options, rows, results):
+    """Print the times and write the table and the log, if the options ask for them."""
+    from fuzzing import table
+
     if options.times:
         _show_times(results)
     if options.out:
@@ -54,13 +64,10 @@ def main():
     if options.log:
         lines = [json.dumps(result) for result in results]
         options.log.write_text("\n".join(lines) + "\n")
-    broken = table.holds(results)
-    if broken:
-        raise SystemExit("\n".join(broken))
 
 
 class _Progress:
-    """Count of the cases that are done, on the standard error."""
+    """Counter of finished cases, printed to the standard error."""
 
     def __init__(self):
         self.done, self.start = 0, perf_counter()
@@ -73,7 +80,7 @@ class _Progress:
 
 
 def _run_one(options):
-    """Run one case in this process and tell all of it."""
+    """Run one case in this process, and print its result and traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["MPLBACKEND"] = "Agg"
     from fuzzing.table import describe
@@ -100,18 +107,18 @@ def _show_times(results):
 
 def _parse_arguments():
     parser = ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=1000, help="how many")
+    parser.add_argument("--cases", type=int, default=1000, help="number of cases")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--case", type=int, help="run this one alone, in this process")
-    parser.add_argument("--areas", nargs="+", help="of these areas alone")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--limit", type=float, default=60, help="seconds for a case")
-    parser.add_argument("--out", type=Path, help="where the table is written, as CSV")
-    parser.add_argument("--log", type=Path, help="where all results are written")
-    parser.add_argument("--times", action="store_true", help="show the time of areas")
+    parser.add_argument("--case", type=int, help="run only this case, in this process")
+    parser.add_argument("--areas", nargs="+", help="only these areas")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes")
+    parser.add_argument("--limit", type=float, default=60, help="seconds of a case")
+    parser.add_argument("--out", type=Path, help="CSV file of the table to write")
+    parser.add_argument("--log", type=Path, help="file of all results to write")
+    parser.add_argument("--times", action="store_true", help="print the times of areas")
     parser.add_argument(
-        "--module", default="fuzzing.areas", help="that makes the cases"
+        "--module", default="fuzzing.areas", help="module that makes the cases"
     )
     parser.add_argument("--worker", action="store_true", help="for the tool's own use")
     return parser.parse_args()

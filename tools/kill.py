@@ -1,15 +1,16 @@
-"""Kill all commands that write, at random moments, and look at what they leave.
+"""Kill commands that write files, at random moments, and check the files they leave.
 
     python tools/kill.py --kills 100 --seed 0 --out doc/kills.csv
     python tools/kill.py --first 47 --kills 1 --seed 0
 
-Every command is run on small made images, with earlier results in half of the cases
-(--force), and gets SIGKILL, SIGTERM or SIGINT: at any moment, or soon after it has
-begun to write. Afterwards nothing may be half written under a final name, old and new
-files of one set must not be mixed, and SIGTERM and SIGINT leave nothing else behind and
-say so in one line. Then the command is run again: it has to end well, and to remove
-what SIGKILL left. The table holds a row for each command and signal; what went wrong is
-printed, with the number of the kill, and makes the status 1.
+Every command is run on small synthetic images, with earlier results in half of the
+cases (--force), and gets SIGKILL, SIGTERM or SIGINT: at any moment, or soon after it
+has begun to write. Afterwards no file under a final name may be half written, and old
+and new files of one set must not be mixed. After SIGTERM and SIGINT no temporary file
+may be left, and the command must have reported the signal in one line. Then the command
+is run again: it must succeed, and remove the temporary files of SIGKILL. The table
+holds a row for each command and signal. Each fault is printed with the number of the
+kill, and makes the status 1.
 """
 
 from argparse import ArgumentParser
@@ -33,7 +34,7 @@ LINES = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 1}
 TEMPORARY = ".dipy_nn_reg-"
 OLD = b"old\n"
-# In seconds: how long after the first temporary file a signal comes, if it is aimed.
+# Largest delay of an aimed signal after the first temporary file, in seconds.
 MAX_DELAY = 0.5
 
 
@@ -44,30 +45,30 @@ def main():
         rows, wrong = {}, []
         numbers = range(options.first, options.first + options.kills)
         for number in tqdm(numbers, desc="Kills", disable=None):
-            # Commands change fastest, so that few kills meet all of them.
+            # The command changes with each kill, so that few kills cover all commands.
             name = list(commands)[number % len(commands)]
             kind = SIGNALS[(number // len(commands)) % len(SIGNALS)]
             rng = random.Random(f"{options.seed} {number}")
-            found = _kill(commands[name], Path(folder, f"kill_{number}"), kind, rng)
+            result = _kill(commands[name], Path(folder, f"kill_{number}"), kind, rng)
             row = rows.setdefault(
                 (name, kind), {"command": name, "signal": kind.name, "kills": 0}
             )
             row["kills"] += 1
             for key in ("in time", "while writing", "left over", "wrong"):
-                row[key] = row.get(key, 0) + int(bool(found[key]))
-            for what in found["wrong"]:
-                wrong.append(f"kill {number}, {name}, {kind.name}: {what}")
+                row[key] = row.get(key, 0) + int(bool(result[key]))
+            for fault in result["wrong"]:
+                wrong.append(f"kill {number}, {name}, {kind.name}: {fault}")
                 print(wrong[-1], flush=True)
             table = [rows[key] for key in sorted(rows)]
-            if options.out:  # as it goes, for it takes long
+            if options.out:  # written after each kill, since all take long
                 write_csv(table, options.out)
     print(format_rows(table, list(table[0])))
-    print(f"{len(wrong)} things are wrong.")
+    print(f"{len(wrong)} faults.")
     sys.exit(1 if wrong else 0)
 
 
 def _kill(command, folder, kind, rng):
-    """Kill a command, run it again, and return what was found."""
+    """Kill a command, run it again, and return the findings."""
     (folder / "out").mkdir(parents=True)
     force = rng.random() < 0.5
     if force:
@@ -93,13 +94,13 @@ def _kill(command, folder, kind, rng):
 
 
 def _wait(process, command, out, rng):
-    """Wait for a random moment, and tell whether something is being written then."""
+    """Wait for a random moment; return whether a file is being written then."""
     if rng.random() < 0.5:
         sleep(rng.uniform(0, command.seconds))
     else:
         while not _being_written(out) and process.poll() is None:
             sleep(0.001)
-        sleep(MAX_DELAY * 10 ** -rng.uniform(0, 3))  # Most files take little time.
+        sleep(MAX_DELAY * 10 ** -rng.uniform(0, 3))  # Most files are written quickly.
     return _being_written(out)
 
 
@@ -114,26 +115,26 @@ def _names(folder):
 
 
 def _left_over(folder):
-    """Return the names of all files that are no results."""
+    """Return the names of all files that are not results."""
     left = [n for n in _names(folder / "out") if n.startswith(TEMPORARY)]
     return left + sorted(_names(folder / "tmp"))
 
 
 def _broken(out):
-    """Return what is wrong with files under their final names, which must be whole."""
+    """Return the faults of files under their final names, which must be complete."""
     wrong = []
     for path in out.iterdir():
         if path.name.startswith(TEMPORARY) or path.read_bytes() == OLD:
             continue
         try:
             _load(path)
-        except Exception as error:  # whatever a reader makes of half a file
+        except Exception as error:  # any error of a reader of half a file
             wrong.append(f"half written: {path.name}: {error}")
     return wrong
 
 
 def _load(path):
-    """Read a whole file, or raise an error."""
+    """Read a file completely, or raise an error."""
     if path.name.endswith(".nii.gz"):
         read_image(path, vectors=True)
     elif path.suffix == ".csv":
@@ -154,7 +155,7 @@ def _load(path):
 
 
 def _mixed(command, out, force):
-    """Return which sets of files are partly those of before."""
+    """Return the sets of files that are partly from before."""
     wrong = []
     for one in command.sets:
         present = {n for n in one if (out / n).exists()}
@@ -166,7 +167,7 @@ def _mixed(command, out, force):
 
 def _told(command, status, error, kind):
     if status == -kind:
-        return []  # It came before our code was there to hear it.
+        return []  # The signal came before our handler was installed.
     line = f"{command.name}: {LINES[kind]}\n"
     if (status, error) != (STATUS[kind], line):
         return [f"status {status}, told: {error!r}"]

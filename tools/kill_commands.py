@@ -1,4 +1,4 @@
-"""Commands that ``kill.py`` kills: what they read, and what they write."""
+"""Commands that ``kill.py`` kills, with their inputs and outputs."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 class Command:
-    """A command line, and what it writes if nobody kills it.
+    """A command line and the files that it writes if it is not killed.
 
     Parameters
     ----------
@@ -26,14 +26,14 @@ class Command:
         Without ``dipy_nn_reg_``.
     arguments : list
     folder : Path
-        Where it is run to its end.
+        Folder in which it is run to its end.
 
     Attributes
     ----------
     sets : list of set of str
         Names of the files that appear together.
     seconds : float
-        How long it takes.
+        Time that it takes.
     """
 
     def __init__(self, name, arguments, folder, sets):
@@ -60,14 +60,23 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"TMPDIR": str(temporary)},
-            # What is started in the background may have SIGINT ignored.
+            # Processes in the background may ignore SIGINT.
             preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in SIGNALS[1:]],
         )
 
 
 def prepare(folder):
     """Write inputs, and return the commands by their names."""
-    import_keras()  # which makes the phantoms, and reports on itself at length
+    images = _write_inputs(folder)
+    return {
+        name: Command(name, arguments, folder / name, sets)
+        for name, arguments, sets in _table_of_commands(folder, images)
+    }
+
+
+def _write_inputs(folder):
+    """Write images, an affine, points and digits; return the paths of the images."""
+    import_keras()  # makes the phantoms; imported here without its messages
     images = []
     for i, image in enumerate(make_phantoms(3, shape=(24, 24, 24), seed=0)[0]):
         images.append(folder / f"{i}.nii.gz")
@@ -75,6 +84,11 @@ def prepare(folder):
     np.savetxt(folder / "shift.txt", np.eye(4) + np.eye(4, k=3))
     (folder / "points.csv").write_text("x,y,z\n10,20,30\n20,10,30\n")
     _write_digits(folder / "digits")
+    return images
+
+
+def _table_of_commands(folder, images):
+    """Return the name, the arguments and the sets of files of each command."""
     moving, static = images[0], images[1:]
     pairs = [f"{i}_0__" for i in (1, 2)]
     results = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
@@ -83,7 +97,7 @@ def prepare(folder):
     quick = ["--prealign", "none"]
     model = folder / "fit" / "out" / "model.keras"
     moved = [images[0], folder / "points.csv", images[1]]
-    table = [
+    return [
         ("fit", [*images, "--epochs", 3], [{"model.keras", "history.csv"}]),
         ("predict", [static[0], moving, model, *quick], [results]),
         (
@@ -111,14 +125,10 @@ def prepare(folder):
             [{"model.keras", "metrics.csv", "registration.png", "history.png"}],
         ),
     ]
-    return {
-        name: Command(name, arguments, folder / name, sets)
-        for name, arguments, sets in table
-    }
 
 
 def _write_digits(folder):
-    """Write the digits of scikit-learn, large enough for SyN, as MNIST has them."""
+    """Write the digits of scikit-learn in the files of MNIST, large enough for SyN."""
     from sklearn.datasets import load_digits
 
     folder.mkdir()

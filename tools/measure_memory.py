@@ -4,8 +4,8 @@ r"""Measure how the memory of a process grows with each new size of images.
     python tools/measure_memory.py --sizes 20 --ndim 3
     python tools/measure_memory.py --sizes 100 --ndim 2 --predict
 
-Prints the resident memory after the first size and after every tenth of the others, and
-how long a size takes when it is new and when it is known.
+The script prints the resident memory after the first size and after every tenth of the
+others, and the time of a pair of a new size and of a size that occurred before.
 """
 
 import argparse
@@ -28,11 +28,11 @@ def main():
         rows.append((process.memory_info().rss / 2**20, *seconds))
         if i % max(arguments.sizes // 10, 1) == 0:
             print(f"{i + 1:4} sizes: {rows[-1][0]:.0f} MiB", flush=True)
-    memory, new, known = np.array(rows).T
+    memory, new, repeated = np.array(rows).T
     growth = (memory[-1] - memory[0]) / max(arguments.sizes - 1, 1)
     print(
         f"{arguments.sizes} sizes: {memory[-1]:.0f} MiB, {growth:.1f} MiB for each; "
-        f"new: {np.median(new):.2f} s, known: {np.median(known):.2f} s"
+        f"new: {np.median(new):.2f} s, repeated: {np.median(repeated):.2f} s"
     )
 
 
@@ -62,9 +62,11 @@ def measure(run, pair):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", type=int, default=100, help="how many sizes")
+    parser.add_argument("--sizes", type=int, default=100, help="number of sizes")
     parser.add_argument("--ndim", type=int, choices=(2, 3), default=2)
-    parser.add_argument("--predict", action="store_true", help="not register")
+    parser.add_argument(
+        "--predict", action="store_true", help="predict with a model instead"
+    )
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""How a job of the benchmark is measured, in any environment."""
+"""Measurement of a job of the benchmark, in any environment."""
 
 import json
 import resource
@@ -13,7 +13,7 @@ def parse_shape(text):
 
 
 def measure(function, *, times=5, warm=1):
-    """Return the median time of a call in seconds, after some that are not counted."""
+    """Return the median time of a call in seconds, after ``warm`` uncounted calls."""
     for _ in range(warm):
         function()
     seconds = []
@@ -25,7 +25,7 @@ def measure(function, *, times=5, warm=1):
 
 
 def run_job(jobs):
-    """Run the job that the command line names; print its time and the peak memory."""
+    """Run the job that the command line names; print its time and peak memory."""
     name, *arguments = sys.argv[1:]
     seconds = jobs[name](*arguments)
     users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

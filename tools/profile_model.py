@@ -1,10 +1,11 @@
-r"""Where the time of a prediction and of a training step goes, and what it could be.
+r"""Profile of a prediction and of a training step, with a lower bound of their time.
 
     python tools/profile_model.py --shape 160x192x224
 
-The profile is TensorFlow's. The floor of the convolutions is their number of operations
-at the rate of a product of large matrices, which is measured beforehand; that of all
-else, the bytes of its results, written once and read once, at the rate of a copy.
+The profile is TensorFlow's. The lower bound (floor) of the convolutions is their number
+of operations at the rate of a product of large matrices, which is measured beforehand.
+That of all else is the bytes of its results, written once and read once, at the rate of
+a copy.
 """
 
 from argparse import ArgumentParser
@@ -22,6 +23,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.training.dataset import PairDataset
 
+# Number of runs of each step.
 TIMES = 3
 
 
@@ -34,14 +36,15 @@ def main():
         input_shape=shape, seed=0, precision=options.precision
     )
     images = np.random.default_rng(0).random((2, 1, *shape, 1), dtype=np.float32)
-    batch = PairDataset(*images, batch_size=1)[0]
+    pairs = PairDataset(*images, batch_size=1)
+    batch = pairs[0]
     operations, written = _count(registration.model, batch["moving"].shape)
     for name, step, passes in (
-        ("prediction", registration.predictor.predict_on_batch, 1),
-        ("training step", registration.model.train_on_batch, 3),
+        ("prediction", lambda: next(registration.predictor.outputs(pairs)), 1),
+        ("training step", lambda: registration.model.train_on_batch(batch), 3),
     ):
-        seconds = measure(lambda step=step: step(batch), times=TIMES, warm=2)
-        parts = _profile(lambda step=step: step(batch))
+        seconds = measure(step, times=TIMES, warm=2)
+        parts = _profile(step)
         print(f"{name}: {1000 * seconds:.0f} ms")
         for part, milliseconds in parts.most_common():
             print(f"    {part}: {milliseconds:.0f} ms")
@@ -52,7 +55,7 @@ def main():
 
 
 def _count(model, shape):
-    """Return the operations of all convolutions, and the bytes that others write."""
+    """Return the operations of all convolutions, and the bytes of all other results."""
     layers = [w for w in model.layers if not isinstance(w, keras.layers.InputLayer)]
     images = {name: keras.KerasTensor(shape) for name in model.input}
     outputs = keras.Model(model.input, [w.output for w in layers])
@@ -85,7 +88,7 @@ def _profile(step):
 
 
 def _part(name):
-    """Return the kind of an operation; None for what others are part of."""
+    """Return the kind of an operation; None if it consists of other ones."""
     if "CpuExecutable::Execute" in name:
         return "sampling, integration, penalty (XLA)"
     kind = name.rpartition(":")[2]

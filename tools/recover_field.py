@@ -1,13 +1,14 @@
-r"""Register T2 to T1 images of one brain that are apart by fields we know.
+r"""Register T2 to T1 images of one brain that were deformed by known fields.
 
     python tools/recover_field.py --atlas sri24 --table doc/fields_sri24.csv
 
 The folder holds ``spgr.nii.gz`` (T1), ``late.nii.gz`` (T2) and ``lpba40.nii.gz``
 (labels) of the SRI24 atlas, which are in one space. At 3 mm, the T2 image is deformed
 by smooth random velocities of up to 5 voxels. A network is trained to register some of
-the deformed images to the T1 image; their fields it does not see. What it then predicts
-is compared, inside of the brain, with the inverses of the known fields: for the images
-that it was trained on, and for others. It took eight minutes beside other work.
+the deformed images to the T1 image, without seeing their fields. Its predictions are
+compared, inside the brain, with the inverses of the known fields: for the images that
+it was trained on, and for others. It took eight minutes, with other work on the
+machine.
 """
 
 from argparse import ArgumentParser
@@ -24,6 +25,8 @@ from dipy_nn_reg import DeformableRegistration, metrics
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.transform.functions import integrate, warp
 
+# Voxel size in mm; length of the longest vector and smoothness of a velocity, in
+# voxels; number of fields of each kind that are tested.
 SPACING, LARGEST, SIGMA, TEST_FIELDS = 3, 5, 10, 4
 VARIANTS = ("loss='mind', smoothness=0.02",)
 
@@ -42,29 +45,14 @@ def main():
     initial = [np.linalg.norm(u[brain], axis=-1).mean() for u in truths]
     rows = []
     for variant in options.variant or VARIANTS:
-        registration = DeformableRegistration(
-            input_shape=t1.shape,
-            transform="bspline_velocity",
-            seed=options.seed,
-            **parse_options(variant),
-        )
-        start = perf_counter()
-        registration.fit(
-            moving[: options.fields], t1, epochs=options.epochs, batch_size=1, verbose=2
-        )
-        seconds = perf_counter() - start
+        registration, seconds = _train(variant, moving[: options.fields], t1, options)
         fields = registration.predict_field(moving[tests], t1)
         errors = [
             np.linalg.norm((u - truth)[brain], axis=-1).mean()
             for u, truth in zip(fields, truths)
         ]
         row = {"options": variant, "fields": options.fields, "epochs": options.epochs}
-        for name, of in (
-            ("trained on", slice(TEST_FIELDS)),
-            ("new", slice(TEST_FIELDS, None)),
-        ):
-            row[f"before, {name}"] = f"{np.mean(initial[of]):.2f}"
-            row[f"after, {name}"] = f"{np.mean(errors[of]):.2f}"
+        row |= _means(initial, errors)
         row["folding %"] = f"{np.mean([metrics.folding(u) for u in fields]):.4f}"
         rows.append({**row, "training s": f"{seconds:.0f}"})
         print(rows[-1], flush=True)
@@ -72,8 +60,33 @@ def main():
         write_csv(rows, options.table)
 
 
+def _train(variant, moving, t1, options):
+    """Return a model that registers images to the T1 image, and its training time."""
+    registration = DeformableRegistration(
+        input_shape=t1.shape,
+        transform="bspline_velocity",
+        seed=options.seed,
+        **parse_options(variant),
+    )
+    start = perf_counter()
+    registration.fit(moving, t1, epochs=options.epochs, batch_size=1, verbose=2)
+    return registration, perf_counter() - start
+
+
+def _means(initial, errors):
+    """Return mean errors before and after, of images trained on and of new ones."""
+    row = {}
+    for name, part in (
+        ("trained on", slice(TEST_FIELDS)),
+        ("new", slice(TEST_FIELDS, None)),
+    ):
+        row[f"before, {name}"] = f"{np.mean(initial[part]):.2f}"
+        row[f"after, {name}"] = f"{np.mean(errors[part]):.2f}"
+    return row
+
+
 def load_atlas(folder):
-    """Return T1, T2 and where the brain is, averaged to 3 mm and cut to the brain."""
+    """Return T1, T2 and a mask of the brain, at 3 mm and cropped to the brain."""
     t1, t2, labels = (
         np.asarray(nib.load(folder / f"{name}.nii.gz").dataobj, np.float32)[..., 0]
         for name in ("spgr", "late", "lpba40")
@@ -91,7 +104,7 @@ def load_atlas(folder):
 
 
 def _average(image):
-    """Average cubes of voxels."""
+    """Return the average of each cube of voxels."""
     sizes = [n // SPACING for n in image.shape]
     image = image[tuple(slice(n * SPACING) for n in sizes)]
     split = [part for n in sizes for part in (n, SPACING)]
@@ -99,7 +112,7 @@ def _average(image):
 
 
 def random_velocity(rng, shape, largest, sigma):
-    """Return a smooth velocity whose largest vector has the length we want."""
+    """Return a smooth velocity whose longest vector has the length ``largest``."""
     velocity = np.stack(
         [gaussian_filter(rng.normal(size=shape), sigma) for _ in shape], axis=-1
     )
@@ -111,7 +124,9 @@ def _parse_arguments():
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--atlas", required=True, help="folder of the SRI24 atlas")
     parser.add_argument("--table", help="CSV file to write")
-    parser.add_argument("--fields", type=int, default=4, help="to train on")
+    parser.add_argument(
+        "--fields", type=int, default=4, help="number of fields to train on"
+    )
     parser.add_argument("--epochs", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--variant", action="append", help="options of the model")

@@ -1,12 +1,12 @@
-r"""Register pairs of SRI24 that are apart by fields we know, without a model.
+r"""Register pairs of SRI24 that were deformed by known fields, without a model.
 
     python tools/recover_pairs.py --atlas sri24 --table doc/recovered_sri24.csv
 
-Images and fields are made as in ``recover_field.py``, larger and larger ones; nothing
+Images and fields are made as in ``recover_field.py``, also with larger fields; nothing
 is trained. T1 is registered to T1 with the defaults of ``register``, T2 to T1 with
-losses for two contrasts. A row holds the mean distance inside of the brain, in voxels,
-from the inverse of the known field: of no field, and of what ``register`` finds, with
-its coarse search and without it.
+losses for two contrasts. A row holds the mean distance inside the brain, in voxels,
+from the inverse of the known field: before registration, and after ``register`` with
+and without its coarse search.
 """
 
 from argparse import ArgumentParser
@@ -23,7 +23,7 @@ from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.pairwise import descent
 from dipy_nn_reg.transform.functions import integrate, warp
 
-# Length of the longest vector of a velocity, and how smooth it is, in voxels.
+# Length of the longest vector of each velocity, and its smoothness, in voxels.
 FIELDS = ((5, 10), (10, 10), (15, 10), (20, 10), (8, 5), (12, 5))
 CASES = (("T1", None), ("T2", "mi"), ("T2", "mind"))
 
@@ -43,12 +43,12 @@ def main():
             row = {"largest": largest, "sigma": sigma, "moving": contrast}
             row |= {"loss": loss or "default"}
             row["before"] = _error(np.zeros_like(truths), truths, brain)
-            found = [_register(m, t1, loss) for m in moving]
-            row["after"] = _error(found, truths, brain)
-            row["folding %"] = f"{np.mean([metrics.folding(u) for u in found]):.4f}"
-            with patch.object(descent, "MOST_SEARCHED", 0):
-                found = [_register(m, t1, loss) for m in moving]
-            row["after, no search"] = _error(found, truths, brain)
+            fields = [_register(m, t1, loss) for m in moving]
+            row["after"] = _error(fields, truths, brain)
+            row["folding %"] = f"{np.mean([metrics.folding(u) for u in fields]):.4f}"
+            with patch.object(descent, "MAX_SEARCHED", 0):
+                fields = [_register(m, t1, loss) for m in moving]
+            row["after, no search"] = _error(fields, truths, brain)
             rows.append(row)
             print(row, flush=True)
     if options.table:
@@ -60,9 +60,9 @@ def _register(moving, static, loss):
     return displacement_of(mapping)
 
 
-def _error(found, truths, brain):
+def _error(fields, truths, brain):
     """Return the mean distance of fields from the true ones, as text."""
-    lengths = [np.linalg.norm(u - t, axis=-1)[brain] for u, t in zip(found, truths)]
+    lengths = [np.linalg.norm(u - t, axis=-1)[brain] for u, t in zip(fields, truths)]
     return f"{np.mean(lengths):.2f}"
 
 
@@ -70,7 +70,9 @@ def _parse_arguments():
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--atlas", required=True, help="folder of the SRI24 atlas")
     parser.add_argument("--table", help="CSV file to write")
-    parser.add_argument("--fields", type=int, default=3, help="of each kind")
+    parser.add_argument(
+        "--fields", type=int, default=3, help="number of fields of each kind"
+    )
     return parser.parse_args()
 
 

@@ -2,7 +2,7 @@ r"""Time each loss, and its gradient, on a volume of 80 x 96 x 80.
 
     python tools/time_losses.py --table doc/times_losses.csv
 
-``lncc`` is timed for several windows, which should not matter. A figure is the
+``lncc`` is timed for several windows, whose size should not matter. A figure is the
 median of seven calls of loss and gradient together, after one that compiles.
 """
 

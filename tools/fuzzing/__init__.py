@@ -1,1 +1,1 @@
-"""Parts of ``tools/fuzz.py``: cases, what they are made of, and who judges them."""
+"""Parts of ``tools/fuzz.py``: cases, their ingredients, and the judge of outcomes."""

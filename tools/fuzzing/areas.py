@@ -1,4 +1,4 @@
-"""All areas of the public surface, and how many of the cases each of them gets."""
+"""Areas of the public interface, and the percentage of the cases that each gets."""
 
 from importlib import import_module
 from pkgutil import walk_packages
@@ -21,16 +21,17 @@ from fuzzing.mutate import mutate
 
 
 class Area(NamedTuple):
-    """A part of the public surface.
+    """A part of the public interface.
 
     Attributes
     ----------
     share : float
-        Of all cases, in percent.
+        Percentage of all cases.
     strict : bool
-        Whether nothing but a right result, or an error of ours, will do.
+        Whether only a right result, or an error of ours, is acceptable.
     makers : tuple of callable
-        Each makes a call, or (of names that begin with "cases") a case.
+        Functions of the modules ``calls_...``, which return a call, or of the modules
+        ``cases_...``, which return a case.
     """
 
     share: float
@@ -143,12 +144,12 @@ AREAS = {**CALLS, **CASES}
 
 
 def is_strict(area):
-    """Tell whether nothing but a right result or an error of ours will do."""
+    """Return whether only a right result or an error of ours is acceptable."""
     return AREAS[area].strict if area in AREAS else True
 
 
 def prepare():
-    """Import all that changes a process when it is imported."""
+    """Import everything that changes a process when it is imported."""
     for name in ("dipy.align.imaffine", "dipy.align.transforms", "dipy.io.streamline"):
         import_module(name)
     for module in walk_packages(dipy_nn_reg.__path__, "dipy_nn_reg."):
@@ -167,7 +168,7 @@ def make_case(seed, number, folder, *, only=None):
     ----------
     seed, number : int
     folder : Path
-        Of the case, empty.
+        Empty folder of the case.
     only : list of str, optional
         Names of the areas to choose from; by default all.
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class Argument(NamedTuple):
-    """A valid value, and what kind of value it is.
+    """A valid value and its kind.
 
     Attributes
     ----------
     kind : str
-        One of those that :mod:`fuzzing.dress` and :mod:`fuzzing.hostile` know.
-        "fixed" stays as it is.
+        A kind of :mod:`fuzzing.dress` and :mod:`fuzzing.hostile`. A "fixed" value is
+        not changed.
     value : object
     """
 
@@ -21,7 +21,7 @@ class Argument(NamedTuple):
 
 
 def kind(name):
-    """Return a maker of arguments of a kind."""
+    """Return a function that makes arguments of a kind."""
     return lambda value: Argument(name, value)
 
 
@@ -32,13 +32,13 @@ integer, mapping, name_of, number, options, path = map(
     kind, ("integer", "mapping", "name", "number", "dict", "path")
 )
 points, sequence, shape, tensor = map(kind, ("points", "sequence", "shape", "tensor"))
-# A number of rounds; and an object of a class of ours.
+# A number of repetitions, and an object of one of our classes.
 count, instance = kind("count"), kind("object")
 
 
-def maybe(rng, share=0.6, **arguments):
-    """Keep each of the arguments or leave it out."""
-    return {name: a for name, a in arguments.items() if rng.random() < share}
+def maybe(rng, probability=0.6, **arguments):
+    """Return the arguments, each with a probability."""
+    return {name: a for name, a in arguments.items() if rng.random() < probability}
 
 
 class Call:
@@ -48,17 +48,17 @@ class Call:
     ----------
     run : callable
         Takes the arguments by name.
-    name : str, optional
-        Of the function, for the table; by default that of ``run``.
+    call_name : str, optional
+        Name of the function in the table; by default that of ``run``.
     nan : {"never", "through", "documented"}, optional
-        Whether a result that is not finite is right: never; where an argument is not
-        finite, or beyond what float32 can square; or always.
+        When a result that is not finite is right: never; if an argument is not finite,
+        or too large to be squared in float32; or always.
     written : tuple of str, optional
         Names of the files that the call may write in the folder of its case.
     is_right : callable, optional
         Takes a result; returns False for one that cannot be right.
     changes : tuple of str, optional
-        Names of arguments that the call is there to change.
+        Names of the arguments that the call may change.
     **arguments : Argument
     """
 
@@ -80,27 +80,27 @@ class Call:
 
 @dataclass
 class Case:
-    """What is tried, and what is known of its outcome beforehand.
+    """A call to try, and its expected outcome.
 
     Attributes
     ----------
     area, function, mutation : str
-        For the table: where, what is called, and what was done to its arguments.
+        Area, function and change of its arguments, for the table.
     run : callable
         Takes ``arguments`` by name.
     arguments : dict
     plain : dict or None
-        Arguments whose result has to be the same.
+        Arguments for which the result must be the same.
     must_work : bool
         Whether an error is wrong, however well it is worded.
     misspelt : bool
-        Whether the names of the arguments are wrong, of which Python tells.
+        Whether names of arguments are wrong, so that Python itself raises the error.
     read_equal : object
-        What a reader has to find, if it finds anything.
+        The only right result of a reader that does not raise an error.
     is_command : bool
-        Whether ``run`` is a command, which ends with one line.
+        Whether ``run`` is a command, whose error is one line.
     nan, written, is_right, changes
-        As of :class:`Call`.
+        As for :class:`Call`.
     """
 
     area: str

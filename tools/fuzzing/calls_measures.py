@@ -1,4 +1,4 @@
-"""Valid calls of what measures NumPy arrays."""
+"""Valid calls of functions that measure NumPy arrays."""
 
 from dipy_nn_reg import intensities, metrics
 from dipy_nn_reg.mapping import measures as map_measures
@@ -20,7 +20,7 @@ from fuzzing.call import mapping as map_of
 
 
 def _within(low, high):
-    """Return a judge of numbers, to which NaN is no number that is wrong."""
+    """Return a check of numbers that accepts NaN."""
     return lambda result: not (result < low or result > high)
 
 

@@ -1,4 +1,4 @@
-"""Valid calls of what a user meets: register, the models, their methods."""
+"""Valid calls of ``register``, of the models, and of their methods."""
 
 import numpy as np
 
@@ -33,22 +33,21 @@ def _one_pair(rng):
     """Return two images, perhaps of one slice, and affines that fit them."""
     ndim = int(rng.choice([2, 2, 3]))
     moving, static = scenes.pair(ndim)
-    given = {}
+    affines = {}
     if rng.random() < 0.5:
         size = 4 if ndim == 2 and rng.random() < 0.5 else ndim + 1
         if size == 4 and ndim == 2:
             moving, static = moving[..., None], static[..., None]
         grid = np.diag([*[2.0] * (size - 1), 1])
-        given = {"moving_affine": affine(grid), "static_affine": affine(grid.copy())}
-    return ndim, {"moving": image(moving), "static": image(static), **given}
+        affines = {"moving_affine": affine(grid), "static_affine": affine(grid.copy())}
+    return ndim, {"moving": image(moving), "static": image(static), **affines}
 
 
-def register(rng, folder):
-    ndim, images = _one_pair(rng)
-    size = images["static"].value.shape
-    extra = {}
+def _annotations(rng, size):
+    """Return labels of both images and a mask, each or none of them."""
+    annotations = {}
     if rng.random() < 0.3:
-        extra = {
+        annotations = {
             "moving_labels": array_of_int(scenes.labels(rng, size)),
             "static_labels": array_of_int(scenes.labels(rng, size)),
             "label_weight": number(0.5),
@@ -56,7 +55,13 @@ def register(rng, folder):
     if rng.random() < 0.3:
         mask = np.ones(size, np.int32)
         mask[:4] = 0
-        extra["mask"] = array_of_int(mask)
+        annotations["mask"] = array_of_int(mask)
+    return annotations
+
+
+def register(rng, folder):
+    ndim, images = _one_pair(rng)
+    extra = _annotations(rng, images["static"].value.shape)
     if rng.random() < 0.15:
         extra["model"] = fixed(scenes.model(ndim))
     if rng.random() < 0.1:
@@ -82,13 +87,19 @@ def register(rng, folder):
     )
 
 
+def _options_that_fit(rng, ndim):
+    """Return options of a model that only fit together."""
+    options = {}
+    if rng.random() < 0.3:
+        options = {"affine": instance(scenes.model(ndim, "affine"))}
+    if rng.random() < 0.2:  # dirnet predicts control points only
+        options = {"network": name_of("dirnet"), "transform": name_of("bspline")}
+    return options
+
+
 def deformable(rng, folder):
     ndim = int(rng.choice([2, 2, 3]))
-    fits = {}
-    if rng.random() < 0.3:
-        fits = {"affine": instance(scenes.model(ndim, "affine"))}
-    if rng.random() < 0.2:  # which predicts control points alone
-        fits = {"network": name_of("dirnet"), "transform": name_of("bspline")}
+    fits = _options_that_fit(rng, ndim)
     return Call(
         _described(DeformableRegistration),
         call_name="DeformableRegistration",
@@ -200,23 +211,28 @@ def evaluate(rng, folder):
     return Call(scenes.model(ndim).evaluate, verbose=fixed(0), **images)
 
 
+def _supervision(rng, size):
+    """Return labels or landmarks of four moving images and one static one, or none."""
+    if rng.random() < 0.3:
+        maps = np.stack([scenes.labels(rng, size) for _ in range(4)])
+        return {
+            "moving_labels": array_of_int(maps),
+            "static_labels": array_of_int(maps[0]),
+        }
+    if rng.random() < 0.2:
+        spots = rng.integers(1, 8, (4, 3, len(size))) * 1.0
+        return {
+            "moving_landmarks": Argument("points", spots),
+            "static_landmarks": Argument("points", spots[0]),
+        }
+    return {}
+
+
 def fit(rng, folder):
     ndim, images = _batch(rng, n=4)
     size = images["static"].value.shape
     kind = "affine" if rng.random() < 0.2 else "deformable"
-    extra = {}
-    if rng.random() < 0.3:
-        maps = np.stack([scenes.labels(rng, size) for _ in range(4)])
-        extra = {
-            "moving_labels": array_of_int(maps),
-            "static_labels": array_of_int(maps[0]),
-        }
-    elif rng.random() < 0.2:
-        spots = rng.integers(1, 8, (4, 3, ndim)) * 1.0
-        extra = {
-            "moving_landmarks": Argument("points", spots),
-            "static_landmarks": Argument("points", spots[0]),
-        }
+    extra = _supervision(rng, size)
     return Call(
         _trained(scenes.model(ndim, kind)),
         call_name="fit",

@@ -1,4 +1,4 @@
-"""Valid calls of what draws figures and writes pages, and of what compares."""
+"""Valid calls of functions that draw figures, write pages and compare methods."""
 
 import numpy as np
 

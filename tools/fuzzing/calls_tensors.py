@@ -1,4 +1,4 @@
-"""Valid calls of what works on tensors, and of what is made with them."""
+"""Valid calls of functions on tensors, and of those built on them."""
 
 from dipy_nn_reg import losses, transform
 from dipy_nn_reg.data import phantoms
@@ -86,7 +86,7 @@ def _batch(rng):
 
 
 def loss(rng, folder):
-    """Return a call of one of the losses, on arrays that become tensors."""
+    """Return a call of one of the losses, on arrays that are converted to tensors."""
     name = list(LOSSES)[rng.integers(len(LOSSES))]
     static = _batch(rng)
     if name == "lncc" and 2 in static.shape:  # which holds no window

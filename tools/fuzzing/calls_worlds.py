@@ -1,4 +1,4 @@
-"""Valid calls of what maps arrays and points between spaces."""
+"""Valid calls of functions that map arrays and points between spaces."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from fuzzing.call import mapping as map_of
 
 
 def _through(run_map, rng, size):
-    """Return what a map does with an image and with points, which may end badly."""
+    """Return the results of a map on an image and on points, or raise its error."""
     array = scenes.blob(rng, size)
 
     def run(**arguments):

@@ -11,7 +11,7 @@ from fuzzing import damage, files
 from fuzzing.call import Case
 from fuzzing.cases_models import _saved
 
-# What a command may leave in the working folder and those below it.
+# Patterns of the files that a command may leave in the working folder and below it.
 _OUTPUTS = ("*",)
 _OPTIONS = {
     "register": {
@@ -113,7 +113,7 @@ _OPTIONS = {
         "--force": ("",),
     },
 }
-# What is always given, before what is tried.
+# Options that are always given, before those that are tried.
 _ALWAYS = {
     "register": ["--level_iters", "1", "1"],
     "fit": ["--epochs", "1", "--network", "voxelmorph1"],
@@ -148,14 +148,14 @@ def command(rng, folder, *, names=tuple(_OPTIONS), as_process=False):
 
 
 def process(rng, folder):
-    """Return a case of a command in a process of its own."""
+    """Return a case of a command in a separate process."""
     return command(
         rng, folder, names=("apply", "evaluate", "report", "register"), as_process=True
     )
 
 
 def _write_inputs(name, rng, folder, ndim):
-    """Write what a command takes; return its positional arguments."""
+    """Write the inputs of a command; return its positional arguments."""
     files.write_pair(folder, ndim)
     files.write_labels(folder / "labels.nii.gz", rng, ndim)
     files.write_field(folder / "between.nii.gz", rng, ndim)
@@ -182,7 +182,7 @@ def _write_inputs(name, rng, folder, ndim):
 
 
 def _spoil_input(positional, rng, folder):
-    """Damage one of the inputs, or name another one."""
+    """Damage one of the inputs, or name another file."""
     if not positional:
         chosen = sorted((folder / "digits").iterdir())[rng.integers(4)]
         return f"{chosen.name}: {damage.damage_bytes(chosen, rng)}"
@@ -208,7 +208,7 @@ def _spoil_input(positional, rng, folder):
 
 
 def _spoil_values(path, rng):
-    """Write an image again, with values that are not usual."""
+    """Write an image again, with unusual values."""
     import nibabel as nib
 
     file = nib.load(path)
@@ -279,17 +279,18 @@ def _as_process(name, line, log, folder):
 
 
 def _outputs_are_whole(folder, inputs):
-    """Tell whether each file that was written can be read and is finite."""
+    """Return whether each file that was written can be read and is finite."""
     from dipy_nn_reg.io.nifti import read_image
 
     for path in Path(folder).rglob("*"):
         if path.suffix == ".gz" and path.is_file() and "idx" not in path.name:
-            if path.name in _FOUND or path.name in inputs:
+            if path.name in _INPUTS or path.name in inputs:
                 continue
-            found = read_image(path, vectors=True)
-            if not np.all(np.isfinite(found.data)):
+            image = read_image(path, vectors=True)
+            if not np.all(np.isfinite(image.data)):
                 return f"{path.name} is not finite"
     return True
 
 
-_FOUND = ("static.nii.gz", "moving.nii.gz", "labels.nii.gz", "between.nii.gz")
+# Images that are in the folder before a command runs.
+_INPUTS = ("static.nii.gz", "moving.nii.gz", "labels.nii.gz", "between.nii.gz")

@@ -22,7 +22,7 @@ READERS = {
 
 
 def read_image(rng, folder):
-    """Return a case of an image, a series or a label map that is damaged."""
+    """Return a case of a damaged image, series or label map."""
     ending = ENDINGS[rng.integers(len(ENDINGS))]
     ndim = int(rng.integers(2, 4))
     if rng.random() < 0.3:
@@ -42,7 +42,7 @@ def read_image(rng, folder):
 
 
 def load_field(rng, folder):
-    """Return a case of a field that is damaged, and then used."""
+    """Return a case of a damaged field, which is then used."""
     ndim = int(rng.integers(2, 4))
     format = files.FIELD_FORMATS[rng.integers(4)]
     ending = ENDINGS[rng.integers(3)]
@@ -63,7 +63,7 @@ def load_field(rng, folder):
 
 
 def _used(path, **options):
-    """Read a field and take an image and points through it."""
+    """Read a field and apply it to an image and to points."""
     made = fields.load_field(path, **options)
     shape = tuple(int(n) for n in made.domain_shape)
     if np.prod([float(n) for n in shape]) > 1e6:
@@ -95,7 +95,8 @@ def _damaged(area, name, read, options, file, rng, *, is_nifti=True):
     packed = file.suffix in (".gz", ".mgz")
     expected = read(file, **options) if packed else None
     said = damage.damage_bytes(file, rng)
-    # What a checksum protects is found or refused. What follows its end is no part.
+    # A file with a checksum is either read correctly or refused. Bytes after its end do
+    # not count.
     return _reader(area, name, read, options, file, said, expected)
 
 
@@ -111,14 +112,14 @@ def _reader(area, name, read, options, file, how, expected=None):
 
 
 def _without_paths(found):
-    """Leave out what does not depend on the voxels of a file."""
+    """Return a result without the parts that do not depend on the voxels."""
     if isinstance(found, nifti.Image):
         return {"data": found.data, "affine": found.affine}
     return found
 
 
 def read_table(rng, folder):
-    """Return a case of points or an affine in a text file."""
+    """Return a case of a text file with points or an affine."""
     if rng.random() < 0.5:
         file, name = files.write_affine(folder / "affine.txt", rng), "read_affine"
     else:
@@ -132,7 +133,7 @@ def read_table(rng, folder):
 
 
 def read_streamlines(rng, folder):
-    """Return a case of a tractogram that is damaged."""
+    """Return a case of a damaged tractogram."""
     static, _ = files.write_pair(folder, 3)
     ending = (".trk", ".tck", ".trx")[rng.integers(3)]
     file = files.write_tractogram(folder / f"bundle{ending}", rng, static)
@@ -157,7 +158,7 @@ def load_mnist(rng, folder):
 
 
 def read_path(rng, folder):
-    """Return a case of a reader that is given what is no path of a file."""
+    """Return a case of a reader whose argument is not the path of a file."""
     name = list(READERS)[rng.integers(len(READERS))]
     call = Call(
         READERS[name], call_name=name, path=path(_valid_file(name, rng, folder))

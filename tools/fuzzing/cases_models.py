@@ -1,4 +1,4 @@
-"""Cases of saved models: damaged, forged, absurd; and of saving them."""
+"""Cases of loading damaged, forged and absurd models, and of saving models."""
 
 import json
 
@@ -32,7 +32,7 @@ _OPTIONS = {
 
 
 def load(rng, folder):
-    """Return a case of loading a model from a file that is no longer what it was."""
+    """Return a case of loading a model from a file that was changed."""
     ndim = int(rng.choice([2, 2, 3]))
     kind = _KINDS[rng.integers(2)]
     file = folder / "model.keras"
@@ -108,9 +108,21 @@ def _change_option(path, rng):
     return f"config: {name} = {str(value)[:40]}"
 
 
-def _forge(path, rng, folder):
-    """Hide a call in a model that would write a marker, or break its members."""
-    command = f"touch {folder / MARKER}"
+# Members of the file of a model that replace its own; None removes the member.
+_MEMBERS = {
+    "no metadata": ("metadata.json", None),
+    "no weights": ("model.weights.h5", None),
+    "weights of text": ("model.weights.h5", b"text"),
+    "config of text": ("config.json", b"text"),
+    "config of a list": ("config.json", b"[]"),
+    "config is deep": ("config.json", b"[" * 5000 + b"]" * 5000),
+    "path upwards": ("../outside.txt", b"x"),
+    "long member": ("config.json", b" " * 10**8),
+}
+
+
+def _forgeries(command):
+    """Return changes of a configuration, by name, some of which hide a command."""
     system = {
         "module": "os",
         "class_name": "function",
@@ -126,7 +138,7 @@ def _forge(path, rng, folder):
             "arguments": {"command": command},
         },
     }
-    forged = {
+    return {
         "os.system as loss": lambda c: c["config"].update(loss=system),
         "os.system in a partial": lambda c: c["config"].update(
             loss={"partial": system, "options": {"command": command}}
@@ -141,17 +153,12 @@ def _forge(path, rng, folder):
         "option missing": lambda c: c["config"].pop("loss"),
         "compile config": lambda c: c.update(compile_config={"optimizer": "x"}),
     }
-    members = {
-        "no metadata": ("metadata.json", None),
-        "no weights": ("model.weights.h5", None),
-        "weights of text": ("model.weights.h5", b"text"),
-        "config of text": ("config.json", b"text"),
-        "config of a list": ("config.json", b"[]"),
-        "config is deep": ("config.json", b"[" * 5000 + b"]" * 5000),
-        "path upwards": ("../outside.txt", b"x"),
-        "long member": ("config.json", b" " * 10**8),
-    }
-    names = [*forged, *members]
+
+
+def _forge(path, rng, folder):
+    """Hide a call that would write a marker in a model, or damage its members."""
+    forged = _forgeries(f"touch {folder / MARKER}")
+    names = [*forged, *_MEMBERS]
     name = names[rng.integers(len(names))]
 
     def replace(member, content):
@@ -159,11 +166,11 @@ def _forge(path, rng, folder):
             config = json.loads(content)
             forged[name](config)
             return [(member, json.dumps(config))]
-        if name in members and member == members[name][0]:
-            new = members[name][1]
+        if name in _MEMBERS and member == _MEMBERS[name][0]:
+            new = _MEMBERS[name][1]
             return [] if new is None else [(member, new)]
         if name == "path upwards" and member == "metadata.json":
-            return [(member, content), members[name]]
+            return [(member, content), _MEMBERS[name]]
         return [(member, content)]
 
     damage.damage_zip(path, rng, replace)
@@ -171,7 +178,7 @@ def _forge(path, rng, folder):
 
 
 def load_weights(rng, folder):
-    """Return a case of loading weights from a file that is damaged."""
+    """Return a case of loading weights from a damaged file."""
     ndim = 2
     registration = scenes.model(ndim)
     file = folder / "model.weights.h5"
@@ -184,6 +191,18 @@ def load_weights(rng, folder):
     else:
         how = damage.damage_bytes(file, rng)
 
+    return Case(
+        area="save and load",
+        function="load_weights",
+        mutation=how,
+        run=_weights_loader(registration),
+        arguments={"path": file},
+    )
+
+
+def _weights_loader(registration):
+    """Return a function that loads weights and then puts the model back as it was."""
+
     def run(path):
         before = registration.model.get_weights()
         try:
@@ -195,17 +214,11 @@ def load_weights(rng, folder):
                 raise KeyError("weights of a file that was refused") from None
             raise
         finally:
-            found = registration.model.get_weights()
+            loaded = registration.model.get_weights()
             registration.model.set_weights(before)
-        return [w for w in found if not np.issubdtype(w.dtype, np.floating)]
+        return [w for w in loaded if not np.issubdtype(w.dtype, np.floating)]
 
-    return Case(
-        area="save and load",
-        function="load_weights",
-        mutation=how,
-        run=run,
-        arguments={"path": file},
-    )
+    return run
 
 
 def save(rng, folder):

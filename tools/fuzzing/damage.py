@@ -10,7 +10,7 @@ import numpy as np
 
 from fuzzing import files
 
-# Offset, format and absurd values of fields of a NIfTI-1 header.
+# Offset, format and absurd values of entries of a NIfTI-1 header.
 _HEADER = {
     "sizeof_hdr": (0, "<i", (0, -1, 540, 2**31 - 1)),
     "dim[0]": (40, "<h", (0, -1, 1, 2, 5, 7, 8, 100, 32767)),
@@ -40,24 +40,20 @@ _HEADER = {
 }
 
 
+# Kinds of damage; one that occurs twice is twice as probable.
 _HOW = ("flip", "flip", "flips", "cut short", "cut", "more", "zeros", "empty", "text")
 
 
 def damage_bytes(path, rng):
-    """Damage a file whatever it holds, and say how."""
+    """Damage any file, and return the kind of damage."""
     content = bytearray(path.read_bytes())
-    how = (
-        "flip",
-        "flip",
-        "flips",
-        "cut short",
-        "cut",
-        "more",
-        "zeros",
-        "empty",
-        "text",
-    )
-    how = how[rng.integers(len(how))]
+    how = _HOW[rng.integers(len(_HOW))]
+    path.write_bytes(_damaged(content, how, rng))
+    return how
+
+
+def _damaged(content, how, rng):
+    """Return a bytearray with a kind of damage, as bytes."""
     if how == "flip":
         place = int(rng.integers(len(content)))
         content[place] ^= 1 << int(rng.integers(8))
@@ -78,12 +74,11 @@ def damage_bytes(path, rng):
         content = bytearray()
     else:
         content = bytearray(b"This is text.\n")
-    path.write_bytes(bytes(content))
-    return how
+    return bytes(content)
 
 
 def damage_header(path, rng):
-    """Put an absurd value into the header of a NIfTI file, and say which."""
+    """Put absurd values into the header of a NIfTI file, and return which."""
     packed = path.suffix == ".gz"
     content = path.read_bytes()
     content = bytearray(gzip.decompress(content) if packed else content)
@@ -99,7 +94,7 @@ def damage_header(path, rng):
 
 
 def claim_size(path, rng):
-    """Let a small file claim many voxels."""
+    """Make the header of a small file claim many voxels."""
     packed = path.suffix == ".gz"
     content = path.read_bytes()
     content = bytearray(gzip.decompress(content) if packed else content)
@@ -139,7 +134,7 @@ _ENTRIES = {
 
 
 def damage_extension(path, rng):
-    """Change what a field of ours tells of itself."""
+    """Change the header extension of a field of ours."""
     about = files.read_extension(path)
     how = rng.integers(5)
     if how == 0 or not about:

@@ -1,4 +1,4 @@
-"""The same values in another dress: a result must not depend on it."""
+"""Other forms (dresses) of the same values, on which a result must not depend."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def dress(kind, value, rng, folder):
-    """Return the same value in two dresses, a plain one and another.
+    """Return the same value in two forms, a plain one and another.
 
     Parameters
     ----------
@@ -20,10 +20,10 @@ def dress(kind, value, rng, folder):
     Returns
     -------
     name : str or None
-        None if there is no other dress for this kind.
+        None if this kind has no other form.
     plain, dressed : object
     must_work : bool
-        Whether it is a usual dress, which no function may refuse.
+        Whether the form is a usual one, which no function may refuse.
     """
     makers = _DRESSES.get(kind)
     if makers is None or value is None:
@@ -34,7 +34,7 @@ def dress(kind, value, rng, folder):
 
 
 class WithArray:
-    """An object that NumPy can make an array of."""
+    """An object that NumPy can convert to an array."""
 
     def __init__(self, array):
         self.array = array
@@ -44,7 +44,7 @@ class WithArray:
 
 
 class WithPath:
-    """An object that names a path."""
+    """An object with a path (``os.PathLike``)."""
 
     def __init__(self, path):
         self.path = path
@@ -54,7 +54,7 @@ class WithPath:
 
 
 def _same(function):
-    """Return a maker that leaves the plain value as it is."""
+    """Return a maker of a form that does not change the plain value."""
     return lambda value, folder: (value, function(np.asarray(value)))
 
 

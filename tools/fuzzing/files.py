@@ -9,7 +9,7 @@ import numpy as np
 from fuzzing import scenes
 
 FIELD_FORMATS = ("dipy", "itk", "afni", "fsl")
-# What a writer may replace, if it is told to.
+# Files that a writer may replace, if it is told to.
 SPECIAL = ("pipe.nii.gz", "link.nii.gz")
 
 
@@ -29,7 +29,7 @@ def write_image(path, array, *, affine=None, dtype=None):
 
 
 def write_pair(folder, ndim, ending=".nii.gz"):
-    """Write a static and a moving image that are alike."""
+    """Write a static and a moving image that are similar."""
     moving, static = scenes.pair(ndim)
     return (
         write_image(folder / f"static{ending}", static),
@@ -99,7 +99,7 @@ def write_idx(path, array):
 
 
 def add_extension(path, content):
-    """Write a text into the header of a NIfTI file, as ours tell their grids."""
+    """Write a text into the header of a NIfTI file, as our fields store their grids."""
     image = nib.load(path)
     header = image.header.copy()
     header.extensions.clear()

@@ -1,4 +1,4 @@
-"""Values that nobody should pass, by the kind of argument they stand for."""
+"""Invalid and extreme values, by kind of argument."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from fuzzing.hostile_others import (
     SHAPES,
 )
 
-# Numbers of rounds: a billion of them is a wish, and takes its time.
+# Numbers of repetitions, without large ones: a billion is valid, and takes long.
 _COUNTS = {
     name: maker
     for name, maker in NUMBERS.items()
@@ -41,7 +41,7 @@ _OF_KIND = {
     "tensor": VALUES,
 }
 _ARRAYS = ("field", "image", "labels", "points", "tensor")
-# Something valid for arguments that may be left out.
+# Valid values for optional arguments that are None.
 _DEFAULTS = {
     "affine": np.eye(4),
     "field": np.zeros((8, 8, 2), np.float32),
@@ -54,7 +54,7 @@ _DEFAULTS = {
 
 
 def hostile(kind, value, rng, folder, *, absurd=False):
-    """Return a description and a hostile value in the place of a valid one.
+    """Return a description and a hostile value that replaces a valid one.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def hostile(kind, value, rng, folder, *, absurd=False):
 
 
 def _choose_makers(kind, rng, absurd):
-    """Return values of a kind, or shapes, or objects of other kinds altogether."""
+    """Return values of a kind, or shapes, or objects of entirely different kinds."""
     how = rng.random()
     if kind == "shape" and absurd and how < 0.2:
         return ABSURD_SHAPES

@@ -1,4 +1,4 @@
-"""Hostile arrays: values, types and shapes that nobody should pass.
+"""Hostile arrays, with invalid or extreme values, types and shapes.
 
 Each maker takes a valid value, a random generator and the folder of the case.
 """
@@ -9,7 +9,7 @@ HUGE = 2**16  # two axes of it are 2^32 voxels
 
 
 def _with(place, new, dtype=np.float64):
-    """Return a maker of an array in which one value, or all, are another."""
+    """Return a maker of an array in which one value, or all, are replaced."""
 
     def make(value, rng, folder):
         array = np.array(value, dtype)

@@ -1,4 +1,4 @@
-"""Hostile values that are no arrays: objects, numbers, names, shapes, paths, maps.
+"""Hostile values that are not arrays: objects, numbers, names, shapes, paths, maps.
 
 Each maker takes a valid value, a random generator and the folder of the case.
 """
@@ -15,7 +15,7 @@ from fuzzing.hostile_arrays import HUGE, always
 
 
 class _Fraudulent:
-    """An object that becomes something else than an array of numbers."""
+    """An object that NumPy converts to something other than an array of numbers."""
 
     def __array__(self, dtype=None, copy=None):
         return np.array(["a", "b"])
@@ -106,7 +106,7 @@ SHAPES = {
     "text": always("88"),
     "axis more": lambda value, rng, folder: (*(value or (8, 8)), 8),
 }
-# Functions that have to look at memory before they begin.
+# Shapes for functions that must check the memory before they begin.
 ABSURD_SHAPES = {
     "2^32": always((HUGE, HUGE)),
     "2^40 in 3D": always((2**14, 2**13, 2**13)),

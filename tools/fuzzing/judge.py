@@ -15,8 +15,8 @@ from fuzzing.state import (
 from fuzzing.values import all_finite, differs, is_extreme
 
 GOOD = ("result", "expected error")
-# Worded by another library: bad, where everything is checked; a share of them is
-# let pass in functions below that.
+# Errors in the words of another library: faults in a strict area, and tolerated up to a
+# fraction in the others.
 FOREIGN = ("other library's words", "wrong kind")
 OUTCOMES = (
     *GOOD,
@@ -32,15 +32,15 @@ OUTCOMES = (
     "hang",
     "crash",
 )
-# A file that only foreign code, hidden in an input, would write.
+# Name of a file that only foreign code, hidden in an input, would write.
 MARKER = "marker-of-foreign-code"
-# What our errors look like.
+# Pattern of our error messages.
 _OURS = re.compile(
     r"^Expected |\bReceived |^There is no file|^File not found: "
     r"|needs about .* GiB of memory"
     r"|^interrupted$"
 )
-# What argparse says of a command line, with which nothing has begun.
+# Pattern of the error message of argparse.
 _USAGE = re.compile(r"^usage: .*error: ", re.DOTALL)
 _PYTHONS_OWN = re.compile(
     r"unexpected keyword argument|missing \d+ required|positional argument"
@@ -48,13 +48,13 @@ _PYTHONS_OWN = re.compile(
 
 
 def judge(case, folder):
-    """Run a case and return its outcome and a line on it.
+    """Run a case and return its outcome with a note.
 
     Parameters
     ----------
     case : Case
     folder : Path
-        Of the case, which is the working folder.
+        Folder of the case, which is the working folder.
 
     Returns
     -------
@@ -62,13 +62,13 @@ def judge(case, folder):
         One of :data:`OUTCOMES`.
     note : str
     trace : str
-        Where an error arose.
+        Traceback of an error.
     """
     arguments = snapshot_of_arguments(case.arguments)
     files, process = snapshot_of_folder(folder), snapshot_of_process()
     outcome, note, trace = _run(case)
-    found = _spoilt(case, folder, arguments, files, process, outcome)
-    return (*found, trace) if found else (outcome, note, trace)
+    side_effect = _side_effect(case, folder, arguments, files, process, outcome)
+    return (*side_effect, trace) if side_effect else (outcome, note, trace)
 
 
 def _run(case):
@@ -101,20 +101,20 @@ def _of_error(case, error):
 
 
 def _names_the_file(error, case):
-    """Tell whether the system says what is wrong with the file that was given."""
+    """Return whether an error of the system names a file of the arguments."""
     if not isinstance(error, OSError) or not error.errno or not error.filename:
         return False
     named = Path(os.fsdecode(error.filename))
-    return any(Path(path) in (named, *named.parents) for path in _given_paths(case))
+    return any(Path(path) in (named, *named.parents) for path in _paths_of(case))
 
 
-def _given_paths(case):
-    given = case.arguments.get("line", case.arguments.values())
-    return [str(value) for value in given if isinstance(value, (str, Path))]
+def _paths_of(case):
+    values = case.arguments.get("line", case.arguments.values())
+    return [str(value) for value in values if isinstance(value, (str, Path))]
 
 
 def _of_exit(case, error):
-    """Judge how a command ended: by nothing, or by one line of our own."""
+    """Return the outcome of a command, which may end with one line of our own."""
     said = case.said() if case.is_command else ""
     code = error.code
     if code in (None, 0):
@@ -128,9 +128,7 @@ def _of_exit(case, error):
         return "wrong kind", f"several lines: {_line(code)}"
     if text.endswith("(--debug shows where)"):
         return "wrong kind", _line(code)
-    named = text.startswith("[Errno") and any(
-        repr(p) in text for p in _given_paths(case)
-    )
+    named = text.startswith("[Errno") and any(repr(p) in text for p in _paths_of(case))
     if _OURS.search(text) or named:
         return ("refused" if case.must_work else "expected error"), _line(code)
     return "other library's words", _line(code)
@@ -173,7 +171,7 @@ def _beside_plain(case, result):
     return "result", ""
 
 
-def _spoilt(case, folder, arguments, files, process, outcome):
+def _side_effect(case, folder, arguments, files, process, outcome):
     """Return what a case has left behind, or None."""
     if (folder / MARKER).exists():
         return "foreign code", "code from a file was run"
@@ -203,13 +201,13 @@ _OF_A_COMMAND = ("the level of the dipy logger", "the filters of warnings")
 
 
 def _is_allowed(name, allowed):
-    """Tell whether a file may be there: hidden ones are left-overs."""
+    """Return whether a case may leave a file. Hidden files are leftovers."""
     *folders, last = name.split(os.sep)
     return not last.startswith(".") and (last in allowed or "*" in allowed)
 
 
 def _line(text):
-    """Return the first words of what was said, in one line."""
+    """Return the beginning of a text, in one line."""
     try:
         return " ".join(str(text).split())[:300]
     except Exception as error:

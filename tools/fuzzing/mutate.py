@@ -1,10 +1,10 @@
-"""Cases made of valid calls: another dress, hostile values, misspelt names."""
+"""Cases made of valid calls: other forms of values, hostile values, misspelt names."""
 
 from fuzzing.call import Case
 from fuzzing.dress import dress
 from fuzzing.hostile import hostile
 
-# Shares of the cases; what remains is called with names that do not exist.
+# Fractions of the cases. The others are calls with misspelt names of arguments.
 VALID, DRESSED, HOSTILE = 0.04, 0.42, 0.48
 
 
@@ -17,9 +17,9 @@ def mutate(call, area, rng, folder, *, strict):
     area : str
     rng : numpy.random.Generator
     folder : Path
-        Of the case.
+        Folder of the case.
     strict : bool
-        Whether arrays of 2^32 voxels have to be taken as well.
+        Whether arrays of 2^32 voxels are among the hostile values.
     """
     plain = {name: a.value for name, a in call.arguments.items()}
     about = {
@@ -52,7 +52,7 @@ def _dressed(about, call, plain, kinds, chosen, rng, folder):
             kinds[name], plain[name], rng, folder
         )
         names.append(f"{name}: {how or 'none'}")
-        # Tensors come as they are: of arrays, functions on tensors are not told.
+        # Functions on tensors need not accept arrays.
         must_work = must_work and (usual or how is None) and kinds[name] != "tensor"
     return Case(
         **about,

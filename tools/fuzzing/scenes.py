@@ -1,4 +1,4 @@
-"""Small images, fields, maps and models that the cases begin with."""
+"""Small valid images, fields, maps and models for the cases."""
 
 from functools import cache
 
@@ -7,9 +7,9 @@ from scipy.ndimage import gaussian_filter
 
 FLAT = ((9, 8), (16, 17), (5, 31), (2, 7), (8, 8))
 DEEP = ((6, 5, 7), (8, 9, 2), (12, 13, 11), (4, 4, 16), (7, 8, 1), (1, 6, 9))
-# For what is compiled for each shape, or takes long.
+# Shapes for functions that are compiled for each shape, or take long.
 FEW_FLAT, FEW_DEEP = ((9, 8), (16, 17)), ((6, 5, 7), (8, 9, 2))
-# For registrations: large enough for all levels.
+# Shapes for registrations, large enough for all levels.
 PAIRS = {2: (20, 18), 3: (12, 13, 11)}
 
 
@@ -67,7 +67,7 @@ def near_identity(rng, ndim):
 
 
 def mapping(rng, shape, *, plain=False):
-    """Return a map of DIPY's on a grid; where plain, without any affine."""
+    """Return a DIPY map on a grid; if ``plain``, without affines."""
     from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
     u = field(rng, shape)
@@ -78,7 +78,7 @@ def mapping(rng, shape, *, plain=False):
 
 
 def pair(ndim, *, slice_of=None):
-    """Return a moving and a static image that are alike, always the same two."""
+    """Return a moving and a static image that are similar, always the same two."""
     rng = np.random.default_rng(ndim)
     shape = PAIRS[ndim]
     static = gaussian_filter(rng.random(shape), 2)
@@ -100,7 +100,7 @@ def shaken(registration):
 
 @cache
 def model(ndim, kind="deformable"):
-    """Return a small model; it serves all cases, which must not change it.
+    """Return a small model, which all cases share and none may change.
 
     It is "deformable" or "displacement" by what it predicts, or "affine".
     """

@@ -1,4 +1,4 @@
-"""What a case must leave as it was: its arguments, its folder, the process."""
+"""Snapshots of the arguments, the folder and the process, none of which may change."""
 
 import hashlib
 import logging
@@ -9,12 +9,13 @@ import warnings
 
 import numpy as np
 
-# Larger arrays are views of one value, or slow to look at.
-_MOST_BYTES = 2**26
+# Largest size of an array, in bytes, whose content is compared. Larger ones are views
+# of one value, or slow to read.
+_MAX_BYTES = 2**26
 
 
 def snapshot_of_process():
-    """Return what a function could change behind the back of a program, by name."""
+    """Return the parts of the global state that a function could change, by name."""
     state = {
         "NumPy's seed": _digest(repr(np.random.get_state())),
         "the seed of random": hash(random.getstate()),
@@ -33,7 +34,7 @@ def snapshot_of_process():
 
 
 def what_changed(before, after):
-    """Return the names of what differs between two snapshots."""
+    """Return the names of the differences between two snapshots."""
     return [name for name, value in before.items() if after.get(name) != value]
 
 
@@ -64,7 +65,7 @@ def _fingerprint(value, depth):
 
 def _of_array(array):
     about = (array.shape, array.strides, str(array.dtype), array.flags.writeable)
-    if array.nbytes > _MOST_BYTES:
+    if array.nbytes > _MAX_BYTES:
         return about
     content = repr(array.tolist()) if array.dtype.hasobject else array.tobytes()
     return (*about, _digest(content))
@@ -77,13 +78,13 @@ def _digest(content):
 
 def snapshot_of_folder(folder):
     """Return a digest of each file in a folder, and None for each folder in it."""
-    found = {}
+    digests = {}
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = os.path.join(parent, name)
             if os.path.isfile(path) and not os.path.islink(path):
                 with open(path, "rb") as file:
-                    found[os.path.relpath(path, folder)] = _digest(file.read())
+                    digests[os.path.relpath(path, folder)] = _digest(file.read())
             else:
-                found[os.path.relpath(path, folder)] = None
-    return found
+                digests[os.path.relpath(path, folder)] = None
+    return digests

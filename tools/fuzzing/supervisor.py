@@ -1,4 +1,4 @@
-"""Supervisor of the workers: limits, crashes, and what all cases came to."""
+"""Supervisor of the workers: limits, crashes, and results of all cases."""
 
 from concurrent.futures import ThreadPoolExecutor
 import json
@@ -13,9 +13,12 @@ from time import perf_counter
 import psutil
 
 TOOL = Path(__file__).resolve().parents[1] / "fuzz.py"
-MOST_MEMORY = 4 * 2**30
-# Seconds of the processor, and as many times as long by the clock.
-MOST_SECONDS, BY_THE_CLOCK = 60, 5
+# Largest memory of a worker, in bytes.
+MAX_MEMORY = 4 * 2**30
+# Largest processor time of a case in seconds, and how many times longer it may take by
+# the clock.
+MAX_SECONDS, CLOCK_FACTOR = 60, 5
+# Seconds between two looks at a worker.
 _POLL = 0.1
 
 
@@ -26,8 +29,8 @@ def supervise(
     workers=2,
     only=None,
     module="fuzzing.areas",
-    most_seconds=MOST_SECONDS,
-    most_memory=MOST_MEMORY,
+    most_seconds=MAX_SECONDS,
+    most_memory=MAX_MEMORY,
     on_result=None,
 ):
     """Run cases in processes of their own.
@@ -40,9 +43,9 @@ def supervise(
     only : list of str, optional
         Areas.
     module : str, optional
-        Of the function ``make_case``.
+        Module of the function ``make_case``.
     most_seconds, most_memory : float, optional
-        For one case, in seconds and in bytes.
+        Limits of one case, in seconds and in bytes.
     on_result : callable, optional
         Called with each result.
 
@@ -84,7 +87,7 @@ def supervise(
 
 
 class _Worker:
-    """A process that runs cases, and ends when one of them goes too far."""
+    """A process that runs cases, and is ended if one of them exceeds a limit."""
 
     def __init__(self, seed, module, only, limits):
         self._seconds, self._memory = limits
@@ -131,7 +134,7 @@ class _Worker:
             try:
                 line = self._lines.get(timeout=_POLL)
             except Empty:
-                fault = self._too_much(start, used)
+                fault = self._exceeded(start, used)
                 if fault:
                     self.end()
                     return _fault(about, *fault, start)
@@ -147,14 +150,15 @@ class _Worker:
             about = {n: v for n, v in message.items() if n != "begun"}
             start, used = perf_counter(), self._used()
 
-    def _too_much(self, start, used):
+    def _exceeded(self, start, used):
+        """Return the limit that a case exceeds, as an outcome and a note, or None."""
         memory = self._resident()
         if memory > self._memory:
             return "memory", f"{memory / 2**30:.1f} GiB"
         if self._used() - used > self._seconds:
             return "hang", f"{self._seconds} s of the processor"
-        if perf_counter() - start > BY_THE_CLOCK * self._seconds:
-            return "hang", f"{BY_THE_CLOCK * self._seconds} s"
+        if perf_counter() - start > CLOCK_FACTOR * self._seconds:
+            return "hang", f"{CLOCK_FACTOR * self._seconds} s"
         return None
 
     def _resident(self):
@@ -171,7 +175,7 @@ class _Worker:
             return 0.0
 
     def end(self):
-        """End the process and those that it began."""
+        """End the process and those that it started."""
         if self.is_alive():
             try:
                 children = self._watched.children(recursive=True)
@@ -204,6 +208,6 @@ def _fault(about, outcome, note, start):
 
 def _environment():
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
-    # Two workers on two cores: each computes on one of them.
+    # Each of two workers computes on one of two cores.
     threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
     return {**os.environ, **quiet, **threads, "PYTHONHASHSEED": "0"}

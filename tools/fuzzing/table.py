@@ -1,53 +1,55 @@
-"""Table of the outcomes by area, and whether they are what must hold."""
+"""Table of the outcomes by area, and a check of them."""
 
 import csv
 
 from fuzzing.areas import AREAS, is_strict
 from fuzzing.judge import FOREIGN, GOOD, OUTCOMES
 
-# Share of the cases of low-level functions whose errors another library may word.
-MOST_FOREIGN = 0.02
+# Largest fraction of the cases of low-level functions with errors in the words of
+# another library.
+MAX_FOREIGN = 0.02
 
 
 def count_by_area(results):
-    """Return rows: area, number of cases, and how many came to each outcome."""
+    """Return rows: area, number of cases, and number of cases of each outcome."""
     names = [*AREAS, *{r["area"] for r in results if r["area"] not in AREAS}]
     rows = []
     for area in names:
-        found = [r["outcome"] for r in results if r["area"] == area]
-        if found:
-            rows.append({"area": area, "cases": len(found), **_count(found)})
+        outcomes = [r["outcome"] for r in results if r["area"] == area]
+        if outcomes:
+            rows.append({"area": area, "cases": len(outcomes), **_count(outcomes)})
     if rows:
         total = _count([r["outcome"] for r in results])
         rows.append({"area": "all", "cases": len(results), **total})
     return rows
 
 
-def _count(found):
-    return {outcome: found.count(outcome) for outcome in OUTCOMES}
+def _count(outcomes):
+    return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
 
 
 def failures(results):
-    """Return the results that must not be, of which some are let pass if few."""
+    """Return the results that are faults; a few of them are tolerated."""
     return [r for r in results if r["outcome"] not in GOOD]
 
 
 def holds(results):
-    """Return what does not hold, as sentences; nothing if all is well."""
-    faults = [r for r in failures(results) if not _may_be(r)]
-    broken = [f"{len(faults)} cases must not be as they are."] if faults else []
+    """Return sentences on what is wrong; an empty list if nothing is."""
+    faults = [r for r in failures(results) if not _is_tolerable(r)]
+    broken = [f"{len(faults)} cases have a fault."] if faults else []
     low = [r for r in results if not is_strict(r["area"])]
     foreign = [r for r in low if r["outcome"] in FOREIGN]
-    if len(foreign) > MOST_FOREIGN * len(low):
-        share = 100 * len(foreign) / len(low)
+    if len(foreign) > MAX_FOREIGN * len(low):
+        percentage = 100 * len(foreign) / len(low)
         broken.append(
-            f"{share:.2f} % of the {len(low)} cases of low-level functions end with an "
-            f"error that another library words; {100 * MOST_FOREIGN:g} % may."
+            f"{percentage:.2f} % of the {len(low)} cases of low-level functions end "
+            "with an error in the words of another library; "
+            f"{100 * MAX_FOREIGN:g} % may."
         )
     return broken
 
 
-def _may_be(result):
+def _is_tolerable(result):
     return result["outcome"] in FOREIGN and not is_strict(result["area"])
 
 
@@ -59,7 +61,7 @@ def write_table(rows, path):
 
 
 def format_table(rows):
-    """Return the table as text, without the outcomes that nothing came to."""
+    """Return the table as text, without the outcomes that did not occur."""
     shown = [o for o in OUTCOMES if rows and rows[-1][o]]
     lines = [["area", "cases", *shown]]
     lines += [[r["area"], r["cases"], *(r[o] for o in shown)] for r in rows]

@@ -1,28 +1,29 @@
-"""Values that functions return: whether they are finite, and whether two are equal."""
+"""Checks of returned values: whether they are finite, and whether two are equal."""
 
 import numpy as np
 
-# Larger values overflow where float32 squares them.
+# Absolute value from which squares may overflow in float32.
 _EXTREME = 1e15
+# Largest difference of equal values, relative to the largest value.
 _TOLERANCE = 1e-3
 
 
 def all_finite(value):
-    """Tell whether all numbers in a result are finite."""
+    """Return whether all numbers in a result are finite."""
     return all(np.all(np.isfinite(array)) for array in _arrays(value))
 
 
 def is_extreme(value):
-    """Tell whether a number in the arguments is not finite, or cannot be squared."""
+    """Return whether a number is not finite, or too large to be squared."""
     with np.errstate(all="ignore"):
         return any(
             a.size < 2**26 and not np.all(np.abs(a) < _EXTREME) for a in _arrays(value)
         )
 
 
-def differs(found, expected):
+def differs(result, expected):
     """Return how two results differ, or an empty string."""
-    one, other = list(_arrays(found)), list(_arrays(expected))
+    one, other = list(_arrays(result)), list(_arrays(expected))
     if len(one) != len(other):
         return f"{len(one)} arrays for {len(other)}"
     for a, b in zip(one, other):
@@ -34,7 +35,7 @@ def differs(found, expected):
         if not np.all(close):
             worst = np.abs(a - b)[~close]
             return f"by up to {np.max(worst):.3g} at {len(worst)} of {a.size}"
-    one, other = list(_texts(found)), list(_texts(expected))
+    one, other = list(_texts(result)), list(_texts(expected))
     if one != other:
         return f"{one[:3]} for {other[:3]}"
     return ""
@@ -52,7 +53,7 @@ def _arrays(value, depth=0):
 
 
 def _parts(value):
-    """Return what a value is made of, without times and dates."""
+    """Return the parts of a value, without times and dates."""
     if hasattr(value, "backward") and hasattr(value, "codomain_shape"):
         return value.backward, value.forward, value.prealign, value.codomain_grid2world
     if hasattr(value, "_asdict"):

@@ -1,4 +1,4 @@
-"""Worker process: runs the cases it is told to, and reports each in a line."""
+"""Worker process, which runs cases and reports each in a line."""
 
 from dataclasses import replace
 from importlib import import_module
@@ -13,16 +13,16 @@ import traceback
 
 import psutil
 
-from fuzzing.judge import judge
+from fuzzing.judge import GOOD, judge
 
-# What a case may take beyond what the process had; more is reported.
-MOST_GROWTH = 2**30
-# A worker that holds more is replaced, between two cases.
+# Largest growth of the memory during a case that is not reported, in bytes.
+MAX_GROWTH = 2**30
+# Memory of a worker, in bytes, above which it is replaced after a case.
 RECYCLED_AT = 2**31
 
 
 def work(seed, module, only):
-    """Read numbers of cases from the standard input until it ends."""
+    """Run the cases whose numbers come from the standard input, until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     with tempfile.TemporaryDirectory(prefix="fuzz_") as home:
         _move_streams(Path(home, "said.txt"))
@@ -38,29 +38,14 @@ def work(seed, module, only):
 
 
 def run_case(make_case, seed, number, home, only, answers=None):
-    """Make a case, run it in a folder of its own, and return what came of it."""
-    folder, aside = home / "case", home / "tmp"
-    for place in (folder, aside):
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-    os.chdir(folder)
-    tempfile.tempdir = str(aside)
-    os.environ["TMPDIR"] = str(aside)
+    """Make a case, run it in its own folder, and return its result."""
+    folder, temporary = _empty_folders(home)
     log = home / "said.txt"
     begun_at = _size(log)
     try:
         case = make_case(seed, number, folder, only=only)
     except Exception as error:
-        return {
-            "case": number,
-            "area": "the tool",
-            "function": "make_case",
-            "mutation": "",
-            "outcome": "crash",
-            "note": f"{type(error).__name__}: {error}",
-            "trace": traceback.format_exc(),
-            "seconds": 0,
-        }
+        return _not_made(number, error)
     about = {
         "case": number,
         "area": case.area,
@@ -75,15 +60,10 @@ def run_case(make_case, seed, number, home, only, answers=None):
     outcome, note, trace = judge(case, folder)
     seconds = time.perf_counter() - start
     growth = _peak() - memory
-    if outcome in ("result", "expected error") and growth > MOST_GROWTH:
+    if outcome in GOOD and growth > MAX_GROWTH:
         outcome, note = "memory", f"{growth / 2**30:.1f} GiB: {note}"
-    # A command that runs here keeps an empty folder until this process ends.
-    left = [
-        place
-        for place in aside.iterdir()
-        if not (case.is_command and place.is_dir() and not any(place.iterdir()))
-    ]
-    if outcome in ("result", "expected error") and left:
+    left = _left_over(case, temporary)
+    if outcome in GOOD and left:
         outcome, note = "left files behind", f"in TMPDIR: {left[0].name}"
     return {
         **about,
@@ -94,8 +74,44 @@ def run_case(make_case, seed, number, home, only, answers=None):
     }
 
 
+def _not_made(number, error):
+    """Return the result of a case that could not be made, within its handler."""
+    return {
+        "case": number,
+        "area": "the tool",
+        "function": "make_case",
+        "mutation": "",
+        "outcome": "crash",
+        "note": f"{type(error).__name__}: {error}",
+        "trace": traceback.format_exc(),
+        "seconds": 0,
+    }
+
+
+def _empty_folders(home):
+    """Return an empty working folder and an empty folder for temporary files."""
+    folder, temporary = home / "case", home / "tmp"
+    for place in (folder, temporary):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+    os.chdir(folder)
+    tempfile.tempdir = str(temporary)
+    os.environ["TMPDIR"] = str(temporary)
+    return folder, temporary
+
+
+def _left_over(case, temporary):
+    """Return the temporary files that a case has left."""
+    # A command that runs in this process keeps an empty folder until the process ends.
+    return [
+        place
+        for place in temporary.iterdir()
+        if not (case.is_command and place.is_dir() and not any(place.iterdir()))
+    ]
+
+
 class _Overheard:
-    """A case, and what is written on the standard streams meanwhile."""
+    """A case, and the output on the standard streams while it runs."""
 
     def __init__(self, case, log, begun_at):
         self.__dict__.update(vars(replace(case)))
@@ -112,7 +128,7 @@ class _Overheard:
 
 
 def _move_streams(path):
-    """Write what is said on the standard streams to a file."""
+    """Redirect the standard streams to a file."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -129,7 +145,7 @@ def _size(path):
 
 
 def _begin_peak():
-    """Forget the highest memory so far, where the system can; return what is used."""
+    """Reset the peak memory, if the system can; return the memory in use."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
@@ -139,7 +155,7 @@ def _begin_peak():
 
 
 def _peak():
-    """Return the highest memory since then; without Linux, what is used now."""
+    """Return the peak memory since the reset; without Linux, the memory in use."""
     try:
         with open("/proc/self/status") as file:
             line = next(line for line in file if line.startswith("VmHWM"))
