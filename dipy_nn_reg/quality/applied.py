@@ -112,7 +112,7 @@ def apply_map(
         warped=read(images["moving"], [mapping], "linear", **outside),
         labels=labels,
         covered=read(inside, [mapping], "nearest", grids["moving"].affine @ margin) > 0,
-        affine=grids["static"],
+        affine=grids["static"].affine,
     )
 
 
