@@ -1,4 +1,4 @@
-"""Draw what a displacement means: images/pull_back.png and images/units.png."""
+"""Figures of displacements: images/pull_back.png and images/units.png."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 
 BLUE, ORANGE, INK, LINES = "#1f77b4", "#ff7f0e", "#333333", "#b0b0b0"
 VOXEL, DISPLACEMENT = np.array([2, 1]), np.array([2, 1])
-# Voxels of 1.5 x 2 mm, turned by 20 degrees.
+# Rotation, voxel sizes in mm and origin in mm of the affine.
 ANGLE, ZOOMS, ORIGIN = np.radians(20), np.diag([1.5, 2.0]), [6.0, 3.0]
 
 
@@ -26,7 +26,7 @@ def draw(folder):
 
 
 def draw_pull_back():
-    """Return a figure of a static voxel and of where the moving image is read."""
+    """Return a figure of a static voxel and its position in the moving image."""
     figure = Figure(figsize=(8, 3.4), dpi=150)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(-1.3, 14.7), ylim=(-1.4, 5.4), aspect="equal")
@@ -83,7 +83,7 @@ def draw_units():
 
 
 def _lattice(ax, shape, offset=(0, 0), affine=None):
-    """Draw the lines on whose crossings the voxels lie."""
+    """Draw lines that cross at the voxels."""
     affine = np.eye(3) if affine is None else affine
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     points = apply_affine(affine, grid) + offset

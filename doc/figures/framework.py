@@ -1,4 +1,4 @@
-"""Draw how a registration by a network works: images/framework.png."""
+"""Figure of the registration by a network: images/framework.png."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from dipy_nn_reg.transform import identity_grid, integrate, warp
 
 BLUE, ORANGE, INK = "#1f77b4", "#ff7f0e", "#333333"
 SIZE, THUMB = 48, 1.3
-# Where things are: the middle of each.
+# Centres of the parts of the figure.
 MOVING, STATIC = (0.8, 3.6), (0.8, 1.9)
 NETWORK, VELOCITY, INTEGRATION = (2.7, 2.75), (4.55, 2.75), (6.4, 2.75)
 DISPLACEMENT, SAMPLER, WARPED = (8.25, 2.75), (10.1, 2.75), (11.95, 2.75)
@@ -55,7 +55,7 @@ def draw(folder):
 
 
 def _register():
-    """Return an image, a velocity, and what they lead to."""
+    """Return an image, a velocity, and the results of integration and warp."""
     grid = identity_grid((SIZE, SIZE))
     x, y = np.moveaxis(grid - (SIZE - 1) / 2, -1, 0)
     radius = np.hypot(x / 0.85, y)
@@ -101,7 +101,7 @@ def _operation(ax, where, name):
 
 
 def _to_figure(where, points):
-    """Take voxels of the small image to the axes."""
+    """Return the positions of voxels of the small image in the axes."""
     return np.array(where) + (points - (SIZE - 1) / 2) * THUMB / SIZE
 
 
@@ -145,11 +145,11 @@ def _connect(ax):
     ]
     for start, after, end, before in row:
         _line(ax, (start[0] + after, middle), (end[0] - before, middle), head=True)
-    # The moving image is what the sampler reads.
+    # The sampler reads the moving image.
     top = 4.15
     reads = [(MOVING[0] + half, top), (SAMPLER[0], top), (SAMPLER[0], middle + high)]
     _line(ax, *reads, head=True)
-    # The static image is what the warped one is compared with.
+    # The warped image is compared with the static one.
     low = -0.15
     _line(
         ax,
@@ -168,7 +168,7 @@ def _connect(ax):
 
 
 def _line(ax, *points, head=False):
-    """Draw a line through points, with a head at its end or not."""
+    """Draw a line through points, with or without a head at its end."""
     x, y = zip(*points)
     ax.plot(x, y, color=INK, linewidth=1.3, zorder=1, solid_joinstyle="miter")
     if head:

@@ -1,4 +1,4 @@
-"""Make the files on which the commands of this documentation are run."""
+"""Input files of the commands that are run for this documentation."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
 
 SHAPE = (40, 40, 36)
-# The axes of phantoms lead to the back, to the right and up.
+# Affine of the phantoms, whose axes point to the back, to the right and up.
 AFFINE = np.array([[0, 4.0, 0, -78], [-4.0, 0, 0, 78], [0, 0, 4.0, -70], [0, 0, 0, 1]])
 
 

@@ -1,4 +1,4 @@
-"""Calls of public functions with arguments of known kinds, and cases made of them."""
+"""Calls of public functions, whose arguments have kinds, and cases made of calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

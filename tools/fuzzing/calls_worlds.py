@@ -39,8 +39,8 @@ def _through(run_map, rng, size):
         moving = array if tuple(made.domain_shape) == size else None
         if moving is None:
             return made
-        found = made.transform(moving), made.transform_inverse(moving)
-        return made, found, made.transform_points(np.ones((2, made.dim)))
+        images = made.transform(moving), made.transform_inverse(moving)
+        return made, images, made.transform_points(np.ones((2, made.dim)))
 
     return run
 

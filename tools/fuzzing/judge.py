@@ -181,12 +181,13 @@ def _side_effect(case, folder, arguments, files, process, outcome):
     ]
     if changed:
         return "changed input", ", ".join(sorted(changed))
-    found = snapshot_of_folder(folder)
-    spoilt = [n for n, d in files.items() if found.get(n, "gone") != d]
-    if set(spoilt) - set(case.written):
-        return "changed input", f"files: {', '.join(sorted(spoilt))}"
+    files_after = snapshot_of_folder(folder)
+    changed = [n for n, d in files.items() if files_after.get(n, "gone") != d]
+    if set(changed) - set(case.written):
+        return "changed input", f"files: {', '.join(sorted(changed))}"
     allowed = set(case.written) if outcome == "result" or case.is_command else set()
-    left = [n for n in found if n not in files and not _is_allowed(n, allowed)]
+    new = [n for n in files_after if n not in files]
+    left = [n for n in new if not _is_allowed(n, allowed)]
     if left:
         return "left files behind", ", ".join(sorted(left))[:200]
     changed = what_changed(process, snapshot_of_process())
@@ -197,6 +198,7 @@ def _side_effect(case, folder, arguments, files, process, outcome):
     return None
 
 
+# Changes of the global state that a command may make.
 _OF_A_COMMAND = ("the level of the dipy logger", "the filters of warnings")
 
 

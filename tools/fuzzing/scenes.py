@@ -102,7 +102,7 @@ def shaken(registration):
 def model(ndim, kind="deformable"):
     """Return a small model, which all cases share and none may change.
 
-    It is "deformable" or "displacement" by what it predicts, or "affine".
+    Its kind is "deformable" (a velocity), "displacement" or "affine".
     """
     from dipy_nn_reg import AffineRegistration, DeformableRegistration
 
