@@ -13,7 +13,7 @@ _MIN_CONTRAST, _MIN_SPAN = 1e-4, 1e-30
 # Largest distance of a value from the robust range, in widths of that range.
 _REACH = 10
 # Largest number of voxels per axis that are sampled for the robust range.
-_MAX_VOXELS_PER_AXIS = 64
+_MAX_PER_AXIS = 64
 
 
 def estimate_background(image):
@@ -178,9 +178,8 @@ def _robust_range(values):
 
     Where that range is empty, it is widened to all but a thousandth, then to all.
     """
-    sample = values[
-        tuple(slice(None, None, -(-n // _MAX_VOXELS_PER_AXIS)) for n in values.shape)
-    ]
+    step = tuple(slice(None, None, -(-n // _MAX_PER_AXIS)) for n in values.shape)
+    sample = values[step]
     for outside in (0.5, 0.05):
         low, high = np.percentile(sample, (outside, 100 - outside), method="nearest")
         if high > low:

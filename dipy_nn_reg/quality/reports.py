@@ -5,7 +5,7 @@ import numpy as np
 
 from dipy_nn_reg.mapping.grid import static_grid
 from dipy_nn_reg.mapping.maps import displacement_of
-from dipy_nn_reg.metrics.fields import to_unit_range
+from dipy_nn_reg.metrics.images import to_unit_range
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure
 from dipy_nn_reg.quality.pages import ROWS, check_page, format_number, write_page

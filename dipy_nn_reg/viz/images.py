@@ -3,7 +3,7 @@
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.metrics.fields import to_unit_range
+from dipy_nn_reg.metrics.images import to_unit_range
 from dipy_nn_reg.viz.panels import DIFFERENCES, IMAGE_STYLE, cut_at, name_edges, panels
 from dipy_nn_reg.viz.planes import Planes, middle
 

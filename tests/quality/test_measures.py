@@ -7,7 +7,7 @@ from sklearn.metrics import mutual_info_score
 
 from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.metrics.fields import ncc
+from dipy_nn_reg.metrics.images import ncc
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure, misplaced
 from dipy_nn_reg.transform.functions import identity_grid
