@@ -246,7 +246,7 @@ def _figures(result, label_names):
     known = {"affine": _in_space(static_grid(mapping).affine)}
     figures = {
         "Images": plot_images(
-            result.static, result.before, result.warped, affine=_in_space(result.affine)
+            result.before, result.static, result.warped, affine=_in_space(result.affine)
         )
     }
     if labels:
