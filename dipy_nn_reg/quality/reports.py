@@ -10,7 +10,7 @@ from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure
 from dipy_nn_reg.quality.pages import ROWS, check_page, format_number, write_page
 from dipy_nn_reg.quality.slices import (
-    as_address,
+    as_data_url,
     choose_slices,
     contour_strip,
     gray_strip,
@@ -270,6 +270,6 @@ def _in_space(affine):
 
 
 def _picture(figure):
-    address = as_address(figure)
+    address = as_data_url(figure)
     plt.close(figure)
     return address

@@ -9,7 +9,7 @@ import pytest
 
 from dipy_nn_reg.quality.slices import (
     SLICES,
-    as_address,
+    as_data_url,
     choose_slices,
     contour_strip,
     gray_strip,
@@ -90,5 +90,5 @@ def test_large_slices_are_made_smaller(rng):
 def test_a_figure_holds_itself():
     figure, ax = plt.subplots(figsize=(2, 1))
     ax.plot([0, 1])
-    assert picture(as_address(figure)).shape[:2] == (90, 180)
+    assert picture(as_data_url(figure)).shape[:2] == (90, 180)
     plt.close(figure)
