@@ -63,9 +63,9 @@ def test_noise_of_the_two_contrasts_is_independent():
 def test_left_and_right_are_the_halves_of_the_second_axis(shape):
     _, labels = make_phantoms(1, shape=shape, seed=3)
     for left, right in ((4, 5), (6, 7)):
-        places = [np.argwhere(labels[0] == x).mean(axis=0) for x in (left, right)]
+        centers = [np.argwhere(labels[0] == x).mean(axis=0) for x in (left, right)]
         assert STRUCTURES[left] == STRUCTURES[right].replace("right", "left")
-        assert places[0][1] < shape[1] / 2 < places[1][1]
+        assert centers[0][1] < shape[1] / 2 < centers[1][1]
 
 
 def test_the_seed_determines_the_images():

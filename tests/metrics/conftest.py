@@ -27,5 +27,5 @@ def no_warnings():
     ids=["empty", "complex", "dates", "masked", "text", "None", "ragged", "scalar"],
 )
 def junk(request):
-    """Return what is not an array of real numbers."""
+    """Return an object that is not an array of real numbers, or an empty one."""
     return request.param

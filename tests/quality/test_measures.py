@@ -27,8 +27,8 @@ def test_large_images_are_thinned_out(rng):
 
 def test_images_are_measured_before_and_after(image, shifted):
     labels = (image > np.median(image)).astype(np.int32)
-    known = {"moving_labels": labels, "static_labels": labels}
-    pair = apply_map(shifted(2), image, image, **known)
+    label_maps = {"moving_labels": labels, "static_labels": labels}
+    pair = apply_map(shifted(2), image, image, **label_maps)
     measures = measure(pair)
     assert measures["ncc_before"] == pytest.approx(1)
     expected = np.corrcoef(image.ravel(), pair.warped.ravel())[0, 1]
@@ -65,12 +65,12 @@ def test_lost_labels_are_counted(image, shifted):
     labels = np.zeros(image.shape, np.uint8)
     labels[:3], labels[20:22] = 7, 2
     mapping = shifted(-4)
-    known = {"moving_labels": labels, "static_labels": labels}
-    known["moving_labels"] = np.where(labels == 2, 0, labels)
-    measures = measure(apply_map(mapping, image, image, **known))
+    label_maps = {"moving_labels": labels, "static_labels": labels}
+    label_maps["moving_labels"] = np.where(labels == 2, 0, labels)
+    measures = measure(apply_map(mapping, image, image, **label_maps))
     assert measures["lost_labels_before"] == 1 == measures["lost_labels_after"]
     assert measures["dice_before"] == 0.5
-    away = measure(apply_map(shifted(4), image, image, **known))
+    away = measure(apply_map(shifted(4), image, image, **label_maps))
     assert away["lost_labels_after"] == 2 and away["dice_after"] == 0
 
 
@@ -110,10 +110,10 @@ def test_a_few_missing_values_hardly_change_the_correlation(image, shifted):
 def test_slices_are_measured(shape, rng):
     image = gaussian_filter(rng.random(shape), 1.5).astype(np.float32)
     labels = (image > np.median(image)).astype(int)
-    known = {"moving_labels": labels, "static_labels": labels}
+    label_maps = {"moving_labels": labels, "static_labels": labels}
     field = np.zeros((*shape, 3), np.float32)
     still = displacement_to_mapping(field, inverse=field)
-    measures = measure(apply_map(still, image, image, **known))
+    measures = measure(apply_map(still, image, image, **label_maps))
     del measures["sd_log_jacobian"]
     assert np.isfinite(list(measures.values())).all()
     assert measures["ncc_after"] == measures["dice_after"] == measures["covered"] == 1

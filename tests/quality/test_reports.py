@@ -197,8 +197,8 @@ def test_slices_and_thin_volumes_have_a_page(shape, rng, tmp_path):
     still = np.zeros((*shape, 3), np.float32)
     mapping = displacement_to_mapping(still, inverse=still)
     labels = (image > np.median(image)).astype(int)
-    known = {"static_labels": labels, "moving_labels": labels}
-    measures = report(tmp_path / "a.html", mapping, image, image, **known)
+    label_maps = {"static_labels": labels, "moving_labels": labels}
+    measures = report(tmp_path / "a.html", mapping, image, image, **label_maps)
     assert measures["verdict"] == "Good"
 
 

@@ -82,5 +82,5 @@ def test_a_missing_sd_log_jacobian_of_few_slices_is_ignored():
 
 def test_labels_that_were_missing_before_do_not_count_as_lost():
     lost = {"lost_labels_before": 2, "lost_labels_after": 2}
-    known = {"dice_before": 0.6, "dice_after": 0.8}
-    assert judge(GOOD | known | lost)[0].title == "Good"
+    dice = {"dice_before": 0.6, "dice_after": 0.8}
+    assert judge(GOOD | dice | lost)[0].title == "Good"
