@@ -71,7 +71,13 @@ def prepare_runs(app):
     run_path(str(folder / "prepare.py"))["prepare"](folder / "files")
 
 
+def list_rooms(app):
+    """Write the list of rooms that the page on the design includes."""
+    run_path(str(Path(app.srcdir, "rooms.py")))["write"](Path(app.srcdir, "rooms.inc"))
+
+
 def setup(app):
+    app.connect("builder-inited", list_rooms)
     app.connect("builder-inited", prepare_runs)
     app.connect("builder-inited", draw_figures)
     app.connect("autodoc-process-docstring", escape_shapes, priority=400)

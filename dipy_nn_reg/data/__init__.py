@@ -3,6 +3,6 @@
 The functions that this package exports are public.
 """
 
-from dipy_nn_reg.data.mnist import MNIST_VARIABLE, load_mnist
+from dipy_nn_reg.data.mnist import load_mnist
 
-__all__ = ["MNIST_VARIABLE", "load_mnist"]
+__all__ = ["load_mnist"]

@@ -70,41 +70,8 @@ def load_mnist(folder=None, *, digit=None):
         try:
             train, test = _from_keras()
         except OSError as error:
-            train, test = load_bundled_digits(reason=error)
+            train, test = _from_scikit_learn(reason=error)
     return _prepare(*train, digit), _prepare(*test, digit)
-
-
-def load_bundled_digits(*, reason):
-    """Load the 1,797 digits that come with scikit-learn, in the layout of MNIST.
-
-    The images of 8x8 pixels are enlarged to 20x20 and padded to 28x28.
-
-    Parameters
-    ----------
-    reason : object
-        Reason that MNIST is not used, for the warning.
-
-    Returns
-    -------
-    train, test : tuple of ndarray
-        Each is ``(images, labels)``, both uint8.
-    """
-    from scipy.ndimage import zoom
-    from sklearn.datasets import load_digits
-
-    logger.warning(
-        "MNIST is not at hand and cannot be downloaded (%s): using the 1,797 "
-        "handwritten digits of scikit-learn instead. For MNIST, set %s to a folder "
-        "with its IDX files.",
-        reason,
-        MNIST_VARIABLE,
-    )
-    digits = load_digits()
-    images = zoom(digits.images, (1, 20 / 8, 20 / 8), order=1) * (255 / 16)
-    images = np.pad(images, [(0, 0), (4, 4), (4, 4)]).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
-    test = np.arange(len(labels)) % 5 == 0
-    return (images[~test], labels[~test]), (images[test], labels[test])
 
 
 def _prepare(images, labels, digit):
@@ -210,3 +177,23 @@ def _answers(url):
     thread.start()
     thread.join(TIMEOUT)
     return bool(answers)
+
+
+def _from_scikit_learn(*, reason):
+    """Return the 1,797 digits of scikit-learn, of 8x8 pixels, as 20x20 in 28x28."""
+    from scipy.ndimage import zoom
+    from sklearn.datasets import load_digits
+
+    logger.warning(
+        "MNIST is not at hand and cannot be downloaded (%s): using the 1,797 "
+        "handwritten digits of scikit-learn instead. For MNIST, set %s to a folder "
+        "with its IDX files.",
+        reason,
+        MNIST_VARIABLE,
+    )
+    digits = load_digits()
+    images = zoom(digits.images, (1, 20 / 8, 20 / 8), order=1) * (255 / 16)
+    images = np.pad(images, [(0, 0), (4, 4), (4, 4)]).astype(np.uint8)
+    labels = digits.target.astype(np.uint8)
+    test = np.arange(len(labels)) % 5 == 0
+    return (images[~test], labels[~test]), (images[test], labels[test])
