@@ -1,35 +1,35 @@
 """Background, missing values and range of the intensities of an image.
 
-NumPy only. All values are looked at in float64: an offset or a scale of the
-intensities is to change nothing.
+NumPy only. All values are examined in float64, so that an offset or a scale of the
+intensities changes no result.
 """
 
 from dipy.utils.logging import logger
 import numpy as np
 
-# Smallest contrast, as a share of the largest value and by itself, that float32 keeps
-# well enough for a registration: to a thousandth.
+# Smallest contrast, relative to the largest value and absolute, that float32 keeps
+# precisely enough for a registration: to a thousandth.
 _MIN_CONTRAST, _MIN_SPAN = 1e-4, 1e-30
-# How far outside of the range of most voxels a value may be, in widths of that range.
+# Largest distance of a value from the robust range, in widths of that range.
 _REACH = 10
-# Largest number of voxels along each axis that are looked at for the range.
-_VOXELS_PER_AXIS = 64
+# Largest number of voxels per axis that are sampled for the robust range.
+_MAX_PER_AXIS = 64
 
 
 def estimate_background(image):
-    """Return the value of an image where there is nothing.
+    """Return the background value of an image.
 
     Parameters
     ----------
     image : ndarray, shape (*spatial,)
-        One channel. Axes of size 1 do not count; NaN is passed over.
+        One channel. Axes of size 1 and NaN are ignored.
 
     Returns
     -------
     background : float
-        The median of the medians of its faces, so that an object may touch some of
-        them. It is a value of the image: of an even number of values, the lower of
-        the two in the middle is taken.
+        The median of the medians of the faces of the image, so that an object may
+        touch some of them. It is always a value of the image: for an even number of
+        values, the lower of the two middle ones.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def estimate_background(image):
 
 
 def estimate_backgrounds(image, ndim):
-    """Return the background of an image, or a list of that of each of its channels.
+    """Return the background of an image, or a list with that of each channel.
 
     Parameters
     ----------
@@ -65,24 +65,24 @@ def estimate_backgrounds(image, ndim):
 
 
 def replace_nan(image, *, name):
-    """Put the background in the place of NaN, and warn of how much was replaced.
+    """Replace NaN by the background, and log how many values were replaced.
 
     Parameters
     ----------
     image : ndarray, shape (*spatial,)
         One channel.
     name : str
-        What to call it in the warning.
+        Name of the image in messages.
 
     Returns
     -------
     image : ndarray
-        The same array if there is no NaN.
+        The same array if it has no NaN.
 
     Raises
     ------
     ValueError
-        If there is nothing else.
+        If all values are NaN.
     """
     image = _as_numbers(image, name)
     if image.dtype.kind != "f":
@@ -102,7 +102,7 @@ def replace_nan(image, *, name):
 
 
 def float_type(image):
-    """Return the type that holds the contrast of an image: float32, or float64.
+    """Return the type that preserves the contrast of an image: float32 or float64.
 
     Parameters
     ----------
@@ -116,13 +116,13 @@ def float_type(image):
         return np.float32
     low, high = float(np.min(image)), float(np.max(image))
     span, largest = high - low, max(abs(low), abs(high))
-    # Float32 keeps 24 bits of the largest value, and has no numbers near 1e-40.
+    # float32 has 24 significant bits, and full precision only above about 1e-38.
     fits = span >= largest * _MIN_CONTRAST and span >= _MIN_SPAN
     return np.float32 if fits or span == 0 else np.float64
 
 
 def normalize(image):
-    """Bring an image of any range to one that float32 holds, around its background.
+    """Rescale an image of any range to float32, with its background at 0.
 
     Parameters
     ----------
@@ -132,10 +132,10 @@ def normalize(image):
     Returns
     -------
     image : ndarray, float32, shape (*spatial,)
-        Its background is 0. The range of all but the outermost percent of its voxels is
-        between 1 and 2: it is divided by a power of two, so that nothing is rounded
-        but what float32 cannot hold. What is farther outside of that range than ten
-        times its width is clipped: a single voxel is not to hide all others.
+        The background is 0. The range of all but the outermost percent of the voxels
+        has a width between 1 and 2: the image is divided by a power of two, so that
+        the only rounding is that to float32. Values farther outside of this range
+        than ten times its width are clipped, lest a single voxel hide all others.
     """
     values = _as_float64(image)
     background = estimate_background(values)
@@ -150,10 +150,10 @@ def normalize(image):
 
 
 def _as_numbers(image, name):
-    """Return an array of real numbers, one or more, or raise ValueError."""
+    """Return an array of one real number or more, or raise ValueError."""
     try:
         image = np.asarray(image)
-    except ValueError:  # lists of several lengths
+    except ValueError:  # lists of unequal lengths
         image = np.asarray(None)
     if image.dtype.kind not in "biuf" or not image.size:
         raise ValueError(
@@ -164,9 +164,9 @@ def _as_numbers(image, name):
 
 
 def _as_float64(image):
-    """Return the values, of large integers less the lowest one, as float64."""
+    """Return the values as float64; of 64-bit integers, less the lowest value."""
     if image.dtype.kind in "iu" and image.dtype.itemsize == 8:
-        # Unsigned integers overflow to the right difference.
+        # Unsigned integers wrap around, which gives the right difference.
         return (image.astype(np.uint64) - np.uint64(int(image.min()) % 2**64)).astype(
             np.float64
         )
@@ -174,8 +174,11 @@ def _as_float64(image):
 
 
 def _robust_range(values):
-    """Return the ends of all but the outermost percent of values, if they differ."""
-    step = tuple(slice(None, None, -(-n // _VOXELS_PER_AXIS)) for n in values.shape)
+    """Return the range of all but the outermost percent of the values.
+
+    Where that range is empty, it is widened to all but a thousandth, then to all.
+    """
+    step = tuple(slice(None, None, -(-n // _MAX_PER_AXIS)) for n in values.shape)
     sample = values[step]
     for outside in (0.5, 0.05):
         low, high = np.percentile(sample, (outside, 100 - outside), method="nearest")
@@ -185,7 +188,7 @@ def _robust_range(values):
 
 
 def _lower_median(values):
-    """Return the median of what is not NaN, the lower one of two; NaN if all is."""
+    """Return the lower median of the values that are not NaN; NaN without any."""
     values = np.asarray(values, np.float64).ravel()
     values = values[~np.isnan(values)]
     if not values.size:

@@ -19,19 +19,19 @@ def test_an_object_may_touch_some_faces(rng, shape, background):
     assert estimate_background(image) == background
 
 
-def test_noise_around_an_object(rng):
+def test_the_background_may_be_noisy(rng):
     image = rng.normal(100, 2, (40, 40, 40))
     image[10:30, 10:30] += 500
     assert abs(estimate_background(image) - 100) < 1
 
 
-def test_a_thick_stack_whose_object_fills_the_slices(rng):
+def test_an_object_may_extend_through_all_slices_of_a_stack(rng):
     image = np.full((40, 44, 3), -1000.0)
     image[4:-4, 4:-4] = rng.random((32, 36, 3))
     assert estimate_background(image) == -1000
 
 
-def test_an_affine_change_of_intensities_changes_the_background_alike(rng):
+def test_the_background_follows_offset_and_scale(rng):
     image = rng.integers(0, 4000, (12, 13, 11))
     background = estimate_background(image)
     assert background in image
@@ -46,16 +46,16 @@ def test_nan_becomes_background_with_a_warning(dipy_log):
     assert filled.dtype == np.float32
     npt.assert_array_equal(filled[:2], 7)
     npt.assert_array_equal(filled[2:], image[2:])
-    assert np.isnan(image[0, 0])  # what came is left as it is
+    assert np.isnan(image[0, 0])  # the input is not changed
     assert "18 of 72 values of the scan are NaN" in dipy_log.text
 
 
-def test_what_has_no_nan_is_not_copied():
+def test_images_without_nan_are_not_copied():
     for image in (np.ones((3, 3)), np.ones((3, 3), np.uint8)):
         assert replace_nan(image, name="it") is image
 
 
-def test_nothing_but_nan_is_refused():
+def test_images_of_nan_alone_are_refused():
     with pytest.raises(ValueError, match="nan everywhere"):
         replace_nan(np.full((3, 3), np.nan), name="it")
 
@@ -68,12 +68,12 @@ def scan(rng):
     return image
 
 
-def test_most_of_a_normalized_image_has_a_range_between_one_and_two(scan):
-    found = normalize(scan)
-    assert found.dtype == np.float32
-    assert found[0, 0, 0] == 0
-    assert 1 <= np.percentile(found, 99.5) - np.percentile(found, 0.5) < 2
-    npt.assert_allclose(np.corrcoef(found.ravel(), scan.ravel())[0, 1], 1)
+def test_the_robust_range_is_normalized_to_between_one_and_two(scan):
+    image = normalize(scan)
+    assert image.dtype == np.float32
+    assert image[0, 0, 0] == 0
+    assert 1 <= np.percentile(image, 99.5) - np.percentile(image, 0.5) < 2
+    npt.assert_allclose(np.corrcoef(image.ravel(), scan.ravel())[0, 1], 1)
 
 
 @pytest.mark.parametrize("offset", [-1000, 1e9, -(2**52)])
@@ -83,11 +83,11 @@ def test_offset_and_scale_change_nothing(scan, offset, scale):
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 3.7, 1e30, 1e300])
-def test_other_factors_change_what_float32_rounds(scan, scale):
-    found, expected = normalize(scan * scale), normalize(scan)
-    ratio = 2.0 ** np.round(np.log2(found.max() / expected.max()))
-    shared = found.max() / expected.max()
-    npt.assert_allclose(found, expected * shared, rtol=1e-6)
+def test_any_factor_changes_no_more_than_float32_rounds(scan, scale):
+    scaled, expected = normalize(scan * scale), normalize(scan)
+    factor = scaled.max() / expected.max()
+    ratio = 2.0 ** np.round(np.log2(factor))
+    npt.assert_allclose(scaled, expected * factor, rtol=1e-6)
     assert 0.5 <= ratio <= 2
 
 
@@ -124,8 +124,8 @@ def test_boolean_images_and_images_without_contrast():
 def test_sparse_structure_is_kept(rng):
     image = np.zeros((64, 64, 64))
     image[30:32, 30:32, 30] = [[1, 2], [3, 4]]
-    found = normalize(image)
-    npt.assert_array_equal(found / found.max(), image / 4)
+    normalized = normalize(image)
+    npt.assert_array_equal(normalized / normalized.max(), image / 4)
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_sparse_structure_is_kept(rng):
         ([5.0, 5.0], np.float32),
     ],
 )
-def test_a_type_that_holds_the_contrast(values, expected):
+def test_the_type_preserves_the_contrast(values, expected):
     assert float_type(np.array(values)) == expected

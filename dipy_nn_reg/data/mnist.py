@@ -1,4 +1,4 @@
-"""Images to begin with: handwritten digits, on any machine."""
+"""MNIST digits from a folder, from Keras, or a stand-in that needs no network."""
 
 import gzip
 from math import prod
@@ -14,28 +14,30 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_integer, check_path
 
+# Environment variable that names the folder with the IDX files.
 MNIST_VARIABLE = "DIPY_NN_REG_MNIST"
-# No answer within this time, in seconds, means that there is no network.
+# Seconds without an answer after which the network counts as unavailable.
 TIMEOUT = 4
-# Bytes that one byte of a compressed file can stand for, at most (zlib).
-_LARGEST_RATIO = 1032
+# Largest ratio of the uncompressed to the compressed size of a file (zlib).
+_MAX_RATIO = 1032
 _MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 
 
 def load_mnist(folder=None, *, digit=None):
     """Load the MNIST handwritten digits.
 
-    They come from IDX files in a folder, if one is named; else from Keras's cache or
-    download. Without a network the handwritten digits that scikit-learn brings along
-    stand in, at the same size, and a warning says so.
+    The digits are read from IDX files if a folder is named, and from Keras's cache or
+    download otherwise. Without a network, the handwritten digits that come with
+    scikit-learn are returned instead, at the same image size, with a warning.
 
     Parameters
     ----------
     folder : string or Path, optional
-        Holds the four IDX files under their usual names, compressed (.gz) or not. By
-        default the folder that the environment variable DIPY_NN_REG_MNIST names.
+        Folder with the four IDX files under their usual names, compressed (.gz) or
+        not. By default the folder named by the environment variable
+        DIPY_NN_REG_MNIST.
     digit : int, optional
-        Return the images of this digit alone.
+        Return only the images of this digit.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def load_mnist(folder=None, *, digit=None):
     Raises
     ------
     FileNotFoundError
-        If a folder is named and lacks a file.
+        If a folder is named and one of the files is missing from it.
     ValueError
         If a file is damaged, or if ``digit`` is not one of 0 to 9.
 
@@ -73,7 +75,7 @@ def load_mnist(folder=None, *, digit=None):
 
 
 def _prepare(images, labels, digit):
-    """Bring images to the range from 0 to 1 and keep those of one digit."""
+    """Rescale images to the range from 0 to 1 and keep those of one digit."""
     if digit is not None:
         images, labels = images[labels == digit], labels[labels == digit]
     return images.astype(np.float32) / 255, labels
@@ -95,24 +97,24 @@ def _read_part(folder, part):
 
 
 def _read_idx(folder, stem, *, ndim):
-    """Read an array of bytes in the IDX format, which MNIST is published in."""
+    """Read an array of bytes in the IDX format, in which MNIST is published."""
     names = [f"{stem}{dot}idx{ndim}-ubyte{gz}" for dot in "-." for gz in (".gz", "")]
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise FileNotFoundError(
-            f"Expected one of the files {', '.join(names)}. Received the folder "
-            f"{str(folder)!r}, which has none of them."
+            f"Expected one of the files {', '.join(names)}. Received "
+            f"folder={str(folder)!r}, which has none of them."
         )
-    size = path.stat().st_size * (_LARGEST_RATIO if path.suffix == ".gz" else 1)
+    max_size = path.stat().st_size * (_MAX_RATIO if path.suffix == ".gz" else 1)
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         try:
             shape = _read_shape(file, ndim)
-            promised = prod(shape)
-            # One more byte, which is not to be there, for the checksum at the end.
-            content = _read_at_most(file, promised + 1) if promised <= size else b""
+            size = prod(shape)
+            # Reading past the end makes gzip compare its checksum.
+            content = _read_at_most(file, size + 1) if size <= max_size else b""
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"Expected a complete file. Received {path}.") from error
-    if not promised or len(content) != promised:
+    if not size or len(content) != size:
         raise ValueError(
             f"Expected a complete IDX file of {ndim} axes. Received {path}."
         )
@@ -120,7 +122,7 @@ def _read_idx(folder, stem, *, ndim):
 
 
 def _read_shape(file, ndim):
-    """Read the header of a file; no size if it is no IDX file of bytes."""
+    """Return the shape in the header; (0,) if this is not an IDX file of bytes."""
     header = file.read(4 * (1 + ndim))
     magic = bytes([0, 0, 8, ndim])  # 8: unsigned bytes
     if len(header) < 4 * (1 + ndim) or header[:4] != magic:
@@ -129,7 +131,7 @@ def _read_shape(file, ndim):
 
 
 def _read_at_most(file, number):
-    """Read so many bytes, or what there is: a file may promise more than memory."""
+    """Read up to ``number`` bytes in chunks; a header may state more than exists."""
     content = bytearray()
     while len(content) < number:
         chunk = file.read(min(number - len(content), 2**20))
@@ -140,25 +142,28 @@ def _read_at_most(file, number):
 
 
 def _from_keras():
-    """Load from the cache of Keras, or into it; OSError if neither can be had."""
+    """Load from Keras's cache, after a download if needed; OSError on failure."""
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     is_cached = (home / "datasets" / "mnist.npz").is_file()
     if not is_cached and not _answers(_MNIST_URL):
         raise OSError("no answer from the network")
-    import keras  # takes seconds, and only now they are worth it
+    import keras  # takes seconds, so not at the top
 
     time_out = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
         return keras.datasets.mnist.load_data()
-    except Exception as error:  # Keras raises a bare one
+    except Exception as error:  # Keras raises a bare Exception
         raise OSError(str(error)) from error
     finally:
         socket.setdefaulttimeout(time_out)
 
 
 def _answers(url):
-    """Tell whether a server answers in time; looking up its name has no time-out."""
+    """Return whether a server answers within the time-out.
+
+    The request runs in a thread, since the look-up of a host name has no time-out.
+    """
     answers = []
 
     def ask():
@@ -175,7 +180,7 @@ def _answers(url):
 
 
 def _from_scikit_learn(*, reason):
-    """Return the 1,797 digits of 8x8 pixels as 20x20 in 28x28, as MNIST has them."""
+    """Return the 1,797 digits of scikit-learn, of 8x8 pixels, as 20x20 in 28x28."""
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
 

@@ -1,7 +1,7 @@
 """Measures of images, fields and label maps, for NumPy arrays.
 
-The functions that this package exports are public. None of them needs Keras: results
-of other programs are measured with the same functions.
+The functions that this package exports are public. None of them needs Keras, so they
+also measure the results of other programs.
 """
 
 from dipy_nn_reg.metrics.fields import (
@@ -19,6 +19,7 @@ from dipy_nn_reg.metrics.labels import (
     hausdorff95_of_labels,
     summarise_labels,
 )
+from dipy_nn_reg.metrics.pairs import measure_pair
 
 __all__ = [
     "dice",
@@ -29,6 +30,7 @@ __all__ = [
     "in_plane",
     "is_folded",
     "jacobian_determinant",
+    "measure_pair",
     "ncc",
     "sd_log",
     "sd_log_jacobian",

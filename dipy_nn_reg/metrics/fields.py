@@ -1,35 +1,23 @@
-"""Measures of a registration, for NumPy arrays of one image or one field.
-
-Nothing here needs Keras: a SyN result is measured with the same functions.
-"""
+"""Measures of a displacement field and of points, in NumPy."""
 
 from itertools import product
 
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.metrics.images import (
-    check_same_shape,
-    dice,
-    entropies,
-    ncc,
-    to_unit_range,
-)
+from dipy_nn_reg.metrics.images import check_same_shape, entropies
 
 __all__ = [
-    "dice",
     "entropies",
     "folding",
     "in_plane",
     "is_folded",
     "jacobian_determinant",
-    "ncc",
     "sd_log",
     "sd_log_jacobian",
     "target_registration_error",
-    "to_unit_range",
 ]
-# Values of a field whose derivatives are taken at a time.
+# Number of values of a field that are differentiated at a time.
 _SLAB = 2**18
 
 
@@ -44,9 +32,8 @@ def jacobian_determinant(displacement):
     Returns
     -------
     determinant : ndarray, shape (*spatial,)
-        By central differences, one-sided at the border: 1 where volume is kept,
-        0 or less where the field folds, and not a number where its derivatives are
-        none.
+        Computed by central differences, one-sided at the border: 1 where volume is
+        kept, 0 or less where the field folds, and NaN where a derivative is NaN.
 
     Raises
     ------
@@ -63,7 +50,7 @@ def jacobian_determinant(displacement):
     displacement = _field(displacement)
     ndim, size = displacement.shape[-1], len(displacement)
     determinant = np.empty(displacement.shape[:-1], displacement.dtype)
-    # A slab at a time, whose derivatives stay in the cache.
+    # One slab at a time, so that its derivatives stay in the cache.
     step = max(1, _SLAB * size // displacement.size)
     for start in range(0, size, step):
         first, after = max(start - 1, 0), min(start + step + 1, size)
@@ -76,17 +63,17 @@ def jacobian_determinant(displacement):
 
 
 def in_plane(displacement):
-    """Leave out axes of one voxel, along which nothing can be compared.
+    """Remove axes of one voxel, along which there are no differences.
 
     Parameters
     ----------
     displacement : ndarray, shape (*spatial, ndim)
-        Of a slice along any axis, or of a volume.
+        Displacement of a volume, or of a slice along any axis.
 
     Returns
     -------
     displacement : ndarray, shape (*spatial, ndim)
-        Of two axes for a slice, and its components along these.
+        For a slice, its two axes and the components along them.
     """
     *shape, _ = displacement.shape
     thick = [axis for axis, size in enumerate(shape) if size > 1]
@@ -95,7 +82,7 @@ def in_plane(displacement):
 
 
 def is_folded(determinant):
-    """Tell where a field folds; what is not a number must not look perfect.
+    """Return where a field folds; NaN counts as folded.
 
     Parameters
     ----------
@@ -105,11 +92,12 @@ def is_folded(determinant):
     Returns
     -------
     folded : ndarray of bool
+        True where the determinant is not positive.
 
     Raises
     ------
     ValueError
-        If it is empty or does not hold real numbers.
+        If the array is empty or does not hold real numbers.
     """
     determinant = check_real("determinant", determinant)
     return ~(determinant > 0)
@@ -123,14 +111,14 @@ def folding(displacement, *, strict=False):
     displacement : ndarray, shape (*spatial, ndim)
         In voxels; at least two voxels along each axis.
     strict : bool, optional
-        Count a voxel as soon as any choice of forward or backward differences, one
-        for each axis, gives a determinant of 0 or less. A central difference
-        spans two voxels, so a fold between two of them can escape it.
+        Count a voxel as folded if any combination of forward and backward
+        differences, one for each axis, gives a determinant of 0 or less. A central
+        difference spans two voxels, so it can miss a fold between two of them.
 
     Returns
     -------
     percentage : float
-        From 0 to 100. Where the field is not a number it counts as folded.
+        From 0 to 100. Voxels whose determinant is NaN count as folded.
 
     Raises
     ------
@@ -159,19 +147,18 @@ def sd_log_jacobian(displacement):
     Returns
     -------
     deviation : float
-        0 where volume changes by one factor everywhere; not a number where the field
-        is none.
+        0 if volume changes by the same factor everywhere; NaN if the field has NaN.
 
     Raises
     ------
     ValueError
-        If the shape is not that of a field, or an axis too short.
+        If the shape is not that of a field, or if an axis is too short.
 
     Notes
     -----
-    As the challenge Learn2Reg evaluates it :footcite:p:`Hering2023`, so that figures
-    can be compared: 3 is added to the determinant, which is then clipped to 1e-9 ...
-    1e9, and the two outermost voxels on each side are left out.
+    The measure is that of the challenge Learn2Reg :footcite:p:`Hering2023`, so that
+    results can be compared: 3 is added to the determinant, the sum is clipped to 1e-9
+    ... 1e9, and the two outermost voxels on each side are left out.
 
     References
     ----------
@@ -181,7 +168,22 @@ def sd_log_jacobian(displacement):
 
 
 def sd_log(determinant):
-    """Return what :func:`sd_log_jacobian` does, of a Jacobian determinant."""
+    """Return SDlogJ from a Jacobian determinant, see :func:`sd_log_jacobian`.
+
+    Parameters
+    ----------
+    determinant : ndarray, shape (*spatial,)
+        As :func:`jacobian_determinant` returns it.
+
+    Returns
+    -------
+    deviation : float
+
+    Raises
+    ------
+    ValueError
+        If an axis has less than five voxels.
+    """
     determinant = check_real("determinant", determinant)
     inner = determinant[(slice(2, -2),) * determinant.ndim]
     if inner.size == 0:
@@ -198,17 +200,17 @@ def target_registration_error(static_points, warped_points):
     Parameters
     ----------
     static_points, warped_points : array-like, shape (n, ndim)
-        In world coordinates, after registration.
+        World coordinates in mm, after registration.
 
     Returns
     -------
     error : float
-        In mm; not a number if a coordinate is none, or infinite.
+        In mm; NaN if a coordinate is not finite.
 
     Raises
     ------
     ValueError
-        If the shapes differ, if they are not those of points, or if there is no point.
+        If the shapes differ, if they are not (n, ndim), or if there are no points.
 
     Examples
     --------
@@ -230,7 +232,7 @@ def target_registration_error(static_points, warped_points):
 
 def _field(displacement):
     displacement = check_real("displacement", displacement)
-    if displacement.dtype != np.float32:  # which is what fields come in
+    if displacement.dtype != np.float32:  # the type of most fields, kept
         displacement = displacement.astype(np.float64)
     *spatial, ndim = displacement.shape
     if len(spatial) != ndim or min(spatial) < 2:
@@ -244,8 +246,8 @@ def _field(displacement):
 def _determinant(derivatives):
     """Return ``det(1 + du/dx)`` from the derivatives along each axis.
 
-    Written out, since NumPy's own determinant of each small matrix takes ten times as
-    long.
+    The determinant is written out, since ``np.linalg.det`` of each small matrix takes
+    ten times as long.
     """
     ndim = len(derivatives)
     rows = [
@@ -256,7 +258,7 @@ def _determinant(derivatives):
 
 
 def _expand(rows):
-    """Return the determinant of a matrix of arrays, by its first row."""
+    """Return the determinant of a matrix of arrays, expanded along its first row."""
     if len(rows) == 1:
         return rows[0][0]
     return sum(
@@ -266,7 +268,7 @@ def _expand(rows):
 
 
 def _one_sided_differences(displacement, axis):
-    """Return forward and backward differences; at the border, the one there is."""
+    """Return forward and backward differences; at the border both are the same."""
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.diff(displacement, axis=axis)
     first = np.take(difference, [0], axis=axis)

@@ -17,7 +17,7 @@ def ncc(static, warped):
     Returns
     -------
     ncc : float
-        From -1 to 1; 0 if an image is constant; not a number if a value is not finite.
+        From -1 to 1; 0 if an image is constant; NaN if a value is not finite.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def ncc(static, warped):
 
 
 def dice(static, warped, *, threshold=0.5):
-    """Return the Dice overlap of what lies above a threshold in two images.
+    """Return the Dice overlap of the voxels above a threshold in two images.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def dice(static, warped, *, threshold=0.5):
     Returns
     -------
     dice : float
-        From 0 to 1; 1 if nothing lies above the threshold in either; not a number if
-        a value is not.
+        From 0 to 1; 1 if no value of either image is above the threshold; NaN if a
+        value is NaN.
 
     Raises
     ------
@@ -77,48 +77,48 @@ def dice(static, warped, *, threshold=0.5):
 
 
 def entropies(static, warped, *, bins=32):
-    """Return the entropies of the intensities of two images, and of their pairs.
+    """Return the entropies of two images, and their joint entropy.
 
     Parameters
     ----------
     static, warped : array-like, of one shape
-        Of finite values.
+        Values have to be finite.
     bins : int, optional
-        Of even width, over the range of each image.
+        Number of bins of equal width over the range of each image.
 
     Returns
     -------
-    of_static, of_warped, of_both : float
-        In nats. Their mutual information is the sum of the first two less the third.
+    static_entropy, warped_entropy, joint_entropy : float
+        In nats. The mutual information is the sum of the first two less the third.
 
     Raises
     ------
     ValueError
         If the shapes differ, or if an array is empty or does not hold real numbers.
     """
-    static, warped = map(_shares, check_same_shape(static, warped))
+    static, warped = map(_flat_in_unit_range, check_same_shape(static, warped))
     counts, _, _ = np.histogram2d(static, warped, bins=bins)
     joint = counts / counts.sum()
     return tuple(map(_entropy, (joint.sum(1), joint.sum(0), joint)))
 
 
 def to_unit_range(image):
-    """Bring what is between the darkest and all but the brightest values to 0 to 1.
+    """Rescale the range from the minimum to the 99.8th percentile to [0, 1].
 
     Parameters
     ----------
     image : ndarray
-        What is not a number becomes 0; what is infinite, 0 or 1.
+        NaN becomes 0, and infinite values 0 or 1.
 
     Returns
     -------
     image : ndarray, float32
-        0 everywhere if there is no contrast.
+        0 everywhere if the image has no contrast.
 
     Raises
     ------
     ValueError
-        If it is empty or does not hold real numbers.
+        If the image is empty or does not hold real numbers.
 
     Examples
     --------
@@ -126,15 +126,15 @@ def to_unit_range(image):
     [0.0, 0.5]
     """
     image = check_real("image", image).astype(np.float64)
-    known = image[np.isfinite(image)]
-    if not known.size:
+    finite = image[np.isfinite(image)]
+    if not finite.size:
         return np.zeros(image.shape, np.float32)
-    scale = np.max(np.abs(known)) or 1.0  # beyond which no difference overflows
-    low, high = np.min(known) / scale, np.percentile(known / scale, 99.8)
+    scale = np.max(np.abs(finite)) or 1.0  # so that no difference overflows
+    low, high = np.min(finite) / scale, np.percentile(finite / scale, 99.8)
     if not high > low:
         return np.zeros(image.shape, np.float32)
-    shares = (image / scale - low) / (high - low)
-    return np.nan_to_num(np.clip(shares, 0, 1)).astype(np.float32)
+    rescaled = (image / scale - low) / (high - low)
+    return np.nan_to_num(np.clip(rescaled, 0, 1)).astype(np.float32)
 
 
 def check_same_shape(static, warped, static_name="static", warped_name="warped"):
@@ -152,18 +152,18 @@ def check_same_shape(static, warped, static_name="static", warped_name="warped")
 
 
 def _centered(image):
-    """Subtract the mean; scaled to 1 before and after, so that no square is lost."""
+    """Subtract the mean; rescale before and after, so that squares stay in range."""
     image = image / np.max(np.abs(image))
     image = image - image.mean()
     return image / np.max(np.abs(image))
 
 
-def _shares(image):
-    """Return where each value lies in the range of an image, from 0 to 1."""
+def _flat_in_unit_range(image):
+    """Return the values of an image in one axis, rescaled to [0, 1]."""
     image = image.ravel() - image.min()
     return image / (image.max() or 1.0)
 
 
-def _entropy(shares):
-    shares = shares[shares > 0]
-    return float(-np.sum(shares * np.log(shares)))
+def _entropy(probabilities):
+    probabilities = probabilities[probabilities > 0]
+    return float(-np.sum(probabilities * np.log(probabilities)))

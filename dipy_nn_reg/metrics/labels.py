@@ -1,4 +1,4 @@
-"""Measures of label maps after registration, label by label."""
+"""Measures of label maps after registration, for each label."""
 
 from collections.abc import Iterable
 from numbers import Integral
@@ -16,17 +16,17 @@ def dice_of_labels(static, warped, *, labels=None):
     ----------
     static, warped : ndarray of int, of one shape
     labels : sequence of int, optional
-        By default all in the static map but 0.
+        By default all labels of the static map except 0.
 
     Returns
     -------
     dice : dict of float
-        For each label, from 0 to 1; not a number if neither map has it.
+        For each label, from 0 to 1; NaN if neither map has the label.
 
     Raises
     ------
     ValueError
-        If the shapes differ, if a map does not hold integers or is empty, or if
+        If the shapes differ, if a map is empty or does not hold integers, or if
         labels are not integers.
 
     Examples
@@ -44,7 +44,7 @@ def dice_of_labels(static, warped, *, labels=None):
 
 
 def hausdorff95_of_labels(static, warped, *, spacing=None, labels=None):
-    """Return the 95th percentile of the distances between surfaces of each label.
+    """Return the 95th percentile of the surface distances of each label.
 
     Parameters
     ----------
@@ -52,20 +52,20 @@ def hausdorff95_of_labels(static, warped, *, spacing=None, labels=None):
     spacing : sequence of float, optional
         Size of a voxel in mm along each axis. By default 1, as in Learn2Reg.
     labels : sequence of int, optional
-        By default all in the static map but 0.
+        By default all labels of the static map except 0.
 
     Returns
     -------
     distance : dict of float
-        For each label, in mm: the larger of the two percentiles, of distances from
-        either surface to the other. Surfaces are voxels with a neighbour, along an
-        axis of two voxels or more, outside of the label: a slice is measured in its
-        plane. Not a number if a map does not have the label.
+        For each label, in mm: the larger of the two percentiles, one for the distances
+        from each surface to the other. The surface consists of the voxels with a
+        neighbour outside of the label. Axes of one voxel do not count, so a slice is
+        measured in its plane. NaN if a map does not have the label.
 
     Raises
     ------
     ValueError
-        As :func:`dice_of_labels`, and if the spacing is not a positive number for
+        As :func:`dice_of_labels`, and if the spacing is not one positive number for
         each axis.
     """
     static, warped, labels = _check(static, warped, labels)
@@ -78,10 +78,10 @@ def hausdorff95_of_labels(static, warped, *, spacing=None, labels=None):
         if not a.any() or not b.any():
             distances[label] = np.nan
             continue
-        if not thick:  # one voxel, which is the label in both
+        if not thick:  # a single voxel, with the label in both maps
             distances[label] = 0.0
             continue
-        # No more than the box around both: distances need nothing else.
+        # Crop to the box around both labels: distances depend on nothing outside.
         box = find_objects((a | b).astype(np.uint8))[0]
         a, b = (_surface(np.pad(mask[box], 1)) for mask in (a, b))
         to_a, to_b = (distance_transform_edt(~s, sampling=spacing) for s in (a, b))
@@ -91,7 +91,7 @@ def hausdorff95_of_labels(static, warped, *, spacing=None, labels=None):
 
 
 def summarise_labels(dice, distances, longest):
-    """Return the means over labels, which no lost label makes better.
+    """Return the means over labels, in which a lost label counts as a failure.
 
     Parameters
     ----------
@@ -111,14 +111,14 @@ def summarise_labels(dice, distances, longest):
     Raises
     ------
     ValueError
-        If there are no labels, of which nothing can be said.
+        If there are no labels.
 
     Notes
     -----
-    The diagonal stands for a missing structure in the challenge BraTS too. Learn2Reg,
-    by the package ``surface-distance``, has an infinite distance for a label that is
-    lost, which could not be averaged over pairs any more; it leaves out labels that one
-    of the images never had. To leave out the lost ones would reward losing them.
+    The challenge BraTS also counts the diagonal for a missing structure. Learn2Reg
+    uses the package ``surface-distance``, whose distance of a lost label is infinite
+    and could not be averaged over pairs; it leaves out labels that one of the images
+    never had. Leaving out lost labels would reward losing them.
 
     Examples
     --------
@@ -126,12 +126,12 @@ def summarise_labels(dice, distances, longest):
     {'dice': 0.5, 'hd95_mm': 51.0, 'lost_labels': 1}
     """
     if not dice:
-        raise ValueError("Expected one label or more but 0. Received none.")
-    known = [longest if np.isnan(d) else d for d in distances.values()]
+        raise ValueError("Expected one label or more besides 0. Received none.")
+    counted = [longest if np.isnan(d) else d for d in distances.values()]
     return {
         "dice": float(np.mean(list(dice.values()))),
-        "hd95_mm": float(np.mean(known)),
-        "lost_labels": len(known) - int(np.isfinite(list(distances.values())).sum()),
+        "hd95_mm": float(np.mean(counted)),
+        "lost_labels": len(counted) - int(np.isfinite(list(distances.values())).sum()),
     }
 
 
@@ -140,10 +140,7 @@ def _surface(mask):
 
 
 def _check(static, warped, labels):
-    static, warped = (
-        _check_map(name, labels_of)
-        for name, labels_of in (("static", static), ("warped", warped))
-    )
+    static, warped = _check_map("static", static), _check_map("warped", warped)
     if static.shape != warped.shape:
         raise ValueError(
             f"Expected label maps of one shape. Received static.shape={static.shape} "
@@ -166,12 +163,12 @@ def _check_map(name, labels):
 
 def _check_labels(labels):
     is_sequence = isinstance(labels, Iterable) and not isinstance(labels, str | bytes)
-    found = list(labels) if is_sequence else [None]
-    if not all(isinstance(n, Integral) and not isinstance(n, bool) for n in found):
+    values = list(labels) if is_sequence else [None]
+    if not all(isinstance(n, Integral) and not isinstance(n, bool) for n in values):
         raise ValueError(
             f"Expected labels to be a sequence of integers. Received labels={labels!r}."
         )
-    return [int(label) for label in found]
+    return [int(label) for label in values]
 
 
 def _check_spacing(spacing, ndim):

@@ -1,1 +1,1 @@
-"""Quality of a registration: measures, verdicts and pages."""
+"""Quality of registrations: measures, verdicts and HTML reports."""

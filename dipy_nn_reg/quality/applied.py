@@ -1,5 +1,6 @@
-"""A map applied to two images: all that is shown and measured of it, on one grid."""
+"""Two images and their label maps, brought together on the static grid by a map."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,20 +13,21 @@ from dipy_nn_reg.mapping.maps import check_mapping
 from dipy_nn_reg.mapping.resampling import resample, to_moving
 
 
-class Result(NamedTuple):
-    """What a map makes of two images, all on the grid of the static one.
+class MappedPair(NamedTuple):
+    """Two images and labels on the static grid, as a map brings them together.
 
     Attributes
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
     static, before, warped : ndarray, shape (*spatial,)
-        ``before`` is the moving image after the affine alone.
+        The static image, and the moving image after the affine alone and after the
+        whole map.
     labels : dict of ndarray, shape (*spatial,)
-        ``static``, ``before`` and ``warped``, or nothing.
+        Label maps ``static``, ``before`` and ``warped``; empty without labels.
     covered : ndarray of bool, shape (*spatial,)
-        Where the map ends within the moving image.
+        True where the map points into the moving image.
     affine : ndarray, shape (ndim + 1, ndim + 1)
-        Of the grid of the static image.
+        Affine of the static grid, from voxels to world coordinates in mm.
     """
 
     mapping: object
@@ -47,79 +49,64 @@ def apply_map(
     moving_labels=None,
     static_labels=None,
 ):
-    """Return the Result of a map.
+    """Return two images on the static grid, before and after a map is applied.
 
     Parameters
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
     moving, static : ndarray, shape (*spatial,)
-        On the grids of the map, unless an affine says where they lie. NaN counts as
-        background.
+        On the grids of the map, unless an affine is passed. NaN counts as background.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
-        From voxels to world coordinates in mm: where each image lies, in whatever
-        order it is stored. By default, that of the map.
+        From voxels to world coordinates in mm, for an image that is stored on another
+        grid or in another order than the map has it. By default, that of the map.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
-        On the grids of their images.
+        Label maps on the grids of the images.
+
+    Returns
+    -------
+    pair : MappedPair
 
     Raises
     ------
     ValueError
         If an image is not on its grid or not of finite real numbers, or if a label map
-        is none or has no label but 0.
+        is invalid or has no label except 0.
     """
     check_mapping(mapping)
-    given = {"moving": moving, "static": static}
-    given = {name: check_real(name, image) for name, image in given.items()}
-    given |= {"moving_labels": moving_labels, "static_labels": static_labels}
-    given = {name: check_real(name, a) for name, a in given.items() if a is not None}
+    arrays = {"moving": moving, "static": static}
+    arrays = {name: check_real(name, image) for name, image in arrays.items()}
+    labels = {"moving_labels": moving_labels, "static_labels": static_labels}
+    labels = {name: check_real(name, a) for name, a in labels.items() if a is not None}
     affines = {"moving": moving_affine, "static": static_affine}
-    _check(mapping, given, affines)
-    _check_labels(given)
-    grids = {"moving": moving_grid(mapping), "static": static_grid(mapping)}
-    for name, affine in affines.items():
-        if affine is not None:
-            affine = check_affine(affine, name=f"{name}_affine", ndim=mapping.dim)
-            grids[name] = Grid(given[name].shape, affine)
+    _check_images(mapping, arrays, affines)
+    _check_labels(labels, arrays)
+    grids = _grids(mapping, arrays, affines)
+    images = {n: _in_float32(a, f"the {n} image") for n, a in arrays.items()}
+    read = partial(_read, affine=grids["moving"].affine, grid=grids["static"])
     affine_alone = prealign_of(mapping)
-
-    def read(array, maps, interpolation, affine=grids["moving"].affine, fill=0):
-        return resample(
-            array,
-            affine,
-            lambda points: to_moving(points, maps),
-            grids["static"],
-            interpolation=interpolation,
-            fill=fill,
-        )
-
-    labels = {}
-    if moving_labels is not None:
-        labels = {
-            "static": given["static_labels"],
-            "before": read(given["moving_labels"], [affine_alone], "nearest"),
-            "warped": read(given["moving_labels"], [mapping], "nearest"),
+    background = estimate_background(images["moving"])
+    mapped_labels = {}
+    if labels:
+        mapped_labels = {
+            "static": labels["static_labels"],
+            "before": read(labels["moving_labels"], affine_alone, labels=True),
+            "warped": read(labels["moving_labels"], mapping, labels=True),
         }
-    images = {n: _in_float32(given[n], f"the {n} image") for n in ("moving", "static")}
-    outside = {"fill": estimate_background(images["moving"])}
-    # With a margin of zeros: where these are read, it is from outside.
-    inside = np.pad(np.ones(images["moving"].shape, np.uint8), 1)
-    margin = np.eye(mapping.dim + 1)
-    margin[:-1, -1] = -1
-    return Result(
+    return MappedPair(
         mapping=mapping,
         static=images["static"],
-        before=read(images["moving"], [affine_alone], "linear", **outside),
-        warped=read(images["moving"], [mapping], "linear", **outside),
-        labels=labels,
-        covered=read(inside, [mapping], "nearest", grids["moving"].affine @ margin) > 0,
+        before=read(images["moving"], affine_alone, fill=background),
+        warped=read(images["moving"], mapping, fill=background),
+        labels=mapped_labels,
+        covered=_covered(mapping, grids),
         affine=grids["static"].affine,
     )
 
 
-def _check(mapping, given, affines):
+def _check_images(mapping, images, affines):
     shapes = {"moving": mapping.domain_shape, "static": mapping.codomain_shape}
     for name in ("moving", "static"):
-        shape = given[name].shape
+        shape = images[name].shape
         expected = tuple(int(n) for n in shapes[name])
         if affines[name] is None and shape != expected:
             raise ValueError(
@@ -128,35 +115,68 @@ def _check(mapping, given, affines):
             )
         if len(shape) != mapping.dim:
             raise ValueError(
-                f"Expected {name} of {mapping.dim} axes, as the map has them. Received "
+                f"Expected {name} of {mapping.dim} axes, like the map. Received "
                 f"{name}.shape={shape}."
             )
 
 
-def _check_labels(given):
-    if ("moving_labels" in given) != ("static_labels" in given):
-        raise ValueError("Expected label maps of both images or of none. Received one.")
-    for name in ("moving", "static"):
-        labels = given.get(f"{name}_labels")
-        if labels is None:
-            continue
-        if labels.shape != given[name].shape or labels.dtype.kind not in "biu":
-            raise ValueError(
-                f"Expected {name}_labels to be integers on the grid of {name}, of "
-                f"shape {given[name].shape}. Received {labels.dtype} of shape "
-                f"{labels.shape}."
-            )
-    if "static_labels" in given and not given["static_labels"].any():
+def _check_labels(labels, images):
+    if len(labels) == 1:
         raise ValueError(
-            "Expected labels other than 0 in static_labels. Received none."
+            f"Expected label maps of both images or of none. Received "
+            f"{next(iter(labels))} alone."
+        )
+    for name, array in labels.items():
+        image_name = name.removesuffix("_labels")
+        shape = images[image_name].shape
+        if array.shape != shape or array.dtype.kind not in "biu":
+            raise ValueError(
+                f"Expected {name} to be integers on the grid of {image_name}, of "
+                f"shape {shape}. Received {array.dtype} of shape {array.shape}."
+            )
+    if labels and not labels["static_labels"].any():
+        raise ValueError(
+            "Expected labels other than 0 in static_labels. Received only zeros."
         )
 
 
-def _in_float32(image, name):
-    """Return an image in float32, NaN replaced by its background.
+def _grids(mapping, images, affines):
+    """Return the grids on which both images lie."""
+    grids = {"moving": moving_grid(mapping), "static": static_grid(mapping)}
+    for name, affine in affines.items():
+        if affine is not None:
+            affine = check_affine(affine, name=f"{name}_affine", ndim=mapping.dim)
+            grids[name] = Grid(images[name].shape, affine)
+    return grids
 
-    Where float32 would lose its contrast, beside a large offset or out of range, the
-    image less its background and in parts of its range is returned.
+
+def _read(array, transform, *, affine, grid, labels=False, fill=0):
+    """Return a moving array on the static grid, through a map or an affine."""
+    return resample(
+        array,
+        affine,
+        lambda points: to_moving(points, [transform]),
+        grid,
+        interpolation="nearest" if labels else "linear",
+        fill=fill,
+    )
+
+
+def _covered(mapping, grids):
+    """Return where the map points into the moving image."""
+    # An image of ones in a margin of zeros; its first voxel moves by one voxel.
+    inside = np.pad(np.ones(grids["moving"].shape, np.uint8), 1)
+    margin = np.eye(mapping.dim + 1)
+    margin[:-1, -1] = -1
+    affine = grids["moving"].affine @ margin
+    return _read(inside, mapping, affine=affine, grid=grids["static"], labels=True) > 0
+
+
+def _in_float32(image, name):
+    """Return an image in float32, with NaN replaced by the background.
+
+    If float32 would lose the contrast, since the offset is large or values are out of
+    range, the background is subtracted and the image is divided by its range.
     """
     image = replace_nan(image, name=name)
     low, high = float(image.min()), float(image.max())

@@ -1,4 +1,4 @@
-"""Measure a trained model beside DIPY's SyN, on the same pairs and in the same way."""
+"""Comparison of a trained model with DIPY's SyN on the same 2D pairs."""
 
 from time import perf_counter
 
@@ -12,15 +12,17 @@ from dipy_nn_reg.checks import check_contrast, check_integer, check_name, check_
 from dipy_nn_reg.io.tables import format_rows
 from dipy_nn_reg.progress import progress_bar
 
-# DIPY asks for images larger than 2 * radius + 1 voxels, at the coarsest level too:
-# that is 7 voxels for images of 28 and three levels.
+# Metrics of SyN. DIPY requires images larger than 2 * radius + 1 voxels, at the
+# coarsest level too, which has 7 voxels for images of 28 and three levels.
 SYN_METRICS = {"SSD": lambda: SSDMetric(2), "CC": lambda: CCMetric(2, radius=2)}
+# Iterations of SyN at each level, from coarse to fine.
 SYN_LEVEL_ITERS = (200, 100, 50)
+# Measures in the columns of a table.
 COLUMNS = ("ncc", "dice", "folding", "strict_folding", "seconds")
 
 
 def compare_with_syn(registration, moving, static, *, syn_pairs):
-    """Average the measures of 2D pairs before, after ours and after SyN.
+    """Return mean measures of 2D pairs before and after a model and SyN.
 
     Parameters
     ----------
@@ -29,19 +31,19 @@ def compare_with_syn(registration, moving, static, *, syn_pairs):
     moving : ndarray, shape (n, rows, columns)
     static : ndarray, shape (rows, columns)
     syn_pairs : int
-        How many of the pairs, from the first one, all methods are compared on.
+        Number of pairs, from the first one, on which all methods are compared.
 
     Returns
     -------
     table : dict of dict of float
-        A row for each method, and one of our model on all n pairs: the means of
-        :func:`measure`, and ``seconds`` a pair. The model registers all pairs in one
-        call, timed when called again, since the first call compiles.
+        A row for each method, and one for the model on all n pairs, with the means of
+        :func:`measure` and ``seconds`` per pair. The model registers all pairs in one
+        call. Its second call is timed, since the first one compiles.
 
     Raises
     ------
     ValueError
-        If ``syn_pairs`` is not a number of pairs, and as :func:`register_with_syn`.
+        If ``syn_pairs`` is not a positive integer, or as :func:`register_with_syn`.
     """
     check_integer("syn_pairs", syn_pairs, lowest=1)
     field = registration.predict_field(moving, static)
@@ -63,8 +65,8 @@ def compare_with_syn(registration, moving, static, *, syn_pairs):
         syn_warped, displacement, syn_seconds = zip(*results)
         row = _mean_row(static, syn_warped, displacement)
         table[f"SyN ({metric})"] = {**row, "seconds": float(np.mean(syn_seconds))}
-    everything = _mean_row(static, warped, field)
-    table[f"dipy_nn_reg, all {len(moving)} pairs"] = {**everything, **seconds}
+    all_pairs = _mean_row(static, warped, field)
+    table[f"dipy_nn_reg, all {len(moving)} pairs"] = {**all_pairs, **seconds}
     return table
 
 
@@ -82,15 +84,16 @@ def register_with_syn(moving, static, *, metric):
     displacement : ndarray, shape (rows, columns, 2)
         In voxels.
     seconds : float
+        Duration of the registration.
 
     Raises
     ------
     ValueError
-        If the metric is unknown, or if these are not two images of one size, with
-        contrast and of finite numbers: of others DIPY would crash.
+        If the metric is unknown, or if the arrays are not two images of one size, with
+        contrast and finite values, without which DIPY would crash.
     """
     check_name("metric", metric, SYN_METRICS)
-    moving, static = _finite("moving", moving), _finite("static", static)
+    moving, static = _check_image("moving", moving), _check_image("static", static)
     if moving.ndim != 2 or moving.shape != static.shape:
         raise ValueError(
             f"Expected two images of one size, of two axes. Received moving.shape="
@@ -104,13 +107,13 @@ def register_with_syn(moving, static, *, metric):
     mapping = syn.optimize(static, moving)
     warped = mapping.transform(moving)
     seconds = perf_counter() - start
-    # DIPY's map reads the moving image through its backward field; without affines
-    # that field is in voxels.
+    # DIPY's map reads the moving image through its backward field, which is in voxels
+    # if there are no affines.
     return warped, np.asarray(mapping.backward), seconds
 
 
 def measure(static, warped, displacement):
-    """Measure one registration.
+    """Return the measures of one registration.
 
     Parameters
     ----------
@@ -123,14 +126,16 @@ def measure(static, warped, displacement):
     row : dict of float
         ``ncc`` and ``dice`` (threshold 0.5) of the static and the warped image;
         ``folding`` and ``strict_folding`` in percent of the voxels, see
-        :func:`dipy_nn_reg.metrics.folding`.
+        :func:`~dipy_nn_reg.metrics.measure_pair`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`~dipy_nn_reg.metrics.measure_pair`.
     """
-    return {
-        "ncc": metrics.ncc(static, warped),
-        "dice": metrics.dice(static, warped),
-        "folding": metrics.folding(displacement),
-        "strict_folding": metrics.folding(displacement, strict=True),
-    }
+    row = metrics.measure_pair(static, warped, displacement)
+    ncc = row.pop("ncc_after")
+    return {"ncc": ncc, "dice": metrics.dice(static, warped), **row}
 
 
 def format_table(table):
@@ -139,14 +144,15 @@ def format_table(table):
 
 
 def table_rows(table):
-    """Return the rows of a table, each with its method."""
+    """Return the rows of a table of :func:`compare_with_syn`, each with its method."""
     return [{"method": method, **row} for method, row in table.items()]
 
 
-def _finite(name, image):
-    image = np.array(check_real(name, image))  # DIPY writes to what it reads
+def _check_image(name, image):
+    """Return a copy of an image, or raise ValueError if SyN cannot register it."""
+    image = np.array(check_real(name, image))  # DIPY writes into its input
     low, high = float(image.min()), float(image.max())
-    # In float32, in which DIPY compares them.
+    # The range has to be finite in float32, in which DIPY compares images.
     with np.errstate(over="ignore", invalid="ignore"):
         is_finite = np.isfinite(np.float32(high) - np.float32(low))
     if not is_finite:
@@ -155,8 +161,7 @@ def _finite(name, image):
         )
     if low == high:
         raise ValueError(
-            f"Expected {name} with contrast. Received an image whose values are all "
-            f"{low}."
+            f"Expected {name} with contrast. Received only values of {low}."
         )
     check_contrast(image, name=name)
     return image

@@ -1,4 +1,4 @@
-"""How good a registration is, in numbers."""
+"""Measures of the quality of a registration."""
 
 from nibabel.affines import voxel_sizes
 import numpy as np
@@ -8,64 +8,66 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.metrics.labels import dice_of_labels
-from dipy_nn_reg.quality.applied import Result, apply_map
+from dipy_nn_reg.quality.applied import MappedPair, apply_map
 
-__all__ = ["Result", "apply_map", "measure", "misplaced"]
-# Images are compared on no more voxels than this along an axis, in windows of 7 of
-# these, with what lies two of these away.
-_MOST_VOXELS, _WINDOW, _SHIFT = 100, 7, 2
-# By how much more alike, of 1, two windows have to be to count as such.
+__all__ = ["MappedPair", "apply_map", "measure", "misplaced"]
+# Largest number of voxels along an axis on which images are compared; length of a
+# window and of a shift, in these voxels.
+_MAX_VOXELS, _WINDOW, _SHIFT = 100, 7, 2
+# Smallest increase of the squared correlation (0 to 1) after a shift that counts as
+# misplaced, and smallest squared correlation that counts as in place.
 _MARGIN = 0.05
-# Structure is where the variance is so large, as a share of the largest.
-_STRUCTURE = 0.1
+# Smallest variance of a window with structure, as a fraction of the largest variance.
+_MIN_VARIANCE = 0.1
 
 
-def measure(result):
-    """Measure how alike images are before and after, and the map between them.
+def measure(pair):
+    """Measure the similarity of two images before and after, and their map.
 
     Parameters
     ----------
-    result : Result
+    pair : MappedPair
 
     Returns
     -------
     measures : dict of float
-        ``ncc``, ``nmi`` (normalised mutual information) and ``misplaced`` with
-        ``_before`` and ``_after``; if there are labels, ``dice`` likewise, the mean
-        over those of the static map, and ``lost_labels``, how many of these the moving
-        map does not have there; ``covered``, the share of the static structure that is
-        read within the moving image; ``voxel_mm``, the longest side of a static voxel;
-        and those of :func:`~dipy_nn_reg.mapping.measures.measure_field`.
+        With the endings ``_before`` and ``_after``: ``ncc``, ``nmi`` (normalised
+        mutual information) and ``misplaced``; with labels, also ``dice``, the mean
+        over the labels of the static map, and ``lost_labels``, the number of these
+        that the mapped moving labels lack. Besides, ``covered``, the fraction of the
+        static structure that the map finds within the moving image; ``voxel_mm``, the
+        longest side of a static voxel; and the measures of
+        :func:`~dipy_nn_reg.mapping.measures.measure_field`.
     """
     measures = {}
-    for name, image in (("before", result.before), ("after", result.warped)):
-        finite = all(np.all(np.isfinite(i)) for i in (result.static, image))
+    for name, image in (("before", pair.before), ("after", pair.warped)):
+        finite = all(np.all(np.isfinite(i)) for i in (pair.static, image))
         measures |= {
-            f"ncc_{name}": metrics.ncc(result.static, image) if finite else np.nan,
-            f"nmi_{name}": _nmi(result.static, image) if finite else np.nan,
-            f"misplaced_{name}": misplaced(result.static, image) if finite else np.nan,
+            f"ncc_{name}": metrics.ncc(pair.static, image) if finite else np.nan,
+            f"nmi_{name}": _nmi(pair.static, image) if finite else np.nan,
+            f"misplaced_{name}": misplaced(pair.static, image) if finite else np.nan,
         }
-        if result.labels:
-            other = result.labels["warped" if name == "after" else name]
-            dice = dice_of_labels(result.labels["static"], other)
+        if pair.labels:
+            other = pair.labels["warped" if name == "after" else name]
+            dice = dice_of_labels(pair.labels["static"], other)
             measures |= {
                 f"dice_{name}": float(np.mean(list(dice.values()))),
                 f"lost_labels_{name}": len(set(dice) - set(np.unique(other).tolist())),
             }
-    structure = _structure(result.static)
-    measures["covered"] = float(result.covered[structure].mean())
-    measures["voxel_mm"] = float(voxel_sizes(result.affine).max())
-    return measures | measure_field(result.mapping)
+    structure = _structure(pair.static)
+    measures["covered"] = float(pair.covered[structure].mean())
+    measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
+    return measures | measure_field(pair.mapping)
 
 
 def misplaced(static, warped):
-    """Return the share of structure that would fit better elsewhere.
+    """Return the fraction of structure that would fit better elsewhere.
 
-    Around each place with structure, the squared correlation of the images in a small
-    window is compared with that after a shift along each axis, of two voxels (of images
-    of up to 100 voxels a side; larger ones are thinned out). A place counts where that
-    makes them more alike, and where nothing is alike. The square makes it of no matter
-    which of two tissues is the brighter one.
+    Around each voxel with structure, the squared correlation of the images in a small
+    window is compared with that after a shift by two voxels along each axis. (Images
+    of more than 100 voxels along an axis are thinned out first.) A voxel counts as
+    misplaced if a shift makes the images more alike, or if they are nowhere alike. The
+    correlation is squared, so that images of different contrast can be compared.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def misplaced(static, warped):
 
     Returns
     -------
-    share : float
+    fraction : float
         From 0 to 1; 1 if the warped image has no contrast.
 
     Raises
@@ -93,27 +95,27 @@ def misplaced(static, warped):
             f"Expected images of one shape. Received static.shape={static.shape} and "
             f"warped.shape={warped.shape}."
         )
-    thin = -(-max(static.shape) // _MOST_VOXELS)
-    # A single slice stays; others lose what lies between.
-    step = tuple(slice(None, None, thin) for _ in static.shape)
-    static, warped = (metrics.to_unit_range(image[step]) for image in (static, warped))
+    step = -(-max(static.shape) // _MAX_VOXELS)
+    # A single slice is kept.
+    thinned = (slice(None, None, step),) * static.ndim
+    static, warped = (metrics.to_unit_range(i[thinned]) for i in (static, warped))
     if not warped.any():
         return 1.0
     here = best = _squared_correlation(static, warped)
     for axis in range(static.ndim):
         if static.shape[axis] > 2 * _SHIFT:
             for shift in (-_SHIFT, _SHIFT):
-                there = _squared_correlation(static, np.roll(warped, shift, axis))
-                best = np.maximum(best, there)
-    # Where nothing is like it, it is not in place either.
-    astray = (best - here > _MARGIN) | (best < _MARGIN)
-    return float(np.mean(astray[_structure(static)]))
+                shifted = _squared_correlation(static, np.roll(warped, shift, axis))
+                best = np.maximum(best, shifted)
+    # A voxel whose surroundings correlate nowhere is not in place either.
+    is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
+    return float(np.mean(is_misplaced[_structure(static)]))
 
 
 def _squared_correlation(one, other):
     mean_one, mean_other = (uniform_filter(i, _WINDOW) for i in (one, other))
     covariance = uniform_filter(one * other, _WINDOW) - mean_one * mean_other
-    # What is flat correlates with nothing.
+    # The constant makes the correlation of flat windows 0.
     variance = _variance(one, mean_one) + 1e-4, _variance(other, mean_other) + 1e-4
     return covariance**2 / (variance[0] * variance[1])
 
@@ -123,13 +125,13 @@ def _variance(image, mean):
 
 
 def _structure(image):
-    """Tell where there is something to be seen."""
+    """Return the voxels with contrast in their surroundings."""
     image = metrics.to_unit_range(image)
     variance = _variance(image, uniform_filter(image, _WINDOW))
-    return variance >= _STRUCTURE * variance.max()
+    return variance >= _MIN_VARIANCE * variance.max()
 
 
 def _nmi(static, warped):
     """Return the normalised mutual information of Studholme et al. (1999), 1 to 2."""
-    of_static, of_warped, of_both = metrics.entropies(static, warped)
-    return (of_static + of_warped) / of_both if of_both else 1.0
+    static_entropy, warped_entropy, joint = metrics.entropies(static, warped)
+    return (static_entropy + warped_entropy) / joint if joint else 1.0

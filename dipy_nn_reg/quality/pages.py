@@ -1,4 +1,4 @@
-"""HTML pages: where they are written, from which template, and numbers as text."""
+"""HTML pages: checks of their paths, templates, and numbers as text."""
 
 from datetime import datetime
 from importlib.metadata import version
@@ -11,15 +11,16 @@ from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.text import readable
 
+# Packages whose versions are shown on a page.
 PACKAGES = ("dipy_nn_reg", "dipy", "numpy")
-# Names of measures for people, and their digits.
+# Name of each measure as shown on a page, and its number of decimals.
 ROWS = {
     "ncc": ("Correlation of the images (NCC)", 3),
     "nmi": ("Normalised mutual information", 3),
-    "misplaced": ("Misplaced structure, share", 2),
+    "misplaced": ("Misplaced structure, fraction", 2),
     "dice": ("Overlap of labels (mean Dice)", 3),
     "lost_labels": ("Static labels that the moving map does not have", 0),
-    "covered": ("Static image within the moving one, share", 3),
+    "covered": ("Static image within the moving one, fraction", 3),
     "folding": ("Folding, % of the voxels", 5),
     "sd_log_jacobian": ("SDlogJ, as in Learn2Reg", 3),
     "mean_displacement_mm": ("Displacement, mean over the grid, mm", 2),
@@ -29,7 +30,7 @@ ROWS = {
 
 
 def check_page(path):
-    """Raise an error unless a page can be written there, before anything is computed.
+    """Raise an error unless a page can be written to a path.
 
     Parameters
     ----------
@@ -38,9 +39,9 @@ def check_page(path):
     Raises
     ------
     ValueError
-        If it does not end with ``.html`` or is a folder.
+        If the path does not end with ``.html`` or is a folder.
     FileNotFoundError
-        If there is no folder to write into.
+        If the folder of the page does not exist.
     """
     path = check_path("path", path)
     if path.suffix != ".html":
@@ -58,19 +59,27 @@ def check_page(path):
 
 
 def write_page(path, template, *, details=None, **values):
-    """Write a page, whole or not at all.
+    """Write a page from a template, whole or not at all.
 
     Parameters
     ----------
     path : string or Path
     template : str
+        File name of the template.
     details : dict of str, optional
-        What is told at the end, beside the time and the versions.
+        Entries of the list at the end of the page, besides the time and the versions.
     **values
-        What the template names.
+        Variables of the template.
+
+    Raises
+    ------
+    ValueError
+        If ``details`` is not a dict.
     """
     if not isinstance(details or {}, dict):
-        raise ValueError(f"Expected details to be a dict. Received {details!r}.")
+        raise ValueError(
+            f"Expected details to be a dict. Received details={details!r}."
+        )
     environment = Environment(
         loader=PackageLoader("dipy_nn_reg.quality"),
         autoescape=True,
@@ -87,7 +96,14 @@ def write_page(path, template, *, details=None, **values):
 
 
 def format_number(value, key):
-    """Return a value as text, with as many digits as its kind is known to."""
+    """Return a value as text, with the decimals of its measure; "" for None.
+
+    Parameters
+    ----------
+    value : float or None
+    key : str
+        Name of the measure in :data:`ROWS`.
+    """
     if value is None:
         return ""
     return f"{value:.{ROWS[key][1]}f}" if np.isfinite(value) else "not a number"

@@ -1,16 +1,16 @@
-"""Pages that show how good registrations are: one file each, which needs no other."""
+"""Reports on registrations: self-contained HTML pages of one pair or of several."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg.mapping.grid import static_grid
 from dipy_nn_reg.mapping.maps import displacement_of
-from dipy_nn_reg.metrics.fields import to_unit_range
+from dipy_nn_reg.metrics.images import to_unit_range
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure
 from dipy_nn_reg.quality.pages import ROWS, check_page, format_number, write_page
 from dipy_nn_reg.quality.slices import (
-    as_address,
+    as_data_url,
     choose_slices,
     contour_strip,
     gray_strip,
@@ -27,29 +27,30 @@ from dipy_nn_reg.viz.planes import Planes
 
 __all__ = ["check_page", "cohort_report", "report"]
 
-# Blue and orange, as in the figures.
+# Colours (red, green, blue) of label contours: blue and orange, as in the figures.
 COLORS = {"static": (0, 114, 178), "other": (230, 120, 0)}
-# The static ones are drawn last, above the others.
+# Colour of the contours of each image. The static ones are drawn last, on top.
 CONTOURS = dict.fromkeys(("before", "warped"), COLORS["other"])
 CONTOURS["static"] = COLORS["static"]
-# Measures in the table of several pairs, from the left.
+# Columns of the table of several pairs.
 COLUMNS = ("dice_after", "lost_labels_after", "ncc_after", "misplaced_after")
 COLUMNS += tuple(ROWS)[6:]
-# What is to be seen in the figures.
+# Explanation of each figure.
 LOOK_FOR = {
     "Images": "Where edges break off on the checkerboard, the images do not fit.",
     "Overlap of structures": "The further to the right, the better.",
     "Field": (
-        "Where each static voxel is read in the moving image, in the middle of the "
+        "Position in the moving image of each static voxel, in the middle of the "
         "volume. Lines that cross are folds."
     ),
     "Changes of volume": (
         "Above 0 the moving image was shrunk, below 0 enlarged; 1 is a factor of 2. "
-        "Where something folds, the slices with most of it are shown, and crosses."
+        "If the field folds, the slices with the most folds are shown, and folded "
+        "voxels are crossed."
     ),
     "Distributions": (
-        "Intensities are shares of the range of each image. Changes of volume beyond a "
-        "factor of 4 (2 and -2) are frequent between people, at single places."
+        "Intensities are fractions of the range of each image. Between people, changes "
+        "of volume beyond a factor of 4 (2 and -2) are common at single voxels."
     ),
 }
 
@@ -68,47 +69,48 @@ def report(
     title="Registration",
     details=None,
 ):
-    """Write a page on how good one registration is.
+    """Write a page on the quality of one registration.
 
-    The page is one file, which opens in any browser without a network: both images
-    under a slider, contours of labels, the field and what it does to volumes, measures
-    before and after, and what they mean.
+    The page is one file, which opens in any browser without a network. It shows both
+    images under a slider, contours of labels, the field and its changes of volume,
+    measures before and after, and a verdict on them.
 
     Parameters
     ----------
     path : string or Path
         Ends with ``.html``. An existing file is replaced once the page is complete.
     mapping : dipy.align.imwarp.DiffeomorphicMap
-        Of :func:`~dipy_nn_reg.register`, ``predict_mapping``, or DIPY's SyN.
+        The map, from :func:`~dipy_nn_reg.register`, ``predict_mapping`` or DIPY's SyN.
     moving, static : ndarray, shape (*spatial,)
         The images, in 2D or 3D, on the grids of the map.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
-        From voxels to world coordinates in mm, if an image is stored in another order
-        than on the grid of the map, or on another grid; by default, those of the map.
+        From voxels to world coordinates in mm, for an image that is stored on another
+        grid or in another order than the map has it. By default, those of the map.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
-        Label maps of both, on the grids of the images; 0 for background.
+        Label maps of both images, on their grids; 0 for background.
     label_names : dict of str, optional
-        For each label.
+        Name of each label.
     title : str, optional
+        Heading of the page.
     details : dict of str, optional
-        What else is to be told: files, the command.
+        Further entries of the list at the end of the page, such as files.
 
     Returns
     -------
     measures : dict
-        As of :func:`~dipy_nn_reg.quality.measures.measure`; and ``verdict``: "Good",
-        "Look closely", "Misaligned", "Folded" or "Failed".
+        The measures of :func:`~dipy_nn_reg.quality.measures.measure`, and ``verdict``:
+        "Good", "Look closely", "Misaligned", "Folded" or "Failed".
 
     Raises
     ------
     ValueError
         If the path does not end with ``.html`` or is a folder, or if images or labels
-        do not fit, see :func:`~dipy_nn_reg.quality.measures.apply_map`.
+        do not fit the map, see :func:`~dipy_nn_reg.quality.measures.apply_map`.
     FileNotFoundError
-        If there is no folder to write into.
+        If the folder of the page does not exist.
     """
     check_page(path)
-    result = apply_map(
+    pair = apply_map(
         mapping,
         moving,
         static,
@@ -117,18 +119,18 @@ def report(
         moving_labels=moving_labels,
         static_labels=static_labels,
     )
-    measures = measure(result)
+    measures = measure(pair)
     findings = judge(measures)
     write_page(
         path,
         "report.html",
         title=title,
         findings=findings,
-        views=_views(result),
+        views=_views(pair),
         colors=COLORS,
-        has_labels=bool(result.labels),
+        has_labels=bool(pair.labels),
         rows=_rows(measures),
-        figures=_figures(result, label_names),
+        figures=_figures(pair, label_names),
         details=details,
     )
     return {**measures, "verdict": findings[0].title}
@@ -140,20 +142,24 @@ def cohort_report(path, subjects, *, title="Registrations", failed=(), details=N
     Parameters
     ----------
     path : string or Path
-        Ends with ``.html``.
+        Ends with ``.html``. An existing file is replaced once the page is complete.
     subjects : list of dict
-        What :func:`report` returned, with ``name``, and ``page``, the address of the
-        report of each, relative to this page.
+        For each registration, the measures that :func:`report` returned, with ``name``
+        and ``page``, the URL of its report relative to this page.
     title : str, optional
+        Heading of the page.
     failed : list of tuple of str, optional
-        Names of those without a report, and why there is none.
+        Name and reason of each registration without a report.
     details : dict of str, optional
         As for :func:`report`.
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        As :func:`report`, of the path; and if there is nothing to tell.
+    ValueError
+        If the path does not end with ``.html`` or is a folder, or if ``subjects`` is
+        not a list of such dicts, or is empty and ``failed`` too.
+    FileNotFoundError
+        If the folder of the page does not exist.
     """
     check_page(path)
     _check_subjects(subjects)
@@ -161,7 +167,8 @@ def cohort_report(path, subjects, *, title="Registrations", failed=(), details=N
         raise ValueError("Expected one subject or more. Received none.")
     order = {name: i for i, name in enumerate(VERDICTS)}
     worst_first = sorted(
-        subjects, key=lambda s: (order[s["verdict"]], -_or_worst(s["misplaced_after"]))
+        subjects,
+        key=lambda s: (order[s["verdict"]], -_nan_as_inf(s["misplaced_after"])),
     )
     counts = {n: sum(s["verdict"] == n for s in subjects) for n in VERDICTS}
     names = [name for name in COLUMNS if any(name in subject for subject in subjects)]
@@ -184,7 +191,7 @@ def _check_subjects(subjects):
     if not all(isinstance(s, dict) and needed <= set(s) for s in listed):
         raise ValueError(
             f"Expected subjects to be a list of dicts with {sorted(needed)}. "
-            f"Received {subjects!r}."
+            f"Received subjects={subjects!r}."
         )
 
 
@@ -194,17 +201,16 @@ def _cells(subject, names):
     ]
 
 
-def _or_worst(value):
+def _nan_as_inf(value):
     return value if np.isfinite(value) else np.inf
 
 
-def _views(result):
-    """Return for each plane what a browser needs to show it."""
-    shape = result.static.shape
-    planes = Planes(shape, _in_space(result.affine))
-    images = {"static": result.static, "before": result.before, "warped": result.warped}
+def _views(pair):
+    """Return the pictures of each plane, and their layout, for the template."""
+    planes = Planes(pair.static.shape, _affine_in_3d(pair.affine))
+    images = {"static": pair.static, "before": pair.before, "warped": pair.warped}
     turned = {name: planes.turn(to_unit_range(image)) for name, image in images.items()}
-    labels = {name: planes.turn(array) for name, array in result.labels.items()}
+    labels = {name: planes.turn(array) for name, array in pair.labels.items()}
     views = []
     for plane in planes.planes:
         indices = choose_slices(turned["static"] > 0, plane)
@@ -226,7 +232,7 @@ def _views(result):
 
 
 def _rows(measures):
-    """Return name, before and after of each measure, as text."""
+    """Return the name of each measure, and its values before and after as text."""
     rows = []
     for key, (name, _) in ROWS.items():
         if f"{key}_after" in measures:
@@ -239,14 +245,14 @@ def _rows(measures):
     return rows
 
 
-def _figures(result, label_names):
-    """Return titles, what to look for, and pictures; of a broken field, fewer."""
-    mapping, labels = result.mapping, result.labels
+def _figures(pair, label_names):
+    """Return titles, explanations and pictures; of the field only if it is finite."""
+    mapping, labels = pair.mapping, pair.labels
     displacement = displacement_of(mapping)
-    known = {"affine": _in_space(static_grid(mapping).affine)}
+    affine = _affine_in_3d(static_grid(mapping).affine)
     figures = {
         "Images": plot_images(
-            result.static, result.before, result.warped, affine=_in_space(result.affine)
+            pair.before, pair.static, pair.warped, affine=_affine_in_3d(pair.affine)
         )
     }
     if labels:
@@ -256,20 +262,20 @@ def _figures(result, label_names):
             names=label_names,
         )
     if np.all(np.isfinite(displacement)):
-        figures["Field"] = plot_field(displacement, **known)
-        figures["Changes of volume"] = plot_jacobian(displacement, **known)
+        figures["Field"] = plot_field(displacement, affine=affine)
+        figures["Changes of volume"] = plot_jacobian(displacement, affine=affine)
         figures["Distributions"] = plot_histograms(
-            result.static, result.warped, displacement, **known
+            pair.static, pair.warped, displacement, affine=affine
         )
     return [(name, LOOK_FOR[name], _picture(f)) for name, f in figures.items()]
 
 
-def _in_space(affine):
-    """Return an affine of three axes; two are drawn as they are stored."""
+def _affine_in_3d(affine):
+    """Return an affine of three axes, and None in 2D, which is drawn as stored."""
     return affine if len(affine) == 4 else None
 
 
 def _picture(figure):
-    address = as_address(figure)
+    url = as_data_url(figure)
     plt.close(figure)
-    return address
+    return url

@@ -1,10 +1,10 @@
-"""What measures of a registration mean, in plain words."""
+"""Verdicts on registrations from their measures, in plain words."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-# The worst one first, and how grave each is.
+# Level of each verdict, the worst verdict first.
 VERDICTS = {
     "Failed": "bad",
     "Folded": "bad",
@@ -12,23 +12,25 @@ VERDICTS = {
     "Look closely": "check",
     "Good": "good",
 }
-# Shares of misplaced structure. Brains registered well have 0.00, a T1 and a T2 image
-# of one person 0.32, brains after an affine alone 0.7 (doc/report.rst).
+# Smallest fraction of misplaced structure for "Look closely" and for "Misaligned".
+# Brains registered well have 0.00, a T1 and a T2 image of one person 0.32, brains
+# after an affine alone 0.7 (doc/report.rst).
 LOOK_CLOSELY, MISALIGNED = 0.25, 0.5
-# In percent of the voxels.
+# Percentage of folded voxels above which the verdict is "Look closely" and "Folded".
 SOME_FOLDING, MUCH_FOLDING = 0.001, 0.1
-# Smallest share of the static image that lies within the moving one.
-COVERED, HALF_COVERED = 0.95, 0.5
-# Mean Dice that does not look like two maps of the same structures.
-HARDLY = 0.3
-# What to do.
+# Fraction of the static image within the moving one, below which the verdict is "Look
+# closely" and "Failed".
+MIN_COVERED_GOOD, MIN_COVERED = 0.95, 0.5
+# Mean Dice below which two label maps are unlikely to show the same structures.
+MIN_PLAUSIBLE_DICE = 0.3
+# Advice on each finding.
 ADVICE = {
     "failed": (
-        "Look at both images in one viewer: do they show the same part of the body, "
-        "and overlap? Is the field for this pair, and not that of the other direction? "
-        "Else register again, with --prealign affine or rigid."
+        "Look at both images in one viewer: do they overlap and show the same part of "
+        "the body? Does the field belong to this pair, in this direction? If so, "
+        "register again with --prealign affine or rigid."
     ),
-    "outside": "There, nothing of the result is real.",
+    "outside": "Do not use the result there: the warped image is background only.",
     "folded": (
         "Raise the smoothness, or use a velocity. Do not use volumes, Jacobians or "
         "streamlines of this result."
@@ -39,30 +41,35 @@ ADVICE = {
         "lower smoothness, or --loss mi for images of different contrast."
     ),
     "some misplaced": (
-        "Images of different contrast may well have this much; of the same contrast, "
-        "look at where shapes jump when the slider moves."
+        "This much is common for images of different contrast. For images of the same "
+        "contrast, look for shapes that jump when the slider moves."
     ),
-    "labels": "Structures fit worse than after the affine alone: look at contours.",
-    "few labels": "Do labels stand for the same in both maps? Look at their contours.",
-    "lost labels": "Look where they were: nothing can be measured of these structures.",
-    "not a number": "Something could not be measured: look at all else with care.",
+    "labels": (
+        "Structures fit worse than after the affine alone: look at the contours."
+    ),
+    "few labels": (
+        "Do the labels mean the same structures in both maps? Look at the contours."
+    ),
+    "lost labels": "Look where they were: these structures cannot be measured.",
+    "not a number": "Something could not be measured: look at everything with care.",
     "inverse": (
-        "Do not use the inverse, and with it streamlines and points of the moving "
-        "image: they do not come out where they should."
+        "Do not use the inverse of the map, nor streamlines and points of the moving "
+        "image that were moved by it: their positions are inaccurate."
     ),
 }
 
 
 class Finding(NamedTuple):
-    """One thing that is to be known of a result.
+    """One finding on a registration.
 
     Attributes
     ----------
     title : str
-        Of :data:`VERDICTS`.
+        One of :data:`VERDICTS`.
     text : str
+        The finding in one sentence.
     advice : str
-        What to do; nothing if all is well.
+        What to do about it; empty if all is well.
     """
 
     title: str
@@ -71,17 +78,17 @@ class Finding(NamedTuple):
 
     @property
     def level(self):
-        """How grave it is: "good", "check" or "bad"."""
+        """Level of the finding: "good", "check" or "bad"."""
         return VERDICTS[self.title]
 
 
 def judge(measures):
-    """Return what is to be known of a registration, the worst of it first.
+    """Return the findings on a registration, the worst one first.
 
     Parameters
     ----------
     measures : dict of float
-        As of :func:`measure`.
+        As :func:`~dipy_nn_reg.quality.measures.measure` returns them.
 
     Returns
     -------
@@ -110,17 +117,17 @@ def _judge_failure(measures):
         "covered",
     )
     if not all(np.isfinite(measures[name]) for name in numbers):
-        text = "The result holds values that are not finite."
+        text = "The result contains values that are not finite."
         return [Finding("Failed", text, ADVICE["failed"])]
     outside = 100 * (1 - measures["covered"])
-    apart = f"{outside:.0f} % of what the static image shows is outside the moving one."
-    if measures["covered"] < HALF_COVERED:
+    apart = f"{outside:.0f} % of the static structure lies outside the moving image."
+    if measures["covered"] < MIN_COVERED:
         return [Finding("Failed", apart, ADVICE["failed"])]
     gain = measures["nmi_after"] - measures["nmi_before"]
     if gain < -0.01 and measures["misplaced_after"] > measures["misplaced_before"]:
         text = "The images are less alike after the registration than before it."
         return [Finding("Failed", text, ADVICE["failed"])]
-    if measures["covered"] < COVERED:
+    if measures["covered"] < MIN_COVERED_GOOD:
         return [Finding("Look closely", apart, ADVICE["outside"])]
     return []
 
@@ -142,7 +149,7 @@ def _judge_alignment(measures):
         return []
     before, after = (100 * measures[f"misplaced_{n}"] for n in ("before", "after"))
     text = f"{after:.0f} % of the structure is misplaced"
-    text += f"; {before:.0f} % was before." if np.isfinite(before) else "."
+    text += f"; before, it was {before:.0f} %." if np.isfinite(before) else "."
     if after >= 100 * MISALIGNED:
         return [Finding("Misaligned", text, ADVICE["misaligned"])]
     if after >= 100 * LOOK_CLOSELY:
@@ -160,27 +167,30 @@ def _judge_labels(measures):
     text = f"The overlap of structures (Dice) goes from {before:.3f} to {after:.3f}."
     if after < before - 0.01:
         return [Finding("Misaligned", text, ADVICE["labels"])]
-    if after < HARDLY:
+    if after < MIN_PLAUSIBLE_DICE:
         return [Finding("Look closely", text, ADVICE["few labels"])]
     lost = measures.get("lost_labels_after", 0) - measures.get("lost_labels_before", 0)
     if lost > 0:
-        text = f"After the registration {lost:.0f} labels are gone from the moving map."
+        text = f"The registration lost {lost:.0f} labels of the moving map."
         return [Finding("Look closely", text, ADVICE["lost labels"])]
     return [Finding("Good", text)]
 
 
 def _judge_inverse(measures):
     error = measures["inverse_error_mm"]
-    text = f"There and back, points are {error:.2f} mm off on average."
+    text = f"Points moved there and back are {error:.2f} mm off on average."
     if not np.isfinite(error):
-        text = "There and back, points do not come to a place."
+        text = "Points moved there and back have no finite position."
     if not error <= measures["voxel_mm"]:
         return [Finding("Look closely", text, ADVICE["inverse"])]
     return [Finding("Good", text)]
 
 
 def _judge_numbers(measures):
-    """Look for what is not a number; SDlogJ may be none, of few slices."""
+    """Return a finding on measures that are not finite.
+
+    SDlogJ is excepted, since it does not exist for few slices.
+    """
     names = [n for n, v in measures.items() if not np.isfinite(v)]
     names = [name for name in names if name != "sd_log_jacobian"]
     if not names:

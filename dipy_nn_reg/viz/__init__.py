@@ -1,6 +1,6 @@
-"""Figures of registrations: arrays in, a matplotlib figure out.
+"""Figures of registrations, drawn by matplotlib from arrays.
 
-Nothing is shown and nothing is closed: that is for whoever asked for the figure.
+Each ``plot_`` function returns a figure, which it neither shows nor closes.
 """
 
 from dipy_nn_reg.viz.fields import plot_field, plot_jacobian

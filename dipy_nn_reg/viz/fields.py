@@ -1,4 +1,4 @@
-"""A field: where it leads, and how it changes volumes."""
+"""Figures of a displacement field and of its changes of volume."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,19 +15,19 @@ from dipy_nn_reg.viz.panels import (
 )
 from dipy_nn_reg.viz.planes import Planes
 
-# Of lines of a grid and of arrows, in parts of the longest axis.
+# Number of grid lines and of arrows along the longest axis.
 _LINES, _ARROWS = 32, 24
 
 
 def plot_field(displacement, *, affine=None):
-    """Draw a field in each plane: as a deformed grid, as arrows and as lengths.
+    """Draw a field in each plane as a deformed grid, as arrows and as lengths.
 
     Parameters
     ----------
     displacement : ndarray, shape (*spatial, ndim)
         In voxels.
     affine : ndarray, shape (4, 4), optional
-        As for :func:`plot_images`; lengths are then in mm.
+        As for :func:`plot_images`. With it, lengths are in mm.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def plot_field(displacement, *, affine=None):
     Raises
     ------
     ValueError
-        If it is no field of finite values.
+        If the displacement is not a field of finite values.
     """
     displacement = check_finite_field(displacement)
     planes = Planes(displacement.shape[:-1], affine)
@@ -46,15 +46,15 @@ def plot_field(displacement, *, affine=None):
     lengths = planes.turn(np.linalg.norm(displacement @ linear.T, axis=-1))
     unit = "voxels" if affine is None else "mm"
     figure, axes = panels(planes, ("deformed grid", "displacement", f"length, {unit}"))
-    place = [size // 2 for size in lengths.shape]
+    center = [size // 2 for size in lengths.shape]
     for plane, row in zip(planes.planes, axes):
-        moved = cut_at(field, plane, place)[..., [plane.rows, plane.columns]]
+        moved = cut_at(field, plane, center)[..., [plane.rows, plane.columns]]
         draw_grid(row[0], moved, spacing=max(1, max(moved.shape) // _LINES))
         _draw_arrows(row[1], moved)
         for ax in row[:2]:
             ax.set_aspect(plane.aspect)
         image = row[2].imshow(
-            cut_at(lengths, plane, place),
+            cut_at(lengths, plane, center),
             vmin=0,
             vmax=max(float(lengths.max()), 1e-6),
             cmap="viridis",
@@ -66,7 +66,7 @@ def plot_field(displacement, *, affine=None):
 
 
 def plot_jacobian(displacement, *, affine=None):
-    """Draw how a field changes volumes, in each plane, and where it folds.
+    """Draw the changes of volume of a field, and its folds, in each plane.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ def plot_jacobian(displacement, *, affine=None):
     -------
     figure : matplotlib.figure.Figure
         The binary logarithm of the Jacobian determinant: 1 where the moving image is
-        shrunk to half its volume. Folded voxels are crossed, on the slice where there
-        are most of them.
+        shrunk to half its volume. Each plane shows the slice with the most folded
+        voxels, which are marked by crosses.
 
     Raises
     ------
     ValueError
-        If it is no field.
+        If the displacement is not a field.
     """
     displacement = _check_field(displacement)
     planes = Planes(displacement.shape[:-1], affine)
@@ -94,16 +94,16 @@ def plot_jacobian(displacement, *, affine=None):
     figure, axes = plt.subplots(
         1, n, figsize=(3 * n + 0.8, 3.4), squeeze=False, layout="constrained"
     )
-    place = [_worst(folded, axis) for axis in range(folded.ndim)]
+    worst = [_worst_slice(folded, axis) for axis in range(folded.ndim)]
     for plane, ax in zip(planes.planes, axes[0]):
         image = ax.imshow(
-            cut_at(logarithm, plane, place),
+            cut_at(logarithm, plane, worst),
             vmin=-2,
             vmax=2,
             cmap=DIFFERENCES,
             aspect=plane.aspect,
         )
-        y, x = np.nonzero(cut_at(folded, plane, place))
+        y, x = np.nonzero(cut_at(folded, plane, worst))
         ax.plot(x, y, "x", color="black", markersize=4, label="folded")
         ax.set(xticks=[], yticks=[], title=plane.name)
         name_edges(ax, plane)
@@ -127,7 +127,7 @@ def _check_field(displacement):
 
 
 def check_finite_field(displacement):
-    """Return a displacement, or raise ValueError where a value is not finite."""
+    """Return a displacement, or raise ValueError if a value is not finite."""
     displacement = _check_field(displacement)
     if not np.all(np.isfinite(displacement)):
         raise ValueError(
@@ -138,21 +138,21 @@ def check_finite_field(displacement):
 
 
 def determinant_of(displacement):
-    """Return the Jacobian determinant; that of a single slice is of two axes."""
+    """Return the Jacobian determinant; of a single slice, that in its plane."""
     determinant = jacobian_determinant(in_plane(displacement))
     return determinant.reshape(displacement.shape[:-1])
 
 
 def _draw_arrows(ax, moved):
-    """Draw where every few voxels are read, from (rows, columns, 2)."""
+    """Draw a displacement of shape (rows, columns, 2) as arrows."""
     step = max(1, max(moved.shape) // _ARROWS)
     rows, columns = (np.arange(0, size, step) for size in moved.shape[:2])
-    some = moved[::step, ::step]
+    sample = moved[::step, ::step]
     ax.quiver(
         columns,
         rows,
-        some[..., 1],
-        some[..., 0],
+        sample[..., 1],
+        sample[..., 0],
         angles="xy",
         scale_units="xy",
         scale=1,
@@ -163,8 +163,8 @@ def _draw_arrows(ax, moved):
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
 
 
-def _worst(folded, axis):
-    """Return the slice with most folded voxels, the middle one if there are none."""
+def _worst_slice(folded, axis):
+    """Return the index of the slice with the most folds, or of the middle slice."""
     others = tuple(a for a in range(folded.ndim) if a != axis)
     counts = folded.sum(others)
     return int(counts.argmax()) if counts.any() else len(counts) // 2

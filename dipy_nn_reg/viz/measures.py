@@ -1,10 +1,10 @@
-"""What was measured."""
+"""Figures of measures: Dice of each structure, and histograms."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.metrics.fields import to_unit_range
+from dipy_nn_reg.metrics.images import to_unit_range
 from dipy_nn_reg.text import readable
 from dipy_nn_reg.viz.fields import check_finite_field, determinant_of
 from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
@@ -16,11 +16,12 @@ def plot_dice(before, after, *, names=None, most=40):
     Parameters
     ----------
     before, after : dict of float
-        For each label, as :func:`~dipy_nn_reg.metrics.labels.dice_of_labels` has it.
+        Dice of each label, see :func:`~dipy_nn_reg.metrics.labels.dice_of_labels`.
     names : dict of str, optional
-        Of the labels.
+        Name of each label.
     most : int, optional
-        Of more labels than this, those of the lowest overlap are drawn.
+        Largest number of labels. If there are more, those with the lowest overlap
+        after registration are drawn.
 
     Returns
     -------
@@ -29,30 +30,22 @@ def plot_dice(before, after, *, names=None, most=40):
     Raises
     ------
     ValueError
-        If there are no labels, or other ones before than after.
+        If there are no labels, or if a label of ``after`` is missing in ``before``.
     """
     names = {} if names is None else names
-    for name, given in (("before", before), ("after", after), ("names", names)):
-        if not isinstance(given, dict):
-            raise ValueError(f"Expected {name} to be a dict. Received {given!r}.")
-    check_integer("most", most, lowest=1)
-    if not after or set(after) - set(before):
-        raise ValueError(
-            f"Expected the same labels before and after, one or more. Received "
-            f"{sorted(before)} and {sorted(after)}."
-        )
-    # The worst one above.
+    _check_dice(before, after, names, most)
+    # From the bottom to the top of the figure, which has the lowest Dice.
     labels = sorted(after, key=lambda label: np.nan_to_num(after[label]))[:most][::-1]
     figure, ax = plt.subplots(
         figsize=(5, 1.2 + 0.17 * len(labels)), layout="constrained"
     )
-    places = range(len(labels))
+    heights = range(len(labels))
     old, new = ([dice[label] for label in labels] for dice in (before, after))
-    ax.hlines(places, old, new, color="0.75", zorder=1)
-    ax.scatter(old, places, marker="o", s=16, color=WARPED_COLOR, label="before")
-    ax.scatter(new, places, marker="D", s=16, color=STATIC_COLOR, label="after")
+    ax.hlines(heights, old, new, color="0.75", zorder=1)
+    ax.scatter(old, heights, marker="o", s=16, color=WARPED_COLOR, label="before")
+    ax.scatter(new, heights, marker="D", s=16, color=STATIC_COLOR, label="after")
     shown = [readable(names.get(label, label)) for label in labels]
-    ax.set_yticks(places, shown, parse_math=False)  # a name may hold a dollar
+    ax.set_yticks(heights, shown, parse_math=False)  # a name may contain a dollar
     ax.tick_params(axis="y", labelsize="small")
     if len(after) > most:
         ax.set_title(
@@ -65,7 +58,7 @@ def plot_dice(before, after, *, names=None, most=40):
 
 
 def plot_histograms(static, warped, displacement, *, affine=None):
-    """Draw how intensities, changes of volume and displacements are distributed.
+    """Draw histograms of intensities, changes of volume and displacements.
 
     Parameters
     ----------
@@ -73,7 +66,7 @@ def plot_histograms(static, warped, displacement, *, affine=None):
     displacement : ndarray, shape (*spatial, ndim)
         In voxels.
     affine : ndarray, shape (ndim + 1, ndim + 1), optional
-        Of the static grid: lengths are then in mm.
+        Affine of the static grid. With it, lengths are in mm.
 
     Returns
     -------
@@ -82,7 +75,8 @@ def plot_histograms(static, warped, displacement, *, affine=None):
     Raises
     ------
     ValueError
-        If an image is none, or the displacement no field of finite values.
+        If an image is empty or not of real numbers, or if the displacement is not a
+        field of finite values.
     """
     displacement = check_finite_field(displacement)
     figure, axes = plt.subplots(1, 3, figsize=(10, 2.6), layout="constrained")
@@ -90,11 +84,11 @@ def plot_histograms(static, warped, displacement, *, affine=None):
         (static, STATIC_COLOR, "static"),
         (warped, WARPED_COLOR, "warped"),
     ):
-        shares = to_unit_range(image)
-        shares = shares[shares > 0]
+        intensities = to_unit_range(image)
+        intensities = intensities[intensities > 0]
         style = {"histtype": "step", "color": color, "label": label}
-        axes[0].hist(shares, 64, range=(0, 1), **style)
-    axes[0].set(title="intensities", yticks=[], xlabel="share of the range")
+        axes[0].hist(intensities, 64, range=(0, 1), **style)
+    axes[0].set(title="intensities", yticks=[], xlabel="fraction of the range")
     axes[0].legend(fontsize="small")
     determinant = determinant_of(displacement)
     logarithm = np.log2(np.clip(determinant, 2**-3, 2**3))
@@ -106,3 +100,15 @@ def plot_histograms(static, warped, displacement, *, affine=None):
     unit = "voxels" if affine is None else "mm"
     axes[2].set(title="displacements", yscale="log", xlabel=f"length, {unit}")
     return figure
+
+
+def _check_dice(before, after, names, most):
+    for name, value in (("before", before), ("after", after), ("names", names)):
+        if not isinstance(value, dict):
+            raise ValueError(f"Expected {name} to be a dict. Received {value!r}.")
+    check_integer("most", most, lowest=1)
+    if not after or set(after) - set(before):
+        raise ValueError(
+            f"Expected the same labels before and after, one or more. Received "
+            f"{sorted(before)} and {sorted(after)}."
+        )

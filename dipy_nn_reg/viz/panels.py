@@ -1,4 +1,4 @@
-"""What the figures have in common."""
+"""Panels of the figures: axes, edge letters, colours and the deformed grid."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,13 +6,14 @@ import numpy as np
 from dipy_nn_reg.checks import check_integer, check_real
 from dipy_nn_reg.viz.planes import cut
 
-# Blue and orange can be told apart by all, as can both ends of this map of colours.
+# Colours of both images, and colour map of differences: distinct for the colour-blind.
 STATIC_COLOR, WARPED_COLOR, DIFFERENCES = "tab:blue", "tab:orange", "PuOr"
+# Keyword arguments of ``imshow`` for images in gray.
 IMAGE_STYLE = {"cmap": "gray", "interpolation": "nearest"}
 
 
 def panels(planes, titles, width=2.2):
-    """Return a figure, and axes with a row for each plane and a column a title."""
+    """Return a figure and its axes: a row for each plane, a column for each title."""
     n = len(planes.planes)
     figure, axes = plt.subplots(
         n,
@@ -28,13 +29,13 @@ def panels(planes, titles, width=2.2):
     return figure, axes
 
 
-def cut_at(turned, plane, place):
-    """Cut what was turned at a place, an index for each axis."""
-    return cut(turned, plane, 0 if plane.normal is None else place[plane.normal])
+def cut_at(turned, plane, position):
+    """Return the slice of a turned array through a position, an index per axis."""
+    return cut(turned, plane, 0 if plane.normal is None else position[plane.normal])
 
 
 def name_edges(ax, plane):
-    """Tell the directions of a plane at its edges."""
+    """Write the letters of the directions of a plane at its edges."""
     if not plane.edges:
         return
     left, right, top, bottom = plane.edges
@@ -46,7 +47,7 @@ def name_edges(ax, plane):
 
 
 def draw_grid(ax, displacement, *, spacing=1):
-    """Draw where the lines of the static grid fall in the moving image.
+    """Draw the lines of the static grid where they fall in the moving image.
 
     Parameters
     ----------
@@ -54,7 +55,13 @@ def draw_grid(ax, displacement, *, spacing=1):
     displacement : ndarray, shape (rows, columns, 2)
         In voxels.
     spacing : int, optional
-        Distance in voxels of the lines.
+        Distance of the lines in voxels.
+
+    Raises
+    ------
+    ValueError
+        If the displacement has another shape or is not of real numbers, or if the
+        spacing is not a positive integer.
     """
     check_integer("spacing", spacing, lowest=1)
     displacement = check_real("displacement", displacement)

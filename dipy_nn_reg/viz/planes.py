@@ -1,9 +1,9 @@
-"""The planes in which images are drawn: radiological, with their directions.
+"""Planes in which images are drawn, in radiological orientation.
 
-A volume is turned so that its axes lead to the left, to the back and down. A plane is
-then two of its axes as they are, rows from above and columns from the left: the right
-side of a person is at the left of the picture. An image of two axes is one plane of
-rows and columns, and of its directions nothing is known.
+A volume is turned so that its axes lead to the left, to the back and down. A plane
+then shows two of these axes, rows from the top and columns from the left, so that the
+right side of a person is at the left of the picture. An image of two axes is one
+plane of rows and columns, whose directions are unknown.
 """
 
 from typing import NamedTuple
@@ -12,25 +12,27 @@ import nibabel as nib
 from nibabel.affines import voxel_sizes
 import numpy as np
 
-from dipy_nn_reg.mapping.maps import check_affine
+from dipy_nn_reg.mapping.affines import check_affine
 
+# Directions of the axes of a turned volume: left, posterior, inferior.
 ORIENTATION = "LPI"
 
 
 class Plane(NamedTuple):
-    """One plane of an image whose axes have been turned.
+    """Plane of an image whose axes have been turned.
 
     Attributes
     ----------
     name : str
+        "axial", "coronal", "sagittal", or "" for an image of two axes.
     normal : int or None
         Axis that is cut; None for an image of two axes.
     rows, columns : int
         Axes that are drawn.
     edges : tuple of str
-        Letters for left, right, top and bottom; none where that is not known.
+        Letters for left, right, top and bottom; empty if the directions are unknown.
     aspect : float
-        Height of a voxel by its width.
+        Height of a voxel divided by its width.
     """
 
     name: str
@@ -42,21 +44,26 @@ class Plane(NamedTuple):
 
 
 class Planes:
-    """How an image of a shape is drawn.
+    """Planes in which images of one shape are drawn.
 
     Parameters
     ----------
     shape : tuple of int
-        Two axes or three.
+        Shape of the images, of two or three axes.
     affine : ndarray, shape (4, 4), optional
-        From voxels to world coordinates in mm (RAS+), of an image of three axes.
-        Without it they are taken as leading to the right, to the front and up.
+        Affine of images of three axes, from voxels to world coordinates in mm (RAS+).
+        Without it, the axes are assumed to lead to the right, to the front and up.
+
+    Attributes
+    ----------
+    planes : list of Plane
+        The planes with two voxels or more along both axes.
 
     Raises
     ------
     ValueError
-        If there is no plane of two voxels or more along two axes, or if the affine is
-        none.
+        If no plane has two voxels or more along both axes, or if the affine is
+        invalid.
     """
 
     def __init__(self, shape, affine=None):
@@ -72,7 +79,7 @@ class Planes:
             sizes = [1, 1] if affine is None else voxel_sizes(affine)
             self.planes = [Plane("", None, 0, 1, (), sizes[0] / sizes[1])]
             return
-        known = affine is not None
+        has_directions = affine is not None
         affine = np.eye(4) if affine is None else affine
         self._turn = nib.orientations.ornt_transform(
             nib.io_orientation(affine), nib.orientations.axcodes2ornt(ORIENTATION)
@@ -86,8 +93,8 @@ class Planes:
             ("sagittal", 0, 2, 1, ("A", "P", "S", "I")),
         ]
         self.planes = [
-            Plane(name, normal, r, c, edges if known else (), sizes[r] / sizes[c])
-            for name, normal, r, c, edges in planes
+            Plane(n, normal, r, c, edges if has_directions else (), sizes[r] / sizes[c])
+            for n, normal, r, c, edges in planes
             if turned[r] > 1 and turned[c] > 1
         ]
 
@@ -97,13 +104,28 @@ class Planes:
         Parameters
         ----------
         array : ndarray, shape (*spatial,) or (*spatial, any)
+
+        Returns
+        -------
+        turned : ndarray
+            With axes that lead along :data:`ORIENTATION`; of two axes, as it was.
         """
         if self.ndim == 2:
             return array
         return nib.orientations.apply_orientation(array, self._turn)
 
     def turn_field(self, displacement):
-        """Turn a displacement in voxels, shape (*spatial, ndim), and its components."""
+        """Turn the axes and the components of a displacement field.
+
+        Parameters
+        ----------
+        displacement : ndarray, shape (*spatial, ndim)
+            In voxels.
+
+        Returns
+        -------
+        turned : ndarray
+        """
         displacement = np.asarray(displacement)
         if self.ndim == 2:
             return displacement
@@ -114,7 +136,7 @@ class Planes:
 
 
 def cut(turned, plane, index):
-    """Return a slice of what was turned: shape (rows, columns) or (rows, columns, any).
+    """Return a slice of a turned array.
 
     Parameters
     ----------
@@ -122,22 +144,37 @@ def cut(turned, plane, index):
         As :meth:`Planes.turn` returns it.
     plane : Plane
     index : int
-        Of the slice; of no matter for an image of two axes.
+        Index of the slice; ignored for an image of two axes.
+
+    Returns
+    -------
+    image : ndarray, shape (rows, columns) or (rows, columns, any)
     """
     image = turned if plane.normal is None else np.take(turned, index, plane.normal)
     return np.swapaxes(image, 0, 1) if plane.rows > plane.columns else image
 
 
 def middle(turned):
-    """Return the index of the slice in the middle of what is there, for each axis."""
-    box = [
-        np.flatnonzero(np.any(turned, _but(turned.ndim, a))) for a in range(turned.ndim)
+    """Return the centre of the bounding box of a mask, as an index for each axis.
+
+    Parameters
+    ----------
+    turned : ndarray of bool, shape (*spatial,)
+        An empty mask has the centre of the array.
+
+    Returns
+    -------
+    index : list of int
+    """
+    occupied = [
+        np.flatnonzero(np.any(turned, _all_but(axis, turned.ndim)))
+        for axis in range(turned.ndim)
     ]
     return [
-        int(places[0] + places[-1]) // 2 if len(places) else size // 2
-        for places, size in zip(box, turned.shape)
+        int(indices[0] + indices[-1]) // 2 if len(indices) else size // 2
+        for indices, size in zip(occupied, turned.shape)
     ]
 
 
-def _but(ndim, axis):
+def _all_but(axis, ndim):
     return tuple(other for other in range(ndim) if other != axis)

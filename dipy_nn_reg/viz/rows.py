@@ -1,4 +1,4 @@
-"""Several pairs of 2D images in one figure."""
+"""Figure of several pairs of 2D images, a row for each."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,17 +8,17 @@ from dipy_nn_reg.viz.panels import IMAGE_STYLE, draw_grid
 
 
 def plot_registration(moving, static, warped, displacement, *, spacing=1):
-    """Draw pairs in rows: static, moving, warped and the deformed grid.
+    """Draw pairs of images in rows: static, moving, warped and the deformed grid.
 
     Parameters
     ----------
     moving, warped : ndarray, shape (n, rows, columns)
     static : ndarray, shape (rows, columns) or (n, rows, columns)
-        One for all, or one for each.
+        One image for all pairs, or one for each.
     displacement : ndarray, shape (n, rows, columns, 2)
         In voxels.
     spacing : int, optional
-        Distance in voxels of the lines of the grid.
+        Distance of the grid lines in voxels.
 
     Returns
     -------
@@ -28,14 +28,14 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
     ------
     ValueError
         If the images are not 2D, if their number differs or is 0, or if the spacing is
-        no distance.
+        not a positive integer.
     """
     moving, static = check_real("moving", moving), check_real("static", static)
     warped = check_real("warped", warped)
     displacement = check_real("displacement", displacement)
     shape = moving.shape
-    fits = np.shape(warped) == shape and np.shape(displacement) == (*shape, 2)
-    if len(shape) != 3 or not fits or np.shape(static) not in (shape, shape[1:]):
+    match = np.shape(warped) == shape and np.shape(displacement) == (*shape, 2)
+    if len(shape) != 3 or not match or np.shape(static) not in (shape, shape[1:]):
         raise ValueError(
             f"Expected images of one shape (n, rows, columns) and displacements of "
             f"shape (n, rows, columns, 2). Received shapes {shape} (moving), "

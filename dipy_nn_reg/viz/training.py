@@ -1,4 +1,4 @@
-"""The course of a training."""
+"""Figure of the history of a training."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,13 +7,13 @@ from dipy_nn_reg.checks import check_real
 
 
 def plot_history(history):
-    """Draw the loss and the other measures of a training over its epochs.
+    """Draw the loss and the other measures of a training over the epochs.
 
     Parameters
     ----------
     history : dict of list of float
-        ``fit(...).history``; names that start with ``val_`` are drawn dashed, beside
-        those that they validate.
+        As in ``fit(...).history``. Names that start with ``val_`` are measures of the
+        validation, drawn dashed beside those of the training.
 
     Returns
     -------
@@ -22,7 +22,7 @@ def plot_history(history):
     Raises
     ------
     ValueError
-        If there is nothing to draw.
+        If the history is empty or not a dict of numbers for each epoch.
     """
     _check(history)
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
@@ -46,11 +46,12 @@ def plot_history(history):
 
 
 def _check(history):
-    """Raise ValueError unless there are numbers for each of some names."""
+    """Raise ValueError unless this is a dict of one-dimensional sequences."""
     is_dict = isinstance(history, dict) and all(isinstance(n, str) for n in history)
     if not is_dict or not history:
         raise ValueError(
-            f"Expected history to be a dict of a measure or more. Received {history!r}."
+            f"Expected history to be a dict of a measure or more. Received "
+            f"history={history!r}."
         )
     for name, values in history.items():
         if check_real(f"history[{name!r}]", values).ndim != 1:

@@ -27,7 +27,7 @@ def no_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
 
-def test_a_folder_of_idx_files(folder):
+def test_idx_files_are_read_from_a_folder(folder):
     (images, labels), (test_images, test_labels) = mnist.load_mnist(folder)
     assert images.shape == (30, 28, 28)
     assert images.dtype == np.float32
@@ -37,7 +37,7 @@ def test_a_folder_of_idx_files(folder):
     npt.assert_array_equal(test_labels, np.arange(20) % 10)
 
 
-def test_one_digit(folder, monkeypatch):
+def test_images_of_one_digit_are_selected(folder, monkeypatch):
     (everything, _), _ = mnist.load_mnist(folder)
     monkeypatch.setenv(mnist.MNIST_VARIABLE, str(folder))
     (images, labels), (test_images, _) = mnist.load_mnist(digit=7)
@@ -46,7 +46,7 @@ def test_one_digit(folder, monkeypatch):
     assert len(test_images) == 2
 
 
-def test_a_named_folder_must_hold_the_files(folder, tmp_path):
+def test_a_missing_file_is_reported(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte.gz"):
         mnist.load_mnist(tmp_path / "nowhere")
     (folder / "t10k-labels.idx1-ubyte").unlink()
@@ -65,19 +65,19 @@ def test_a_named_folder_must_hold_the_files(folder, tmp_path):
         lambda content: gzip.compress(gzip.decompress(content)[:7]),
     ],
 )
-def test_a_damaged_file(folder, damage):
+def test_a_damaged_file_is_refused(folder, damage):
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=f"Expected a complete.*{path.name}"):
         mnist.load_mnist(folder)
 
 
-@pytest.mark.parametrize("promised", [(20, 28, 28), (2**32 - 1,) * 3, (60000, 28, 28)])
+@pytest.mark.parametrize("stated", [(20, 28, 28), (2**32 - 1,) * 3, (60000, 28, 28)])
 @pytest.mark.parametrize("ending", ["-ubyte.gz", "-ubyte"])
-def test_a_file_takes_no_more_memory_than_it_promises(promised, ending, folder):
+def test_a_file_takes_no_more_memory_than_its_header_states(stated, ending, folder):
     (folder / "train-images-idx3-ubyte.gz").unlink()
     path = folder / f"train-images-idx3{ending}"
-    header = bytes([0, 0, 8, 3]) + np.array(promised, ">u4").tobytes()
+    header = bytes([0, 0, 8, 3]) + np.array(stated, ">u4").tobytes()
     content = header + bytes(30 * 2**20)
     path.write_bytes(gzip.compress(content) if ending.endswith("gz") else content)
     tracemalloc.start()
@@ -85,13 +85,13 @@ def test_a_file_takes_no_more_memory_than_it_promises(promised, ending, folder):
         mnist.load_mnist(folder)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    there = min(np.prod(promised, dtype=float), 30 * 2**20)
-    assert peak < 1.5 * there + 5 * 2**20
+    size = min(np.prod(stated, dtype=float), 30 * 2**20)
+    assert peak < 1.5 * size + 5 * 2**20
 
 
 @pytest.mark.parametrize("bit", range(0, 64, 7))
-def test_a_changed_bit_is_noticed(bit, folder):
-    """The checksum of a compressed file is looked at."""
+def test_a_flipped_bit_is_detected(bit, folder):
+    """The checksum of a compressed file is verified."""
     path = folder / "train-images-idx3-ubyte.gz"
     content = bytearray(path.read_bytes())
     content[len(content) // 2 + bit // 8] ^= 1 << (bit % 8)
@@ -100,19 +100,19 @@ def test_a_changed_bit_is_noticed(bit, folder):
         mnist.load_mnist(folder)
 
 
-def test_images_without_labels(folder, write_idx):
+def test_a_missing_label_is_refused(folder, write_idx):
     write_idx(folder / "t10k-labels.idx1-ubyte", np.zeros(19))
     with pytest.raises(ValueError, match="label for each image.*20 images.*19 labels"):
         mnist.load_mnist(folder)
 
 
 @pytest.mark.parametrize("digit", [-1, 10, 7.0, "7"])
-def test_bad_digit(digit):
+def test_invalid_digits_are_refused(digit):
     with pytest.raises(ValueError, match="digit"):
         mnist.load_mnist(digit=digit)
 
 
-def test_without_a_network_bundled_digits_stand_in(no_cache, monkeypatch):
+def test_bundled_digits_are_used_without_a_network(no_cache, monkeypatch):
     def refuse(*arguments, **options):
         raise socket.gaierror("no network")
 
@@ -130,7 +130,7 @@ def test_without_a_network_bundled_digits_stand_in(no_cache, monkeypatch):
     assert "scikit-learn" in warnings[0][0]
 
 
-def test_a_download_that_fails_is_told_in_one_warning(no_cache, monkeypatch):
+def test_a_failed_download_is_reported_in_one_warning(no_cache, monkeypatch):
     import keras
 
     def fail():
@@ -147,7 +147,7 @@ def test_a_download_that_fails_is_told_in_one_warning(no_cache, monkeypatch):
     assert socket.getdefaulttimeout() is None
 
 
-def test_a_network_that_never_answers_is_not_waited_for(no_cache, monkeypatch):
+def test_a_silent_network_is_given_up_within_seconds(no_cache, monkeypatch):
     ended = Event()
 
     def hang(*arguments, **options):
@@ -161,7 +161,9 @@ def test_a_network_that_never_answers_is_not_waited_for(no_cache, monkeypatch):
     ended.set()
 
 
-def test_the_cache_of_keras_comes_before_the_network(no_cache, monkeypatch, tmp_path):
+def test_the_cache_of_keras_is_tried_before_the_network(
+    no_cache, monkeypatch, tmp_path
+):
     import keras
 
     cached = tmp_path / "keras" / "datasets" / "mnist.npz"
@@ -171,5 +173,5 @@ def test_the_cache_of_keras_comes_before_the_network(no_cache, monkeypatch, tmp_
     both = ((images, labels), (images[:1], labels[:1]))
     monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: both)
     monkeypatch.setattr(mnist, "urlopen", None)
-    (found, _), _ = mnist.load_mnist(digit=2)
-    npt.assert_allclose(found, np.full((1, 28, 28), 0.2), rtol=1e-6)
+    (loaded, _), _ = mnist.load_mnist(digit=2)
+    npt.assert_allclose(loaded, np.full((1, 28, 28), 0.2), rtol=1e-6)

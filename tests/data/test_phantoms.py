@@ -25,18 +25,19 @@ def test_labels_agree_with_intensities(shape, contrast):
     images, labels = make_phantoms(3, shape=shape, contrast=contrast, seed=1)
     for image, person in zip(images, labels):
         expected = INTENSITIES[contrast][person]
-        # At an edge, a voxel of the image is shared by two structures.
-        found = np.corrcoef(image.ravel(), expected.ravel())[0, 1]
-        assert found > 0.93
+        # Not 1, since edge voxels of the image mix two structures.
+        correlation = np.corrcoef(image.ravel(), expected.ravel())[0, 1]
+        assert correlation > 0.93
         for axis in range(len(shape)):
             for step in (-1, 1):
                 other = np.roll(expected, step, axis)
-                assert np.corrcoef(image.ravel(), other.ravel())[0, 1] < found
+                shifted = np.corrcoef(image.ravel(), other.ravel())[0, 1]
+                assert shifted < correlation
         assert image.min() == 0
 
 
 @SHAPES
-def test_the_same_anatomy_in_both_contrasts(shape):
+def test_anatomy_is_the_same_in_both_contrasts(shape):
     (t1, labels), (t2, others) = (
         make_phantoms(2, shape=shape, contrast=contrast, seed=2)
         for contrast in ("t1", "t2")
@@ -45,8 +46,8 @@ def test_the_same_anatomy_in_both_contrasts(shape):
     assert np.corrcoef(t1[labels > 1], t2[labels > 1])[0, 1] < -0.7
 
 
-def test_noise_of_one_contrast_is_not_that_of_the_other():
-    shape = (160, 160)  # with white matter that is far from other structures
+def test_noise_of_the_two_contrasts_is_independent():
+    shape = (160, 160)  # large enough for white matter far from other structures
     (t1, labels), (t2, _) = (
         make_phantoms(1, shape=shape, contrast=contrast, seed=2)
         for contrast in ("t1", "t2")
@@ -62,12 +63,12 @@ def test_noise_of_one_contrast_is_not_that_of_the_other():
 def test_left_and_right_are_the_halves_of_the_second_axis(shape):
     _, labels = make_phantoms(1, shape=shape, seed=3)
     for left, right in ((4, 5), (6, 7)):
-        places = [np.argwhere(labels[0] == x).mean(axis=0) for x in (left, right)]
+        centers = [np.argwhere(labels[0] == x).mean(axis=0) for x in (left, right)]
         assert STRUCTURES[left] == STRUCTURES[right].replace("right", "left")
-        assert places[0][1] < shape[1] / 2 < places[1][1]
+        assert centers[0][1] < shape[1] / 2 < centers[1][1]
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_images():
     first, same, other = (make_phantoms(2, seed=seed)[0] for seed in (4, 4, 5))
     npt.assert_array_equal(first, same)
     assert not np.allclose(first, other)
@@ -85,26 +86,26 @@ def test_the_seed_decides():
         ({"seed": -1}, "seed.*Received -1"),
     ],
 )
-def test_what_makes_no_sense_says_why(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=f"Expected {message}"):
         make_phantoms(**{"n": 1, **options})
 
 
-def test_sizes_may_be_numbers_of_numpy():
+def test_sizes_may_be_numpy_integers():
     expected, _ = make_phantoms(1, shape=(24, 26), seed=0)
     shape = np.array([24, 26])
-    for given in (list(shape), tuple(shape.astype(np.uint8))):
-        images, _ = make_phantoms(np.int8(1), shape=given, seed=np.int64(0))
+    for sizes in (list(shape), tuple(shape.astype(np.uint8))):
+        images, _ = make_phantoms(np.int8(1), shape=sizes, seed=np.int64(0))
         npt.assert_array_equal(images, expected)
 
 
 @pytest.mark.parametrize("options", [{"shape": (2**20, 2**20)}, {"n": 10**9}])
-def test_memory_is_asked_for_before(options):
+def test_too_large_a_request_for_memory_is_refused(options):
     with pytest.raises(MemoryError, match="needs about .* GiB of memory"):
         make_phantoms(**{"n": 1, "shape": (24, 24), **options})
 
 
 @pytest.mark.parametrize("options", [{"n": 10**400}, {"shape": (10**400, 24)}])
-def test_numbers_are_within_reason(options):
+def test_astronomical_numbers_are_refused(options):
     with pytest.raises(ValueError, match="Expected .* Received"):
         make_phantoms(**{"n": 1, "shape": (24, 24), **options})

@@ -13,18 +13,18 @@ from dipy_nn_reg.quality.beside_syn import (
 
 
 @pytest.mark.parametrize("metric", SYN_METRICS)
-def test_syn_registers_and_tells_its_displacement(metric, sevens):
+def test_syn_registers_and_returns_its_displacement(metric, sevens):
     moving, static = sevens[:2]
     warped, displacement, seconds = register_with_syn(moving, static, metric=metric)
     before = np.corrcoef(static.ravel(), moving.ravel())[0, 1]
     after = measure(static, warped, displacement)["ncc"]
     assert 1 - after < 0.5 * (1 - before)
-    # In our convention, so that its folding is counted as ours is.
+    # The displacement follows the convention of this package, as does its folding.
     npt.assert_allclose(transform.warp(moving, displacement), warped, atol=1e-5)
     assert seconds > 0
 
 
-def test_the_table_compares_on_the_same_pairs(sevens):
+def test_methods_are_compared_on_the_same_pairs(sevens):
     moving, static = sevens[1:8], sevens[0]
     registration = DeformableRegistration(seed=0)  # untrained: no motion
     table = compare_with_syn(registration, moving, static, syn_pairs=3)
@@ -38,8 +38,8 @@ def test_the_table_compares_on_the_same_pairs(sevens):
     ncc = [np.corrcoef(static.ravel(), m.ravel())[0, 1] for m in moving]
     npt.assert_allclose(table["before"]["ncc"], np.mean(ncc[:3]), rtol=1e-5)
     npt.assert_allclose(table["dipy_nn_reg"]["ncc"], np.mean(ncc[:3]), rtol=1e-5)
-    everything = table["dipy_nn_reg, all 7 pairs"]
-    npt.assert_allclose(everything["ncc"], np.mean(ncc), rtol=1e-5)
+    all_pairs = table["dipy_nn_reg, all 7 pairs"]
+    npt.assert_allclose(all_pairs["ncc"], np.mean(ncc), rtol=1e-5)
     assert table["SyN (SSD)"]["ncc"] > table["before"]["ncc"]
     lines = format_table(table).splitlines()
     assert len(lines) == 6
@@ -64,19 +64,19 @@ def test_the_table_compares_on_the_same_pairs(sevens):
     ids=["inf", "NaN", "another size", "three axes", "complex", "text"]
     + ["constant", "no contrast in float32", "beyond float32"],
 )
-def test_syn_is_not_given_what_it_dies_of(name, change, sevens):
+def test_images_that_crash_syn_are_refused(name, change, sevens):
     images = {"moving": sevens[0], "static": sevens[1]}
     images[name] = change(images[name])
     with pytest.raises(ValueError, match="Expected .* Received"):
         register_with_syn(**images, metric="SSD")
 
 
-def test_syn_has_two_metrics(sevens):
+def test_an_unknown_metric_is_refused(sevens):
     with pytest.raises(ValueError, match="Expected metric to be one of"):
         register_with_syn(*sevens[:2], metric="MI")
 
 
 @pytest.mark.parametrize("pairs", [0, -1, 2.5, "2", None])
-def test_pairs_are_compared(pairs, sevens):
+def test_an_invalid_number_of_pairs_is_refused(pairs, sevens):
     with pytest.raises(ValueError, match="Expected syn_pairs"):
         compare_with_syn(None, sevens[1:3], sevens[0], syn_pairs=pairs)

@@ -15,13 +15,13 @@ from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.quality import reports
 
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
-# Headless, and without looking for updates of its own.
+# Options of Chromium: no sandbox, and no requests for updates.
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(autouse=True)
 def no_figures_left():
-    """A page closes its figures: a cohort has many."""
+    """Check that a report closes its figures, of which a cohort has many."""
     plt.close("all")
     yield
     assert plt.get_fignums() == []
@@ -29,7 +29,7 @@ def no_figures_left():
 
 @pytest.fixture
 def scene(rng, smooth_field):
-    """A static image, a moving one, their labels, and what is known between them."""
+    """Return a maker of two images, their labels, and the map between them."""
 
     def make(shape=(36, 40, 32)):
         moving = gaussian_filter(rng.random(shape), 1.5)
@@ -69,14 +69,14 @@ def write(path, scene, field=None, inverse=None, **options):
     return report(path, mapping, scene["moving"], scene["static"], **options)
 
 
-def test_four_verdicts(scene, tmp_path):
+def test_fields_of_different_quality_have_different_verdicts(scene, tmp_path):
     scene = scene()
     path = tmp_path / "report.html"
     field = scene["field"]
     still = 0 * field
     away = still.copy()
     away[..., 0] = 30
-    # Neighbours change places here and there.
+    # Every other slice of a part passes its neighbour.
     folded = field.copy()
     folded[10:26:2, ..., 0] += 2.2
     verdicts = [
@@ -89,7 +89,7 @@ def test_four_verdicts(scene, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(40, 44), (36, 40, 1), (36, 40, 32)])
-def test_a_page_is_whole_by_itself(shape, scene, tmp_path):
+def test_a_page_is_self_contained(shape, scene, tmp_path):
     scene = scene(shape) if shape[-1] > 1 else scene_of_a_slice(scene)
     path = tmp_path / "report.html"
     measures = write(
@@ -104,13 +104,13 @@ def test_a_page_is_whole_by_itself(shape, scene, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     assert measures["verdict"] in page and f"{measures['dice_after']:.3f}" in page
     assert "&lt;pair&gt;" in page and "<pair>" not in page and "do --it" in page
-    addresses = re.findall(r"""(?:src|href)="([^"]*)"|url\(([^)]*)\)""", page)
-    assert all((a or b).startswith("data:") for a, b in addresses)
-    assert len(addresses) > 5
+    urls = re.findall(r"""(?:src|href)="([^"]*)"|url\(([^)]*)\)""", page)
+    assert all((a or b).startswith("data:") for a, b in urls)
+    assert len(urls) > 5
 
 
 def scene_of_a_slice(make):
-    """Give images of two axes a third one of a single slice."""
+    """Return a scene in 2D with a third axis of one voxel."""
     scene = make((36, 40))
     field = np.pad(scene["field"][:, :, None], [(0, 0)] * 3 + [(0, 1)])
     grids = {"static_affine": AFFINE, "moving_affine": AFFINE}
@@ -121,7 +121,7 @@ def scene_of_a_slice(make):
     }
 
 
-def test_a_broken_field_has_a_page_as_well(scene, tmp_path):
+def test_a_field_with_nan_has_a_page(scene, tmp_path):
     scene = scene()
     mapping = scene["mapping"]
     mapping.backward = mapping.backward.copy()
@@ -131,7 +131,7 @@ def test_a_broken_field_has_a_page_as_well(scene, tmp_path):
     assert "not finite" in (tmp_path / "report.html").read_text()
 
 
-def test_what_is_refused(scene, tmp_path):
+def test_an_image_on_another_grid_leaves_no_page(scene, tmp_path):
     scene = scene((30, 32))
     with pytest.raises(ValueError, match="ends with .html"):
         write(tmp_path / "report.txt", scene)
@@ -142,9 +142,7 @@ def test_what_is_refused(scene, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_where_no_page_can_be_is_said_before_anything_is_computed(
-    scene, tmp_path, monkeypatch
-):
+def test_a_path_is_checked_before_anything_is_computed(scene, tmp_path, monkeypatch):
     scene = scene((30, 32))
     monkeypatch.setattr(reports, "apply_map", None)
     (tmp_path / "folder.html").mkdir()
@@ -162,7 +160,7 @@ def test_where_no_page_can_be_is_said_before_anything_is_computed(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_names_that_are_not_utf8_are_shown(scene, tmp_path):
+def test_names_that_are_not_utf8_are_shown_as_well_as_possible(scene, tmp_path):
     scene, path = scene((30, 32)), tmp_path / "report.html"
     names = os.fsdecode(b"M\xfcller"), "\ud800\udcff", os.fsdecode(b"$\xff$")
     names = dict(enumerate(names, 1))
@@ -178,7 +176,7 @@ def test_names_that_are_not_utf8_are_shown(scene, tmp_path):
     assert "M\ufffdller" in page and "<h1>\ufffd\ufffd</h1>" in page
 
 
-def test_labels_of_zeros_are_refused(scene, tmp_path):
+def test_static_labels_of_zeros_are_refused(scene, tmp_path):
     scene = scene((30, 32))
     labels = scene["labels"] | {"static_labels": np.zeros((30, 32), int)}
     with pytest.raises(ValueError, match="labels other than 0 in static_labels"):
@@ -194,17 +192,17 @@ THIN = [(1, 30, 32), (30, 1, 32), (2, 280, 300), (300, 280, 2)]
 
 
 @pytest.mark.parametrize("shape", THIN)
-def test_pages_of_slices_and_of_thin_volumes(shape, rng, tmp_path):
+def test_slices_and_thin_volumes_have_a_page(shape, rng, tmp_path):
     image = gaussian_filter(rng.random(shape), 1.5).astype(np.float32)
     still = np.zeros((*shape, 3), np.float32)
     mapping = displacement_to_mapping(still, inverse=still)
     labels = (image > np.median(image)).astype(int)
-    known = {"static_labels": labels, "moving_labels": labels}
-    measures = report(tmp_path / "a.html", mapping, image, image, **known)
+    label_maps = {"static_labels": labels, "moving_labels": labels}
+    measures = report(tmp_path / "a.html", mapping, image, image, **label_maps)
     assert measures["verdict"] == "Good"
 
 
-def test_images_of_zeros_have_a_page_that_is_not_good(tmp_path):
+def test_images_of_zeros_are_not_good(tmp_path):
     zeros, still = np.zeros((20, 22, 24)), np.zeros((20, 22, 24, 3), np.float32)
     mapping = displacement_to_mapping(still, inverse=still)
     measures = report(tmp_path / "a.html", mapping, zeros, zeros)
@@ -237,7 +235,7 @@ def test_the_worst_come_first(tmp_path):
 
 @pytest.fixture
 def browser():
-    """Chromium; on a machine without it there is nothing to test."""
+    """Return a Chromium browser; skip the test on a machine without it."""
     path = os.environ.get("DIPY_NN_REG_BROWSER") or shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium")
@@ -249,61 +247,61 @@ def browser():
         browser.close()
 
 
-def look(page, path):
+def screenshot(page, path):
     page.locator(".stack").first.screenshot(path=path)
     return np.asarray(Image.open(path).convert("L"), float)
 
 
-def test_in_a_browser(scene, browser, tmp_path):
+def test_a_page_works_in_a_browser(scene, browser, tmp_path):
     scene = scene()
     still = 0 * scene["field"]
     write(tmp_path / "report.html", scene, still, still, **scene["labels"])
     page = browser.new_page(viewport={"width": 1000, "height": 800})
-    told, fetched = [], []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("request", lambda request: fetched.append(request.url))
+    messages, requests = [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
     page.goto((tmp_path / "report.html").as_uri())
     assert page.locator("#verdict").inner_text().endswith("Misaligned")
 
     def see(name):
-        return look(page, tmp_path / f"{name}.png")
+        return screenshot(page, tmp_path / f"{name}.png")
 
-    def share(one, other):
+    def changed_fraction(one, other):
         return np.mean(np.abs(one - other) > 8)
 
     warped = see("warped")
-    assert warped.std() > 20  # something is there
+    assert warped.std() > 20  # the picture is not empty
     page.locator("#mix").focus()
     page.keyboard.press("Home")  # the slider moves by the keyboard
     static = see("static")
-    assert share(static, warped) > 0.2
+    assert changed_fraction(static, warped) > 0.2
     expected = gray(scene["static"])
     assert np.corrcoef(expected.ravel(), small(static, expected.shape))[0, 1] > 0.9
     page.locator("#slice").focus()
     page.keyboard.press("ArrowRight")
-    assert share(see("next"), static) > 0.2
+    assert changed_fraction(see("next"), static) > 0.2
     page.keyboard.press("ArrowLeft")
-    assert share(see("back"), static) == 0
+    assert changed_fraction(see("back"), static) == 0
     page.locator("#contours").check()
-    assert share(see("contours"), static) > 0.02
+    assert changed_fraction(see("contours"), static) > 0.02
     page.locator("#contours").uncheck()
     page.locator("#flicker").click()
     page.wait_for_function("document.getElementById('mix').value == 1")
     page.locator("#flicker").click()
-    assert all(url.startswith(("file:", "data:")) for url in fetched)
-    assert sum(url.startswith("file:") for url in fetched) == 1
-    assert told == []
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= 1000  # nothing is cut off
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+    assert sum(url.startswith("file:") for url in requests) == 1
+    assert messages == []
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 1000  # nothing is cut off
     page.close()
 
 
 def gray(image):
-    """Return the axial slice in the middle of what is seen, as it is drawn."""
+    """Return the axial slice in the middle of an object, as it is drawn."""
     middle = np.flatnonzero((image > 0).any((0, 1)))
     index = round((middle[0] + middle[-1]) / 2)
-    # Radiological: this affine's first axis leads to the left already.
+    # The first axis of this affine leads to the left already.
     return image[:, ::-1, image.shape[2] - 1 - index].T
 
 

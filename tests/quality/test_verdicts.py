@@ -18,7 +18,7 @@ GOOD = {
 }
 
 
-def test_a_good_registration():
+def test_a_good_registration_needs_no_advice():
     findings = judge(GOOD)
     assert {finding.title for finding in findings} == {"Good"}
     assert {finding.level for finding in findings} == {"good"}
@@ -55,32 +55,32 @@ def test_a_good_registration():
         ),
     ],
 )
-def test_what_is_wrong_comes_first_with_what_to_do(changes, verdict):
+def test_the_worst_finding_comes_first_with_advice(changes, verdict):
     findings = judge(GOOD | changes)
     assert findings[0].title == verdict
-    places = [list(VERDICTS).index(finding.title) for finding in findings]
-    assert places == sorted(places)
+    order = [list(VERDICTS).index(finding.title) for finding in findings]
+    assert order == sorted(order)
     assert all(bool(f.advice) == (f.level != "good") for f in findings)
 
 
-def test_the_numbers_are_in_the_text():
+def test_findings_state_the_numbers():
     texts = " ".join(f.text for f in judge(GOOD | {"folding": 0.1234}))
     assert "0.12340 %" in texts and "0.10 mm" in texts and "2 %" in texts
 
 
 @pytest.mark.parametrize("name", [*GOOD, "largest_displacement_mm"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_a_number_is_never_good(name, value):
+def test_measures_that_are_not_finite_are_never_good(name, value):
     findings = judge(GOOD | {name: value})
     assert findings[0].title in ("Failed", "Look closely")
     assert not any("nan" in f.text or "inf" in f.text for f in findings)
 
 
-def test_a_standard_deviation_of_few_slices_is_passed_over():
+def test_a_missing_sd_log_jacobian_of_few_slices_is_ignored():
     assert judge(GOOD | {"sd_log_jacobian": np.nan})[0].title == "Good"
 
 
-def test_labels_that_no_map_had_are_not_the_fault_of_the_registration():
+def test_labels_that_were_missing_before_do_not_count_as_lost():
     lost = {"lost_labels_before": 2, "lost_labels_after": 2}
-    known = {"dice_before": 0.6, "dice_after": 0.8}
-    assert judge(GOOD | known | lost)[0].title == "Good"
+    dice = {"dice_before": 0.6, "dice_after": 0.8}
+    assert judge(GOOD | dice | lost)[0].title == "Good"

@@ -23,21 +23,21 @@ def affine_of(codes, sizes=(1, 2, 3)):
 def test_a_volume_is_turned_as_nibabel_turns_it(codes, rng):
     image, affine = rng.random(SHAPE), affine_of(codes)
     planes = Planes(SHAPE, affine)
-    wanted = nib.Nifti1Image(image, affine).as_reoriented(
+    expected = nib.Nifti1Image(image, affine).as_reoriented(
         nib.orientations.ornt_transform(
             nib.io_orientation(affine), nib.orientations.axcodes2ornt("LPI")
         )
     )
-    npt.assert_array_equal(planes.turn(image), wanted.get_fdata())
-    assert nib.aff2axcodes(wanted.affine) == ("L", "P", "I")
-    sizes = wanted.header.get_zooms()
+    npt.assert_array_equal(planes.turn(image), expected.get_fdata())
+    assert nib.aff2axcodes(expected.affine) == ("L", "P", "I")
+    sizes = expected.header.get_zooms()
     for plane in planes.planes:
         assert plane.aspect == pytest.approx(sizes[plane.rows] / sizes[plane.columns])
 
 
 @pytest.mark.parametrize("codes", ORIENTATIONS)
 def test_the_right_of_a_person_is_at_the_left_and_the_front_above(codes):
-    """A bright voxel far to the right, to the front and up, in world coordinates."""
+    """The image has one bright voxel, farthest to the right, to the front and up."""
     affine = affine_of(codes)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in SHAPE])).reshape(3, -1).T
     world = nib.affines.apply_affine(affine, corners)
@@ -55,19 +55,19 @@ def test_the_right_of_a_person_is_at_the_left_and_the_front_above(codes):
 
 @pytest.mark.parametrize("codes", ORIENTATIONS)
 def test_a_field_turns_with_its_components(codes, rng):
-    """Where a voxel is read stays the same place of the same image."""
+    """The displacement of a voxel points to the same voxel before and after."""
     field, affine = rng.normal(size=(*SHAPE, 3)), affine_of(codes)
     planes = Planes(SHAPE, affine)
     turned = planes.turn_field(field)
     positions = np.moveaxis(np.indices(SHAPE), 0, -1)
-    # What moves by a voxel along an axis moves so in the turned grid as well.
+    # A displacement by one voxel is one voxel long in the turned grid as well.
     before = planes.turn((positions + field) - positions)
     npt.assert_allclose(
         np.linalg.norm(turned, axis=-1), np.linalg.norm(before, axis=-1)
     )
     ramp = planes.turn(positions.astype(float))
     for axis in range(3):
-        step = np.gradient(ramp, axis=axis)  # how old positions change along it
+        step = np.gradient(ramp, axis=axis)  # change of the old positions along it
         npt.assert_allclose((step * before).sum(-1), turned[..., axis], atol=1e-12)
 
 
@@ -85,12 +85,12 @@ def test_a_single_slice_has_one_plane():
     assert plane.name == "axial"
 
 
-def test_without_an_affine_no_directions_are_told():
+def test_planes_without_an_affine_have_no_letters():
     assert all(plane.edges == () for plane in Planes(SHAPE).planes)
 
 
-def test_the_middle_is_that_of_what_is_there():
-    there = np.zeros((9, 9), bool)
-    there[2:5, 6] = True
-    assert middle(there) == [3, 6]
+def test_the_middle_is_the_centre_of_the_bounding_box():
+    mask = np.zeros((9, 9), bool)
+    mask[2:5, 6] = True
+    assert middle(mask) == [3, 6]
     assert middle(np.zeros((4, 6), bool)) == [2, 3]
