@@ -10,7 +10,7 @@ from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import check_affine, lift_affine, plane_affine
 from dipy_nn_reg.mapping.regridding import read_on_grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving
-from dipy_nn_reg.metrics.fields import entropies
+from dipy_nn_reg.metrics.images import entropies
 from dipy_nn_reg.progress import progress_bar
 
 _STEPS = ("Translation", "Rigid", "Affine")

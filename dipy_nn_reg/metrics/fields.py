@@ -5,10 +5,9 @@ from itertools import product
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.metrics.images import check_same_shape, entropies
+from dipy_nn_reg.metrics.images import check_same_shape
 
 __all__ = [
-    "entropies",
     "folding",
     "in_plane",
     "is_folded",
