@@ -9,7 +9,7 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.io.atomic import whole_file
-from dipy_nn_reg.io.fields import load_field, save_field
+from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.io.nifti import Image
 from dipy_nn_reg.io.nifti_header import corner_distance, header_class
 from dipy_nn_reg.mapping.affines import check_affine
@@ -199,7 +199,7 @@ def read_map(path, static, moving, *, absolute=False):
     ValueError
         If it is not on the grid of the static image.
     """
-    mapping = load_field(
+    mapping = load_mapping(
         path,
         moving_shape=moving.data.shape[:3],
         moving_affine=moving.affine,
@@ -232,13 +232,13 @@ def write_map(path, mapping, static, moving, *, format):
     mapping : dipy.align.imwarp.DiffeomorphicMap
     static, moving : dipy_nn_reg.io.nifti.Image
     format : str
-        As :func:`~dipy_nn_reg.io.fields.save_field` takes it. For ITK, the field of
+        As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it. For ITK, the field of
         two images that have two axes in their files has two axes as well.
     """
     if format == "itk" and all(_is_flat(image) for image in (static, moving)):
         mapping = flatten_mapping(mapping)
     zooms = {"static_zooms": static.zooms, "moving_zooms": moving.zooms}
-    save_field(path, mapping, format=format, **zooms)
+    save_mapping(path, mapping, format=format, **zooms)
 
 
 def _is_flat(image):

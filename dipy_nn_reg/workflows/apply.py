@@ -8,7 +8,7 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_fill, check_name
 from dipy_nn_reg.io.atomic import whole_file, whole_files
-from dipy_nn_reg.io.fields import load_field
+from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.io.nifti import check_image_name, read_image, write_image
 from dipy_nn_reg.io.points import (
     POINTS,
@@ -195,7 +195,7 @@ def _read_maps(paths, static, moving, inverse, *, check, absolute):
         if path.suffix == ".txt":
             maps.append(read_affine(path))
             continue
-        mapping = load_field(
+        mapping = load_mapping(
             path,
             absolute=absolute or None,
             **(fallback if path is paths[-1] else {}),

@@ -111,7 +111,7 @@ def register_files(
     cohort : Path or None
         Of the page on all pairs, if there is to be one.
     field_format : str
-        As :func:`~dipy_nn_reg.io.fields.save_field` takes it.
+        As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it.
     fill : float, optional
         As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
     **options

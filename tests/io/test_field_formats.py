@@ -13,7 +13,7 @@ import numpy.testing as npt
 import pytest
 import SimpleITK as sitk
 
-from dipy_nn_reg.io.fields import load_field, save_field
+from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.mapping.maps import (
     displacement_to_mapping,
     flatten_mapping,
@@ -81,19 +81,21 @@ def test_positions_are_told_from_displacements(header, unit, mm, grids, tmp_path
     values = known(points).reshape(*SHAPE, 1, 3) / mm
     affine = np.diag([1 / mm] * 3 + [1]) @ grids[0]
     path = save(tmp_path / "y_field.nii", values, affine, unit=unit, **header)
-    check(load_field(path), grids[0])
+    check(load_mapping(path), grids[0])
 
 
 def test_positions_of_four_axes_are_those_of_mrtrix(grids, tmp_path):
     values = known(grid_points(SHAPE, grids[0])).reshape(*SHAPE, 3)
-    check(load_field(save(tmp_path / "warp.nii", values, grids[0])), grids[0])
+    check(load_mapping(save(tmp_path / "warp.nii", values, grids[0])), grids[0])
 
 
 def test_displacements_of_niftyreg_are_not_turned_round(grids, tmp_path):
     points = grid_points(SHAPE, grids[0])
     values = (known(points) - points).reshape(*SHAPE, 1, 3)
     header = {"intent": 1007, "name": "NREG_TRANS", "p1": 1}
-    check(load_field(save(tmp_path / "disp.nii", values, grids[0], **header)), grids[0])
+    check(
+        load_mapping(save(tmp_path / "disp.nii", values, grids[0], **header)), grids[0]
+    )
 
 
 @pytest.mark.parametrize("header", [{"intent": 0}, {"intent": 1006}, {"intent": 1007}])
@@ -106,7 +108,7 @@ def test_displacements_of_itk_are_in_mm(header, unit, mm, grids, tmp_path):
     values = ((known(points) - points) * axes).reshape(*SHAPE, 1, 3)
     affine = np.diag([1 / mm] * 3 + [1]) @ grids[0]
     path = save(tmp_path / "field.nii", values, affine, unit=unit, **header)
-    check(load_field(path), grids[0])
+    check(load_mapping(path), grids[0])
     if not header["intent"]:
         return  # five axes to SimpleITK
     field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
@@ -136,7 +138,7 @@ def test_displacements_of_itk_are_in_mm(header, unit, mm, grids, tmp_path):
 def test_what_a_header_calls_something_else_is_refused(header, message, axes, tmp_path):
     path = save(tmp_path / "f.nii", np.zeros((*SHAPE, *axes)), np.eye(4), **header)
     with pytest.raises(ValueError, match=message):
-        load_field(path, moving_shape=SHAPE, moving_affine=np.eye(4))
+        load_mapping(path, moving_shape=SHAPE, moving_affine=np.eye(4))
 
 
 def fsl_warp(folder, grids, zooms, *, absolute, intent=2006):
@@ -161,7 +163,7 @@ def fsl_warp(folder, grids, zooms, *, absolute, intent=2006):
 @pytest.mark.parametrize("zooms", [(None, None), ([1.8, 2, 3.3], [1.4, 2, 3])])
 def test_warps_of_fsl_are_measured_by_pixdim(absolute, told, zooms, grids, tmp_path):
     path, images = fsl_warp(tmp_path, grids, zooms, absolute=absolute)
-    mapping = load_field(
+    mapping = load_mapping(
         path,
         moving_shape=MOVING_SHAPE,
         moving_affine=grids[1],
@@ -179,16 +181,16 @@ def test_warps_of_fsl_are_measured_by_pixdim(absolute, told, zooms, grids, tmp_p
 def test_fslpy_reads_ours_where_pixdim_is_another(zooms, grids, tmp_path):
     path, images = fsl_warp(tmp_path, grids, zooms, absolute=False)
     options = {"moving_shape": MOVING_SHAPE, "moving_affine": grids[1]}
-    mapping = load_field(path, moving_zooms=zooms[1], **options)
+    mapping = load_mapping(path, moving_zooms=zooms[1], **options)
     ours = tmp_path / "ours.nii.gz"
-    save_field(
+    save_mapping(
         ours, mapping, format="fsl", static_zooms=zooms[0], moving_zooms=zooms[1]
     )
     field = readFnirt(str(ours), images[1], images[0], defType="relative")
     points = grid_points(SHAPE, grids[0])
     found = field.transform(points, from_="world", to="world")
     npt.assert_allclose(found, known(points), atol=2e-3)
-    check(load_field(ours), grids[0], atol=2e-3)
+    check(load_mapping(ours), grids[0], atol=2e-3)
 
 
 def test_a_warp_may_be_said_to_be_absolute(grids, tmp_path):
@@ -196,11 +198,11 @@ def test_a_warp_may_be_said_to_be_absolute(grids, tmp_path):
     path, _ = fsl_warp(tmp_path, grids, (None, None), absolute=False)
     options = {"moving_shape": MOVING_SHAPE, "moving_affine": grids[1]}
     points = grid_points(SHAPE, grids[0])
-    said = load_field(path, absolute=True, **options).transform_points(points)
+    said = load_mapping(path, absolute=True, **options).transform_points(points)
     assert np.abs(said - known(points)).max() > 1
     with pytest.raises(ValueError, match="a warp of FSL with absolute=True"):
-        save_field(tmp_path / "ours.nii", load_field(path, **options), format="fsl")
-        load_field(tmp_path / "ours.nii", absolute=True)
+        save_mapping(tmp_path / "ours.nii", load_mapping(path, **options), format="fsl")
+        load_mapping(tmp_path / "ours.nii", absolute=True)
 
 
 def test_three_volumes_are_no_field(rng, tmp_path, log):
@@ -208,8 +210,8 @@ def test_three_volumes_are_no_field(rng, tmp_path, log):
     path = save(tmp_path / "bold.nii", series, np.diag([2, 2, 2, 1]))
     options = {"moving_shape": SHAPE, "moving_affine": np.eye(4)}
     with pytest.raises(ValueError, match="does not say that it is one.*would fold"):
-        load_field(path, **options)
-    load_field(save(path, 0 * series, np.diag([2, 2, 2, 1])), **options)
+        load_mapping(path, **options)
+    load_mapping(save(path, 0 * series, np.diag([2, 2, 2, 1])), **options)
     assert "does not say that it is a field" in log.text
 
 
@@ -219,13 +221,13 @@ def test_three_volumes_are_no_field(rng, tmp_path, log):
 def test_files_that_are_not_finite_are_refused(format, ndim, value, tmp_path):
     mapping = displacement_to_mapping(np.zeros((6, 7, 5)[:ndim] + (ndim,)))
     path = tmp_path / "field.nii"
-    save_field(path, mapping, format=format)
+    save_mapping(path, mapping, format=format)
     image = nib.load(path)
     data = np.array(image.dataobj)
     data[(2, 3, 0, 0, 1)[: data.ndim]] = value
     nib.save(nib.Nifti1Image(data, image.affine, image.header), path)
     with pytest.raises(ValueError, match="finite.*field.nii"):
-        load_field(path)
+        load_mapping(path)
 
 
 def extended(path, content):
@@ -292,7 +294,7 @@ ABOUT = {
 def test_what_an_extension_says_is_checked(change, tmp_path):
     content = json.dumps({"dipy_nn_reg": ABOUT | change})
     with pytest.raises(ValueError, match=r"^Expected.*field.nii"):
-        load_field(extended(tmp_path / "field.nii", content))
+        load_mapping(extended(tmp_path / "field.nii", content))
 
 
 @pytest.mark.parametrize(
@@ -314,26 +316,26 @@ def test_what_an_extension_says_is_checked(change, tmp_path):
 )
 def test_a_broken_extension_of_ours_is_refused(content, tmp_path):
     with pytest.raises(ValueError, match="header extension as dipy_nn_reg writes it"):
-        load_field(extended(tmp_path / "field.nii", content))
+        load_mapping(extended(tmp_path / "field.nii", content))
 
 
 @pytest.mark.parametrize("content", ["no JSON", "5", "[" * 10**5, b"\xff", "{}", ""])
 def test_extensions_of_others_are_passed_over(content, tmp_path):
-    mapping = load_field(extended(tmp_path / "field.nii", content))
+    mapping = load_mapping(extended(tmp_path / "field.nii", content))
     assert tuple(mapping.domain_shape) == (5, 6, 7)
 
 
 def test_a_format_that_the_file_denies_is_refused(tmp_path):
     path = extended(tmp_path / "field.nii", json.dumps({"dipy_nn_reg": ABOUT}))
     with pytest.raises(ValueError, match="format 'afni'.*says that it is.*'itk'"):
-        load_field(path, format="afni")
+        load_mapping(path, format="afni")
 
 
 def test_a_field_to_one_point_is_refused(tmp_path):
     points = grid_points(SHAPE, np.eye(4))
     values = (-points * [-1, -1, 1]).reshape(*SHAPE, 1, 3)
     with pytest.raises(ValueError, match="Expected a field that can be inverted"):
-        load_field(save(tmp_path / "f.nii", values, np.eye(4), intent=1007))
+        load_mapping(save(tmp_path / "f.nii", values, np.eye(4), intent=1007))
 
 
 @pytest.fixture
@@ -351,8 +353,8 @@ def slices(smooth_field):
 def test_one_slice_comes_back_both_ways(format, slices, tmp_path):
     mapping, moving, _ = slices
     for one in (mapping, flatten_mapping(mapping)):
-        save_field(tmp_path / "field.nii.gz", one, format=format)
-        again = load_field(tmp_path / "field.nii.gz")
+        save_mapping(tmp_path / "field.nii.gz", one, format=format)
+        again = load_mapping(tmp_path / "field.nii.gz")
         again = lift_mapping(again) if again.dim == 2 else again
         assert tuple(again.codomain_shape) == (20, 23, 1)
         for name in ("transform", "transform_inverse"):
@@ -382,7 +384,7 @@ def test_simpleitk_and_ants_apply_a_field_of_one_slice(axes, slices, tmp_path):
     image.set_qform(affine, 1)
     nib.save(image, paths[0])
     saved = flatten_mapping(mapping) if axes == 2 else mapping
-    save_field(paths[1], saved, format="itk")
+    save_mapping(paths[1], saved, format="itk")
     expected = mapping.transform(moving[..., None])[..., 0]
     where = inside(mapping, moving)
     assert where.mean() > 0.3
@@ -434,7 +436,7 @@ def test_what_is_said_of_a_field_is_checked(options, message, tmp_path):
     path = save(tmp_path / "f.nii", np.zeros((*SHAPE, 3)), np.eye(4), intent=2006)
     grid = {"moving_shape": SHAPE, "moving_affine": np.eye(4)}
     with pytest.raises(ValueError, match=f"^Expected.*{message}"):
-        load_field(path, **(grid | options))
+        load_mapping(path, **(grid | options))
 
 
 @pytest.mark.parametrize("intent", [0, 2006])
@@ -451,5 +453,5 @@ def test_positions_of_fsl_are_not_those_of_the_world(intent, thin, grids, tmp_pa
     path = save(tmp_path / "warp.nii", values, grids[0], intent=intent)
     options = {"moving_shape": tuple(shape), "moving_affine": grids[0]}
     for absolute in (None, True):
-        mapping = load_field(path, absolute=absolute, **options)
+        mapping = load_mapping(path, absolute=absolute, **options)
         npt.assert_allclose(mapping.transform_points(points), points, atol=1e-3)

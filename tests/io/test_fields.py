@@ -14,7 +14,7 @@ import numpy.testing as npt
 import pytest
 import SimpleITK as sitk
 
-from dipy_nn_reg.io.fields import FORMATS, load_field, save_field
+from dipy_nn_reg.io.fields import FORMATS, load_mapping, save_mapping
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 
@@ -35,7 +35,7 @@ def write(path, array, affine):
 
 def write_all(folder, scene, mapping, *, format):
     """Write a field and images on the grids between which it goes."""
-    save_field(folder / "field.nii.gz", mapping, format=format)
+    save_mapping(folder / "field.nii.gz", mapping, format=format)
     write(folder / "moving.nii.gz", scene.moving, scene.moving_affine)
     write(folder / "static.nii.gz", scene.field[..., 0], scene.static_affine)
 
@@ -54,8 +54,8 @@ def inside(mapping, moving):
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_map_comes_back_from_its_file(format, pair, tmp_path):
     mapping = pair.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format=format)
-    again = load_field(tmp_path / "field.nii.gz")
+    save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
+    again = load_mapping(tmp_path / "field.nii.gz")
     npt.assert_allclose(
         again.transform(pair.moving), mapping.transform(pair.moving), atol=2e-5
     )
@@ -70,7 +70,7 @@ def test_a_map_comes_back_from_its_file(format, pair, tmp_path):
 @pytest.mark.parametrize("format", FORMATS)
 def test_files_hold_floats_of_32_bits_on_the_static_grid(format, scene, tmp_path):
     pair = scene(3, True)
-    save_field(tmp_path / "field.nii.gz", pair.make_mapping(), format=format)
+    save_mapping(tmp_path / "field.nii.gz", pair.make_mapping(), format=format)
     file = nib.load(tmp_path / "field.nii.gz")
     assert file.get_data_dtype() == np.float32
     expected = pair.static_affine
@@ -83,7 +83,7 @@ def test_dipy_reads_our_field(scene, tmp_path):
     pair = scene(3, True)
     mapping = pair.make_mapping()
     paths = [str(tmp_path / f"{name}.nii.gz") for name in ("field", "moving", "static")]
-    save_field(paths[0], mapping)
+    save_mapping(paths[0], mapping)
     write(paths[1], pair.moving, pair.moving_affine)
     write(paths[2], np.zeros(pair.field.shape[:-1]), pair.static_affine)
     again = read_mapping(*paths, prealign=np.linalg.inv(pair.prealign))
@@ -98,7 +98,7 @@ def test_we_read_a_field_of_dipy(scene, tmp_path):
     pair = scene(3, False)
     mapping = pair.make_mapping()
     write_mapping(mapping, str(tmp_path / "field.nii.gz"))
-    again = load_field(
+    again = load_mapping(
         tmp_path / "field.nii.gz",
         moving_shape=pair.moving.shape,
         moving_affine=pair.moving_affine,
@@ -116,7 +116,7 @@ def test_dipy_apply_transform_gives_our_warped_image(scene, tmp_path):
     static, moved, field = (str(tmp_path / f"{name}.nii.gz") for name in "smf")
     save_nifti(static, np.zeros_like(moving), pair.static_affine)
     save_nifti(moved, moving, pair.static_affine)
-    save_field(field, mapping)
+    save_mapping(field, mapping)
     flow = ApplyTransformFlow()
     flow.run(
         static, moved, field, transform_type="diffeomorphic", out_dir=str(tmp_path)
@@ -182,7 +182,7 @@ def test_fslpy_reads_our_field(solid, tmp_path):
 @PREALIGNED
 def test_nitransforms_reads_our_field(format, reader, solid, tmp_path):
     mapping = solid.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format=format)
+    save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
     found = reader.from_image(nib.load(tmp_path / "field.nii.gz")).get_fdata()
     voxels = np.moveaxis(np.indices(found.shape[:-1], dtype=float), 0, -1)
     affine = solid.static_affine
@@ -198,7 +198,7 @@ def test_a_2d_field_is_one_for_simpleitk(scene, tmp_path):
         np.diag([1.2, 1.1, 1]),
     )
     mapping = pair.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format="itk")
+    save_mapping(tmp_path / "field.nii.gz", mapping, format="itk")
     field = sitk.ReadImage(str(tmp_path / "field.nii.gz"), sitk.sitkVectorFloat64)
     field = field[:, :, 0] if field.GetDimension() == 3 else field
     assert field.GetDimension() == field.GetNumberOfComponentsPerPixel() == 2
@@ -219,9 +219,9 @@ def test_a_field_of_fsl_needs_the_moving_grid(tmp_path):
     field = np.zeros((5, 6, 7, 3), np.float32)
     write(tmp_path / "field.nii.gz", field, np.eye(4))
     with pytest.raises(ValueError, match="moving_shape and moving_affine"):
-        load_field(tmp_path / "field.nii.gz")
+        load_mapping(tmp_path / "field.nii.gz")
     grid = {"moving_shape": (8, 7, 6), "moving_affine": np.eye(4)}
-    mapping = load_field(tmp_path / "field.nii.gz", **grid)
+    mapping = load_mapping(tmp_path / "field.nii.gz", **grid)
     assert tuple(mapping.domain_shape) == (8, 7, 6)
 
 
@@ -238,9 +238,11 @@ def test_what_is_no_field_is_refused(shape, dtype, format, tmp_path):
     path = tmp_path / "image.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros(shape, dtype), np.eye(4)), path)
     with pytest.raises(ValueError, match="Expected a field of format"):
-        load_field(path, format=format)
+        load_mapping(path, format=format)
 
 
 def test_unknown_formats_are_refused(scene, tmp_path):
     with pytest.raises(ValueError, match=r"format.*'dipy'.*'elastix'"):
-        save_field(tmp_path / "f.nii", scene(2, False).make_mapping(), format="elastix")
+        save_mapping(
+            tmp_path / "f.nii", scene(2, False).make_mapping(), format="elastix"
+        )

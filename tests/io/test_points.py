@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 import SimpleITK as sitk
 
-from dipy_nn_reg.io.fields import save_field
+from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import (
     read_affine,
@@ -150,7 +150,7 @@ def pair_of_images(scene, tmp_path):
         image.set_sform(affine, 1)
         nib.save(image, path)
         images[name] = read_image(path)
-    save_field(tmp_path / "field.nii.gz", pair.make_mapping())
+    save_mapping(tmp_path / "field.nii.gz", pair.make_mapping())
     return images, tmp_path / "field.nii.gz"
 
 

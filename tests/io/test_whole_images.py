@@ -12,7 +12,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.io.fields import load_field, save_field
+from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.io.nifti import read_image, read_labels
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
@@ -41,8 +41,8 @@ def case(request, rng, tmp_path):
     path = tmp_path / f"{request.param}.nii.gz"
     if request.param == "field":
         field = rng.normal(size=(5, 6, 7, 3)).astype(np.float32) / 9
-        save_field(path, displacement_to_mapping(field, static_affine=AFFINE))
-        return path, load_field
+        save_mapping(path, displacement_to_mapping(field, static_affine=AFFINE))
+        return path, load_mapping
     data = rng.random((7, 8, 9), np.float32)
     if request.param == "labels":
         data = np.digitize(data, [0.3, 0.6]).astype(np.uint8)

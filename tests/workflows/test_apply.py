@@ -5,7 +5,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.io.fields import FORMATS, save_field
+from dipy_nn_reg.io.fields import FORMATS, save_mapping
 from dipy_nn_reg.io.points import read_points, write_points
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.apply import ApplyFlow
@@ -23,7 +23,7 @@ def setting(scene, write, tmp_path):
         "moving.nii.gz", scene.moving.astype(np.float32), scene.moving_affine
     )
     scene.field_path = tmp_path / "in" / "field.nii.gz"
-    save_field(scene.field_path, scene.mapping)
+    save_mapping(scene.field_path, scene.mapping)
     return scene
 
 
@@ -204,7 +204,7 @@ def test_a_field_of_two_axes_serves_slices(scene, write, tmp_path):
     flat = scene(2, False)
     flat.static_affine = flat.moving_affine = np.diag([2.0, 1.5, 1])
     mapping = flat.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping)
+    save_mapping(tmp_path / "field.nii.gz", mapping)
     affine = np.diag([2.0, 1.5, 1, 1])
     static = write("static.nii", np.zeros(flat.field.shape[:-1], np.uint8), affine)
     moving = write("moving.nii", flat.moving.astype(np.float32), affine)
@@ -344,7 +344,7 @@ def test_points_follow_a_slice_in_every_format(smooth_field, write, tmp_path):
     for format in FORMATS:
         out = tmp_path / format
         saved = tmp_path / f"{format}.nii.gz"
-        save_field(saved, mapping, format=format)
+        save_mapping(saved, mapping, format=format)
         moved = []
         for name, inverse in (("points.csv", False), ("points.csv", True)):
             flow = ApplyFlow(force=True)
@@ -378,7 +378,7 @@ def test_points_follow_a_slice_in_every_format(smooth_field, write, tmp_path):
 def test_a_warp_of_fsl_may_be_absolute(setting, tmp_path):
     """Its values do not tell: the images are turned round against each other."""
     path = tmp_path / "warp.nii.gz"
-    save_field(path, setting.mapping, format="fsl")
+    save_mapping(path, setting.mapping, format="fsl")
     image = nib.load(path)
     voxels = np.moveaxis(np.indices(setting.field.shape[:-1], float), 0, -1)
     if np.linalg.det(image.affine[:3, :3]) > 0:

@@ -7,7 +7,7 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.io.fields import save_field
+from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.points import write_points
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 
@@ -36,7 +36,7 @@ def setting(scene, write, tmp_path):
         "static_points": tmp_path / "in" / "static.csv",
         "moving_points": tmp_path / "in" / "moving.csv",
     }
-    save_field(scene.paths["field"], scene.mapping)
+    save_mapping(scene.paths["field"], scene.mapping)
     points = np.random.default_rng(0).normal(size=(8, 3)) * 3
     write_points(scene.paths["static_points"], points)
     there = np.asarray(scene.mapping.transform_points(points))

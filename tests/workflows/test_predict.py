@@ -6,7 +6,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.io.fields import FORMATS, load_field
+from dipy_nn_reg.io.fields import FORMATS, load_mapping
 from dipy_nn_reg.workflows.predict import PredictFlow
 
 OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
@@ -56,7 +56,7 @@ def test_a_pair_leaves_image_field_inverse_and_measures(
     warped = nib.load(out / "warped.nii.gz")
     npt.assert_allclose(warped.get_fdata(), expected, atol=1e-4)
     npt.assert_allclose(warped.affine, scene.static_affine, atol=1e-5)
-    field, inverse = (load_field(out / f"{n}.nii.gz") for n in ("field", "inverse"))
+    field, inverse = (load_mapping(out / f"{n}.nii.gz") for n in ("field", "inverse"))
     npt.assert_allclose(field.transform(moving), expected, atol=1e-4)
     npt.assert_allclose(
         inverse.transform(static), mapping.transform_inverse(static), atol=1e-3

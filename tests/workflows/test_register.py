@@ -7,7 +7,7 @@ import pytest
 
 import dipy_nn_reg
 from dipy_nn_reg import DeformableRegistration, metrics
-from dipy_nn_reg.io.fields import load_field
+from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.pairwise import register as one_pair
 from dipy_nn_reg.workflows.register import RegisterFlow
 
@@ -42,7 +42,7 @@ def test_two_file_names_are_enough(brains, run_command, tmp_path):
     assert float(row["ncc_after"]) == pytest.approx(
         metrics.ncc(static, warped), abs=1e-4
     )
-    mapping = load_field(
+    mapping = load_mapping(
         tmp_path / "field.nii.gz", prealign=np.loadtxt(tmp_path / "prealign.txt")
     )
     npt.assert_allclose(mapping.transform(moving), warped, atol=1e-3)

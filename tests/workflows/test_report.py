@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.io.fields import FORMATS, save_field
+from dipy_nn_reg.io.fields import FORMATS, save_mapping
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.predict import PredictFlow
@@ -25,7 +25,9 @@ def pairs(brains, write, tmp_path):
     for name, field in (("away", away), ("still", still)):
         fields.append(str(tmp_path / f"{name}.nii.gz"))
         grids = {"static_affine": static.affine, "moving_affine": static.affine}
-        save_field(fields[-1], displacement_to_mapping(field, inverse=-field, **grids))
+        save_mapping(
+            fields[-1], displacement_to_mapping(field, inverse=-field, **grids)
+        )
     return {
         "static_files": str(brains[0]),
         "moving_files": [str(brains[0]), str(equal)],
@@ -59,7 +61,7 @@ def test_fields_of_other_programs(format, pairs, tmp_path, brains):
     field[..., 1] = 0.5
     grids = {"static_affine": static.affine, "moving_affine": static.affine}
     path = tmp_path / f"{format}.nii.gz"
-    save_field(path, displacement_to_mapping(field, **grids), format=format)
+    save_mapping(path, displacement_to_mapping(field, **grids), format=format)
     options = {n: pairs[n] for n in ("static_files", "moving_files")}
     options["moving_files"] = options["moving_files"][:1]
     ReportFlow().run(**options, field_files=[str(path)], out_dir=str(tmp_path / "out"))
