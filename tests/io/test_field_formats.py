@@ -1,7 +1,6 @@
 """Fields of other programs: what their headers say, against closed forms and fslpy."""
 
 import json
-import logging
 
 import ants
 from fsl.data.image import Image as FslImage
@@ -23,12 +22,6 @@ from dipy_nn_reg.mapping.maps import (
 )
 
 SHAPE, MOVING_SHAPE = (9, 8, 7), (10, 11, 6)
-
-
-@pytest.fixture
-def log(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
-    return caplog
 
 
 @pytest.fixture(params=[-1, 1], ids=["radiological", "neurological"])
@@ -205,14 +198,14 @@ def test_a_warp_may_be_said_to_be_absolute(grids, tmp_path):
         load_mapping(tmp_path / "ours.nii", absolute=True)
 
 
-def test_three_volumes_are_no_field(rng, tmp_path, log):
+def test_three_volumes_are_no_field(rng, tmp_path, dipy_log):
     series = rng.random((*SHAPE, 3)) * 100
     path = save(tmp_path / "bold.nii", series, np.diag([2, 2, 2, 1]))
     options = {"moving_shape": SHAPE, "moving_affine": np.eye(4)}
     with pytest.raises(ValueError, match="does not say that it is one.*would fold"):
         load_mapping(path, **options)
     load_mapping(save(path, 0 * series, np.diag([2, 2, 2, 1])), **options)
-    assert "does not say that it is a field" in log.text
+    assert "does not say that it is a field" in dipy_log.text
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

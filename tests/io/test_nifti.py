@@ -1,5 +1,3 @@
-import logging
-
 import nibabel as nib
 import numpy as np
 import numpy.testing as npt
@@ -82,8 +80,7 @@ def test_infinite_values_are_refused(tmp_path):
         read_image(save(tmp_path / "image.nii", data))
 
 
-def test_nan_counts_as_the_background_of_its_volume(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+def test_nan_counts_as_the_background_of_its_volume(tmp_path, dipy_log):
     data = np.full((6, 6, 6, 2), -1000, np.float32)
     data[..., 1] = 7
     data[2:4, 2:4, 2:4] = 40
@@ -91,7 +88,7 @@ def test_nan_counts_as_the_background_of_its_volume(tmp_path, caplog, monkeypatc
     data[:2, 3, 3] = np.nan
     path = save(tmp_path / "series.nii.gz", data)
     npt.assert_array_equal(read_image(path, series=True).data, expected)
-    told = {record.getMessage() for record in caplog.records}
+    told = {record.getMessage() for record in dipy_log.records}
     assert {message.split(" of /")[0] for message in told} == {
         "2 of 216 values of volume 0",
         "2 of 216 values of volume 1",

@@ -1,7 +1,5 @@
 """Where images lie, as nibabel, ITK and FSL see it."""
 
-import logging
-
 from fsl.data.image import Image as FslImage
 import nibabel as nib
 from nibabel.affines import apply_affine, voxel_sizes
@@ -15,12 +13,6 @@ from dipy_nn_reg.io.nifti import read_image, read_labels, write_image
 
 AFFINE = np.diag([2.0, 2, 3, 1])
 LPS = np.array([-1, -1, 1])
-
-
-@pytest.fixture
-def log(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
-    return caplog
 
 
 def oblique():
@@ -51,7 +43,7 @@ def where_itk_sees(path, voxel):
     ("unit", "mm"), [("unknown", 1), ("mm", 1), ("meter", 1000), ("micron", 1e-3)]
 )
 @pytest.mark.parametrize("codes", [(1, 1), (0, 1), (2, 0)])
-def test_units_are_those_of_itk(unit, mm, codes, tmp_path, log):
+def test_units_are_those_of_itk(unit, mm, codes, tmp_path, dipy_log):
     affine = oblique()
     data = np.zeros((4, 5, 6), np.float32)
     path = save(tmp_path / "image.nii.gz", data, affine, affine, codes, unit)
@@ -59,7 +51,7 @@ def test_units_are_those_of_itk(unit, mm, codes, tmp_path, log):
         found = apply_affine(image.affine, [3, 1, 4])
         npt.assert_allclose(found, where_itk_sees(path, [3, 1, 4]), rtol=1e-5)
         npt.assert_allclose(found, mm * apply_affine(affine, [3, 1, 4]), rtol=1e-5)
-    assert ("converted to mm" in log.text) == (mm != 1)
+    assert ("converted to mm" in dipy_log.text) == (mm != 1)
     out = tmp_path / "written.nii.gz"
     write_image(out, data, image.affine, header=image.header)
     npt.assert_allclose(where_itk_sees(out, [3, 1, 4]), found, rtol=1e-5)
@@ -80,25 +72,31 @@ def test_a_unit_that_nifti_lacks_counts_as_mm(tmp_path):
 
 
 @pytest.mark.parametrize("code", [1, 2, 4])
-def test_affines_that_disagree_are_named_with_what_programs_use(code, tmp_path, log):
+def test_affines_that_disagree_are_named_with_what_programs_use(
+    code, tmp_path, dipy_log
+):
     elsewhere = AFFINE.copy()
     elsewhere[:3, 3] = [10, 20, 30]
     data = np.zeros((4, 5, 6), np.float32)
     path = save(tmp_path / "image.nii", data, AFFINE, elsewhere, (code, 1))
     npt.assert_array_equal(read_image(path).affine, nib.load(path).affine)
-    assert str(path) in log.text and "sform" in log.text and "qform" in log.text
+    assert (
+        str(path) in dipy_log.text
+        and "sform" in dipy_log.text
+        and "qform" in dipy_log.text
+    )
     npt.assert_allclose(FslImage(str(path)).voxToWorldMat, AFFINE)
     itk = "sform" if np.allclose(where_itk_sees(path, [0, 0, 0]), 0) else "qform"
-    assert f"uses the {itk}" in log.text
+    assert f"uses the {itk}" in dipy_log.text
 
 
 @pytest.mark.parametrize(("apart", "told"), [(0.02, False), (0.3, True)])
-def test_a_hundredth_of_a_voxel_is_no_matter(apart, told, tmp_path, log):
+def test_a_hundredth_of_a_voxel_is_no_matter(apart, told, tmp_path, dipy_log):
     near = AFFINE.copy()
     near[0, 3] = 2 * apart
     data = np.zeros((4, 5, 6), np.float32)
     read_image(save(tmp_path / "image.nii", data, AFFINE, near))
-    assert ("sform" in log.text) == told
+    assert ("sform" in dipy_log.text) == told
 
 
 def test_a_qform_that_cannot_be_read_does_no_harm(tmp_path):
@@ -110,7 +108,7 @@ def test_a_qform_that_cannot_be_read_does_no_harm(tmp_path):
     npt.assert_array_equal(read_image(path).affine, AFFINE)
 
 
-def test_voxel_sizes_that_fsl_sees_otherwise_are_told(tmp_path, log):
+def test_voxel_sizes_that_fsl_sees_otherwise_are_told(tmp_path, dipy_log):
     data = np.zeros((8, 8, 8), np.float32)
     path = save(tmp_path / "image.nii", data, np.diag([2.2, 2.2, 2.2, 1]), AFFINE)
     image = nib.load(path)
@@ -119,7 +117,7 @@ def test_voxel_sizes_that_fsl_sees_otherwise_are_told(tmp_path, log):
     nib.save(image, tmp_path / "other.nii")
     assert FslImage(str(tmp_path / "other.nii")).pixdim == (2, 2, 2)
     npt.assert_allclose(read_image(tmp_path / "other.nii").affine[0, 0], 2.2)
-    assert "2.2 x 2.2 x 2.2 mm" in log.text and "2 x 2 x 2 mm" in log.text
+    assert "2.2 x 2.2 x 2.2 mm" in dipy_log.text and "2 x 2 x 2 mm" in dipy_log.text
 
 
 @pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0), (2, 4)])

@@ -1,5 +1,3 @@
-import logging
-
 import nibabel as nib
 import numpy as np
 import numpy.testing as npt
@@ -71,19 +69,13 @@ def test_a_tractogram_needs_streamlines(tmp_path):
         read_streamlines(tmp_path / "broken.trk", image)
 
 
-@pytest.fixture
-def log(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
-    return caplog
-
-
-def test_numbers_of_columns_are_no_landmark(tmp_path, log):
+def test_numbers_of_columns_are_no_landmark(tmp_path, dipy_log):
     path = tmp_path / "points.csv"
     points = np.array([[1.5, 2, 3], [4, 5, 6]])
     # pandas.DataFrame(points).to_csv(path, index=False)
     path.write_text("0,1,2\n1.5,2.0,3.0\n4.0,5.0,6.0\n")
     npt.assert_array_equal(read_points(path), points)
-    assert "names of columns" in log.text
+    assert "names of columns" in dipy_log.text
     path.write_text("0,1,2.0\n3,4,5\n")
     npt.assert_array_equal(read_points(path), [[0, 1, 2], [3, 4, 5]])
     path.write_text("0,1,2\n")

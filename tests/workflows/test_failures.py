@@ -1,5 +1,4 @@
 import errno
-import logging
 
 import pytest
 
@@ -18,14 +17,13 @@ def run(errors, failures):
     return recorded, done
 
 
-def test_the_others_are_done_and_the_end_says_what_failed(monkeypatch, caplog):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+def test_the_others_are_done_and_the_end_says_what_failed(dipy_log):
     failures = Failures(4)
     errors = [ValueError("Expected a.\n"), None, MemoryError(), None]
     recorded, done = run(errors, failures)
     assert recorded == ["Expected a.", "MemoryError: "]
     assert done == [1, 3]
-    assert "Failed: pair 0: Expected a." in caplog.text
+    assert "Failed: pair 0: Expected a." in dipy_log.text
     with pytest.raises(ValueError, match=r"^2 of 4 failed. pair 0: Expected a\.; pair"):
         failures.finish()
 
