@@ -3,7 +3,8 @@
 import inspect
 import re
 
-from dipy_nn_reg.pairwise import register, safeguard
+from dipy_nn_reg.pairwise import safeguard
+from dipy_nn_reg.pairwise.options import LOSS
 from dipy_nn_reg.training import optimizers
 from dipy_nn_reg.transform import kinds
 from dipy_nn_reg.workflows import mnist
@@ -31,7 +32,7 @@ def test_iterations_of_levels():
 def test_window_of_the_loss():
     text = help_of(RegisterFlow, "loss")
     (window,) = re.findall(r"windows of (\d+) voxels", text)
-    assert int(window) == register.LOSS.keywords["window"]
+    assert int(window) == LOSS.keywords["window"]
 
 
 def test_learning_rate_and_stride_by_axes():
@@ -47,4 +48,4 @@ def test_learning_rate_and_stride_by_axes():
 def test_epochs_of_mnist():
     text = help_of(MnistFlow, "epochs")
     numbers = [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?= )", text)]
-    assert numbers == [mnist.TRAINING_STEPS, mnist.BATCH_SIZE, mnist.MOST_EPOCHS]
+    assert numbers == [mnist.TRAINING_STEPS, mnist.BATCH_SIZE, mnist.MAX_EPOCHS]

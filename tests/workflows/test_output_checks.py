@@ -89,7 +89,7 @@ def test_two_outputs_need_two_names(tmp_path):
 
 @pytest.mark.parametrize("blind", [True, False])
 def test_case_tells_names_apart_where_the_system_says_so(blind, tmp_path, monkeypatch):
-    monkeypatch.setattr(output_checks, "_is_blind_to_case", lambda folder: blind)
+    monkeypatch.setattr(output_checks, "_ignores_case", lambda folder: blind)
     outputs = {"out_warped": tmp_path / "R.nii", "out_field": tmp_path / "r.nii"}
     if blind:
         with pytest.raises(ValueError, match="out_warped and out_field"):
@@ -101,7 +101,7 @@ def test_case_tells_names_apart_where_the_system_says_so(blind, tmp_path, monkey
 def test_folders_are_tried(tmp_path):
     check({"out_metrics": tmp_path / "a" / "b" / "m.csv"})
     assert list((tmp_path / "a" / "b").iterdir()) == []
-    assert not output_checks._is_blind_to_case(tmp_path)  # on Linux
+    assert not output_checks._ignores_case(tmp_path)  # on Linux
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="asks for Linux")

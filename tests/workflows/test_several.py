@@ -14,6 +14,7 @@ from dipy_nn_reg.workflows import pair_files, report_files
 from dipy_nn_reg.workflows.apply import ApplyFlow
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.fit import FitFlow
+from dipy_nn_reg.workflows.predict import PredictFlow
 from dipy_nn_reg.workflows.register import RegisterFlow
 from dipy_nn_reg.workflows.report import ReportFlow
 
@@ -248,6 +249,45 @@ def test_outputs_are_checked_before_anything_is_read(
         "folder.csv",
         "prealign.txt",
     }
+
+
+WRONG_IN_BOTH = [
+    ({"voxel_size": -1.0}, "voxel_size"),
+    ({"field_format": "elastix"}, "field_format"),
+    ({"fill": float("nan")}, "fill"),
+]
+WRONG_IN_REGISTER = [
+    ({"loss": "dice"}, "loss.*'dice'"),
+    ({"penalty": "ridge"}, "penalty.*'ridge'"),
+    ({"smoothness": -1.0}, "smoothness"),
+    ({"level_iters": [-1]}, "level_iters"),
+    ({"transform": "tps"}, "transform.*'tps'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        *[("register", *case) for case in WRONG_IN_BOTH + WRONG_IN_REGISTER],
+        *[("predict", *case) for case in WRONG_IN_BOTH],
+    ],
+)
+def test_a_wrong_option_fails_once_before_any_image_is_read(
+    command, options, message, brains, models, tmp_path, monkeypatch
+):
+
+    def never(*args, **kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(pair_files, "read_image", never)
+    static, moving = str(brains[0]), [str(path) for path in brains[1:3]]
+    with pytest.raises(ValueError, match=f"^Expected .*{message}"):
+        if command == "register":
+            register(static, moving, tmp_path / "out", **options)
+        else:
+            out_dir = str(tmp_path / "out")
+            PredictFlow().run(static, moving, models[3], out_dir=out_dir, **options)
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_no_input_of_any_command_is_replaced(brains, write, crops, tmp_path):

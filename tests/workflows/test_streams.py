@@ -35,7 +35,7 @@ s.report_lost_output("name")
 """
 
 
-LOST = "name: what was to be shown is lost: [Errno 28] No space left on device\n"
+LOST = "name: the output is incomplete: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize(
