@@ -106,9 +106,7 @@ def read_bvecs(path):
 
 
 def read_streamlines(path, reference):
-    """Read a tractogram in world coordinates.
-
-    Streamlines outside of the box of the image are read as well.
+    """Read a tractogram in world coordinates, also streamlines outside of its image.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ def contents(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_a_complete_file_takes_its_name(tmp_path):
+def test_a_complete_file_gets_its_final_name(tmp_path):
     path = tmp_path / "a.weights.h5"
     path.write_text("old")
     with whole_file(path) as partial:
@@ -24,7 +24,7 @@ def test_a_complete_file_takes_its_name(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_interruption_leaves_the_old_file_alone(tmp_path, error):
+def test_an_interruption_keeps_the_old_file(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(error), whole_file(path) as partial:
@@ -33,14 +33,14 @@ def test_an_interruption_leaves_the_old_file_alone(tmp_path, error):
     assert contents(tmp_path) == {"a.txt": "old"}
 
 
-def test_the_longest_name_of_a_file_system_can_be_written(tmp_path):
+def test_a_name_of_255_bytes_can_be_written(tmp_path):
     path = tmp_path / ("é" * 124 + ".nii.gz")  # of 255 bytes
     with whole_file(path) as partial:
         partial.write_text("new")
     assert path.read_text() == "new"
 
 
-def test_modes_are_those_of_any_new_file(tmp_path):
+def test_permissions_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         with whole_file(tmp_path / "a.txt") as partial:
@@ -50,7 +50,7 @@ def test_modes_are_those_of_any_new_file(tmp_path):
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
-def test_two_that_write_one_name_have_files_of_their_own(tmp_path):
+def test_two_writers_of_one_name_use_separate_temporary_files(tmp_path):
     """As two processes of one number in two containers."""
     with whole_file(tmp_path / "a.txt") as one:
         one.write_text("a long text")
@@ -69,7 +69,7 @@ def earlier(tmp_path):
     return paths
 
 
-def test_several_files_take_their_names_together(tmp_path, earlier):
+def test_several_files_get_their_final_names_together(tmp_path, earlier):
     with whole_files(earlier, optional=("c",)) as partials:
         for name in "ab":
             partials[name].write_text("new")
@@ -78,14 +78,14 @@ def test_several_files_take_their_names_together(tmp_path, earlier):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_interruption_leaves_all_old_files(tmp_path, earlier, error):
+def test_an_interruption_keeps_all_old_files(tmp_path, earlier, error):
     with pytest.raises(error), whole_files(earlier, optional=("c",)) as partials:
         partials["a"].write_text("new")
         raise error
     assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "old")
 
 
-def test_a_file_that_was_not_written_is_an_error(tmp_path, earlier):
+def test_an_unwritten_file_is_an_error(tmp_path, earlier):
     with pytest.raises(FileNotFoundError), whole_files(earlier) as partials:
         for name in "ab":
             partials[name].write_text("new")
@@ -93,9 +93,7 @@ def test_a_file_that_was_not_written_is_an_error(tmp_path, earlier):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_move_that_fails_undoes_those_before_it(
-    tmp_path, earlier, there, monkeypatch
-):
+def test_a_failed_move_undoes_earlier_moves(tmp_path, earlier, there, monkeypatch):
     """As where another program holds a file open under Windows."""
     if not there:
         for path in earlier.values():
@@ -116,7 +114,9 @@ def test_a_move_that_fails_undoes_those_before_it(
     assert contents(tmp_path) == dict.fromkeys(names, "old")
 
 
-def test_a_signal_waits_until_all_have_their_names(tmp_path, earlier, monkeypatch):
+def test_a_signal_is_held_back_until_all_files_are_moved(
+    tmp_path, earlier, monkeypatch
+):
     replace = os.replace
 
     def interrupted(source, target):
@@ -136,7 +136,7 @@ def test_a_signal_waits_until_all_have_their_names(tmp_path, earlier, monkeypatc
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_full_disk_is_told_by_the_final_name(tmp_path, known):
+def test_errors_of_a_full_disk_contain_the_final_name(tmp_path, known):
     """Where it is found at the opening of the file, and where in its writing."""
     with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'"):
         with whole_file(tmp_path / "a.txt") as partial:
@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_by_the_final_name(tmp_path, known):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path):
+def test_a_link_is_replaced_and_its_target_kept(tmp_path):
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to("target")
     with whole_file(tmp_path / "link") as partial:
@@ -159,7 +159,7 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path):
     assert contents(tmp_path) == {"target": "old", "link": "new"}
 
 
-def test_a_file_below_a_file_is_named(tmp_path):
+def test_a_file_in_place_of_a_folder_is_an_error_with_the_final_name(tmp_path):
     (tmp_path / "plain.txt").write_text("text")
     path = tmp_path / "plain.txt" / "new.txt"
     with pytest.raises(NotADirectoryError, match="new.txt") as error:

@@ -69,7 +69,9 @@ POSITIONS = [
 
 @pytest.mark.parametrize("header", POSITIONS)
 @pytest.mark.parametrize(("unit", "mm"), [("mm", 1), ("micron", 1e-3)])
-def test_positions_are_told_from_displacements(header, unit, mm, grids, tmp_path):
+def test_positions_are_distinguished_from_displacements(
+    header, unit, mm, grids, tmp_path
+):
     points = grid_points(SHAPE, grids[0])
     values = known(points).reshape(*SHAPE, 1, 3) / mm
     affine = np.diag([1 / mm] * 3 + [1]) @ grids[0]
@@ -77,12 +79,12 @@ def test_positions_are_told_from_displacements(header, unit, mm, grids, tmp_path
     check(load_mapping(path), grids[0])
 
 
-def test_positions_of_four_axes_are_those_of_mrtrix(grids, tmp_path):
+def test_positions_of_mrtrix_are_read(grids, tmp_path):
     values = known(grid_points(SHAPE, grids[0])).reshape(*SHAPE, 3)
     check(load_mapping(save(tmp_path / "warp.nii", values, grids[0])), grids[0])
 
 
-def test_displacements_of_niftyreg_are_not_turned_round(grids, tmp_path):
+def test_displacements_of_niftyreg_are_in_ras(grids, tmp_path):
     points = grid_points(SHAPE, grids[0])
     values = (known(points) - points).reshape(*SHAPE, 1, 3)
     header = {"intent": 1007, "name": "NREG_TRANS", "p1": 1}
@@ -128,7 +130,7 @@ def test_displacements_of_itk_are_in_mm(header, unit, mm, grids, tmp_path):
     ],
 )
 @pytest.mark.parametrize("axes", [(3,), (1, 3)])
-def test_what_a_header_calls_something_else_is_refused(header, message, axes, tmp_path):
+def test_intents_of_other_data_are_refused(header, message, axes, tmp_path):
     path = save(tmp_path / "f.nii", np.zeros((*SHAPE, *axes)), np.eye(4), **header)
     with pytest.raises(ValueError, match=message):
         load_mapping(path, moving_shape=SHAPE, moving_affine=np.eye(4))
@@ -171,7 +173,7 @@ def test_warps_of_fsl_are_measured_by_pixdim(absolute, told, zooms, grids, tmp_p
 
 
 @pytest.mark.parametrize("zooms", [([1.8, 2, 3.3], [1.4, 2, 3])])
-def test_fslpy_reads_ours_where_pixdim_is_another(zooms, grids, tmp_path):
+def test_fslpy_reads_our_field_with_another_pixdim(zooms, grids, tmp_path):
     path, images = fsl_warp(tmp_path, grids, zooms, absolute=False)
     options = {"moving_shape": MOVING_SHAPE, "moving_affine": grids[1]}
     mapping = load_mapping(path, moving_zooms=zooms[1], **options)
@@ -186,7 +188,7 @@ def test_fslpy_reads_ours_where_pixdim_is_another(zooms, grids, tmp_path):
     check(load_mapping(ours), grids[0], atol=2e-3)
 
 
-def test_a_warp_may_be_said_to_be_absolute(grids, tmp_path):
+def test_the_option_absolute_overrides_the_values(grids, tmp_path):
     """Where everything moves to one side, its values do not tell."""
     path, _ = fsl_warp(tmp_path, grids, (None, None), absolute=False)
     options = {"moving_shape": MOVING_SHAPE, "moving_affine": grids[1]}
@@ -198,7 +200,7 @@ def test_a_warp_may_be_said_to_be_absolute(grids, tmp_path):
         load_mapping(tmp_path / "ours.nii", absolute=True)
 
 
-def test_three_volumes_are_no_field(rng, tmp_path, dipy_log):
+def test_a_series_of_three_volumes_is_refused(rng, tmp_path, dipy_log):
     series = rng.random((*SHAPE, 3)) * 100
     path = save(tmp_path / "bold.nii", series, np.diag([2, 2, 2, 1]))
     options = {"moving_shape": SHAPE, "moving_affine": np.eye(4)}
@@ -211,7 +213,9 @@ def test_three_volumes_are_no_field(rng, tmp_path, dipy_log):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("format", ["dipy", "itk", "afni", "fsl"])
-def test_files_that_are_not_finite_are_refused(format, ndim, value, tmp_path):
+def test_fields_with_values_that_are_not_finite_are_refused(
+    format, ndim, value, tmp_path
+):
     mapping = displacement_to_mapping(np.zeros((6, 7, 5)[:ndim] + (ndim,)))
     path = tmp_path / "field.nii"
     save_mapping(path, mapping, format=format)
@@ -284,7 +288,7 @@ ABOUT = {
     ],
     ids=str,
 )
-def test_what_an_extension_says_is_checked(change, tmp_path):
+def test_invalid_values_in_an_extension_are_refused(change, tmp_path):
     content = json.dumps({"dipy_nn_reg": ABOUT | change})
     with pytest.raises(ValueError, match=r"^Expected.*field.nii"):
         load_mapping(extended(tmp_path / "field.nii", content))
@@ -307,24 +311,24 @@ def test_what_an_extension_says_is_checked(change, tmp_path):
     ],
     ids=lambda content: repr(content[:30]),
 )
-def test_a_broken_extension_of_ours_is_refused(content, tmp_path):
+def test_damaged_extensions_of_this_package_are_refused(content, tmp_path):
     with pytest.raises(ValueError, match="header extension as dipy_nn_reg writes it"):
         load_mapping(extended(tmp_path / "field.nii", content))
 
 
 @pytest.mark.parametrize("content", ["no JSON", "5", "[" * 10**5, b"\xff", "{}", ""])
-def test_extensions_of_others_are_passed_over(content, tmp_path):
+def test_extensions_of_other_programs_are_ignored(content, tmp_path):
     mapping = load_mapping(extended(tmp_path / "field.nii", content))
     assert tuple(mapping.domain_shape) == (5, 6, 7)
 
 
-def test_a_format_that_the_file_denies_is_refused(tmp_path):
+def test_a_format_that_contradicts_the_file_is_refused(tmp_path):
     path = extended(tmp_path / "field.nii", json.dumps({"dipy_nn_reg": ABOUT}))
     with pytest.raises(ValueError, match="format 'afni'.*says that it is.*'itk'"):
         load_mapping(path, format="afni")
 
 
-def test_a_field_to_one_point_is_refused(tmp_path):
+def test_a_field_that_collapses_to_a_point_is_refused(tmp_path):
     points = grid_points(SHAPE, np.eye(4))
     values = (-points * [-1, -1, 1]).reshape(*SHAPE, 1, 3)
     with pytest.raises(ValueError, match="Expected a field that can be inverted"):
@@ -343,7 +347,7 @@ def slices(smooth_field):
 
 
 @pytest.mark.parametrize("format", ["dipy", "itk", "afni", "fsl"])
-def test_one_slice_comes_back_both_ways(format, slices, tmp_path):
+def test_a_single_slice_is_loaded_again_in_both_directions(format, slices, tmp_path):
     mapping, moving, _ = slices
     for one in (mapping, flatten_mapping(mapping)):
         save_mapping(tmp_path / "field.nii.gz", one, format=format)
@@ -395,7 +399,7 @@ def test_simpleitk_and_ants_apply_a_field_of_one_slice(axes, slices, tmp_path):
     npt.assert_allclose(warped[where], expected[where], atol=2e-3)
 
 
-def test_only_one_slice_can_be_made_flat():
+def test_only_maps_of_one_slice_can_be_flattened():
     with pytest.raises(ValueError, match="one slice"):
         flatten_mapping(displacement_to_mapping(np.zeros((4, 5, 6, 3))))
     across = np.zeros((4, 5, 1, 3))
@@ -425,7 +429,7 @@ def test_only_one_slice_can_be_made_flat():
     ],
     ids=str,
 )
-def test_what_is_said_of_a_field_is_checked(options, message, tmp_path):
+def test_invalid_options_of_load_mapping_are_refused(options, message, tmp_path):
     path = save(tmp_path / "f.nii", np.zeros((*SHAPE, 3)), np.eye(4), intent=2006)
     grid = {"moving_shape": SHAPE, "moving_affine": np.eye(4)}
     with pytest.raises(ValueError, match=f"^Expected.*{message}"):
@@ -434,7 +438,9 @@ def test_what_is_said_of_a_field_is_checked(options, message, tmp_path):
 
 @pytest.mark.parametrize("intent", [0, 2006])
 @pytest.mark.parametrize("thin", range(3))
-def test_positions_of_fsl_are_not_those_of_the_world(intent, thin, grids, tmp_path):
+def test_positions_of_fsl_are_distinguished_from_world_coordinates(
+    intent, thin, grids, tmp_path
+):
     """In a thin slab, the axis that FSL turns round hardly counts."""
     shape = np.array([14, 13, 12])
     shape[thin] = 2

@@ -52,7 +52,7 @@ def inside(mapping, moving):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_map_comes_back_from_its_file(format, pair, tmp_path):
+def test_a_saved_map_is_loaded_again(format, pair, tmp_path):
     mapping = pair.make_mapping()
     save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
     again = load_mapping(tmp_path / "field.nii.gz")
@@ -68,7 +68,7 @@ def test_a_map_comes_back_from_its_file(format, pair, tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_files_hold_floats_of_32_bits_on_the_static_grid(format, scene, tmp_path):
+def test_files_store_float32_on_the_static_grid(format, scene, tmp_path):
     pair = scene(3, True)
     save_mapping(tmp_path / "field.nii.gz", pair.make_mapping(), format=format)
     file = nib.load(tmp_path / "field.nii.gz")
@@ -92,7 +92,7 @@ def test_dipy_reads_our_field(scene, tmp_path):
     )
 
 
-def test_we_read_a_field_of_dipy(scene, tmp_path):
+def test_our_reader_reads_a_field_of_dipy(scene, tmp_path):
     from dipy.align import write_mapping
 
     pair = scene(3, False)
@@ -108,7 +108,7 @@ def test_we_read_a_field_of_dipy(scene, tmp_path):
     )
 
 
-def test_dipy_apply_transform_gives_our_warped_image(scene, tmp_path):
+def test_dipy_apply_transform_agrees_with_our_warped_image(scene, tmp_path):
     pair = scene(3, False)
     grid = {"static_affine": pair.static_affine, "moving_affine": pair.static_affine}
     mapping = displacement_to_mapping(pair.field, **grid)
@@ -191,7 +191,7 @@ def test_nitransforms_reads_our_field(format, reader, solid, tmp_path):
     npt.assert_allclose(found, expected.reshape(found.shape), atol=1e-4)
 
 
-def test_a_2d_field_is_one_for_simpleitk(scene, tmp_path):
+def test_simpleitk_reads_a_2d_field(scene, tmp_path):
     pair = scene(2, False)
     pair.static_affine, pair.moving_affine = (
         np.diag([1.5, 2, 1]),
@@ -234,7 +234,7 @@ def test_a_field_of_fsl_needs_the_moving_grid(tmp_path):
         ((5, 5, 5, 1, 3), np.int16, None),
     ],
 )
-def test_what_is_no_field_is_refused(shape, dtype, format, tmp_path):
+def test_images_that_are_no_fields_are_refused(shape, dtype, format, tmp_path):
     path = tmp_path / "image.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros(shape, dtype), np.eye(4)), path)
     with pytest.raises(ValueError, match="Expected a field of format"):

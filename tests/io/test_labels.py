@@ -41,7 +41,7 @@ def save(path, data, affine, unit="mm"):
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda o: "".join(map(str, o.ravel())))
-def test_another_storage_order_is_undone_bit_for_bit(order, image, rng, tmp_path):
+def test_another_storage_order_is_undone_exactly(order, image, rng, tmp_path):
     labels = rng.integers(0, 2**40, image.data.shape)
     stored = apply_orientation(labels, order)
     affine = image.affine @ inv_ornt_aff(order, labels.shape)
@@ -61,7 +61,7 @@ def test_units_are_converted(unit, mm, image, rng, tmp_path):
     npt.assert_array_equal(read_labels_on(path, image), labels)
 
 
-def test_two_axes_and_a_series_are_no_matter(rng, tmp_path):
+def test_labels_of_two_axes_and_images_of_series_are_supported(rng, tmp_path):
     image = Image(np.zeros((7, 6, 1)), np.eye(4), None, "image.nii")
     labels = rng.integers(0, 9, (7, 6)).astype(np.uint8)
     path = save(tmp_path / "labels.nii", labels, np.diag([1, 1, 4, 1]))
@@ -91,7 +91,7 @@ def test_another_grid_is_read_at_the_nearest_voxel(rng, tmp_path, dipy_log):
     assert f"{100 * outside.mean():.3g} % of the labelled voxels" in dipy_log.text
 
 
-def test_inside_of_the_image_nothing_is_told(rng, tmp_path, dipy_log):
+def test_labels_inside_of_the_image_cause_no_warning(rng, tmp_path, dipy_log):
     image = Image(np.zeros((9, 8, 7)), np.eye(4), None, "image.nii")
     labels = np.zeros((30, 30, 30), np.uint8)
     labels[9:12, 9:12, 9:12] = 5
@@ -102,7 +102,7 @@ def test_inside_of_the_image_nothing_is_told(rng, tmp_path, dipy_log):
 
 
 @pytest.mark.parametrize("read", [read_labels_on, read_mask_on])
-def test_what_lies_elsewhere_is_refused(read, tmp_path):
+def test_labels_outside_of_the_image_are_refused(read, tmp_path):
     image = Image(np.zeros((4, 4, 4)), np.eye(4), None, "image.nii")
     labels = np.ones((4, 4, 4), np.uint8)
     affine = np.eye(4)
@@ -114,7 +114,7 @@ def test_what_lies_elsewhere_is_refused(read, tmp_path):
         read(save(path, np.zeros_like(labels), np.eye(4)), image)
 
 
-def test_a_mask_may_hold_fractions_negatives_and_nan(tmp_path, dipy_log):
+def test_masks_may_contain_fractions_negatives_and_nan(tmp_path, dipy_log):
     image = Image(np.zeros((2, 2, 2)), np.eye(4), None, "image.nii")
     values = np.array([0, 0.001, 1, -1, np.nan, 7, 0.5, 0], np.float32)
     path = save(tmp_path / "mask.nii", values.reshape(2, 2, 2), np.eye(4))
@@ -155,13 +155,13 @@ def test_labels_keep_their_values(dtype, values, expected, shift, tmp_path):
 
 
 @pytest.mark.parametrize("value", [2.0**64, -(2.0**64), 1e300])
-def test_labels_that_no_integer_holds_are_refused(value, tmp_path):
+def test_labels_beyond_64_bits_are_refused(value, tmp_path):
     labels = np.full((2, 2, 2), value)
     with pytest.raises(ValueError, match="64 bits"):
         read_labels(save(tmp_path / "labels.nii", labels, np.eye(4)))
 
 
-def test_nan_is_no_label(tmp_path, dipy_log):
+def test_nan_counts_as_background_of_labels(tmp_path, dipy_log):
     labels = np.array([np.nan, 3, 0, 2], np.float32).reshape(2, 2, 1)
     found = read_labels(save(tmp_path / "labels.nii", labels, np.eye(4)))
     npt.assert_array_equal(found.data.ravel(), [0, 3, 0, 2])

@@ -43,7 +43,7 @@ def where_itk_sees(path, voxel):
     ("unit", "mm"), [("unknown", 1), ("mm", 1), ("meter", 1000), ("micron", 1e-3)]
 )
 @pytest.mark.parametrize("codes", [(1, 1), (0, 1), (2, 0)])
-def test_units_are_those_of_itk(unit, mm, codes, tmp_path, dipy_log):
+def test_units_agree_with_itk(unit, mm, codes, tmp_path, dipy_log):
     affine = oblique()
     data = np.zeros((4, 5, 6), np.float32)
     path = save(tmp_path / "image.nii.gz", data, affine, affine, codes, unit)
@@ -60,7 +60,7 @@ def test_units_are_those_of_itk(unit, mm, codes, tmp_path, dipy_log):
     assert written.get_xyzt_units() == ("mm" if unit != "unknown" else unit, "sec")
 
 
-def test_a_unit_that_nifti_lacks_counts_as_mm(tmp_path):
+def test_an_invalid_unit_counts_as_mm(tmp_path):
     path = save(tmp_path / "image.nii", np.zeros((4, 5, 6), np.float32), AFFINE, AFFINE)
     content = bytearray(path.read_bytes())
     content[123] = 7 + 56
@@ -72,9 +72,7 @@ def test_a_unit_that_nifti_lacks_counts_as_mm(tmp_path):
 
 
 @pytest.mark.parametrize("code", [1, 2, 4])
-def test_affines_that_disagree_are_named_with_what_programs_use(
-    code, tmp_path, dipy_log
-):
+def test_a_warning_names_the_affine_that_each_program_uses(code, tmp_path, dipy_log):
     elsewhere = AFFINE.copy()
     elsewhere[:3, 3] = [10, 20, 30]
     data = np.zeros((4, 5, 6), np.float32)
@@ -91,7 +89,9 @@ def test_affines_that_disagree_are_named_with_what_programs_use(
 
 
 @pytest.mark.parametrize(("apart", "told"), [(0.02, False), (0.3, True)])
-def test_a_hundredth_of_a_voxel_is_no_matter(apart, told, tmp_path, dipy_log):
+def test_small_disagreement_of_affines_causes_no_warning(
+    apart, told, tmp_path, dipy_log
+):
     near = AFFINE.copy()
     near[0, 3] = 2 * apart
     data = np.zeros((4, 5, 6), np.float32)
@@ -99,7 +99,7 @@ def test_a_hundredth_of_a_voxel_is_no_matter(apart, told, tmp_path, dipy_log):
     assert ("sform" in dipy_log.text) == told
 
 
-def test_a_qform_that_cannot_be_read_does_no_harm(tmp_path):
+def test_an_invalid_qform_is_ignored(tmp_path):
     data = np.zeros((4, 5, 6), np.float32)
     path = save(tmp_path / "image.nii", data, AFFINE, AFFINE)
     content = bytearray(path.read_bytes())
@@ -108,7 +108,7 @@ def test_a_qform_that_cannot_be_read_does_no_harm(tmp_path):
     npt.assert_array_equal(read_image(path).affine, AFFINE)
 
 
-def test_voxel_sizes_that_fsl_sees_otherwise_are_told(tmp_path, dipy_log):
+def test_a_warning_names_other_voxel_sizes_in_fsl(tmp_path, dipy_log):
     data = np.zeros((8, 8, 8), np.float32)
     path = save(tmp_path / "image.nii", data, np.diag([2.2, 2.2, 2.2, 1]), AFFINE)
     image = nib.load(path)
@@ -121,7 +121,7 @@ def test_voxel_sizes_that_fsl_sees_otherwise_are_told(tmp_path, dipy_log):
 
 
 @pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0), (2, 4)])
-def test_programs_agree_on_where_a_written_file_lies(codes, tmp_path):
+def test_programs_agree_on_the_place_of_a_written_file(codes, tmp_path):
     affine, elsewhere = oblique(), oblique()
     elsewhere[:3, 3] += 9
     data = np.zeros((30, 40, 50), np.float32)
@@ -151,7 +151,7 @@ def test_a_sheared_grid_is_not_misplaced_by_itk(tmp_path):
         sitk.ReadImage(str(tmp_path / "out.nii"))
 
 
-def test_two_axes_of_itk_are_a_slice(rng, tmp_path):
+def test_images_of_two_axes_by_itk_are_slices(rng, tmp_path):
     image = sitk.GetImageFromArray(rng.random((5, 7), np.float32))
     image.SetSpacing([0.5, 0.25])
     image.SetOrigin([4, -6])
@@ -184,7 +184,7 @@ def test_one_slice_along_any_axis_keeps_its_header(shape, rng, tmp_path):
 
 @pytest.mark.parametrize("shape", [(33000, 2, 1), (2, 40000, 3)])
 @pytest.mark.parametrize("kind", [nib.MGHImage, nib.Nifti2Image])
-def test_long_axes_become_nifti_2(shape, kind, rng, tmp_path):
+def test_long_axes_are_written_as_nifti_2(shape, kind, rng, tmp_path):
     data = rng.random(shape, np.float32)
     path = tmp_path / ("image.mgz" if kind is nib.MGHImage else "image.nii.gz")
     image = kind(data, AFFINE)
@@ -201,7 +201,7 @@ def test_long_axes_become_nifti_2(shape, kind, rng, tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["sec", "msec", "unknown"])
-def test_the_time_step_of_a_series_survives(unit, rng, tmp_path):
+def test_the_time_step_of_a_series_is_kept(unit, rng, tmp_path):
     series = nib.Nifti1Image(rng.random((4, 5, 6, 3), np.float32), AFFINE)
     series.set_sform(AFFINE, 1)
     series.header.set_zooms((2, 2, 3, 2.5))
@@ -228,7 +228,7 @@ def test_the_time_step_of_freesurfer_is_in_ms(rng, tmp_path):
     assert header.get_xyzt_units() == ("mm", "msec")
 
 
-def test_analyze_does_not_tell_left_from_right(rng, tmp_path):
+def test_analyze_images_without_mat_file_are_refused(rng, tmp_path):
     data = rng.random((4, 5, 6), np.float32)
     nib.save(nib.AnalyzeImage(data, AFFINE), tmp_path / "image.hdr")
     with pytest.raises(ValueError, match=r"Analyze 7\.5.*left from right"):

@@ -21,33 +21,33 @@ from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 @pytest.mark.parametrize("header", ["", "x,y,z\n"])
 @pytest.mark.parametrize("delimiter", [",", " "])
-def test_points_are_three_columns(header, delimiter, rng, tmp_path):
+def test_points_are_read_from_three_columns(header, delimiter, rng, tmp_path):
     points = rng.normal(size=(4, 3)).round(4)
     lines = [delimiter.join(map(str, point)) for point in points]
     (tmp_path / "points.csv").write_text(header + "\n".join(lines))
     npt.assert_array_equal(read_points(tmp_path / "points.csv"), points)
 
 
-def test_points_come_back(rng, tmp_path):
+def test_written_points_are_read_again(rng, tmp_path):
     points = rng.normal(size=(4, 3))
     write_points(tmp_path / "points.csv", points)
     npt.assert_allclose(read_points(tmp_path / "points.csv"), points, atol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["x,y,z\n", "1,2\n3,4\n", ""])
-def test_other_columns_are_refused(text, tmp_path):
+def test_tables_of_other_columns_are_refused(text, tmp_path):
     (tmp_path / "points.csv").write_text(text)
     with pytest.raises(ValueError, match="three columns"):
         read_points(tmp_path / "points.csv")
 
 
-def test_words_are_refused(tmp_path):
+def test_points_with_words_are_refused(tmp_path):
     (tmp_path / "points.csv").write_text("x,y,z\n1,2,three\n")
     with pytest.raises(ValueError, match="Expected points, numbers in columns"):
         read_points(tmp_path / "points.csv")
 
 
-def test_affines_are_checked(tmp_path):
+def test_invalid_affines_are_refused(tmp_path):
     np.savetxt(tmp_path / "affine.txt", np.eye(4))
     npt.assert_array_equal(read_affine(tmp_path / "affine.txt"), np.eye(4))
     np.savetxt(tmp_path / "affine.txt", np.zeros((4, 4)))
@@ -57,7 +57,7 @@ def test_affines_are_checked(tmp_path):
         read_affine(tmp_path / "nothing.txt")
 
 
-def test_a_tractogram_needs_streamlines(tmp_path):
+def test_empty_and_damaged_tractograms_are_refused(tmp_path):
     image = tmp_path / "image.nii"
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), image)
     empty = nib.streamlines.Tractogram([], affine_to_rasmm=np.eye(4))
@@ -69,7 +69,7 @@ def test_a_tractogram_needs_streamlines(tmp_path):
         read_streamlines(tmp_path / "broken.trk", image)
 
 
-def test_numbers_of_columns_are_no_landmark(tmp_path, dipy_log):
+def test_a_header_of_column_numbers_is_skipped(tmp_path, dipy_log):
     path = tmp_path / "points.csv"
     points = np.array([[1.5, 2, 3], [4, 5, 6]])
     # pandas.DataFrame(points).to_csv(path, index=False)
@@ -85,7 +85,7 @@ def test_numbers_of_columns_are_no_landmark(tmp_path, dipy_log):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "NaN"])
-def test_points_have_to_be_finite(value, tmp_path):
+def test_points_that_are_not_finite_are_refused(value, tmp_path):
     (tmp_path / "points.csv").write_text(f"x,y,z\n1,2,3\n4,{value},6\n")
     with pytest.raises(ValueError, match=r"finite.*points.csv.*1 of 2"):
         read_points(tmp_path / "points.csv")
@@ -93,7 +93,7 @@ def test_points_have_to_be_finite(value, tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("ending", [".trk", ".tck"])
-def test_streamlines_have_to_be_finite(value, ending, tmp_path):
+def test_streamlines_that_are_not_finite_are_refused(value, ending, tmp_path):
     image = tmp_path / "image.nii"
     nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.float32), np.eye(4)), image)
     lines = [np.ones((4, 3), np.float32), np.ones((3, 3), np.float32)]
@@ -112,7 +112,7 @@ def test_streamlines_have_to_be_finite(value, ending, tmp_path):
             pytest.skip("the value is part of the format")
 
 
-def test_b_vectors_are_rows_or_columns(rng, tmp_path):
+def test_b_vectors_are_read_from_rows_or_columns(rng, tmp_path):
     for n in (1, 2, 3, 7):
         vectors = rng.normal(size=(n, 3)).round(4)
         np.savetxt(tmp_path / "rows.bvec", vectors.T)  # as FSL
@@ -146,7 +146,7 @@ def pair_of_images(scene, tmp_path):
     return images, tmp_path / "field.nii.gz"
 
 
-def test_a_field_has_to_lie_on_the_static_image(pair_of_images):
+def test_a_field_on_another_grid_is_refused(pair_of_images):
     images, field = pair_of_images
     read_map(field, **images)
     for change in (np.eye(4), np.diag([1, 1, 1.2, 1])):

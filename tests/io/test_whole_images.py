@@ -50,7 +50,7 @@ def case(request, rng, tmp_path):
     return path, read_labels if request.param == "labels" else read_image
 
 
-def test_every_flipped_byte_is_refused(case, rng):
+def test_every_flipped_byte_is_detected(case, rng):
     path, read = case
     content, expected = path.read_bytes(), as_values(case[1](path))
     whole, harmless = gzip.decompress(content), 0
@@ -67,7 +67,7 @@ def test_every_flipped_byte_is_refused(case, rng):
     assert harmless < 60
 
 
-def test_every_short_cut_is_refused(case, rng):
+def test_every_truncated_file_is_refused(case, rng):
     path, read = case
     content = path.read_bytes()
     for cut in [*range(1, 26), *rng.integers(26, len(content), size=25)]:
@@ -76,7 +76,7 @@ def test_every_short_cut_is_refused(case, rng):
             read(path)
 
 
-def test_what_follows_a_stream_is_refused(case):
+def test_bytes_after_the_stream_are_refused(case):
     path, read = case
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(ValueError, match="damaged|Expected a NIfTI image"):
@@ -84,7 +84,7 @@ def test_what_follows_a_stream_is_refused(case):
 
 
 @pytest.mark.parametrize("name", ["i.mgz", "i.img.gz", "i.nii.bz2", "i.nii.zst"])
-def test_other_compressed_files_are_read_to_the_end(name, rng, tmp_path):
+def test_other_compressed_formats_are_checked_to_the_end(name, rng, tmp_path):
     data = rng.random((7, 8, 9), np.float32)
     path = tmp_path / name
     if name.endswith(".zst"):
@@ -124,7 +124,7 @@ def header_of(shape, *, dtype=np.float32):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
-def test_a_header_that_asks_for_too_much_takes_no_memory(pack, tmp_path):
+def test_a_header_that_asks_for_too_much_uses_no_memory(pack, tmp_path):
     ending = {bytes: "", gzip.compress: ".gz", bz2.compress: ".bz2"}[pack]
     path = tmp_path / f"image.nii{ending}"
     path.write_bytes(pack(header_of((1300, 1000, 1000)).binaryblock + bytes(6000)))
@@ -159,7 +159,7 @@ def test_a_header_that_asks_for_too_much_takes_no_memory(pack, tmp_path):
         (344, "<i", 0),  # magic
     ],
 )
-def test_a_bad_header_is_refused_or_reads_the_same(
+def test_a_bad_header_is_refused_or_changes_nothing(
     offset, format, value, ending, rng, tmp_path
 ):
     data = rng.random((4, 5, 6), np.float32)
@@ -181,7 +181,7 @@ def test_a_bad_header_is_refused_or_reads_the_same(
         npt.assert_array_equal(found.data, data)
 
 
-def test_what_nibabel_reads_but_is_no_image_is_refused(tmp_path):
+def test_surfaces_and_parcels_are_refused(tmp_path):
     path = tmp_path / "surface.gii"
     nib.save(nib.GiftiImage(), path)
     with pytest.raises(ValueError, match="Expected a NIfTI image"):

@@ -45,7 +45,7 @@ def test_an_image_is_warped_as_by_its_map(setting, tmp_path):
     assert out.get_data_dtype() == np.float32
 
 
-def test_outside_of_an_image_is_its_background(setting, write, tmp_path):
+def test_voxels_outside_of_an_image_get_its_background(setting, write, tmp_path):
     """As for the same image less that value, which DIPY surrounds by 0."""
     ct = np.pad(1000 * setting.moving[2:-2, 2:-2, 2:-2], 2) - 1000
     path = write("ct.nii.gz", ct.astype(np.float32), setting.moving_affine)
@@ -61,9 +61,7 @@ def test_outside_of_an_image_is_its_background(setting, write, tmp_path):
 @pytest.mark.parametrize(
     "options", [{"fill": np.nan}, {"fill": "x"}, {"fill": -1.0, "labels": True}]
 )
-def test_a_value_outside_that_does_not_fit_is_refused(
-    options, setting, write, tmp_path
-):
+def test_invalid_fill_is_refused(options, setting, write, tmp_path):
     path = setting.moving_path
     if options.pop("labels", False):
         labels = np.ones(setting.moving.shape, np.uint8)
@@ -74,7 +72,7 @@ def test_a_value_outside_that_does_not_fit_is_refused(
     assert not list((tmp_path / "out").glob("*"))
 
 
-def test_the_inverse_goes_the_other_way(setting, write, tmp_path):
+def test_the_inverse_transforms_from_static_to_moving(setting, write, tmp_path):
     image = np.random.default_rng(0).random(setting.field.shape[:-1], np.float32)
     path = write("image.nii.gz", image, setting.static_affine)
     out = apply(setting, path, static=setting.moving_path, inverse=True, out=tmp_path)
@@ -113,7 +111,7 @@ def test_several_transforms_interpolate_once(setting, write, tmp_path):
     npt.assert_allclose(nib.load(out).get_fdata(), image, atol=1e-5)
 
 
-def test_points_go_against_the_image(setting, tmp_path):
+def test_points_are_transformed_from_moving_to_static(setting, tmp_path):
     """From the moving to the static image, as anything that is moved."""
     points = setting.moving_affine[:3, 3] + np.random.default_rng(0).normal(size=(9, 3))
     np.savetxt(tmp_path / "points.csv", points, delimiter=",")
@@ -127,7 +125,7 @@ def test_points_go_against_the_image(setting, tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".trk", ".trx", ".tck"])
-def test_streamlines_end_where_the_map_says(ending, setting, tmp_path):
+def test_streamlines_are_transformed_by_the_map(ending, setting, tmp_path):
     """Streamlines of known voxels, in the space of the moving image."""
     rng = np.random.default_rng(0)
     voxels = [rng.uniform(6, 15, size=(n, 3)) for n in (5, 2, 8)]
@@ -164,7 +162,7 @@ def write_lines(path, lines, setting):
     save_tractogram(tractogram, str(path), bbox_valid_check=False)
 
 
-def test_bvecs_turn_with_the_affine_part(setting, write, tmp_path):
+def test_bvecs_are_rotated_by_the_affine_part(setting, write, tmp_path):
     bvecs = np.eye(3)
     np.savetxt(tmp_path / "in.bvec", bvecs)
     series = np.repeat(setting.moving[..., None], 3, -1).astype(np.float32)
@@ -190,7 +188,7 @@ def test_bvecs_turn_with_the_affine_part(setting, write, tmp_path):
         apply(setting, path, bvecs=str(tmp_path / "few.bvec"), out=tmp_path / "few")
 
 
-def test_several_files_have_names_of_their_own(setting, tmp_path):
+def test_results_of_several_files_have_distinct_names(setting, tmp_path):
     np.savetxt(tmp_path / "in" / "points.csv", np.zeros((2, 3)), delimiter=",")
     pattern = tmp_path / "in" / "[mp]o*"
     apply(setting, pattern, out=tmp_path / "out")
@@ -200,7 +198,7 @@ def test_several_files_have_names_of_their_own(setting, tmp_path):
     }
 
 
-def test_a_field_of_two_axes_serves_slices(scene, write, tmp_path):
+def test_a_2d_field_transforms_slices(scene, write, tmp_path):
     flat = scene(2, False)
     flat.static_affine = flat.moving_affine = np.diag([2.0, 1.5, 1])
     mapping = flat.make_mapping()
@@ -226,9 +224,7 @@ def test_a_field_of_another_image_is_refused(setting, write, tmp_path):
     assert apply(setting, other, any_grid=True, out=tmp_path / "out").is_file()
 
 
-def test_another_resolution_of_the_same_box_is_not_another_image(
-    setting, write, tmp_path
-):
+def test_an_image_of_another_resolution_is_accepted(setting, write, tmp_path):
     fine = np.repeat(np.repeat(np.repeat(setting.moving, 2, 0), 2, 1), 2, 2)
     affine = setting.moving_affine @ np.diag([0.5, 0.5, 0.5, 1])
     affine[:3, 3] = setting.moving_affine[:3, 3] - affine[:3, :3] @ [0.5, 0.5, 0.5]
@@ -238,13 +234,13 @@ def test_another_resolution_of_the_same_box_is_not_another_image(
     assert np.corrcoef(out.ravel(), expected.ravel())[0, 1] > 0.98
 
 
-def test_what_is_no_field_is_refused(setting, tmp_path):
+def test_images_that_are_no_fields_are_refused(setting, tmp_path):
     with pytest.raises(ValueError, match="Expected a field of format"):
         apply(setting, setting.moving_path, setting.static_path, out=tmp_path / "out")
 
 
 @pytest.mark.parametrize("what", ["image", "streamlines"])
-def test_an_interruption_leaves_no_half_file(what, setting, tmp_path, monkeypatch):
+def test_an_interruption_leaves_no_partial_file(what, setting, tmp_path, monkeypatch):
     def interrupt(_, path, *args, **kwargs):
         with open(path, "wb") as file:
             file.write(b"half a file")
@@ -263,7 +259,9 @@ def test_an_interruption_leaves_no_half_file(what, setting, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("ending", [".trk", ".tck"])
-def test_tractograms_go_to_an_image_that_is_no_nifti(ending, setting, tmp_path):
+def test_tractograms_are_transformed_to_images_of_other_formats(
+    ending, setting, tmp_path
+):
     """The same points as with the image as NIfTI."""
     static = nib.MGHImage(
         np.zeros(setting.field.shape[:-1], np.uint8), setting.static_affine
@@ -306,7 +304,7 @@ def test_a_series_keeps_its_time_step(setting, write, tmp_path):
     assert out.header.get_xyzt_units()[1] == "sec"
 
 
-def test_a_series_of_one_volume_has_one_b_vector(setting, tmp_path):
+def test_a_series_of_one_volume_needs_one_b_vector(setting, tmp_path):
     series = setting.moving[..., None].astype(np.float32)
     nib.save(nib.Nifti1Image(series, setting.moving_affine), tmp_path / "dwi.nii.gz")
     np.savetxt(tmp_path / "dwi.bvec", [[0.6], [0.8], [0]])
@@ -321,7 +319,7 @@ def test_a_series_of_one_volume_has_one_b_vector(setting, tmp_path):
     assert not (tmp_path / "b" / "transformed.nii.gz").exists()
 
 
-def test_large_labels_survive(setting, write, tmp_path):
+def test_large_labels_keep_their_values(setting, write, tmp_path):
     values = np.array([0, 2**53 + 1, 2**64 - 1], np.uint64)
     labels = values[np.random.default_rng(0).integers(0, 3, setting.moving.shape)]
     path = tmp_path / "labels.nii.gz"
@@ -331,7 +329,7 @@ def test_large_labels_survive(setting, write, tmp_path):
     assert set(np.unique(np.asanyarray(out.dataobj))) == set(values)
 
 
-def test_points_follow_a_slice_in_every_format(smooth_field, write, tmp_path):
+def test_points_and_labels_of_a_slice_in_every_format(smooth_field, write, tmp_path):
     """And labels come back by the inverse, which was 0 for a single slice."""
     field = smooth_field((24, 26), sigma=4, largest=3)
     affine = np.diag([-1.5, -1.5, 4, 1])
@@ -375,7 +373,7 @@ def test_points_follow_a_slice_in_every_format(smooth_field, write, tmp_path):
         assert np.mean((found != expected)[4:-4, 4:-4]) < 0.01
 
 
-def test_a_warp_of_fsl_may_be_absolute(setting, tmp_path):
+def test_absolute_warps_of_fsl_are_applied(setting, tmp_path):
     """Its values do not tell: the images are turned round against each other."""
     path = tmp_path / "warp.nii.gz"
     save_mapping(path, setting.mapping, format="fsl")

@@ -20,7 +20,7 @@ def help_of(flow, option):
     return " ".join(found[1].split())
 
 
-def test_iterations_of_levels():
+def test_default_level_iters():
     text = help_of(RegisterFlow, "level_iters")
     numbers = [list(map(int, n.split())) for n in re.findall(r"\d+(?: \d+)+", text)]
     assert numbers == [
@@ -29,13 +29,13 @@ def test_iterations_of_levels():
     ]
 
 
-def test_window_of_the_loss():
+def test_default_window_of_the_loss():
     text = help_of(RegisterFlow, "loss")
     (window,) = re.findall(r"windows of (\d+) voxels", text)
     assert int(window) == LOSS.keywords["window"]
 
 
-def test_learning_rate_and_stride_by_axes():
+def test_default_learning_rate_and_field_stride():
     rates = re.findall(r"([\d.]+) in (\d)D", help_of(FitFlow, "learning_rate"))
     assert {int(ndim): float(r) for r, ndim in rates} == optimizers.LEARNING_RATES
     strides = re.findall(r"(\d) in (\d)D", help_of(FitFlow, "field_stride"))
@@ -45,7 +45,7 @@ def test_learning_rate_and_stride_by_axes():
         assert found == int(stride)
 
 
-def test_epochs_of_mnist():
+def test_default_epochs_of_mnist():
     text = help_of(MnistFlow, "epochs")
     numbers = [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?= )", text)]
     assert numbers == [mnist.TRAINING_STEPS, mnist.BATCH_SIZE, mnist.MAX_EPOCHS]

@@ -58,7 +58,7 @@ def evaluate(setting, out, **options):
         return list(csv.DictReader(file))
 
 
-def test_what_is_known_is_measured(setting, tmp_path):
+def test_all_measures_of_a_known_map(setting, tmp_path):
     named = ("static_labels", "moving_labels", "static_points", "moving_points")
     row, mean = evaluate(
         setting,
@@ -86,7 +86,7 @@ def test_what_is_known_is_measured(setting, tmp_path):
     assert numbers["inverse_error_mm"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_without_a_field_images_are_compared_as_they_are(setting, tmp_path):
+def test_without_a_field_images_are_compared_by_their_headers(setting, tmp_path):
     row, _ = evaluate(setting, tmp_path)
     assert float(row["ncc"]) < 0.9
     assert set(row) == {"static", "moving", "ncc"}
@@ -108,7 +108,7 @@ def test_without_a_field_images_are_compared_as_they_are(setting, tmp_path):
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(options, message, setting, tmp_path):
+def test_invalid_files_are_refused(options, message, setting, tmp_path):
     options = {n: [setting.paths[p] for p in names] for n, names in options.items()}
     with pytest.raises(ValueError, match=message):
         evaluate(setting, tmp_path / "out", **options)
@@ -133,7 +133,7 @@ def measure_labels(write, tmp_path, static, moving, affine):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_distance_of_slices(axis, write, tmp_path):
+def test_hausdorff_distance_in_slices_along_any_axis(axis, write, tmp_path):
     """A disc of radius 15 and its shift by 4: 4 mm apart, as SciPy has it in 2D."""
     x, y = np.indices((48, 44)) - 22
     discs = [
@@ -143,7 +143,7 @@ def test_the_distance_of_slices(axis, write, tmp_path):
     assert float(row["hd95_mm"]) == 4
 
 
-def test_a_lost_label_makes_the_mean_no_better(write, tmp_path):
+def test_a_lost_label_does_not_improve_the_mean(write, tmp_path):
     static = np.zeros((20, 21, 22), int)
     static[4:9, 4:9, 4:9], static[12:15, 12:15, 12:15] = 1, 2
     affine = np.diag([2.0, 2, 3, 1])
@@ -163,7 +163,7 @@ def test_label_maps_of_zeros_are_refused(write, tmp_path):
     assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
-def test_labels_stored_in_another_order_measure_the_same(setting, tmp_path):
+def test_the_storage_order_of_labels_does_not_matter(setting, tmp_path):
     named = ("static_labels", "moving_labels")
     options = {name: [setting.paths[name]] for name in named}
     field = {"field_files": [setting.paths["field"]]}
@@ -179,7 +179,7 @@ def test_labels_stored_in_another_order_measure_the_same(setting, tmp_path):
 
 
 @pytest.mark.parametrize("label", [3_000_000_001, 2**53 + 1, -5])
-def test_large_labels_keep_their_names(label, setting, write, tmp_path):
+def test_large_labels_keep_their_values(label, setting, write, tmp_path):
     options = {}
     for name, affine in zip(
         ("static_labels", "moving_labels"),
@@ -193,7 +193,7 @@ def test_large_labels_keep_their_names(label, setting, write, tmp_path):
     assert f"dice_label_{label}" in row
 
 
-def test_fields_of_another_grid_or_kind_are_refused(setting, tmp_path):
+def test_fields_of_another_grid_or_format_are_refused(setting, tmp_path):
     """A grid of the same size elsewhere; a field of ours said to be absolute."""
     field = nib.load(setting.paths["field"])
     affine = np.linalg.inv(field.affine)

@@ -26,11 +26,11 @@ def prefixes(*names):
         (["\u00e9.nii", "e\u0301.nii"], ["\u00e9_1__", "e\u0301_2__"]),
     ],
 )
-def test_prefixes_differ_by_what_files_are_called(names, expected):
+def test_prefixes_are_distinct(names, expected):
     assert prefixes(*names) == expected
 
 
-def test_names_that_only_look_alike_when_joined():
+def test_prefixes_that_look_alike_when_joined_are_distinct():
     static = [Path("sub-01.nii"), Path("sub-01_T1.nii")]
     moving = [Path("T1_x.nii"), Path("x.nii")]
     pairs = list(product(static, moving))
@@ -42,7 +42,7 @@ def test_names_that_only_look_alike_when_joined():
     ]
 
 
-def test_any_files_have_prefixes_of_their_own():
+def test_prefixes_of_all_combinations_are_distinct():
     """Every set of three among names that are made to collide."""
     names = [
         "a.nii", "a.nii.gz", "A.nii", "a_nii.nii", "a/a.nii", "a_a.nii", "a_1.nii",
@@ -69,7 +69,7 @@ def test_links_keep_their_own_names(tmp_path):
     assert distinct_names(links) == ["sub-02/T1w.nii.gz", "sub-03/T1w.nii.gz"]
 
 
-def test_names_in_tables_are_as_short_as_they_can_be():
+def test_names_in_tables_are_as_short_as_possible():
     def names(*paths):
         return distinct_names(list(map(Path, paths)))
 
@@ -84,6 +84,6 @@ def test_names_in_tables_are_as_short_as_they_can_be():
     assert names("/t.nii", "/a/t.nii") == ["/t.nii", "a/t.nii"]
 
 
-def test_pairs_are_called_by_both_images():
+def test_names_of_pairs_contain_both_images():
     assert pair_name({"static": "s.nii.gz", "moving": "1/m.nii"}) == "1/m to s"
     assert pair_name({"static": "a.nii", "moving": "a.nii.gz"}) == "a.nii.gz to a.nii"

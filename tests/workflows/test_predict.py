@@ -20,9 +20,7 @@ def predict(static, moving, model, out, *, force=False, **options):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_pair_leaves_image_field_inverse_and_measures(
-    format, scene, write, models, tmp_path
-):
+def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tmp_path):
     scene = scene(3, True)
     # Noise to which the model, which has not been trained, brings the image closer.
     static = np.random.default_rng(1).random(scene.field.shape[:-1]).astype(np.float32)
@@ -69,7 +67,7 @@ def test_a_pair_leaves_image_field_inverse_and_measures(
     assert float(row["inverse_error_mm"]) < 0.2
 
 
-def test_three_by_three_pairs_are_all_there(brains, models, tmp_path):
+def test_all_pairs_of_three_by_three_images_are_registered(brains, models, tmp_path):
     pattern = brains[0].parent / "brain_[0-2].nii.gz"
     found = predict(pattern, [pattern], models[3], tmp_path / "all", all_pairs=True)
     for kind in OUTPUTS:
@@ -80,7 +78,7 @@ def test_three_by_three_pairs_are_all_there(brains, models, tmp_path):
     }
 
 
-def test_dipy_finds_the_prealignment(brains, models, tmp_path):
+def test_prealignment_by_dipy_is_written(brains, models, tmp_path):
     found = predict(
         brains[0], [brains[1]], models[3], tmp_path, prealign="rigid", voxel_size=2.5
     )
@@ -89,13 +87,13 @@ def test_dipy_finds_the_prealignment(brains, models, tmp_path):
     npt.assert_allclose(affine[:3, :3] @ affine[:3, :3].T, np.eye(3), atol=1e-6)
 
 
-def test_an_earlier_prealignment_does_not_stay(brains, models, tmp_path):
+def test_an_earlier_prealignment_is_removed(brains, models, tmp_path):
     predict(brains[0], [brains[1]], models[3], tmp_path, prealign="rigid")
     found = predict(brains[0], [brains[1]], models[3], tmp_path, force=True)
     assert "prealign.txt" not in found
 
 
-def test_few_slices_are_measured_as_well(crops, write, models, tmp_path):
+def test_volumes_of_few_slices_are_measured(crops, write, models, tmp_path):
     paths = [write(f"{i}.nii.gz", image[..., :4]) for i, image in enumerate(crops[:2])]
     assert predict(*paths[:1], paths[1:], models[3], tmp_path / "out") == OUTPUTS
     with open(tmp_path / "out" / "metrics.csv", newline="") as file:
@@ -123,7 +121,7 @@ def test_slices_are_registered_in_2d(sevens, write, models, tmp_path):
         ({"model_file": 2}, "an image of 2 axes, as the model"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(
+def test_invalid_input_is_refused_and_nothing_is_written(
     options, message, brains, models, tmp_path
 ):
     model = options.pop("model_file", 3)

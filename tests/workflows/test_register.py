@@ -27,7 +27,7 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
-def test_two_file_names_are_enough(brains, run_command, tmp_path):
+def test_two_file_names_suffice(brains, run_command, tmp_path):
     done = run_command("dipy_nn_reg_register", *brains[:2], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = {path.name for path in tmp_path.glob("*.*")}
@@ -104,14 +104,14 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
     assert not received
 
 
-def test_slices(sevens, write, tmp_path):
+def test_slices_are_registered(sevens, write, tmp_path):
     paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
     assert register(paths[0], paths[1:], tmp_path / "out", prealign="none") == OUTPUTS
     (row,) = read_rows(tmp_path / "out" / "metrics.csv")
     assert float(row["ncc_after"]) > float(row["ncc_headers"])
 
 
-def test_what_is_interrupted_leaves_nothing(brains, tmp_path, monkeypatch):
+def test_an_interruption_leaves_no_outputs(brains, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
@@ -134,7 +134,7 @@ def test_what_is_interrupted_leaves_nothing(brains, tmp_path, monkeypatch):
         ({"mask_file": "moving", "several": True}, "one pair of images with .*mask"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(
+def test_invalid_input_is_refused_and_nothing_is_written(
     options, message, brains, write, tmp_path
 ):
     several = options.pop("several", False)
@@ -156,7 +156,9 @@ def test_a_series_and_an_empty_image_are_refused(brains, write, tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["mm", "micron"])
-def test_what_goes_with_an_image_keeps_its_own_header(unit, brains, write, tmp_path):
+def test_masks_and_labels_are_placed_by_their_own_headers(
+    unit, brains, write, tmp_path
+):
     """Stored in another order or unit, masks and labels give the same field."""
     images = [nib.load(path) for path in brains[:2]]
     given = {
@@ -193,7 +195,7 @@ def test_what_goes_with_an_image_keeps_its_own_header(unit, brains, write, tmp_p
 
 @pytest.mark.parametrize("shift", [0, 1000])
 @pytest.mark.parametrize("name", ["mask_file", "moving_labels"])
-def test_a_mask_or_labels_that_say_nothing_are_refused(
+def test_masks_and_labels_without_values_on_the_image_are_refused(
     name, shift, brains, write, tmp_path
 ):
     values = np.full(nib.load(brains[0]).shape, shift > 0, np.uint8)

@@ -37,7 +37,7 @@ def pairs(brains, write, tmp_path):
     }
 
 
-def test_pages_of_several_pairs(pairs, tmp_path):
+def test_pages_of_several_pairs_are_linked_worst_first(pairs, tmp_path):
     out = tmp_path / "out"
     # Both of one folder, so that a static image may be a moving one.
     ReportFlow().run(**pairs, out_dir=str(out))
@@ -55,7 +55,7 @@ def test_pages_of_several_pairs(pairs, tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_fields_of_other_programs(format, pairs, tmp_path, brains):
+def test_fields_of_all_formats_are_reported(format, pairs, tmp_path, brains):
     static = nib.load(brains[0])
     field = np.zeros((*static.shape, 3), np.float32)
     field[..., 1] = 0.5
@@ -68,14 +68,14 @@ def test_fields_of_other_programs(format, pairs, tmp_path, brains):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
 
 
-def test_without_a_field_nothing_moves(pairs, tmp_path):
+def test_without_a_field_nothing_is_displaced(pairs, tmp_path):
     options = {n: pairs[n] for n in ("static_files", "moving_files")}
     ReportFlow().run(**options, out_dir=str(tmp_path / "out"))
     cohort = (tmp_path / "out" / "cohort.html").read_text()
     assert "2 Good" in cohort
 
 
-def test_nothing_is_replaced(pairs, tmp_path):
+def test_earlier_pages_are_not_replaced(pairs, tmp_path):
     out = tmp_path / "out"
     ReportFlow().run(**pairs, out_dir=str(out))
     with pytest.raises(FileExistsError, match="--force"):
@@ -84,7 +84,7 @@ def test_nothing_is_replaced(pairs, tmp_path):
         ReportFlow().run(**pairs | {"field_files": pairs["field_files"] * 2})
 
 
-def test_predictions_come_with_pages(brains, models, tmp_path):
+def test_predict_writes_pages(brains, models, tmp_path):
     out = tmp_path / "out"
     static, moving = str(brains[0]), [str(path) for path in brains[1:3]]
     PredictFlow().run(static, moving, str(models[3]), out_dir=str(out))
@@ -94,7 +94,7 @@ def test_predictions_come_with_pages(brains, models, tmp_path):
         PredictFlow().run(static, moving, str(models[3]), out_dir=str(out))
 
 
-def test_help_and_quiet(run_command, pairs, tmp_path):
+def test_help_and_quiet_command(run_command, pairs, tmp_path):
     help_text = run_command("dipy_nn_reg_report", "--help").stdout
     assert "--quiet" in help_text and "out_cohort" in help_text
     options = [pairs["static_files"], pairs["moving_files"][0]]
@@ -116,7 +116,7 @@ def measures_of(path):
     )
 
 
-def test_images_lie_where_their_own_headers_say(pairs, brains, tmp_path):
+def test_the_storage_order_of_images_does_not_matter(pairs, brains, tmp_path):
     """A moving image stored in another order is the same image."""
     known = {"static_files": str(brains[0]), "field_files": pairs["field_files"][:1]}
     image = nib.load(brains[1])
@@ -143,7 +143,7 @@ def test_images_lie_where_their_own_headers_say(pairs, brains, tmp_path):
     assert dict(pages[1])["Correlation of the images (NCC)"] == f"{ncc:.3f}"
 
 
-def test_a_name_with_an_accent_in_a_locale_that_is_not_utf8(
+def test_names_with_accents_in_a_locale_that_is_not_utf8(
     run_command, pairs, brains, tmp_path
 ):
     image = nib.load(brains[0])

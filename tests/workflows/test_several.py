@@ -47,7 +47,7 @@ def broken(brains):
     return path
 
 
-def test_a_pair_that_fails_is_a_row_and_the_others_are_done(brains, broken, tmp_path):
+def test_a_failed_pair_is_a_row_and_the_others_are_registered(brains, broken, tmp_path):
     out = tmp_path / "out"
     moving = [brains[1], broken, brains[2]]
     with pytest.raises(ValueError, match=r"1 of 3 failed. broken to brain_0: .*short"):
@@ -64,7 +64,7 @@ def test_a_pair_that_fails_is_a_row_and_the_others_are_done(brains, broken, tmp_
     assert re.search("<li>broken to brain_0: Expected a whole image", cohort)
 
 
-def test_earlier_results_of_a_pair_that_fails_stay_whole(brains, broken, tmp_path):
+def test_earlier_results_of_a_failed_pair_are_kept(brains, broken, tmp_path):
     out = tmp_path / "out"
     names = {"out_warped": "w.nii.gz"}
     register(brains[0], brains[1:3], out, **names)
@@ -82,7 +82,7 @@ def test_earlier_results_of_a_pair_that_fails_stay_whole(brains, broken, tmp_pat
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")]
 )
-def test_an_end_in_the_midst_of_a_pair_leaves_its_earlier_results(
+def test_earlier_results_of_an_interrupted_pair_are_kept(
     error, brains, tmp_path, monkeypatch
 ):
     out = tmp_path / "out"
@@ -98,7 +98,7 @@ def test_an_end_in_the_midst_of_a_pair_leaves_its_earlier_results(
     assert contents(out) == before
 
 
-def test_a_full_disk_is_told_by_name(brains, tmp_path, monkeypatch):
+def test_the_error_of_a_full_disk_names_the_output(brains, tmp_path, monkeypatch):
     def full(image, path):
         with open(path, "wb") as file:
             file.write(b"half a file")
@@ -119,7 +119,9 @@ def subjects(write, crops):
     ]
 
 
-def test_inputs_of_one_name_can_be_told_apart(subjects, brains, tmp_path):
+def test_inputs_of_the_same_name_are_distinguished_by_folders(
+    subjects, brains, tmp_path
+):
     out = tmp_path / "out"
     EvaluateFlow().run(str(subjects[0]), list(map(str, subjects)), out_dir=str(out))
     rows = read_rows(out / "metrics.csv")
@@ -134,7 +136,7 @@ def test_inputs_of_one_name_can_be_told_apart(subjects, brains, tmp_path):
     assert sorted(names) == [f"sub-0{i}/T1w to sub-00/T1w" for i in (1, 2)]
 
 
-def test_links_into_an_annex_keep_their_names(subjects, write, tmp_path):
+def test_links_to_the_same_file_keep_their_names(subjects, write, tmp_path):
     """Two people whose images are equal, and so one object of git-annex."""
     (tmp_path / "annex").mkdir()
     target = tmp_path / "annex" / "MD5E-s1--bbb.nii.gz"
@@ -155,7 +157,9 @@ def test_links_into_an_annex_keep_their_names(subjects, write, tmp_path):
 
 
 @pytest.mark.parametrize("names", [["y.nii.gz", "y.nii"], ["y.nii", "y.nii"]])
-def test_as_many_results_as_inputs(names, brains, write, crops, tmp_path):
+def test_inputs_of_similar_names_have_separate_results(
+    names, brains, write, crops, tmp_path
+):
     paths = [str(write(name, crops[0])) for name in names]
     np.savetxt(tmp_path / "a.txt", np.eye(4))
     out, affine = tmp_path / "out", [str(tmp_path / "a.txt")]
@@ -163,7 +167,7 @@ def test_as_many_results_as_inputs(names, brains, write, crops, tmp_path):
     assert len(contents(out)) == 2
 
 
-def test_a_file_that_fails_keeps_none_from_being_moved(brains, broken, tmp_path):
+def test_after_a_failed_file_the_others_are_transformed(brains, broken, tmp_path):
     np.savetxt(tmp_path / "a.txt", np.eye(4))
     (tmp_path / "empty.csv").write_text("x,y,z\n1,2\n")
     moving = [str(path) for path in (broken, tmp_path / "empty.csv", brains[1])]
@@ -173,7 +177,7 @@ def test_a_file_that_fails_keeps_none_from_being_moved(brains, broken, tmp_path)
     assert set(contents(tmp_path / "out")) == {"brain_1__transformed.nii.gz"}
 
 
-def test_a_pair_that_cannot_be_measured_is_a_row(brains, broken, tmp_path):
+def test_a_failed_pair_is_a_row_of_the_measures(brains, broken, tmp_path):
     moving = [str(path) for path in (brains[1], broken, brains[2])]
     with pytest.raises(ValueError, match=r"1 of 3 failed\. broken to brain_0"):
         EvaluateFlow().run(str(brains[0]), moving, out_dir=str(tmp_path))
@@ -185,7 +189,7 @@ def test_a_pair_that_cannot_be_measured_is_a_row(brains, broken, tmp_path):
     assert mean["error"] == ""
 
 
-def test_a_page_that_fails_is_listed(brains, broken, tmp_path):
+def test_failed_pages_are_listed(brains, broken, tmp_path):
     moving = [str(path) for path in (brains[1], broken)]
     with pytest.raises(ValueError, match="1 of 2 failed"):
         ReportFlow().run(str(brains[0]), moving, out_dir=str(tmp_path / "out"))
@@ -204,7 +208,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_links_lead_to_pages_whatever_their_names(name, brains, write, crops, tmp_path):
+def test_links_to_pages_of_any_name(name, brains, write, crops, tmp_path):
     out = tmp_path / "out"
     static = write(name, np.asarray(crops[0]))
     moving = [str(path) for path in brains[1:3]]
@@ -218,7 +222,7 @@ def test_links_lead_to_pages_whatever_their_names(name, brains, write, crops, tm
     assert {unquote_to_bytes(link[2:]) for link in links} == pages
 
 
-def test_links_spell_out_bytes_that_are_no_text(tmp_path):
+def test_links_escape_bytes_that_are_not_utf8(tmp_path):
     page = tmp_path / "deeper" / os.fsdecode(b"\xe9.html")
     assert report_files._address(page, tmp_path) == "./deeper/%E9.html"
 

@@ -51,12 +51,12 @@ LOST = "name: the output is incomplete: [Errno 28] No space left on device\n"
         (">/dev/full", f"an error\n{LOST}"),
     ],
 )
-def test_output_that_nobody_takes_ends_nothing(redirection, told, shell):
+def test_unwritable_output_does_not_end_the_process(redirection, told, shell):
     done = shell(LINES, redirection)
     assert (done.returncode, done.stderr) == (0, told)
 
 
-def test_a_file_does_not_take_the_place_of_a_closed_stream(shell, tmp_path):
+def test_files_do_not_receive_output_of_closed_streams(shell, tmp_path):
     code = """
 import os
 s.open_streams()
@@ -69,13 +69,13 @@ with open("result", "w") as file:
     assert (tmp_path / "result").read_text() == "result"
 
 
-def test_names_that_are_not_text_can_be_shown(shell):
+def test_names_that_are_not_utf8_can_be_shown(shell):
     code = "import os\ns.open_streams()\nprint(os.fsdecode(b'\\xe9'))"
     assert shell(code, "").stdout == "\\udce9\n"
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full"])
-def test_commands_work_without_streams(redirection, brains, tmp_path):
+def test_commands_work_with_closed_or_full_streams(redirection, brains, tmp_path):
     """Whose libraries write to the streams below Python as well."""
     command = os.path.join(os.path.dirname(sys.executable), "dipy_nn_reg_evaluate")
     line = f"{command} {brains[0]} {brains[1]} --out_dir out {redirection}"
@@ -85,7 +85,7 @@ def test_commands_work_without_streams(redirection, brains, tmp_path):
     assert (tmp_path / "out" / "metrics.csv").read_text().startswith("static,moving")
 
 
-def test_keras_is_imported_without_standard_error():
+def test_keras_is_imported_with_closed_standard_error():
     code = "from dipy_nn_reg.workflows.quiet import import_keras; import_keras()"
     done = subprocess.run(["bash", "-c", f"{sys.executable} -c '{code}' 2>&-"])
     assert done.returncode == 0
