@@ -1,8 +1,5 @@
-"""Fields of other programs: what their headers say, against closed forms and fslpy."""
+"""Fields of other programs, recognised by headers and values."""
 
-import json
-
-import ants
 from fsl.data.image import Image as FslImage
 from fsl.transform.fnirt import readFnirt
 import nibabel as nib
@@ -15,10 +12,7 @@ import SimpleITK as sitk
 from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.mapping.maps import (
     displacement_to_mapping,
-    flatten_mapping,
     grid_points,
-    lift_mapping,
-    mapping_to_displacement,
 )
 
 SHAPE, MOVING_SHAPE = (9, 8, 7), (10, 11, 6)
@@ -227,190 +221,11 @@ def test_fields_with_values_that_are_not_finite_are_refused(
         load_mapping(path)
 
 
-def extended(path, content):
-    """Write a field of ITK's format with some extension of its header."""
-    image = nib.Nifti1Image(np.zeros((5, 6, 7, 1, 3), np.float32), np.eye(4))
-    image.header.set_intent("vector")
-    content = content if isinstance(content, bytes) else content.encode()
-    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", content))
-    nib.save(image, path)
-    return path
-
-
-ABOUT = {
-    "format": "itk",
-    "ndim": 3,
-    "moving_shape": [5, 6, 7],
-    "moving_affine": np.eye(4).tolist(),
-    "prealign": np.eye(4).tolist(),
-}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"format": "elastix"},
-        {"format": 5},
-        {"format": "fsl"},
-        {"format": "dipy"},
-        *[{"ndim": n} for n in (-1, "3", 2, 3.0, True, None, 10**30)],
-        *[
-            {"moving_shape": s}
-            for s in (
-                [10**30] * 3,
-                [10**6] * 3,
-                [5, 6],
-                [5, 6, 0],
-                [5, 6, -7],
-                [5, 6, 7.5],
-                [5, 6, True],
-                "567",
-                None,
-                5,
-            )
-        ],
-        *[
-            {name: a}
-            for name in ("moving_affine", "prealign")
-            for a in (
-                np.eye(3).tolist(),
-                np.zeros((4, 4)).tolist(),
-                [[1, 2], [3]],
-                "x",
-                None,
-                [[np.nan] * 4] * 4,
-                [[10**400] * 4] * 4,
-                {"a": 1},
-            )
-        ],
-        *[{"moving_zooms": z} for z in ([0, 1, 1], [1], "x", [np.inf] * 3)],
-        *[{"repeated": r} for r in (True, 1, "yes")],
-    ],
-    ids=str,
-)
-def test_invalid_values_in_an_extension_are_refused(change, tmp_path):
-    content = json.dumps({"dipy_nn_reg": ABOUT | change})
-    with pytest.raises(ValueError, match=r"^Expected.*field.nii"):
-        load_mapping(extended(tmp_path / "field.nii", content))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        '{"dipy_nn_reg": 5}',
-        '{"dipy_nn_reg": {}}',
-        ' { "dipy_nn_reg" : null}',
-        '{"dipy_nn_reg": [1, 2]}',
-        '{"dipy_nn_reg": {',
-        '{"dipy_nn_reg": ' + "[" * 10**5,
-        b'{"dipy_nn_reg": "\xff\xfe"}',
-        *[
-            json.dumps({"dipy_nn_reg": {k: v for k, v in ABOUT.items() if k != name}})
-            for name in ABOUT
-        ],
-    ],
-    ids=lambda content: repr(content[:30]),
-)
-def test_damaged_extensions_of_this_package_are_refused(content, tmp_path):
-    with pytest.raises(ValueError, match="header extension as dipy_nn_reg writes it"):
-        load_mapping(extended(tmp_path / "field.nii", content))
-
-
-@pytest.mark.parametrize("content", ["no JSON", "5", "[" * 10**5, b"\xff", "{}", ""])
-def test_extensions_of_other_programs_are_ignored(content, tmp_path):
-    mapping = load_mapping(extended(tmp_path / "field.nii", content))
-    assert tuple(mapping.domain_shape) == (5, 6, 7)
-
-
-def test_a_format_that_contradicts_the_file_is_refused(tmp_path):
-    path = extended(tmp_path / "field.nii", json.dumps({"dipy_nn_reg": ABOUT}))
-    with pytest.raises(ValueError, match="format 'afni'.*says that it is.*'itk'"):
-        load_mapping(path, format="afni")
-
-
 def test_a_field_that_collapses_to_a_point_is_refused(tmp_path):
     points = grid_points(SHAPE, np.eye(4))
     values = (-points * [-1, -1, 1]).reshape(*SHAPE, 1, 3)
     with pytest.raises(ValueError, match="Expected a field that can be inverted"):
         load_mapping(save(tmp_path / "f.nii", values, np.eye(4), intent=1007))
-
-
-@pytest.fixture
-def slices(smooth_field):
-    """Return a map of one slice in 3D, and a moving slice."""
-    field = smooth_field((20, 23), sigma=4, largest=2)
-    affine = np.diag([-1.5, -2, 4, 1])
-    affine[:3, 3] = [10, 12, 3]
-    mapping = displacement_to_mapping(field, static_affine=affine, moving_affine=affine)
-    moving = np.random.default_rng(0).random((20, 23), np.float32)
-    return mapping, moving, affine
-
-
-@pytest.mark.parametrize("format", ["dipy", "itk", "afni", "fsl"])
-def test_a_single_slice_is_loaded_again_in_both_directions(format, slices, tmp_path):
-    mapping, moving, _ = slices
-    for one in (mapping, flatten_mapping(mapping)):
-        save_mapping(tmp_path / "field.nii.gz", one, format=format)
-        again = load_mapping(tmp_path / "field.nii.gz")
-        again = lift_mapping(again) if again.dim == 2 else again
-        assert tuple(again.codomain_shape) == (20, 23, 1)
-        for name in ("transform", "transform_inverse"):
-            npt.assert_allclose(
-                getattr(again, name)(moving[..., None]),
-                getattr(mapping, name)(moving[..., None]),
-                atol=0.02,
-            )
-
-
-def inside(mapping, moving):
-    """Return where nothing depends on what programs read beyond the border."""
-    shrunk = np.zeros_like(moving)
-    shrunk[2:-2, 2:-2] = 1
-    whole = mapping.transform(shrunk[..., None])[..., 0] > 0.999
-    whole[[0, -1]] = whole[:, [0, -1]] = False
-    return whole
-
-
-@pytest.mark.parametrize("axes", [2, 3])
-def test_simpleitk_and_ants_apply_a_field_of_one_slice(axes, slices, tmp_path):
-    """Of images of two axes it has two; of images of three, three."""
-    mapping, moving, affine = slices
-    stored = moving if axes == 2 else moving[..., None]
-    paths = [str(tmp_path / f"{name}.nii.gz") for name in ("image", "field")]
-    image = nib.Nifti1Image(stored, affine)
-    image.set_qform(affine, 1)
-    nib.save(image, paths[0])
-    saved = flatten_mapping(mapping) if axes == 2 else mapping
-    save_mapping(paths[1], saved, format="itk")
-    expected = mapping.transform(moving[..., None])[..., 0]
-    where = inside(mapping, moving)
-    assert where.mean() > 0.3
-    field = sitk.ReadImage(paths[1], sitk.sitkVectorFloat64)
-    found = sitk.ReadImage(paths[0])
-    assert found.GetDimension() == axes
-    warped = sitk.Resample(
-        found, found, sitk.DisplacementFieldTransform(field), sitk.sitkLinear
-    )
-    warped = sitk.GetArrayFromImage(warped).T.reshape(moving.shape)
-    npt.assert_allclose(warped[where], expected[where], atol=2e-3)
-    image = ants.image_read(paths[0], dimension=axes)
-    warped = ants.apply_transforms(image, image, [paths[1]], interpolator="linear")
-    warped = warped.numpy().reshape(moving.shape)
-    npt.assert_allclose(warped[where], expected[where], atol=2e-3)
-
-
-def test_only_maps_of_one_slice_can_be_flattened():
-    with pytest.raises(ValueError, match="one slice"):
-        flatten_mapping(displacement_to_mapping(np.zeros((4, 5, 6, 3))))
-    across = np.zeros((4, 5, 1, 3))
-    across[..., 2] = 1
-    with pytest.raises(ValueError, match="across"):
-        flatten_mapping(displacement_to_mapping(across))
-    flat = displacement_to_mapping(np.zeros((4, 5, 2)))
-    assert flatten_mapping(lift_mapping(flat)).dim == 2
-    npt.assert_array_equal(
-        mapping_to_displacement(flatten_mapping(lift_mapping(flat)))[0], 0
-    )
 
 
 @pytest.mark.parametrize(
