@@ -62,7 +62,7 @@ def test_two_writers_of_one_name_use_separate_temporary_files(tmp_path):
 
 @pytest.fixture
 def earlier(tmp_path):
-    """Return paths of three files that are there."""
+    """Return paths of three existing files."""
     paths = {name: tmp_path / f"{name}.txt" for name in "abc"}
     for path in paths.values():
         path.write_text("old")
@@ -92,10 +92,10 @@ def test_an_unwritten_file_is_an_error(tmp_path, earlier):
     assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "old")
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_failed_move_undoes_earlier_moves(tmp_path, earlier, there, monkeypatch):
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_failed_move_undoes_earlier_moves(tmp_path, earlier, existing, monkeypatch):
     """As where another program holds a file open under Windows."""
-    if not there:
+    if not existing:
         for path in earlier.values():
             path.unlink()
     replace = os.replace
@@ -110,7 +110,7 @@ def test_a_failed_move_undoes_earlier_moves(tmp_path, earlier, there, monkeypatc
         with whole_files(earlier) as partials:
             for partial in partials.values():
                 partial.write_text("new")
-    names = ("a.txt", "b.txt", "c.txt") if there else ()
+    names = ("a.txt", "b.txt", "c.txt") if existing else ()
     assert contents(tmp_path) == dict.fromkeys(names, "old")
 
 
@@ -135,12 +135,12 @@ def test_a_signal_is_held_back_until_all_files_are_moved(
     assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "new")
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_errors_of_a_full_disk_contain_the_final_name(tmp_path, known):
-    """Where it is found at the opening of the file, and where in its writing."""
+@pytest.mark.parametrize("on_opening", [True, False])
+def test_errors_of_a_full_disk_contain_the_final_name(tmp_path, on_opening):
+    """On opening the file, and on writing to it."""
     with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'"):
         with whole_file(tmp_path / "a.txt") as partial:
-            names = [str(partial)] if known else []
+            names = [str(partial)] if on_opening else []
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names)
     with pytest.raises(OSError, match=r"/a\.txt' cannot be written: by the library"):
         with whole_file(tmp_path / "a.txt"):

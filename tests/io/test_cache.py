@@ -15,10 +15,10 @@ from dipy_nn_reg.io.cache import cache_images, compact
 @pytest.mark.parametrize("dtype", [np.float16, np.int32])
 def test_images_are_stored_in_order(dtype, rng, tmp_path):
     images = (100 * rng.random((7, 4, 5, 3))).astype(dtype)
-    found = cache_images(range(7), lambda i: images[i], tmp_path, name="moving")
-    assert isinstance(found, np.memmap) and found.dtype == dtype
-    npt.assert_array_equal(found, images)
-    del found
+    result = cache_images(range(7), lambda i: images[i], tmp_path, name="moving")
+    assert isinstance(result, np.memmap) and result.dtype == dtype
+    npt.assert_array_equal(result, images)
+    del result
     npt.assert_array_equal(np.load(tmp_path / "moving.npy"), images)
 
 
@@ -54,9 +54,9 @@ def test_compact_images_keep_the_contrast_of_any_type(image, rng):
     image = image(rng)
     exact = image.astype(np.longdouble)
     expected = (exact - exact.min()) / (exact.max() - exact.min())
-    found = compact(image)
-    assert found.dtype == np.float16
-    npt.assert_allclose(found, expected.astype(float), atol=3e-3)
+    result = compact(image)
+    assert result.dtype == np.float16
+    npt.assert_allclose(result, expected.astype(float), atol=3e-3)
 
 
 def test_one_bright_voxel_does_not_reduce_the_contrast_of_the_others(rng):
@@ -70,9 +70,9 @@ def test_one_bright_voxel_does_not_reduce_the_contrast_of_the_others(rng):
 
 def test_the_type_widens_for_later_values(tmp_path):
     maps = [np.array([[1, -2]], "i4"), np.array([[4_000_000_000, -1]], "i8")]
-    found = cache_images([0, 1, 0], lambda i: maps[i], tmp_path, name="labels")
-    assert found.dtype == np.int64
-    npt.assert_array_equal(found, [maps[0], maps[1], maps[0]])
+    result = cache_images([0, 1, 0], lambda i: maps[i], tmp_path, name="labels")
+    assert result.dtype == np.int64
+    npt.assert_array_equal(result, [maps[0], maps[1], maps[0]])
     assert len(list(tmp_path.iterdir())) == 1
     maps[1] = np.array([[2**64 - 1, 0]], "u8")
     with pytest.raises(ValueError, match="Expected label maps.*int32 and uint64"):
@@ -105,8 +105,8 @@ def test_disks_without_reservation_of_room_are_supported(absent, tmp_path, monke
     else:
         monkeypatch.setattr(os, "posix_fallocate", unsupported)
     images = np.arange(3 * 700_000, dtype=np.int32).reshape(3, 700, 1000)
-    found = cache_images(range(3), lambda i: images[i], tmp_path, name="moving")
-    npt.assert_array_equal(found, images)
+    result = cache_images(range(3), lambda i: images[i], tmp_path, name="moving")
+    npt.assert_array_equal(result, images)
     taken = (tmp_path / "moving.npy").stat().st_blocks * 512
     assert taken >= images.nbytes
 

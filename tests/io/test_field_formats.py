@@ -28,8 +28,8 @@ def grids(request):
     return static, moving
 
 
-def known(points):
-    """Return where a point goes: smooth, and mostly affine."""
+def true_map(points):
+    """Return where points go, by a smooth and mostly affine map."""
     return points * [1.02, 0.97, 1.01] + [0.4, -0.5, 0.3] + 0.2 * np.sin(points / 5)
 
 
@@ -47,9 +47,9 @@ def save(path, values, affine, *, intent=0, name="", p1=0.0, zooms=None, unit="m
 
 def check(mapping, affine, *, atol=1e-3):
     points = grid_points(SHAPE, affine)
-    npt.assert_allclose(mapping.transform_points(points), known(points), atol=atol)
+    npt.assert_allclose(mapping.transform_points(points), true_map(points), atol=atol)
     inner = points[np.all(np.abs(points - points.mean(0)) < 4, axis=1)]
-    back = mapping.transform_points_inverse(known(inner))
+    back = mapping.transform_points_inverse(true_map(inner))
     npt.assert_allclose(back, inner, atol=0.02)
 
 
@@ -67,20 +67,20 @@ def test_positions_are_distinguished_from_displacements(
     header, unit, mm, grids, tmp_path
 ):
     points = grid_points(SHAPE, grids[0])
-    values = known(points).reshape(*SHAPE, 1, 3) / mm
+    values = true_map(points).reshape(*SHAPE, 1, 3) / mm
     affine = np.diag([1 / mm] * 3 + [1]) @ grids[0]
     path = save(tmp_path / "y_field.nii", values, affine, unit=unit, **header)
     check(load_mapping(path), grids[0])
 
 
 def test_positions_of_mrtrix_are_read(grids, tmp_path):
-    values = known(grid_points(SHAPE, grids[0])).reshape(*SHAPE, 3)
+    values = true_map(grid_points(SHAPE, grids[0])).reshape(*SHAPE, 3)
     check(load_mapping(save(tmp_path / "warp.nii", values, grids[0])), grids[0])
 
 
 def test_displacements_of_niftyreg_are_in_ras(grids, tmp_path):
     points = grid_points(SHAPE, grids[0])
-    values = (known(points) - points).reshape(*SHAPE, 1, 3)
+    values = (true_map(points) - points).reshape(*SHAPE, 1, 3)
     header = {"intent": 1007, "name": "NREG_TRANS", "p1": 1}
     check(
         load_mapping(save(tmp_path / "disp.nii", values, grids[0], **header)), grids[0]
@@ -94,7 +94,7 @@ def test_displacements_of_itk_are_in_mm(header, unit, mm, grids, tmp_path):
     points = grid_points(SHAPE, grids[0])
     # NIfTI's displacements are in RAS+, and ITK turns them round as it reads them.
     axes = [1, 1, 1] if header["intent"] == 1006 else [-1, -1, 1]
-    values = ((known(points) - points) * axes).reshape(*SHAPE, 1, 3)
+    values = ((true_map(points) - points) * axes).reshape(*SHAPE, 1, 3)
     affine = np.diag([1 / mm] * 3 + [1]) @ grids[0]
     path = save(tmp_path / "field.nii", values, affine, unit=unit, **header)
     check(load_mapping(path), grids[0])
@@ -103,8 +103,8 @@ def test_displacements_of_itk_are_in_mm(header, unit, mm, grids, tmp_path):
     field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
     transform = sitk.DisplacementFieldTransform(field)
     turn = np.array([-1, -1, 1])
-    found = [turn * transform.TransformPoint(turn * point) for point in points[::50]]
-    npt.assert_allclose(found, known(points[::50]), atol=1e-3)
+    result = [turn * transform.TransformPoint(turn * point) for point in points[::50]]
+    npt.assert_allclose(result, true_map(points[::50]), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def fsl_warp(folder, grids, zooms, *, absolute, intent=2006):
         )
     ]
     points = grid_points(SHAPE, grids[0])
-    at = apply_affine(images[1].getAffine("world", "fsl"), known(points))
+    at = apply_affine(images[1].getAffine("world", "fsl"), true_map(points))
     start = apply_affine(images[0].getAffine("world", "fsl"), points)
     values = (at if absolute else at - start).reshape(*SHAPE, 3)
     path = folder / "warp.nii"
@@ -148,22 +148,22 @@ def fsl_warp(folder, grids, zooms, *, absolute, intent=2006):
 
 
 @pytest.mark.parametrize("absolute", [False, True])
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("stated", [False, True])
 @pytest.mark.parametrize("zooms", [(None, None), ([1.8, 2, 3.3], [1.4, 2, 3])])
-def test_warps_of_fsl_are_measured_by_pixdim(absolute, told, zooms, grids, tmp_path):
+def test_warps_of_fsl_are_measured_by_pixdim(absolute, stated, zooms, grids, tmp_path):
     path, images = fsl_warp(tmp_path, grids, zooms, absolute=absolute)
     mapping = load_mapping(
         path,
         moving_shape=MOVING_SHAPE,
         moving_affine=grids[1],
         moving_zooms=images[1].pixdim,
-        absolute=absolute if told else None,
+        absolute=absolute if stated else None,
     )
     check(mapping, grids[0], atol=2e-3)
     field = readFnirt(str(path), images[1], images[0])  # by its own guess
     points = grid_points(SHAPE, grids[0])
-    found = field.transform(points, from_="world", to="world")
-    npt.assert_allclose(found, known(points), atol=2e-3)
+    result = field.transform(points, from_="world", to="world")
+    npt.assert_allclose(result, true_map(points), atol=2e-3)
 
 
 @pytest.mark.parametrize("zooms", [([1.8, 2, 3.3], [1.4, 2, 3])])
@@ -177,8 +177,8 @@ def test_fslpy_reads_our_field_with_another_pixdim(zooms, grids, tmp_path):
     )
     field = readFnirt(str(ours), images[1], images[0], defType="relative")
     points = grid_points(SHAPE, grids[0])
-    found = field.transform(points, from_="world", to="world")
-    npt.assert_allclose(found, known(points), atol=2e-3)
+    result = field.transform(points, from_="world", to="world")
+    npt.assert_allclose(result, true_map(points), atol=2e-3)
     check(load_mapping(ours), grids[0], atol=2e-3)
 
 
@@ -187,8 +187,8 @@ def test_the_option_absolute_overrides_the_values(grids, tmp_path):
     path, _ = fsl_warp(tmp_path, grids, (None, None), absolute=False)
     options = {"moving_shape": MOVING_SHAPE, "moving_affine": grids[1]}
     points = grid_points(SHAPE, grids[0])
-    said = load_mapping(path, absolute=True, **options).transform_points(points)
-    assert np.abs(said - known(points)).max() > 1
+    absolute = load_mapping(path, absolute=True, **options).transform_points(points)
+    assert np.abs(absolute - true_map(points)).max() > 1
     with pytest.raises(ValueError, match="a warp of FSL with absolute=True"):
         save_mapping(tmp_path / "ours.nii", load_mapping(path, **options), format="fsl")
         load_mapping(tmp_path / "ours.nii", absolute=True)

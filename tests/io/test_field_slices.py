@@ -67,10 +67,10 @@ def test_simpleitk_and_ants_apply_a_field_of_one_slice(axes, slices, tmp_path):
     where = inside(mapping, moving)
     assert where.mean() > 0.3
     field = sitk.ReadImage(paths[1], sitk.sitkVectorFloat64)
-    found = sitk.ReadImage(paths[0])
-    assert found.GetDimension() == axes
+    result = sitk.ReadImage(paths[0])
+    assert result.GetDimension() == axes
     warped = sitk.Resample(
-        found, found, sitk.DisplacementFieldTransform(field), sitk.sitkLinear
+        result, result, sitk.DisplacementFieldTransform(field), sitk.sitkLinear
     )
     warped = sitk.GetArrayFromImage(warped).T.reshape(moving.shape)
     npt.assert_allclose(warped[where], expected[where], atol=2e-3)

@@ -183,12 +183,12 @@ def test_fslpy_reads_our_field(solid, tmp_path):
 def test_nitransforms_reads_our_field(format, reader, solid, tmp_path):
     mapping = solid.make_mapping()
     save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
-    found = reader.from_image(nib.load(tmp_path / "field.nii.gz")).get_fdata()
-    voxels = np.moveaxis(np.indices(found.shape[:-1], dtype=float), 0, -1)
+    result = reader.from_image(nib.load(tmp_path / "field.nii.gz")).get_fdata()
+    voxels = np.moveaxis(np.indices(result.shape[:-1], dtype=float), 0, -1)
     affine = solid.static_affine
     points = (voxels @ affine[:3, :3].T + affine[:3, 3]).reshape(-1, 3)
     expected = np.asarray(mapping.transform_points(points)) - points
-    npt.assert_allclose(found, expected.reshape(found.shape), atol=1e-4)
+    npt.assert_allclose(result, expected.reshape(result.shape), atol=1e-4)
 
 
 def test_simpleitk_reads_a_2d_field(scene, tmp_path):

@@ -46,9 +46,9 @@ def test_another_storage_order_is_undone_exactly(order, image, rng, tmp_path):
     stored = apply_orientation(labels, order)
     affine = image.affine @ inv_ornt_aff(order, labels.shape)
     path = save(tmp_path / "labels.nii", stored, affine)
-    found = read_labels_on(path, image)
-    assert found.dtype == labels.dtype
-    npt.assert_array_equal(found, labels)
+    result = read_labels_on(path, image)
+    assert result.dtype == labels.dtype
+    npt.assert_array_equal(result, labels)
     path = save(path, np.where(stored > 2**39, 0.25, 0).astype(np.float32), affine)
     npt.assert_array_equal(read_mask_on(path, image), labels > 2**39)
 
@@ -96,8 +96,8 @@ def test_labels_inside_of_the_image_cause_no_warning(rng, tmp_path, dipy_log):
     labels = np.zeros((30, 30, 30), np.uint8)
     labels[9:12, 9:12, 9:12] = 5
     affine = np.diag([0.5, 0.5, 0.5, 1])
-    found = read_labels_on(save(tmp_path / "labels.nii", labels, affine), image)
-    assert set(np.unique(found)) == {0, 5}
+    result = read_labels_on(save(tmp_path / "labels.nii", labels, affine), image)
+    assert set(np.unique(result)) == {0, 5}
     assert "outside" not in dipy_log.text
 
 
@@ -149,9 +149,9 @@ def test_labels_keep_their_values(dtype, values, expected, shift, tmp_path):
     affine[0, 3] = shift
     path = save(tmp_path / "labels.nii.gz", labels, affine)
     assert read_labels(path).data.dtype == expected
-    found = read_labels_on(path, image)
-    assert found.dtype == expected
-    assert [int(v) for v in found[: len(values), 1, 2]] == [int(v) for v in values]
+    result = read_labels_on(path, image)
+    assert result.dtype == expected
+    assert [int(v) for v in result[: len(values), 1, 2]] == [int(v) for v in values]
 
 
 @pytest.mark.parametrize("value", [2.0**64, -(2.0**64), 1e300])
@@ -163,6 +163,6 @@ def test_labels_beyond_64_bits_are_refused(value, tmp_path):
 
 def test_nan_counts_as_background_of_labels(tmp_path, dipy_log):
     labels = np.array([np.nan, 3, 0, 2], np.float32).reshape(2, 2, 1)
-    found = read_labels(save(tmp_path / "labels.nii", labels, np.eye(4)))
-    npt.assert_array_equal(found.data.ravel(), [0, 3, 0, 2])
+    result = read_labels(save(tmp_path / "labels.nii", labels, np.eye(4)))
+    npt.assert_array_equal(result.data.ravel(), [0, 3, 0, 2])
     assert "1 of 4 values" in dipy_log.text

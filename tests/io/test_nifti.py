@@ -88,8 +88,8 @@ def test_nan_is_replaced_by_the_background_of_its_volume(tmp_path, dipy_log):
     data[:2, 3, 3] = np.nan
     path = save(tmp_path / "series.nii.gz", data)
     npt.assert_array_equal(read_image(path, series=True).data, expected)
-    told = {record.getMessage() for record in dipy_log.records}
-    assert {message.split(" of /")[0] for message in told} == {
+    messages = {record.getMessage() for record in dipy_log.records}
+    assert {message.split(" of /")[0] for message in messages} == {
         "2 of 216 values of volume 0",
         "2 of 216 values of volume 1",
     }

@@ -48,13 +48,13 @@ def test_units_agree_with_itk(unit, mm, codes, tmp_path, dipy_log):
     data = np.zeros((4, 5, 6), np.float32)
     path = save(tmp_path / "image.nii.gz", data, affine, affine, codes, unit)
     for image in (read_image(path), read_labels(path)):
-        found = apply_affine(image.affine, [3, 1, 4])
-        npt.assert_allclose(found, where_itk_sees(path, [3, 1, 4]), rtol=1e-5)
-        npt.assert_allclose(found, mm * apply_affine(affine, [3, 1, 4]), rtol=1e-5)
+        result = apply_affine(image.affine, [3, 1, 4])
+        npt.assert_allclose(result, where_itk_sees(path, [3, 1, 4]), rtol=1e-5)
+        npt.assert_allclose(result, mm * apply_affine(affine, [3, 1, 4]), rtol=1e-5)
     assert ("converted to mm" in dipy_log.text) == (mm != 1)
     out = tmp_path / "written.nii.gz"
     write_image(out, data, image.affine, header=image.header)
-    npt.assert_allclose(where_itk_sees(out, [3, 1, 4]), found, rtol=1e-5)
+    npt.assert_allclose(where_itk_sees(out, [3, 1, 4]), result, rtol=1e-5)
     npt.assert_allclose(nib.load(out).affine, image.affine, rtol=1e-5)
     written = nib.load(out).header
     assert written.get_xyzt_units() == ("mm" if unit != "unknown" else unit, "sec")
@@ -88,15 +88,15 @@ def test_a_warning_names_the_affine_that_each_program_uses(code, tmp_path, dipy_
     assert f"uses the {itk}" in dipy_log.text
 
 
-@pytest.mark.parametrize(("apart", "told"), [(0.02, False), (0.3, True)])
+@pytest.mark.parametrize(("distance", "warned"), [(0.02, False), (0.3, True)])
 def test_small_disagreement_of_affines_causes_no_warning(
-    apart, told, tmp_path, dipy_log
+    distance, warned, tmp_path, dipy_log
 ):
     near = AFFINE.copy()
-    near[0, 3] = 2 * apart
+    near[0, 3] = 2 * distance
     data = np.zeros((4, 5, 6), np.float32)
     read_image(save(tmp_path / "image.nii", data, AFFINE, near))
-    assert ("sform" in dipy_log.text) == told
+    assert ("sform" in dipy_log.text) == warned
 
 
 def test_an_invalid_qform_is_ignored(tmp_path):
@@ -157,13 +157,13 @@ def test_images_of_two_axes_by_itk_are_slices(rng, tmp_path):
     image.SetOrigin([4, -6])
     path = tmp_path / "image.nii.gz"
     sitk.WriteImage(image, str(path))
-    found = read_image(path)
-    assert found.data.shape == (7, 5, 1)
+    result = read_image(path)
+    assert result.data.shape == (7, 5, 1)
     npt.assert_allclose(
-        apply_affine(found.affine, [6, 1, 0])[:2], where_itk_sees(path, [6, 1])
+        apply_affine(result.affine, [6, 1, 0])[:2], where_itk_sees(path, [6, 1])
     )
     out = tmp_path / "out.nii.gz"
-    write_image(out, found.data, found.affine, header=found.header)
+    write_image(out, result.data, result.affine, header=result.header)
     again = sitk.ReadImage(str(out))[:, :, 0]
     assert again.GetSpacing() == image.GetSpacing()
     assert again.GetOrigin() == image.GetOrigin()
@@ -207,10 +207,10 @@ def test_the_time_step_of_a_series_is_kept(unit, rng, tmp_path):
     series.header.set_zooms((2, 2, 3, 2.5))
     series.header.set_xyzt_units("micron", unit)
     nib.save(series, tmp_path / "series.nii")
-    found = read_image(tmp_path / "series.nii", series=True)
-    assert found.data.shape == (4, 5, 6, 3)
+    result = read_image(tmp_path / "series.nii", series=True)
+    assert result.data.shape == (4, 5, 6, 3)
     data = np.zeros((3, 4, 2, 3), np.float32)
-    write_image(tmp_path / "out.nii", data, oblique(), series=found.header)
+    write_image(tmp_path / "out.nii", data, oblique(), series=result.header)
     header = nib.load(tmp_path / "out.nii").header
     assert header.get_zooms()[3] == 2.5
     assert header.get_xyzt_units() == ("mm", unit)
@@ -221,8 +221,8 @@ def test_the_time_step_of_freesurfer_is_in_ms(rng, tmp_path):
     image = nib.MGHImage(rng.random((4, 5, 6, 3), np.float32), AFFINE)
     image.header.set_zooms((2, 2, 3, 2500))
     nib.save(image, tmp_path / "series.mgz")
-    found = read_image(tmp_path / "series.mgz", series=True)
-    write_image(tmp_path / "out.nii", found.data, AFFINE, series=found.header)
+    result = read_image(tmp_path / "series.mgz", series=True)
+    write_image(tmp_path / "out.nii", result.data, AFFINE, series=result.header)
     header = nib.load(tmp_path / "out.nii").header
     assert header.get_zooms()[3] == 2500
     assert header.get_xyzt_units() == ("mm", "msec")

@@ -208,9 +208,9 @@ def test_simpleitk_warps_images_in_micrometres_as_we_do(smooth_field, tmp_path):
     mapping = displacement_to_mapping(displacement, **grids)
     write_map(field, mapping, image, image, format="itk")
     static = sitk.ReadImage(path, sitk.sitkFloat32)
-    found = sitk.ReadImage(field, sitk.sitkVectorFloat64)
-    npt.assert_allclose(found.GetSpacing(), static.GetSpacing(), rtol=1e-5)
-    transform = sitk.DisplacementFieldTransform(found)
+    result = sitk.ReadImage(field, sitk.sitkVectorFloat64)
+    npt.assert_allclose(result.GetSpacing(), static.GetSpacing(), rtol=1e-5)
+    transform = sitk.DisplacementFieldTransform(result)
     warped = sitk.GetArrayFromImage(sitk.Resample(static, static, transform)).T
     expected = mapping.transform(image.data)
     inner = (slice(4, -4),) * 3

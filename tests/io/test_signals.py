@@ -51,10 +51,10 @@ def test_a_signal_is_held_back_until_the_end_of_the_block():
 def test_holding_back_works_in_threads():
     def hold():
         with signals.held_back():
-            found.append(True)
+            result.append(True)
 
-    found = []
+    result = []
     thread = threading.Thread(target=hold)
     thread.start()
     thread.join()
-    assert found == [True]
+    assert result == [True]

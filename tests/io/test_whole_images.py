@@ -23,10 +23,10 @@ def unpacks(path, content, expected):
     """Tell whether the library itself finds nothing wrong with a stream."""
     unpack = bz2.decompress if path.suffix == ".bz2" else gzip.decompress
     try:
-        found = unpack(content)
+        result = unpack(content)
     except (EOFError, OSError, ValueError, zlib.error):
         return False
-    assert found == expected  # bits that pad, or the time in the header
+    assert result == expected  # bits that pad, or the time in the header
     return True
 
 
@@ -174,11 +174,11 @@ def test_a_bad_header_is_refused_or_changes_nothing(
         struct.pack_into("<h", content, 254, 0)  # the qform alone
     path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
     try:
-        found = read_image(path)
+        result = read_image(path)
     except ValueError as error:
         assert str(path) in str(error)
     else:
-        npt.assert_array_equal(found.data, data)
+        npt.assert_array_equal(result.data, data)
 
 
 def test_surfaces_and_parcels_are_refused(tmp_path):

@@ -138,9 +138,9 @@ def test_streamlines_are_transformed_by_the_map(ending, setting, tmp_path):
     expected = [np.asarray(setting.mapping.transform_points_inverse(p)) for p in lines]
 
     reference = str(setting.static_path) if ending == ".tck" else "same"
-    found = load_tractogram(str(out), reference, bbox_valid_check=False).streamlines
-    assert len(found) == 3
-    for one, other in zip(found, expected):
+    result = load_tractogram(str(out), reference, bbox_valid_check=False).streamlines
+    assert len(result) == 3
+    for one, other in zip(result, expected):
         npt.assert_allclose(one, other, atol=1e-3)
     if ending != ".trx":
         for one, other in zip(nib.streamlines.load(out).streamlines, expected):
@@ -239,15 +239,15 @@ def test_images_that_are_no_fields_are_refused(setting, tmp_path):
         apply(setting, setting.moving_path, setting.static_path, out=tmp_path / "out")
 
 
-@pytest.mark.parametrize("what", ["image", "streamlines"])
-def test_an_interruption_leaves_no_partial_file(what, setting, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["image", "streamlines"])
+def test_an_interruption_leaves_no_partial_file(kind, setting, tmp_path, monkeypatch):
     def interrupt(_, path, *args, **kwargs):
         with open(path, "wb") as file:
             file.write(b"half a file")
         raise KeyboardInterrupt
 
     moving = setting.moving_path
-    if what == "streamlines":
+    if kind == "streamlines":
         moving = tmp_path / "lines.trk"
         write_lines(moving, [np.zeros((2, 3))], setting)
         monkeypatch.setattr("dipy.io.streamline.save_tractogram", interrupt)
@@ -284,11 +284,11 @@ def test_tractograms_are_transformed_to_images_of_other_formats(
             else {}
         ),
     )
-    found = [
+    result = [
         apply(setting, path, static=static, out=tmp_path / name)
         for name, static in (("a", None), ("b", tmp_path / "static.mgz"))
     ]
-    expected, streamlines = (nib.streamlines.load(p).streamlines for p in found)
+    expected, streamlines = (nib.streamlines.load(p).streamlines for p in result)
     assert np.abs(expected.get_data() - np.concatenate(lines)).max() > 0.5
     npt.assert_allclose(streamlines.get_data(), expected.get_data(), atol=1e-3)
 
@@ -310,9 +310,9 @@ def test_a_series_of_one_volume_needs_one_b_vector(setting, tmp_path):
     np.savetxt(tmp_path / "dwi.bvec", [[0.6], [0.8], [0]])
     options = {"bvecs": str(tmp_path / "dwi.bvec"), "out": tmp_path / "out"}
     apply(setting, tmp_path / "dwi.nii.gz", **options)
-    found = np.loadtxt(tmp_path / "out" / "transformed.bvec")
-    assert found.shape == (3,)
-    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
+    result = np.loadtxt(tmp_path / "out" / "transformed.bvec")
+    assert result.shape == (3,)
+    assert np.linalg.norm(result) == pytest.approx(1, abs=1e-6)
     np.savetxt(tmp_path / "dwi.bvec", np.eye(3)[:, :2])
     with pytest.raises(ValueError, match="a b-vector for each volume. Received 2"):
         apply(setting, tmp_path / "dwi.nii.gz", **(options | {"out": tmp_path / "b"}))
@@ -367,10 +367,10 @@ def test_points_and_labels_of_a_slice_in_every_format(smooth_field, write, tmp_p
             interpolation="nearest",
             out_dir=str(out),
         )
-        found = nib.load(flow.last_generated_outputs["out_file"]).get_fdata()
+        result = nib.load(flow.last_generated_outputs["out_file"]).get_fdata()
         expected = mapping.transform_inverse(labels, interpolation="nearest")
-        # What comes from beyond the border is nowhere known.
-        assert np.mean((found != expected)[4:-4, 4:-4]) < 0.01
+        # Labels near the border come from outside of the grid.
+        assert np.mean((result != expected)[4:-4, 4:-4]) < 0.01
 
 
 def test_absolute_warps_of_fsl_are_applied(setting, tmp_path):

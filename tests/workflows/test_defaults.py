@@ -16,8 +16,8 @@ from dipy_nn_reg.workflows.register import RegisterFlow
 def help_of(flow, option):
     """Return the description of an option, in one line."""
     text = inspect.getdoc(flow.run)
-    found = re.search(rf"^{option} : .*\n((?:    .*\n?)+)", text, re.MULTILINE)
-    return " ".join(found[1].split())
+    result = re.search(rf"^{option} : .*\n((?:    .*\n?)+)", text, re.MULTILINE)
+    return " ".join(result[1].split())
 
 
 def test_default_level_iters():
@@ -41,8 +41,8 @@ def test_default_learning_rate_and_field_stride():
     strides = re.findall(r"(\d) in (\d)D", help_of(FitFlow, "field_stride"))
     for stride, ndim in strides:
         options = {"network": "unet", "field_stride": None}
-        found = kinds.choose_field_stride("velocity", ndim=int(ndim), **options)
-        assert found == int(stride)
+        result = kinds.choose_field_stride("velocity", ndim=int(ndim), **options)
+        assert result == int(stride)
 
 
 def test_default_epochs_of_mnist():

@@ -39,8 +39,8 @@ def setting(scene, write, tmp_path):
     save_mapping(scene.paths["field"], scene.mapping)
     points = np.random.default_rng(0).normal(size=(8, 3)) * 3
     write_points(scene.paths["static_points"], points)
-    there = np.asarray(scene.mapping.transform_points(points))
-    write_points(scene.paths["moving_points"], there + [0, 0.3, 0.4])
+    moved = np.asarray(scene.mapping.transform_points(points))
+    write_points(scene.paths["moving_points"], moved + [0, 0.3, 0.4])
     scene.paths = {name: str(path) for name, path in scene.paths.items()}
     return scene
 
@@ -80,8 +80,8 @@ def test_all_measures_of_a_known_map(setting, tmp_path):
     points = np.moveaxis(np.indices(setting.field.shape[:-1]), 0, -1).reshape(-1, 3)
     affine = setting.static_affine
     points = points @ affine[:3, :3].T + affine[:3, 3]
-    there = setting.mapping.transform_points(points)
-    back = setting.mapping.transform_points_inverse(there)
+    moved = setting.mapping.transform_points(points)
+    back = setting.mapping.transform_points_inverse(moved)
     expected = np.linalg.norm(back - points, axis=1).mean()
     assert numbers["inverse_error_mm"] == pytest.approx(expected, rel=1e-3)
 
@@ -194,7 +194,7 @@ def test_large_labels_keep_their_values(label, setting, write, tmp_path):
 
 
 def test_fields_of_another_grid_or_format_are_refused(setting, tmp_path):
-    """A grid of the same size elsewhere; a field of ours said to be absolute."""
+    """A grid of the same size elsewhere; a field of this package with absolute=True."""
     field = nib.load(setting.paths["field"])
     affine = np.linalg.inv(field.affine)
     affine[:3, 3] += 30

@@ -49,13 +49,13 @@ def test_prefixes_of_all_combinations_are_distinct():
         "b/a.nii", "a/a/a.nii", "a_a/a.nii", ".nii", "a", "a__a.nii", "a_nii_gz.csv",
     ]  # fmt: skip
     for three in product(names, repeat=3):
-        found = {name.lower() for name in prefixes(*three)}
-        assert len(found) == 3, three
+        result = {name.lower() for name in prefixes(*three)}
+        assert len(result) == 3, three
     for static in product(names[:6], repeat=2):
         for moving in product(names[:8], repeat=2):
             pairs = list(product(map(Path, static), map(Path, moving)))
-            found = prefixes_of_sets([list(paths) for paths in zip(*pairs)])
-            assert len({name.lower() for name in found}) == 4, (static, moving)
+            result = prefixes_of_sets([list(paths) for paths in zip(*pairs)])
+            assert len({name.lower() for name in result}) == 4, (static, moving)
 
 
 def test_links_keep_their_own_names(tmp_path):

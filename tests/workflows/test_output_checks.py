@@ -65,9 +65,9 @@ def test_inputs_are_never_replaced(tmp_path, monkeypatch):
     names = ("points.csv", "link.csv", "here/points.csv", "second.csv", "a/../link.csv")
     monkeypatch.chdir(tmp_path)
     for name in names:
-        for given in (points, tmp_path / "link.csv"):
+        for source in (points, tmp_path / "link.csv"):
             with pytest.raises(ValueError, match="another output than the input"):
-                check({"out_metrics": tmp_path / name}, [given])
+                check({"out_metrics": tmp_path / name}, [source])
     with pytest.raises(ValueError, match="another output than the input"):
         check({"out_metrics": Path("points.csv")}, [points])
     assert not (tmp_path / "a").exists()

@@ -31,7 +31,7 @@ def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tm
     )
     np.savetxt(tmp_path / "affine.txt", scene.prealign)
     out = tmp_path / "out"
-    found = predict(
+    result = predict(
         paths[0],
         paths[1:],
         models[3],
@@ -40,7 +40,7 @@ def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tm
         field_format=format,
         fill=0.0,  # as DIPY's map reads outside of an image
     )
-    assert found == OUTPUTS | {"prealign.txt"}
+    assert result == OUTPUTS | {"prealign.txt"}
     npt.assert_allclose(np.loadtxt(out / "prealign.txt"), scene.prealign)
 
     mapping = DeformableRegistration.load(models[3]).predict_mapping(
@@ -69,28 +69,28 @@ def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tm
 
 def test_all_pairs_of_three_by_three_images_are_registered(brains, models, tmp_path):
     pattern = brains[0].parent / "brain_[0-2].nii.gz"
-    found = predict(pattern, [pattern], models[3], tmp_path / "all", all_pairs=True)
+    result = predict(pattern, [pattern], models[3], tmp_path / "all", all_pairs=True)
     for kind in OUTPUTS:
-        assert sum(name.endswith(kind) for name in found) == 9
-    found = predict(pattern, [pattern], models[3], tmp_path / "each")
-    assert {name for name in found if "warped" in name} == {
+        assert sum(name.endswith(kind) for name in result) == 9
+    result = predict(pattern, [pattern], models[3], tmp_path / "each")
+    assert {name for name in result if "warped" in name} == {
         f"brain_{i}_brain_{i}__warped.nii.gz" for i in range(3)
     }
 
 
 def test_prealignment_by_dipy_is_written(brains, models, tmp_path):
-    found = predict(
+    result = predict(
         brains[0], [brains[1]], models[3], tmp_path, prealign="rigid", voxel_size=2.5
     )
-    assert "prealign.txt" in found
+    assert "prealign.txt" in result
     affine = np.loadtxt(tmp_path / "prealign.txt")
     npt.assert_allclose(affine[:3, :3] @ affine[:3, :3].T, np.eye(3), atol=1e-6)
 
 
 def test_an_earlier_prealignment_is_removed(brains, models, tmp_path):
     predict(brains[0], [brains[1]], models[3], tmp_path, prealign="rigid")
-    found = predict(brains[0], [brains[1]], models[3], tmp_path, force=True)
-    assert "prealign.txt" not in found
+    result = predict(brains[0], [brains[1]], models[3], tmp_path, force=True)
+    assert "prealign.txt" not in result
 
 
 def test_volumes_of_few_slices_are_measured(crops, write, models, tmp_path):

@@ -30,10 +30,10 @@ def read_rows(path):
 def test_two_file_names_suffice(brains, run_command, tmp_path):
     done = run_command("dipy_nn_reg_register", *brains[:2], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = {path.name for path in tmp_path.glob("*.*")}
-    assert found == OUTPUTS | {"prealign.txt", "report.html"}
-    assert done.stderr.count("%|") == 0  # no bars where nobody looks
-    assert "InitializeLog" not in done.stderr  # nor what TensorFlow says of itself
+    result = {path.name for path in tmp_path.glob("*.*")}
+    assert result == OUTPUTS | {"prealign.txt", "report.html"}
+    assert done.stderr.count("%|") == 0  # no bars without a terminal
+    assert "InitializeLog" not in done.stderr  # nor messages of TensorFlow
     (row,) = read_rows(tmp_path / "metrics.csv")
     assert row["used"] == "optimized"
     assert float(row["ncc_after"]) > float(row["ncc_headers"])
@@ -63,7 +63,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         write(f"labels_{i}.nii.gz", (nib.load(path).get_fdata() > 0.4).astype(np.uint8))
         for i, path in enumerate(brains[:2])
     ]
-    found = register(
+    result = register(
         brains[0],
         brains[1:2],
         tmp_path / "out",
@@ -79,7 +79,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         moving_labels=str(labels[1]),
         static_labels=str(labels[0]),
     )
-    assert found == OUTPUTS
+    assert result == OUTPUTS
     for name, value in {
         "prealign": None,
         "loss": "lncc",
@@ -161,16 +161,18 @@ def test_masks_and_labels_are_placed_by_their_own_headers(
 ):
     """Stored in another order or unit, masks and labels give the same field."""
     images = [nib.load(path) for path in brains[:2]]
-    given = {
+    annotations = {
         "mask_file": np.arange(images[0].shape[0])[:, None, None] < 7,
         "static_labels": images[0].get_fdata() > 0.4,
         "moving_labels": images[1].get_fdata() > 0.4,
     }
-    given["mask_file"] = np.broadcast_to(given["mask_file"], images[0].shape)
+    annotations["mask_file"] = np.broadcast_to(
+        annotations["mask_file"], images[0].shape
+    )
     fields = []
     for turned in (False, True):
         paths = {}
-        for name, values in given.items():
+        for name, values in annotations.items():
             image = nib.Nifti1Image(values.astype(np.uint8), images[0].affine)
             if turned:
                 image = image.as_reoriented([[1, -1], [2, 1], [0, -1]])
@@ -201,10 +203,10 @@ def test_masks_and_labels_without_values_on_the_image_are_refused(
     values = np.full(nib.load(brains[0]).shape, shift > 0, np.uint8)
     affine = np.diag([2.0, 2, 2, 1])
     affine[0, 3] = shift
-    path = str(write("given.nii.gz", values, affine))
+    path = str(write("annotation.nii.gz", values, affine))
     options = {name: path}
     if name == "moving_labels":
         options["static_labels"] = path
-    with pytest.raises(ValueError, match="given.nii.gz"):
+    with pytest.raises(ValueError, match="annotation.nii.gz"):
         register(brains[0], brains[1:2], tmp_path / "out", **options)
     assert not list((tmp_path / "out").glob("*"))

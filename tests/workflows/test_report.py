@@ -118,7 +118,7 @@ def measures_of(path):
 
 def test_the_storage_order_of_images_does_not_matter(pairs, brains, tmp_path):
     """A moving image stored in another order is the same image."""
-    known = {"static_files": str(brains[0]), "field_files": pairs["field_files"][:1]}
+    inputs = {"static_files": str(brains[0]), "field_files": pairs["field_files"][:1]}
     image = nib.load(brains[1])
     flipped = nib.orientations.axcodes2ornt("LAS")
     other = image.as_reoriented(
@@ -128,7 +128,7 @@ def test_the_storage_order_of_images_does_not_matter(pairs, brains, tmp_path):
     pages = []
     for name, moving in (("a", brains[1]), ("b", tmp_path / "las.nii.gz")):
         ReportFlow().run(
-            moving_files=[str(moving)], out_dir=str(tmp_path / name), **known
+            moving_files=[str(moving)], out_dir=str(tmp_path / name), **inputs
         )
         pages.append(measures_of(tmp_path / name / "report.html"))
     assert len(pages[0]) > 5 and pages[0] == pages[1]

@@ -1,4 +1,4 @@
-"""Several inputs of one command: some fail, some have one name, some are there."""
+"""Several inputs of one command: failures, equal names and earlier results."""
 
 import csv
 import errno

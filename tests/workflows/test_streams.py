@@ -39,7 +39,7 @@ LOST = "name: the output is incomplete: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize(
-    ("redirection", "told"),
+    ("redirection", "errors"),
     [
         ("", "an error\n"),
         (">&-", "an error\n"),
@@ -51,9 +51,9 @@ LOST = "name: the output is incomplete: [Errno 28] No space left on device\n"
         (">/dev/full", f"an error\n{LOST}"),
     ],
 )
-def test_unwritable_output_does_not_end_the_process(redirection, told, shell):
+def test_unwritable_output_does_not_end_the_process(redirection, errors, shell):
     done = shell(LINES, redirection)
-    assert (done.returncode, done.stderr) == (0, told)
+    assert (done.returncode, done.stderr) == (0, errors)
 
 
 def test_files_do_not_receive_output_of_closed_streams(shell, tmp_path):
