@@ -5,7 +5,7 @@ from dipy_nn_reg import progress
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """A stream that says that it is a terminal; quiet is forgotten afterwards."""
+    """Return a stream that claims to be a terminal; undo be_quiet afterwards."""
     monkeypatch.setattr(progress, "_quiet", False)
 
     class Terminal:

@@ -34,7 +34,7 @@ def test_an_interruption_keeps_the_old_file(tmp_path, error):
 
 
 def test_a_name_of_255_bytes_can_be_written(tmp_path):
-    path = tmp_path / ("é" * 124 + ".nii.gz")  # of 255 bytes
+    path = tmp_path / ("é" * 124 + ".nii.gz")  # 255 bytes
     with whole_file(path) as partial:
         partial.write_text("new")
     assert path.read_text() == "new"
@@ -51,7 +51,7 @@ def test_permissions_follow_the_umask(tmp_path):
 
 
 def test_two_writers_of_one_name_use_separate_temporary_files(tmp_path):
-    """As two processes of one number in two containers."""
+    """For example two processes of the same number in two containers."""
     with whole_file(tmp_path / "a.txt") as one:
         one.write_text("a long text")
         with whole_file(tmp_path / "a.txt") as other:
@@ -94,7 +94,7 @@ def test_an_unwritten_file_is_an_error(tmp_path, earlier):
 
 @pytest.mark.parametrize("existing", [True, False])
 def test_a_failed_move_undoes_earlier_moves(tmp_path, earlier, existing, monkeypatch):
-    """As where another program holds a file open under Windows."""
+    """For example when another program holds a file open on Windows."""
     if not existing:
         for path in earlier.values():
             path.unlink()

@@ -124,7 +124,7 @@ cache_images(range(7), lambda i: image, sys.argv[1], name="moving")
     not sys.platform.startswith("linux") or os.geteuid() != 0, reason="needs to mount"
 )
 def test_a_full_disk_does_not_crash_the_process(tmp_path):
-    """7 images of 64 KiB each, and 300 KiB: a bus error before."""
+    """7 images of 64 KiB on a disk of 300 KiB, which was a bus error earlier."""
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(small)]

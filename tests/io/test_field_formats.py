@@ -56,7 +56,7 @@ def check(mapping, affine, *, atol=1e-3):
 POSITIONS = [
     {"intent": 1007, "name": "Mapping"},  # SPM
     {"intent": 1007, "name": "NREG_TRANS", "p1": 0},  # NiftyReg
-    {"intent": 0},  # as the values look
+    {"intent": 0},  # recognised by the values
     {"intent": 1007},
 ]
 
@@ -92,14 +92,14 @@ def test_displacements_of_niftyreg_are_in_ras(grids, tmp_path):
 def test_displacements_of_itk_are_in_mm(header, unit, mm, grids, tmp_path):
     """SimpleITK reads the same file."""
     points = grid_points(SHAPE, grids[0])
-    # NIfTI's displacements are in RAS+, and ITK turns them round as it reads them.
+    # NIfTI's displacements are in RAS+, and ITK converts them when it reads them.
     axes = [1, 1, 1] if header["intent"] == 1006 else [-1, -1, 1]
     values = ((true_map(points) - points) * axes).reshape(*SHAPE, 1, 3)
     affine = np.diag([1 / mm] * 3 + [1]) @ grids[0]
     path = save(tmp_path / "field.nii", values, affine, unit=unit, **header)
     check(load_mapping(path), grids[0])
     if not header["intent"]:
-        return  # five axes to SimpleITK
+        return  # SimpleITK reads five axes
     field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
     transform = sitk.DisplacementFieldTransform(field)
     turn = np.array([-1, -1, 1])
@@ -131,7 +131,7 @@ def test_intents_of_other_data_are_refused(header, message, axes, tmp_path):
 
 
 def fsl_warp(folder, grids, zooms, *, absolute, intent=2006):
-    """Write images and a warp between them, made by fslpy's own coordinates."""
+    """Write images and a warp between them, with coordinates by fslpy."""
     images = [
         FslImage(str(save(folder / f"{name}.nii", np.zeros(shape), affine, zooms=z)))
         for name, shape, affine, z in zip(
@@ -160,7 +160,9 @@ def test_warps_of_fsl_are_measured_by_pixdim(absolute, stated, zooms, grids, tmp
         absolute=absolute if stated else None,
     )
     check(mapping, grids[0], atol=2e-3)
-    field = readFnirt(str(path), images[1], images[0])  # by its own guess
+    field = readFnirt(
+        str(path), images[1], images[0]
+    )  # type of the warp guessed by fslpy
     points = grid_points(SHAPE, grids[0])
     result = field.transform(points, from_="world", to="world")
     npt.assert_allclose(result, true_map(points), atol=2e-3)
@@ -183,7 +185,7 @@ def test_fslpy_reads_our_field_with_another_pixdim(zooms, grids, tmp_path):
 
 
 def test_the_option_absolute_overrides_the_values(grids, tmp_path):
-    """Where everything moves to one side, its values do not tell."""
+    """Values are ambiguous where everything moves to one side."""
     path, _ = fsl_warp(tmp_path, grids, (None, None), absolute=False)
     options = {"moving_shape": MOVING_SHAPE, "moving_affine": grids[1]}
     points = grid_points(SHAPE, grids[0])
@@ -256,14 +258,14 @@ def test_invalid_options_of_load_mapping_are_refused(options, message, tmp_path)
 def test_positions_of_fsl_are_distinguished_from_world_coordinates(
     intent, thin, grids, tmp_path
 ):
-    """In a thin slab, the axis that FSL turns round hardly counts."""
+    """In a thin slab, the axis that FSL reverses has little influence."""
     shape = np.array([14, 13, 12])
     shape[thin] = 2
     points = grid_points(shape, grids[0])
     voxels = grid_points(shape, np.eye(4))
     if np.linalg.det(grids[0][:3, :3]) > 0:
         voxels[:, 0] = shape[0] - 1 - voxels[:, 0]
-    values = (voxels * [2, 2, 3]).reshape(*shape, 3)  # each voxel at its own place
+    values = (voxels * [2, 2, 3]).reshape(*shape, 3)  # identity
     path = save(tmp_path / "warp.nii", values, grids[0], intent=intent)
     options = {"moving_shape": tuple(shape), "moving_affine": grids[0]}
     for absolute in (None, True):

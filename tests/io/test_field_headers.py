@@ -10,7 +10,7 @@ from dipy_nn_reg.io.fields import load_mapping
 
 
 def extended(path, content):
-    """Write a field of ITK's format with some extension of its header."""
+    """Write a field in the format of ITK with a header extension."""
     image = nib.Nifti1Image(np.zeros((5, 6, 7, 1, 3), np.float32), np.eye(4))
     image.header.set_intent("vector")
     content = content if isinstance(content, bytes) else content.encode()

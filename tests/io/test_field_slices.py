@@ -44,7 +44,7 @@ def test_a_single_slice_is_loaded_again_in_both_directions(format, slices, tmp_p
 
 
 def inside(mapping, moving):
-    """Return where nothing depends on what programs read beyond the border."""
+    """Return voxels that do not depend on how programs read beyond the border."""
     shrunk = np.zeros_like(moving)
     shrunk[2:-2, 2:-2] = 1
     whole = mapping.transform(shrunk[..., None])[..., 0] > 0.999
@@ -54,7 +54,7 @@ def inside(mapping, moving):
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_simpleitk_and_ants_apply_a_field_of_one_slice(axes, slices, tmp_path):
-    """Of images of two axes it has two; of images of three, three."""
+    """The field has as many axes as the images."""
     mapping, moving, affine = slices
     stored = moving if axes == 2 else moving[..., None]
     paths = [str(tmp_path / f"{name}.nii.gz") for name in ("image", "field")]

@@ -1,4 +1,4 @@
-"""Fields in files, read by the programs that they are for."""
+"""Fields in files, read by the programs of their formats."""
 
 import ants
 from dipy.align import read_mapping
@@ -20,7 +20,7 @@ from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 @pytest.fixture
 def solid(request, scene):
-    # ITK knows no sheared grids.
+    # ITK does not support sheared grids.
     return scene(3, request.param, shear=0)
 
 
@@ -34,14 +34,14 @@ def write(path, array, affine):
 
 
 def write_all(folder, scene, mapping, *, format):
-    """Write a field and images on the grids between which it goes."""
+    """Write a field and images on the moving and the static grid."""
     save_mapping(folder / "field.nii.gz", mapping, format=format)
     write(folder / "moving.nii.gz", scene.moving, scene.moving_affine)
     write(folder / "static.nii.gz", scene.field[..., 0], scene.static_affine)
 
 
 def inside(mapping, moving):
-    """Return where a warped image depends on no border: there all programs agree."""
+    """Return voxels that do not depend on a border, where all programs agree."""
     shrunk = np.zeros_like(moving)
     shrunk[(slice(2, -2),) * moving.ndim] = 1
     whole = mapping.transform(shrunk) > 0.999
@@ -61,7 +61,7 @@ def test_a_saved_map_is_loaded_again(format, pair, tmp_path):
     )
     assert tuple(again.domain_shape) == pair.moving.shape
     static = np.random.default_rng(3).random(pair.field.shape[:-1])
-    # The formats of others do not hold the inverse: it is computed anew.
+    # Formats of other programs do not store the inverse: it is recomputed.
     npt.assert_allclose(
         again.transform_inverse(static), mapping.transform_inverse(static), atol=1e-3
     )
@@ -74,7 +74,7 @@ def test_files_store_float32_on_the_static_grid(format, scene, tmp_path):
     file = nib.load(tmp_path / "field.nii.gz")
     assert file.get_data_dtype() == np.float32
     expected = pair.static_affine
-    if format == "dipy":  # which writes it so itself
+    if format == "dipy":  # as DIPY itself writes it
         expected = np.linalg.inv(expected)
     npt.assert_allclose(file.affine, expected, rtol=1e-5, atol=1e-5)
 
@@ -205,7 +205,7 @@ def test_simpleitk_reads_a_2d_field(scene, tmp_path):
     moving = sitk.GetImageFromArray(pair.moving.T)
     moving.SetSpacing([1.2, 1.1])
     moving.SetDirection([-1, 0, 0, -1])  # from RAS+ to LPS+
-    grid = sitk.Image(field)  # SimpleITK takes the field itself away.
+    grid = sitk.Image(field)  # SimpleITK empties the field itself.
     transform = sitk.DisplacementFieldTransform(field)
     warped = sitk.Resample(moving, grid, transform, sitk.sitkLinear, 0.0)
     where = inside(mapping, pair.moving)

@@ -1,4 +1,4 @@
-"""Where images lie, as nibabel, ITK and FSL see it."""
+"""Places of images according to nibabel, ITK and FSL."""
 
 from fsl.data.image import Image as FslImage
 import nibabel as nib
@@ -33,7 +33,7 @@ def save(path, data, sform, qform, codes=(1, 1), unit="mm"):
 
 
 def where_itk_sees(path, voxel):
-    """Return the world coordinates of a voxel in RAS+, in the unit of ITK, mm."""
+    """Return the world coordinates of a voxel by ITK, in mm (RAS+)."""
     image = sitk.ReadImage(str(path))
     point = image.TransformContinuousIndexToPhysicalPoint(np.array(voxel, float))
     return LPS[: len(point)] * point
@@ -147,7 +147,7 @@ def test_a_sheared_grid_is_not_misplaced_by_itk(tmp_path):
     image = read_image(save(tmp_path / "i.nii", data, sheared, sheared))
     write_image(tmp_path / "out.nii", data, image.affine, header=image.header)
     npt.assert_allclose(nib.load(tmp_path / "out.nii").affine, sheared, rtol=1e-6)
-    with pytest.raises(RuntimeError, match="orthonormal"):  # it refuses
+    with pytest.raises(RuntimeError, match="orthonormal"):  # ITK refuses
         sitk.ReadImage(str(tmp_path / "out.nii"))
 
 

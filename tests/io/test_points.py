@@ -130,7 +130,7 @@ def test_b_vectors_are_read_from_rows_or_columns(rng, tmp_path):
 
 @pytest.fixture
 def pair_of_images(scene, tmp_path):
-    """Return images in files and the field between them."""
+    """Return two images and the file of the field between them."""
     pair = scene(3, False)
     images = {}
     for name, data, affine in (
@@ -172,7 +172,7 @@ def test_fields_of_slices_have_as_many_axes_as_their_files(slice_files, tmp_path
 
 @pytest.fixture
 def slice_files(smooth_field, tmp_path):
-    """Return a maker of an image of one slice, and a map on it."""
+    """Return a function that makes an image of one slice and a map on it."""
 
     def make(axes):
         data = np.random.default_rng(0).random((12, 14), np.float32)
@@ -191,7 +191,7 @@ def slice_files(smooth_field, tmp_path):
 
 
 def test_simpleitk_warps_images_in_micrometres_as_we_do(smooth_field, tmp_path):
-    """It converts the images, and takes the field, which is in mm, as it is."""
+    """SimpleITK converts the images to mm, but not the field, which is in mm."""
     affine = np.diag([-25.0, -25, 30, 1])
     path, field = (str(tmp_path / f"{name}.nii.gz") for name in ("image", "field"))
     data = gaussian_filter(np.random.default_rng(0).random((20, 22, 18)), 2)

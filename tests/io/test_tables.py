@@ -23,7 +23,7 @@ def test_numbers_and_ordinary_names_are_unchanged(tmp_path):
     write_csv(rows, path)
     read = read_csv(path)
     assert read == [{**rows[0], "loss": "-0.5"}]
-    write_csv(read, path)  # as a history that is continued
+    write_csv(read, path)  # like a history that is continued
     assert path.read_text(encoding="utf-8").splitlines()[1].startswith("-0.5,")
     assert read_csv(path) == read
 

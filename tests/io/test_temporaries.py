@@ -47,8 +47,8 @@ def test_files_of_a_killed_process_are_removed(tmp_path):
 
 def test_files_of_other_processes_are_kept(tmp_path):
     others = {
-        left_by(os.getppid(), tmp_path),  # which is alive
-        left_by(gone(), tmp_path, host="0" * 8),  # alive elsewhere, for all we know
+        left_by(os.getppid(), tmp_path),  # process that is alive
+        left_by(gone(), tmp_path, host="0" * 8),  # possibly alive on another host
         tmp_path / ".dipy_nn_reg-notes",
         tmp_path / ".hidden.nii.gz",
     }
@@ -65,7 +65,7 @@ def test_old_files_of_another_host_are_removed(tmp_path):
 
 
 def test_files_of_an_earlier_process_of_this_number_are_removed(tmp_path):
-    """As in containers, where a command often has the same number."""
+    """In containers, a command often has the same number."""
     left_by(os.getpid(), tmp_path)
     with whole_file(tmp_path / "b.txt") as partial:
         partial.write_text("b")
@@ -87,7 +87,7 @@ def test_temporary_folders_are_removed_with_their_content(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("ending", ["pass", "raise KeyboardInterrupt", "exit(3)"])
 def test_files_of_libraries_are_removed_after_their_own_cleaning(ending, tmp_path):
-    """Matplotlib removes a folder of its own at the end, where there is no home."""
+    """Matplotlib removes its own folder at exit if there is no home folder."""
     code = f"""
 import atexit, shutil, tempfile
 from dipy_nn_reg.io.temporaries import temporary_files_within

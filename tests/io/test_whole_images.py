@@ -1,4 +1,4 @@
-"""Files that are damaged, against gzip, and headers that ask for too much."""
+"""Damaged files, compared with gzip, and headers that ask for too much."""
 
 import bz2
 import gzip
@@ -20,24 +20,24 @@ AFFINE = np.diag([2.0, 2, 2, 1])
 
 
 def unpacks(path, content, expected):
-    """Tell whether the library itself finds nothing wrong with a stream."""
+    """Return whether the library itself accepts a stream."""
     unpack = bz2.decompress if path.suffix == ".bz2" else gzip.decompress
     try:
         result = unpack(content)
     except (EOFError, OSError, ValueError, zlib.error):
         return False
-    assert result == expected  # bits that pad, or the time in the header
+    assert result == expected  # a padding bit, or the time in the header
     return True
 
 
 def as_values(result):
-    """Return what was read as one array."""
+    """Return the result of a reader as an array."""
     return result.backward if hasattr(result, "backward") else np.asarray(result.data)
 
 
 @pytest.fixture(params=["image", "labels", "field"])
 def case(request, rng, tmp_path):
-    """Return the path of a small file, and its reader."""
+    """Return the path of a small file and a function that reads it."""
     path = tmp_path / f"{request.param}.nii.gz"
     if request.param == "field":
         field = rng.normal(size=(5, 6, 7, 3)).astype(np.float32) / 9
@@ -101,7 +101,7 @@ def test_other_compressed_formats_are_checked_to_the_end(name, rng, tmp_path):
     with pytest.raises(ValueError, match="damaged|Expected a NIfTI image"):
         read_image(path)
     if name.endswith(".zst"):
-        return  # nibabel writes it without a checksum
+        return  # nibabel writes no checksum
     whole = (
         bz2.decompress(content) if name.endswith(".bz2") else gzip.decompress(content)
     )
@@ -171,7 +171,7 @@ def test_a_bad_header_is_refused_or_changes_nothing(
     content = bytearray(gzip.decompress(content) if ending == ".nii.gz" else content)
     struct.pack_into(format, content, offset, value)
     if offset == 256:
-        struct.pack_into("<h", content, 254, 0)  # the qform alone
+        struct.pack_into("<h", content, 254, 0)  # leaves only the qform
     path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
     try:
         result = read_image(path)

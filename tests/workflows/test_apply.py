@@ -46,7 +46,7 @@ def test_an_image_is_warped_as_by_its_map(setting, tmp_path):
 
 
 def test_voxels_outside_of_an_image_get_its_background(setting, write, tmp_path):
-    """As for the same image less that value, which DIPY surrounds by 0."""
+    """As if that value were subtracted: DIPY reads 0 outside."""
     ct = np.pad(1000 * setting.moving[2:-2, 2:-2, 2:-2], 2) - 1000
     path = write("ct.nii.gz", ct.astype(np.float32), setting.moving_affine)
     out = nib.load(apply(setting, path, fill=None, out=tmp_path)).get_fdata()
@@ -99,7 +99,7 @@ def test_labels_keep_values_and_type(setting, write, tmp_path):
 
 
 def test_several_transforms_interpolate_once(setting, write, tmp_path):
-    """A checkerboard would not survive a shift of half a voxel and back."""
+    """Two interpolations of a checkerboard by half a voxel would blur it."""
     image = np.indices(setting.field.shape[:-1]).sum(0) % 2
     path = write("image.nii.gz", image.astype(np.float32), setting.static_affine)
     shift = np.eye(4)
@@ -112,7 +112,7 @@ def test_several_transforms_interpolate_once(setting, write, tmp_path):
 
 
 def test_points_are_transformed_from_moving_to_static(setting, tmp_path):
-    """From the moving to the static image, as anything that is moved."""
+    """Points go in the same direction as images."""
     points = setting.moving_affine[:3, 3] + np.random.default_rng(0).normal(size=(9, 3))
     np.savetxt(tmp_path / "points.csv", points, delimiter=",")
     out = apply(setting, tmp_path / "points.csv", out=tmp_path / "out")
@@ -126,7 +126,7 @@ def test_points_are_transformed_from_moving_to_static(setting, tmp_path):
 
 @pytest.mark.parametrize("ending", [".trk", ".trx", ".tck"])
 def test_streamlines_are_transformed_by_the_map(ending, setting, tmp_path):
-    """Streamlines of known voxels, in the space of the moving image."""
+    """Streamlines through random voxels of the moving image."""
     rng = np.random.default_rng(0)
     voxels = [rng.uniform(6, 15, size=(n, 3)) for n in (5, 2, 8)]
     affine = setting.moving_affine
@@ -155,7 +155,7 @@ def write_lines(path, lines, setting):
     from dipy.io.stateful_tractogram import Space, StatefulTractogram
     from dipy.io.streamline import save_tractogram
 
-    if path.suffix == ".tck":  # by nibabel alone
+    if path.suffix == ".tck":  # written by nibabel
         nib.streamlines.save(Tractogram(lines, affine_to_rasmm=np.eye(4)), path)
         return
     tractogram = StatefulTractogram(lines, str(setting.moving_path), Space.RASMM)
@@ -171,13 +171,13 @@ def test_bvecs_are_rotated_by_the_affine_part(setting, write, tmp_path):
     rotated = np.loadtxt(tmp_path / "transformed.bvec").T
 
     def world(bvecs, affine):
-        """Return the directions that FSL's b-vectors mean in the world."""
+        """Return b-vectors of FSL as directions in world coordinates."""
         axes = np.linalg.qr(affine[:3, :3])[0]
         axes *= np.sign(np.sum(axes * affine[:3, :3], axis=0))
         flip = -1 if np.linalg.det(affine[:3, :3]) > 0 else 1
         return (bvecs * [flip, 1, 1]) @ axes.T
 
-    # Grids are all but orthogonal, and so is the affine: the angles are close.
+    # Grids and affine are almost orthogonal, so that angles are almost kept.
     turn = np.linalg.svd(setting.prealign[:3, :3])
     turned = world(rotated, setting.static_affine) @ (turn[0] @ turn[2]).T
     cosines = np.sum(turned * world(bvecs, setting.moving_affine), axis=1)
@@ -262,7 +262,7 @@ def test_an_interruption_leaves_no_partial_file(kind, setting, tmp_path, monkeyp
 def test_tractograms_are_transformed_to_images_of_other_formats(
     ending, setting, tmp_path
 ):
-    """The same points as with the image as NIfTI."""
+    """The points are the same as with a NIfTI image."""
     static = nib.MGHImage(
         np.zeros(setting.field.shape[:-1], np.uint8), setting.static_affine
     )
@@ -330,7 +330,7 @@ def test_large_labels_keep_their_values(setting, write, tmp_path):
 
 
 def test_points_and_labels_of_a_slice_in_every_format(smooth_field, write, tmp_path):
-    """And labels come back by the inverse, which was 0 for a single slice."""
+    """Labels are moved by the inverse, which was 0 for a single slice earlier."""
     field = smooth_field((24, 26), sigma=4, largest=3)
     affine = np.diag([-1.5, -1.5, 4, 1])
     mapping = displacement_to_mapping(field, static_affine=affine, moving_affine=affine)
@@ -374,7 +374,7 @@ def test_points_and_labels_of_a_slice_in_every_format(smooth_field, write, tmp_p
 
 
 def test_absolute_warps_of_fsl_are_applied(setting, tmp_path):
-    """Its values do not tell: the images are turned round against each other."""
+    """Values are ambiguous because the images have opposite orientations."""
     path = tmp_path / "warp.nii.gz"
     save_mapping(path, setting.mapping, format="fsl")
     image = nib.load(path)

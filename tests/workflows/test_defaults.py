@@ -1,4 +1,4 @@
-"""Defaults that help texts name are those of the code."""
+"""Defaults in help texts, compared with those of the code."""
 
 import inspect
 import re

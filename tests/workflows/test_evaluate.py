@@ -18,7 +18,7 @@ def setting(scene, write, tmp_path):
     scene = scene(3, False)
     scene.mapping = scene.make_mapping()
     outside = np.float32(estimate_background(scene.moving))
-    # The field makes it perfect, beyond the moving image as well.
+    # The static image is the warped one, also outside of the moving image.
     static = scene.mapping.transform(scene.moving - outside) + outside
     labels = np.digitize(scene.moving, [0.4, 0.6]).astype(np.int32)
     voxels = np.moveaxis(np.indices(scene.field.shape[:-1]), 0, -1) + scene.field
@@ -69,7 +69,7 @@ def test_all_measures_of_a_known_map(setting, tmp_path):
     numbers = {name: float(value) for name, value in mean.items() if value != "mean"}
     assert row["moving"] == "moving.nii.gz"
     assert numbers["ncc"] == pytest.approx(1, abs=1e-6)
-    # Rounding may send a voxel that lies halfway to either side.
+    # A voxel that lies halfway between two may be rounded either way.
     assert numbers["dice_label_1"] == pytest.approx(1, abs=1e-3)
     assert numbers["dice_label_2"] == pytest.approx(1, abs=1e-3)
     assert numbers["hd95_mm"] == 0
@@ -116,7 +116,7 @@ def test_invalid_files_are_refused(options, message, setting, tmp_path):
 
 
 def measure_labels(write, tmp_path, static, moving, affine):
-    """Compare two label maps, which are their own images."""
+    """Measure two label maps, which are also used as images."""
     paths = [
         str(write(f"{name}.nii.gz", labels.astype(np.uint8), affine))
         for name, labels in (("static", static), ("moving", moving))
@@ -134,7 +134,7 @@ def measure_labels(write, tmp_path, static, moving, affine):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_hausdorff_distance_in_slices_along_any_axis(axis, write, tmp_path):
-    """A disc of radius 15 and its shift by 4: 4 mm apart, as SciPy has it in 2D."""
+    """A disc of radius 15 is shifted by 4: the distance is 4 mm, by SciPy in 2D."""
     x, y = np.indices((48, 44)) - 22
     discs = [
         np.expand_dims((x - by) ** 2 + y**2 < 15**2, axis).astype(int) for by in (0, 4)

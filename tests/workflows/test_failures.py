@@ -7,7 +7,7 @@ from dipy_nn_reg.workflows.failures import Failures
 
 
 def run(errors, failures):
-    """Pass through blocks that raise errors, or nothing; return what was recorded."""
+    """Run blocks that raise errors or nothing; return reasons and finished blocks."""
     recorded, done = [], []
     for i, error in enumerate(errors):
         with failures.caught(f"pair {i}", recorded.append):

@@ -43,7 +43,7 @@ def test_prefixes_that_look_alike_when_joined_are_distinct():
 
 
 def test_prefixes_of_all_combinations_are_distinct():
-    """Every set of three among names that are made to collide."""
+    """All sets of three names that are chosen to collide."""
     names = [
         "a.nii", "a.nii.gz", "A.nii", "a_nii.nii", "a/a.nii", "a_a.nii", "a_1.nii",
         "b/a.nii", "a/a/a.nii", "a_a/a.nii", ".nii", "a", "a__a.nii", "a_nii_gz.csv",

@@ -22,7 +22,7 @@ def predict(static, moving, model, out, *, force=False, **options):
 @pytest.mark.parametrize("format", FORMATS)
 def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tmp_path):
     scene = scene(3, True)
-    # Noise to which the model, which has not been trained, brings the image closer.
+    # Noise, to which even the untrained model makes the image more similar.
     static = np.random.default_rng(1).random(scene.field.shape[:-1]).astype(np.float32)
     moving = scene.moving.astype(np.float32)
     paths = (

@@ -115,7 +115,7 @@ def test_an_interruption_leaves_no_outputs(brains, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(one_pair, "predict_mapping", interrupt)
+    monkeypatch.setattr(one_pair, "best_sound_parts", interrupt)
     with pytest.raises(KeyboardInterrupt):
         register(brains[0], brains[1:2], tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))

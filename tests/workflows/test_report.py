@@ -15,7 +15,7 @@ from dipy_nn_reg.workflows.report import ReportFlow
 
 @pytest.fixture
 def pairs(brains, write, tmp_path):
-    """Return options for two pairs: one of equal images, one that is out of place."""
+    """Return options for two pairs: one of equal images and one misaligned."""
     static = nib.load(brains[0])
     labels = write("labels.nii.gz", (static.get_fdata() > 0.4).astype(np.uint8))
     equal = write("equal.nii.gz", static.get_fdata().astype(np.float32), static.affine)
@@ -39,7 +39,7 @@ def pairs(brains, write, tmp_path):
 
 def test_pages_of_several_pairs_are_linked_worst_first(pairs, tmp_path):
     out = tmp_path / "out"
-    # Both of one folder, so that a static image may be a moving one.
+    # The static image is also one of the moving images.
     ReportFlow().run(**pairs, out_dir=str(out))
     names = sorted(path.name for path in out.iterdir())
     assert len(names) == 3 and "cohort.html" in names
@@ -109,7 +109,7 @@ def test_help_and_quiet_command(run_command, pairs, tmp_path):
 
 
 def measures_of(path):
-    """Return the table of a page: the last number of each row."""
+    """Return the name and the last number of each row of the table in a page."""
     page = path.read_text(encoding="utf-8")
     return re.findall(
         r'<tr><td>([^<]*)</td>.*?<td class="number">([^<]*)</td></tr>', page

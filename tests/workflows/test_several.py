@@ -112,7 +112,7 @@ def test_the_error_of_a_full_disk_names_the_output(brains, tmp_path, monkeypatch
 
 @pytest.fixture
 def subjects(write, crops):
-    """Return images of one name, in folders of several people."""
+    """Return images of the same name in folders of several subjects."""
     return [
         write(f"sub-0{i}/T1w.nii.gz", np.asarray(image))
         for i, image in enumerate(crops)
@@ -137,7 +137,7 @@ def test_inputs_of_the_same_name_are_distinguished_by_folders(
 
 
 def test_links_to_the_same_file_keep_their_names(subjects, write, tmp_path):
-    """Two people whose images are equal, and so one object of git-annex."""
+    """Equal images of two subjects are a single object of git-annex."""
     (tmp_path / "annex").mkdir()
     target = tmp_path / "annex" / "MD5E-s1--bbb.nii.gz"
     subjects[1].rename(target)
@@ -217,7 +217,7 @@ def test_links_to_pages_of_any_name(name, brains, write, crops, tmp_path):
     pages = {os.fsencode(path.name) for path in out.glob("*report.html")}
     assert len(links) == len(pages) == 2
     for link in links:
-        # As a browser takes it: a path, with neither scheme, query nor fragment.
+        # To a browser, it is a path without scheme, query or fragment.
         assert link.startswith("./") and not re.search("[#?:]|%(?![0-9A-F]{2})", link)
     assert {unquote_to_bytes(link[2:]) for link in links} == pages
 
@@ -295,7 +295,7 @@ def test_a_wrong_option_fails_once_before_any_image_is_read(
 
 
 def test_no_input_of_any_command_is_replaced(brains, write, crops, tmp_path):
-    """With --force, under the names of all that is read beside images."""
+    """Outputs with --force and the names of inputs other than images."""
     (tmp_path / "p.csv").write_text("x,y,z\n1,2,3\n")
     (tmp_path / "dwi.bvec").write_text("1 0\n0 1\n0 0\n")
     (tmp_path / "p.html").write_text("a field")

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def shell(tmp_path):
-    """Return a caller of Python code by a shell, with its streams redirected."""
+    """Return a function that runs Python code with redirected streams."""
 
     def run(code, redirection):
         code = f"from dipy_nn_reg.workflows import streams as s\n{code}"
@@ -76,7 +76,7 @@ def test_names_that_are_not_utf8_can_be_shown(shell):
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full"])
 def test_commands_work_with_closed_or_full_streams(redirection, brains, tmp_path):
-    """Whose libraries write to the streams below Python as well."""
+    """Their libraries also write to the streams below Python."""
     command = os.path.join(os.path.dirname(sys.executable), "dipy_nn_reg_evaluate")
     line = f"{command} {brains[0]} {brains[1]} --out_dir out {redirection}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, cwd=tmp_path)
