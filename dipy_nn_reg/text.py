@@ -1,17 +1,21 @@
-"""Text that can be shown and written, whatever the names of files hold."""
+"""Text made safe for terminals and files, whatever characters file names contain."""
 
 import re
 
 
 def printable(text, *, keep=""):
-    r"""Return text with what is not printable as Python writes it, such as ``\x1b``.
+    r"""Return text with escape sequences, such as ``\x1b``, for unprintable characters.
 
     Parameters
     ----------
     text : object
-        Its str is taken.
+        Converted by ``str``.
     keep : str, optional
-        Characters that stay.
+        Unprintable characters that are kept.
+
+    Returns
+    -------
+    text : str
 
     Examples
     --------
@@ -24,7 +28,11 @@ def printable(text, *, keep=""):
 
 
 def describe(error):
-    """Return what an error says in one line; if it is not meant for users, its name."""
+    """Return the message of an error in one line.
+
+    The name of its type is added unless it is a ValueError or an OSError, whose
+    messages are written for users.
+    """
     text = printable(" ".join(str(error).split()))
     if isinstance(error, (ValueError, OSError)) and text:
         return text
@@ -32,11 +40,11 @@ def describe(error):
 
 
 def readable(text):
-    """Return a text that can be written in UTF-8.
+    """Return text that can be written in UTF-8.
 
-    A file name is bytes. Those that Python could not decode, since the locale is
-    another or the name is no UTF-8, come as surrogates: what they are in UTF-8 is put
-    in their place, and the replacement character where they are nothing.
+    A file name consists of bytes. Python decodes those that do not fit the locale as
+    surrogates. They are decoded again as UTF-8; those that are not valid UTF-8 become
+    the replacement character.
 
     Examples
     --------

@@ -5,7 +5,7 @@ from dipy_nn_reg import progress
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """A stream that says that it is a terminal; quiet is forgotten afterwards."""
+    """Return a stream that claims to be a terminal; undo be_quiet afterwards."""
     monkeypatch.setattr(progress, "_quiet", False)
 
     class Terminal:
@@ -23,18 +23,18 @@ def terminal(monkeypatch):
     return Terminal()
 
 
-def test_a_bar_on_a_terminal(terminal):
+def test_a_terminal_shows_a_bar(terminal):
     assert list(progress.progress_bar([1, 2], desc="Pairs", file=terminal)) == [1, 2]
     assert "Pairs" in terminal.text
 
 
-def test_no_bar_elsewhere(terminal):
+def test_other_streams_show_no_bar(terminal):
     terminal.isatty = lambda: False
     list(progress.progress_bar([1], file=terminal))
     assert terminal.text == ""
 
 
-def test_quiet(terminal):
+def test_be_quiet_turns_all_bars_off(terminal):
     assert [progress.keras_verbosity(t) for t in (True, False)] == [1, 2]
     progress.be_quiet()
     list(progress.progress_bar([1], file=terminal))

@@ -15,7 +15,7 @@ from dipy_nn_reg.text import describe, printable
         (os.fsdecode(b"\xe9"), r"\udce9"),
     ],
 )
-def test_what_a_terminal_would_act_on_is_spelt_out(text, expected):
+def test_unprintable_characters_are_escaped(text, expected):
     assert printable(text) == expected
     assert printable(text).encode()
 

@@ -1,1 +1,1 @@
-"""Files: images, fields, points and tables; written whole or not at all."""
+"""Files of images, fields, points and tables, written completely or not at all."""

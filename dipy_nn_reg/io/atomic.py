@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, alone or several together."""
+"""Atomic writing: files that are complete or absent, alone or several together."""
 
 from contextlib import contextmanager
 import os
@@ -10,7 +10,7 @@ from dipy_nn_reg.io.temporaries import discard, temporary_path
 
 @contextmanager
 def whole_file(path):
-    """Give a temporary path, and move it to its final name on success.
+    """Yield a temporary path, and move the file to its final name on success.
 
     Parameters
     ----------
@@ -20,13 +20,13 @@ def whole_file(path):
     Yields
     ------
     partial : Path
-        Beside ``path`` and with the same ending. It is removed when the block ends
-        with an exception, an interruption included.
+        In the folder of ``path`` and with the same ending. The file is removed when the
+        block ends with an exception, including an interruption.
 
     Raises
     ------
     OSError
-        If the file cannot be written; it names the final one.
+        If the file cannot be written. The error contains the final name.
     """
     with whole_files({"file": path}) as partial:
         yield partial["file"]
@@ -34,32 +34,32 @@ def whole_file(path):
 
 @contextmanager
 def whole_files(paths, *, optional=()):
-    """Give temporary paths, and move all to their final names together on success.
+    """Yield temporary paths, and move all files to their final names on success.
 
     Parameters
     ----------
     paths : dict of string or Path
         Final names. Their folders must exist.
     optional : collection of str
-        Keys of files that need not be written. An earlier file of that name is then
-        removed: it would belong to other results than those beside it.
+        Keys of files that need not be written. If one is not, an earlier file of that
+        name is removed, because it belongs to earlier results.
 
     Yields
     ------
     partials : dict of Path
-        For each key, as of :func:`whole_file`.
+        For each key, a path as :func:`whole_file` yields it.
 
     Raises
     ------
     OSError
-        If a file cannot be written; it names the final one. All earlier files are then
-        as they were.
+        If a file cannot be written. The error contains the final name, and all earlier
+        files are unchanged.
 
     Notes
     -----
-    The moves follow one another within microseconds, and signals wait meanwhile. Only a
-    process that is killed (SIGKILL) between two of them leaves old files beside new
-    ones.
+    The moves follow one another within microseconds, and signals are held back
+    meanwhile. Only a process that is killed (SIGKILL) between two moves leaves old
+    files beside new ones.
     """
     paths = {name: check_path("path", path) for name, path in paths.items()}
     partials = {name: temporary_path(path) for name, path in paths.items()}
@@ -97,13 +97,16 @@ def _move(partials, paths, optional):
 
 
 def _second_name(path):
-    """Give a file that is there another name besides, from which it can come back."""
+    """Return a second name (hard link) of a file, from which it can be restored.
+
+    It is None if there is no file, and False if the file system has no hard links.
+    """
     if not os.path.lexists(path):
         return None
     second = temporary_path(path)
     try:
         os.link(path, second, follow_symlinks=False)
-    except OSError:  # Some file systems have no second names.
+    except OSError:
         discard([second])
         return False
     return second
@@ -117,7 +120,7 @@ def _undo(path, earlier):
 
 
 def _with_final_name(error, partials, paths):
-    """Return an error of the system that names the file as the user knows it."""
+    """Return an error of the system that contains the final name of the file."""
     name = error.filename
     for key, partial in partials.items():
         if name is not None and os.fspath(name) == os.fspath(partial):

@@ -1,4 +1,4 @@
-"""Images on one grid, in a file beside memory: as many as the disk holds."""
+"""Memory-mapped cache of images on one grid."""
 
 from concurrent.futures import ThreadPoolExecutor
 import errno
@@ -12,40 +12,43 @@ import numpy as np
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.progress import progress_bar
 
+# Bytes in a mebibyte.
 MIB = 2**20
+# Numbers of errors for a full disk, an exceeded quota and a file that is too large.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def cache_images(paths, read, folder, *, name):
-    """Read images by several threads into an array that lies in a file.
+    """Read images by several threads into a memory-mapped array.
 
     Parameters
     ----------
     paths : list of Path
     read : callable
-        Reads one of them; all are returned in one shape. If a type cannot hold the
-        values of the one before, the array becomes one of a type that holds both.
+        Reads one image from a path. All images have to have one shape. If the type of
+        the array cannot hold the values of an image, the array is converted to a type
+        that holds both.
     folder : string or Path
-        Of the file, which stays there.
+        Folder of the file. The file is not removed.
     name : str
-        Of the file, and what to call the images in the progress bar.
+        Name of the file without its ending, also shown in the progress bar.
 
     Returns
     -------
     images : numpy.memmap, shape (n, *spatial)
-        The system reads it where it is used, and forgets it when memory is short.
+        The system loads the parts that are used, and drops them when memory is short.
 
     Raises
     ------
     OSError
-        If the disk has too little room. What is written through memory to a full disk
-        would end the process.
+        If the disk has too little room. This is checked before writing, because writing
+        to a memory map on a full disk would end the process.
     """
     threads = min(os.cpu_count() or 1, len(paths))
     images = None
     progress = progress_bar(total=len(paths), desc=f"Reading {name}")
     with ThreadPoolExecutor(threads) as pool, progress:
-        # Few at a time: what was read and not yet written is held in memory.
+        # One group at a time limits the images that are read but not yet written.
         for first in range(0, len(paths), threads):
             group = paths[first : first + threads]
             for i, image in enumerate(pool.map(read, group), start=first):
@@ -60,9 +63,9 @@ def cache_images(paths, read, folder, *, name):
 
 
 def compact(image):
-    """Return an image in half the bytes, in the range from 0 to 1.
+    """Return an image as float16 in the range from 0 to 1.
 
-    A network needs no more: it brings images to that range itself.
+    This is enough for a network, which scales images to that range itself.
     """
     image = normalize(image)
     low, high = image.min(), image.max()
@@ -70,7 +73,7 @@ def compact(image):
 
 
 def _create(path, dtype, shape):
-    """Return an array in a file that has its place on the disk."""
+    """Return a memory-mapped array whose room on the disk is reserved."""
     try:
         images = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         with open(path, "r+b") as file:
@@ -91,10 +94,10 @@ def _create(path, dtype, shape):
 
 
 def _allocate(file, start, end):
-    """Take room on the disk, or raise OSError, before it is written through memory."""
+    """Reserve room on the disk, or raise OSError, before the memory map is used."""
     try:
         os.posix_fallocate(file.fileno(), 0, end)
-    except (AttributeError, OSError) as error:  # not on this system, or this disk
+    except (AttributeError, OSError) as error:  # not supported by this system or disk
         if getattr(error, "errno", None) in _NO_ROOM:
             raise
         file.seek(start)
@@ -103,11 +106,11 @@ def _allocate(file, start, end):
 
 
 def _widen(images, dtype, *, done):
-    """Return an array of a type that holds what is there and what comes."""
+    """Return the array converted to a type that also holds values of ``dtype``."""
     wider = np.result_type(images.dtype, dtype)
     if wider.kind != images.dtype.kind and wider.kind == "f":
         raise ValueError(
-            f"Expected label maps whose values one type of integers holds. Received "
+            f"Expected label maps whose values fit into one integer type. Received "
             f"types {images.dtype} and {dtype}."
         )
     path = Path(images.filename)

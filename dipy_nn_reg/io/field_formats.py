@@ -1,4 +1,4 @@
-"""Formats of fields, told by what an image is like."""
+"""Formats of fields, recognised by the header, the shape and the values of an image."""
 
 from dipy.utils.logging import logger
 from nibabel.affines import apply_affine
@@ -9,22 +9,31 @@ from dipy_nn_reg.io.field_headers import FNIRT, check_intent
 from dipy_nn_reg.io.fsl_coordinates import to_fsl
 from dipy_nn_reg.mapping.affines import grid_points
 
+# Formats that are written and read.
 FORMATS = ("afni", "dipy", "fsl", "itk")
-# Those that are read as well, but not written.
+# Formats that are read.
 READABLE = (*FORMATS, "dispvect", "niftyreg", "spm")
-# The share of folded voxels beyond which an image that does not say so is no field.
+# Shapes after the first three axes in each format, and in all other formats.
+_VECTOR_SHAPES = {
+    "dipy": [(3, 2)],
+    "fsl": [(3,), (2,)],
+    "spm": [(1, 3), (1, 2), (3,)],
+}
+_OTHER_VECTOR_SHAPES = [(1, 3), (1, 2)]
+# Largest fraction of folded voxels in an image whose header does not say that it is a
+# field.
 _MAX_FOLDING = 0.05
 
 
 def find_format(image, about, format):
-    """Return the format of a file: as it says, as one says, or as its values look.
+    """Return the format of a file, from its header, the user's option or its values.
 
     Parameters
     ----------
     image : dipy_nn_reg.io.nifti.Image
     about : dipy_nn_reg.io.field_headers.About or None
     format : str or None
-        What a user says.
+        The user's option.
 
     Returns
     -------
@@ -33,8 +42,8 @@ def find_format(image, about, format):
     Raises
     ------
     ValueError
-        If these do not go together, if the file says that it is no field, or if a value
-        is not finite.
+        If header and option contradict each other, if the header says that the file
+        holds something else than a field, or if a value is not finite.
     """
     _check_finite(image)
     if about is not None:
@@ -44,19 +53,19 @@ def find_format(image, about, format):
                 f"it is of format {about.format!r}."
             )
         return about.format
-    told = check_intent(image.header, image.path)
+    by_intent = check_intent(image.header, image.path)
     if format is not None:
         check_name("format", format, READABLE)
         return format
     shape = image.data.shape
-    if told is not None or len(shape) < 4:
-        return told or "itk"
+    if by_intent is not None or len(shape) < 4:
+        return by_intent or "itk"
     if shape[3:] == (3, 2):
         return "dipy"
     if len(shape) == 4 and int(image.header["intent_code"]) == FNIRT:
         return "fsl"
     if _holds_positions(image):
-        logger.info(f"{image.path} holds positions in mm, as its values look.")
+        logger.info(f"{image.path} holds positions in mm, judging by its values.")
         return "spm"
     return "fsl" if len(shape) == 4 else "itk"
 
@@ -71,45 +80,43 @@ def check_field_image(image, about, format):
     format : str
     """
     shape = image.data.shape
-    vectors = {
-        "dipy": [(3, 2)],
-        "fsl": [(3,), (2,)],
-        "spm": [(1, 3), (1, 2), (3,)],
-    }.get(format, [(1, 3), (1, 2)])
+    vectors = _VECTOR_SHAPES.get(format, _OTHER_VECTOR_SHAPES)
     if len(shape) < 4 or shape[3:] not in vectors or image.data.dtype.kind != "f":
         raise ValueError(
             f"Expected a field of format {format!r}, with floats and axes "
             f"{' or '.join(str(v) for v in vectors)} after the first three. Received "
             f"{str(image.path)!r} of shape {shape} and type {image.data.dtype}."
         )
-    told = None if about is None else about.ndim
-    ndim = (told or 3) if format == "dipy" else shape[-1]
-    fits = told in (None, ndim) and (ndim == 3 or shape[2] == 1)
+    stated = None if about is None else about.ndim
+    ndim = (stated or 3) if format == "dipy" else shape[-1]
+    fits = stated in (None, ndim) and (ndim == 3 or shape[2] == 1)
     if about is not None and about.repeated:
         fits = fits and (format, ndim, shape[2]) == ("itk", 3, 2)
     if not fits:
         raise ValueError(
             f"Expected a field of as many axes as its vectors have components. "
-            f"Received {str(image.path)!r} of shape {shape}, which says "
-            f"that it has {ndim if told is None else told}."
+            f"Received {str(image.path)!r} of shape {shape}, whose header says "
+            f"that it has {ndim if stated is None else stated}."
         )
 
 
 def check_plausible(moved, image):
-    """Raise ValueError if three volumes of something else were taken for a warp.
+    """Raise ValueError if a supposed warp of FSL folds too much to be one.
+
+    Three volumes of anything have the shape of a warp.
 
     Parameters
     ----------
     moved : ndarray, shape (*spatial, ndim)
-        Where the warp takes the voxels, in world coordinates.
+        Points to which the warp takes the voxels, in world coordinates.
     image : dipy_nn_reg.io.nifti.Image
-        Whose header may say that it is a warp.
+        The file, which is not checked if its intent is that of FNIRT's fields.
     """
     if int(image.header["intent_code"]) == FNIRT:
         return
     logger.warning(
-        f"{image.path} does not say that it is a field. Three volumes of floats are "
-        f"taken for a warp of FSL."
+        f"{image.path} does not say that it is a field. Its three volumes of floats "
+        f"are read as a warp of FSL."
     )
     axes = [axis for axis, size in enumerate(moved.shape[:-1]) if size > 1]
     if len(axes) < moved.shape[-1]:
@@ -120,13 +127,17 @@ def check_plausible(moved, image):
     if folding > _MAX_FOLDING:
         raise ValueError(
             f"Expected a field. {str(image.path)!r} does not say that it is "
-            f"one, and taken for a warp of FSL it would fold {100 * folding:.0f} % of "
+            f"one, and read as a warp of FSL it would fold {100 * folding:.0f} % of "
             f"the voxels."
         )
 
 
 def _holds_positions(image):
-    """Tell whether values are the world coordinates of about their own voxels."""
+    """Return whether values are positions in world coordinates.
+
+    Positions are close to their own voxels: the difference varies less than the values
+    themselves, and less than with FSL's coordinates.
+    """
     data, shape = image.data, image.data.shape[:3]
     if data.shape[3:] not in ((3,), (1, 3)) or data.dtype.kind != "f":
         return False
@@ -145,5 +156,5 @@ def _check_finite(image):
         number = int(np.sum(~np.isfinite(image.data)))
         raise ValueError(
             f"Expected a field of finite values. Received {str(image.path)!r} with "
-            f"{number} of {image.data.size} that are not."
+            f"{number} of {image.data.size} values that are not finite."
         )

@@ -1,4 +1,4 @@
-"""Headers of fields: intent, name, and our own extension."""
+"""Headers of fields: intents of other programs, and the extension of this package."""
 
 import json
 from math import prod
@@ -10,13 +10,16 @@ import numpy as np
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.mapping.affines import check_affine
 
+# Key of the extension, and the beginning by which it is recognised.
 _SIGNATURE = "dipy_nn_reg"
-_OURS = re.compile(rb'^\s*\{\s*"dipy_nn_reg"')
-# The number of voxels of a moving image beyond which a header is not believed.
+_BEGINNING = re.compile(rb'^\s*\{\s*"dipy_nn_reg"')
+# Largest believable number of voxels of a moving image.
 _MAX_VOXELS = 2**36
+# Intent codes of NIfTI and FSL for displacements, vectors and fields of FNIRT.
 DISPVECT, VECTOR, FNIRT = 1006, 1007, 2006
-# Intents under which a field may be stored; 0 says nothing.
-_FIELDS = (0, DISPVECT, VECTOR, FNIRT)
+# Intent codes under which a field may be stored; 0 means unknown.
+_FIELD_INTENTS = (0, DISPVECT, VECTOR, FNIRT)
+# FSL's intent codes for coefficients.
 _COEFFICIENTS = {
     2007: "FNIRT's cubic splines",
     2008: "FNIRT's cosine transform",
@@ -24,6 +27,7 @@ _COEFFICIENTS = {
     2016: "TOPUP's cubic splines",
     2017: "TOPUP's quadratic splines",
 }
+# Values of intent_p1 in NiftyReg's files that are not read.
 _NIFTYREG = {
     2: "control points of cubic splines",
     3: "velocities (positions)",
@@ -34,7 +38,7 @@ _NIFTYREG = {
 
 
 class About(NamedTuple):
-    """What our files tell, beside the field.
+    """Content of the header extension that this package adds to a field.
 
     Attributes
     ----------
@@ -43,9 +47,9 @@ class About(NamedTuple):
     moving_shape : tuple of int
     moving_affine, prealign : ndarray, shape (ndim + 1, ndim + 1)
     moving_zooms : ndarray, shape (ndim,), or None
-        Voxel sizes as FSL sees them.
+        Voxel sizes in mm by which FSL measures.
     repeated : bool
-        The field of one slice is stored as two equal ones.
+        Whether the field of one slice is stored as two equal slices.
     """
 
     format: str
@@ -67,13 +71,13 @@ class About(NamedTuple):
 
 
 def read_about(header, path):
-    """Return what one of our files tells of itself.
+    """Return the content of the header extension of this package.
 
     Parameters
     ----------
     header : nibabel.Nifti1Header
     path : Path
-        What to call it in an error.
+        Name of the file in an error.
 
     Returns
     -------
@@ -83,13 +87,13 @@ def read_about(header, path):
     Raises
     ------
     ValueError
-        If what is there cannot be.
+        If the extension is invalid.
     """
     for extension in header.extensions:
         content = extension.get_content()
         if not isinstance(content, bytes):
             content = str(content).encode(errors="replace")
-        if _OURS.match(content):
+        if _BEGINNING.match(content):
             try:
                 return _check(json.loads(content)[_SIGNATURE])
             except (ValueError, TypeError, RecursionError, OverflowError) as error:
@@ -101,44 +105,44 @@ def read_about(header, path):
 
 
 def check_intent(header, path):
-    """Return which program's field a header says it is.
+    """Return the format of a field that the intent in a header tells.
 
     Parameters
     ----------
     header : nibabel.Nifti1Header
     path : Path
-        What to call it in an error.
+        Name of the file in an error.
 
     Returns
     -------
     format : {"dispvect", "niftyreg", "spm", None}
-        None where the header does not tell. NiftyReg's positions are as SPM's.
+        None if the header does not tell. NiftyReg's positions have the format of SPM.
 
     Raises
     ------
     ValueError
-        If it is something that is not read.
+        If the intent is that of another kind of data, or of fields that cannot be read.
     """
     code = int(header["intent_code"])
     name = bytes(header["intent_name"]).rstrip(b"\0").decode(errors="replace")
     if code in _COEFFICIENTS:
         raise ValueError(
             f"Expected a displacement at each voxel. {str(path)!r} holds coefficients "
-            f"of {_COEFFICIENTS[code]} (intent {code}): FSL's fnirtfileutils makes a "
-            f"field of them."
+            f"of {_COEFFICIENTS[code]} (intent {code}): convert them to a field by "
+            f"FSL's fnirtfileutils."
         )
-    if code not in _FIELDS:
+    if code not in _FIELD_INTENTS:
         raise ValueError(
-            f"Expected a field. {str(path)!r} says by its intent, {code}"
-            f"{f' ({name})' if name else ''}, that it is something else."
+            f"Expected a field. The intent of {str(path)!r}, {code}"
+            f"{f' ({name})' if name else ''}, says that it is something else."
         )
     if code == VECTOR and name == "NREG_TRANS":
         kind = int(header["intent_p1"]) if np.isfinite(header["intent_p1"]) else -1
         if kind not in (0, 1):
             raise ValueError(
                 f"Expected positions or displacements of NiftyReg. {str(path)!r} holds "
-                f"{_NIFTYREG.get(kind, f'its kind {kind}')}: reg_transform -def makes "
-                f"positions of them."
+                f"{_NIFTYREG.get(kind, f'its kind {kind}')}: convert them to positions "
+                f"by reg_transform -def."
             )
         return "spm" if kind == 0 else "niftyreg"
     if code == DISPVECT:
@@ -147,7 +151,7 @@ def check_intent(header, path):
 
 
 def _check(values):
-    """Return what an extension says, if that can be."""
+    """Return the content of an extension, or raise TypeError or ValueError."""
     if not isinstance(values, dict):
         raise TypeError(f"expected an object, received {values!r}")
     missing = set(About._fields[:5]) - set(values)
@@ -157,10 +161,7 @@ def _check(values):
     ndim = values["ndim"]
     if type(ndim) is not int or ndim not in (2, 3):
         raise ValueError(f"expected ndim of 2 or 3, received {ndim!r}")
-    shape = values["moving_shape"]
-    whole = isinstance(shape, list) and all(type(size) is int for size in shape)
-    if not whole or len(shape) != ndim or min(shape) < 1 or prod(shape) > _MAX_VOXELS:
-        raise ValueError(f"expected {ndim} sizes in moving_shape, received {shape!r}")
+    _check_shape(values["moving_shape"], ndim)
     affines = {
         name: check_affine(_numbers(values[name], name), name=name, ndim=ndim)
         for name in ("moving_affine", "prealign")
@@ -174,15 +175,35 @@ def _check(values):
     return About(
         format=values["format"],
         ndim=ndim,
-        moving_shape=tuple(shape),
+        moving_shape=tuple(values["moving_shape"]),
         moving_zooms=zooms,
         repeated=repeated,
         **affines,
     )
 
 
+def _check_shape(shape, ndim):
+    integers = isinstance(shape, list) and all(type(size) is int for size in shape)
+    fits = integers and len(shape) == ndim and min(shape) >= 1
+    if not fits or prod(shape) > _MAX_VOXELS:
+        raise ValueError(f"expected {ndim} sizes in moving_shape, received {shape!r}")
+
+
 def check_zooms(name, zooms, ndim):
-    """Return voxel sizes as an array, of which there are enough; raise ValueError."""
+    """Return the first ndim voxel sizes as an array, or raise ValueError.
+
+    Parameters
+    ----------
+    name : str
+        Name of the option in an error.
+    zooms : sequence of float
+        At least ndim finite numbers above 0.
+    ndim : int
+
+    Returns
+    -------
+    zooms : ndarray of float64, shape (ndim,)
+    """
     zooms = np.asarray(zooms)
     if zooms.dtype.kind not in "iuf":
         raise ValueError(f"Expected numbers in {name}. Received {zooms.dtype} values.")
@@ -196,7 +217,7 @@ def check_zooms(name, zooms, ndim):
 
 
 def _numbers(values, name):
-    """Return an array of floats; of what is none, a ValueError that names it."""
+    """Return an array of floats, or raise ValueError with the name of the option."""
     try:
         return np.asarray(values, np.float64)
     except (ValueError, TypeError, OverflowError) as error:

@@ -1,8 +1,8 @@
 """FSL's coordinates: mm along the axes of an image, from its corner, by its pixdim.
 
-The first axis goes leftwards: it is turned round where the affine has a positive
-determinant. The voxel sizes are those of the header, which may be others than those of
-the affine.
+The first axis points to the left: it is reversed if the affine has a positive
+determinant. The voxel sizes are those of the header, which may differ from those of the
+affine.
 """
 
 from dipy.utils.logging import logger
@@ -19,11 +19,11 @@ def to_fsl(voxels, shape, affine, zooms):
     ----------
     voxels : ndarray, shape (n, ndim)
     shape : tuple of int
-        Of the image.
+        Shape of the image.
     affine : ndarray, shape (ndim + 1, ndim + 1)
-        Of the image, for its handedness.
+        Affine of the image, which tells whether the first axis is reversed.
     zooms : sequence of float, length ndim
-        Voxel sizes in its header, in mm.
+        Voxel sizes in the header of the image, in mm.
 
     Returns
     -------
@@ -33,12 +33,24 @@ def to_fsl(voxels, shape, affine, zooms):
 
 
 def from_fsl(points, shape, affine, zooms):
-    """Return the world coordinates of points in FSL's: see :func:`to_fsl`."""
+    """Return world coordinates of points in FSL's coordinates.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, ndim)
+        In mm.
+    shape, affine, zooms
+        Of the image, as for :func:`to_fsl`.
+
+    Returns
+    -------
+    points : ndarray, shape (n, ndim)
+    """
     return apply_affine(affine, _turn(points / zooms, shape, affine))
 
 
 def warp_to_fsl(values, shape, affine, zooms, *, absolute=None, path):
-    """Return where a warp takes the voxels of its grid, in the moving image.
+    """Return where a warp takes the voxels of its grid, in FSL's coordinates.
 
     Parameters
     ----------
@@ -47,21 +59,23 @@ def warp_to_fsl(values, shape, affine, zooms, *, absolute=None, path):
     shape, affine, zooms
         Of the grid of the warp, as for :func:`to_fsl`.
     absolute : bool, optional
-        Whether they are positions. By default the smaller standard deviation tells, as
-        it does ``applywarp``: positions grow from voxel to voxel.
+        Whether the values are positions. By default they are if their standard
+        deviation is larger than that of their differences from the grid, as for
+        ``applywarp``: positions grow from voxel to voxel.
     path : Path
-        What to call it in the log.
+        Name of the file in the log.
 
     Returns
     -------
     points : ndarray, shape (n, ndim)
+        In the space of the moving image.
     """
     voxels = grid_points(shape, np.eye(len(shape) + 1))
     points = to_fsl(voxels, shape, affine, zooms)
     if absolute is None:
         absolute = values.std(axis=0).sum() > (values - points).std(axis=0).sum()
         if absolute:
-            logger.info(f"The warp {path} holds positions, as its values look.")
+            logger.info(f"The warp {path} holds positions, judging by its values.")
     return values if absolute else points + values
 
 

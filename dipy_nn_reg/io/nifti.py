@@ -1,15 +1,13 @@
-"""Read and write images with what has to be known of a file before it is used."""
+"""Images in files, read and written with checks of their headers and values."""
 
 from pathlib import Path
 from typing import NamedTuple
 
-from dipy.utils.logging import logger
 import nibabel as nib
 from nibabel.affines import voxel_sizes
 import numpy as np
 
-from dipy_nn_reg.checks import check_path, check_real
-from dipy_nn_reg.intensities import replace_nan
+from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.nifti_header import (
     header_class,
@@ -19,13 +17,20 @@ from dipy_nn_reg.io.nifti_header import (
     series_step,
     warn_of_disagreement,
 )
+from dipy_nn_reg.io.voxel_values import (
+    as_stored,
+    check_values,
+    nan_to_background,
+    nan_to_zero,
+    to_integers,
+)
 from dipy_nn_reg.io.whole_images import load_header, read_voxels
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.grid import Grid
 
 
 class Image(NamedTuple):
-    """An image and where it is.
+    """An image, its affine and the header of its file.
 
     Attributes
     ----------
@@ -33,7 +38,7 @@ class Image(NamedTuple):
     affine : ndarray, shape (4, 4)
         From voxels to world coordinates in mm (RAS+).
     header : nibabel.Nifti1Header
-        In mm, as the affine; of NIfTI-2 where an axis is too long for NIfTI-1.
+        In mm, as the affine; a header of NIfTI-2 if an axis is too long for NIfTI-1.
     path : Path
     """
 
@@ -49,55 +54,59 @@ class Image(NamedTuple):
 
     @property
     def zooms(self):
-        """Voxel sizes in mm as the header has them, by which FSL measures: (3,)."""
+        """Voxel sizes of the header in mm, shape (3,); FSL measures by these."""
         sizes, stored = voxel_sizes(self.affine), self.header.get_zooms()[:3]
         sizes[: len(stored)] = stored
         return sizes
 
 
 def read_image(path, *, series=False, vectors=False):
-    """Read an image, and stop at what would go wrong later.
+    """Read an image, and raise an error if it cannot be used.
 
     Parameters
     ----------
     path : string or Path
         NIfTI, or another format that nibabel reads.
     series : bool, optional
-        Whether it may have a fourth axis.
+        Whether the image may have a fourth axis.
     vectors : bool, optional
-        Whether it may have any axes, as a field has. Values, header and affine are then
-        as in the file, whatever its unit.
+        Whether the image may have any number of axes, as a field has. Values, header
+        and affine are then those of the file, in its unit.
 
     Returns
     -------
     image : Image
-        With three axes at least, the third one of size 1 for an image of two; axes of
-        size 1 after the third are dropped, unless it holds vectors. NaN is replaced by
-        the background of its volume, with a warning.
+        With three axes or more: an image of two axes gets a third one of size 1. Axes
+        of size 1 after the third are dropped, unless ``vectors`` is true. NaN is
+        replaced by the background of its volume, with a warning.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If nibabel cannot read it, if it is cut short or its checksum is another, if its
-        header has no valid affine, or if the values or the number of axes are others
-        than expected.
+        If nibabel cannot read the file, if it is cut short or its checksum is wrong, if
+        its header has no valid affine, or if the number of axes or the values are not
+        as expected.
     """
     if vectors:
         return _read(path)
-    image = read_voxel_values(path, most_axes=4 if series else 3)
-    return image._replace(data=_without_nan(image.data, image.path))
+    image = read_voxel_values(path, max_axes=4 if series else 3)
+    return image._replace(data=nan_to_background(image.data, image.path))
 
 
 def read_labels(path):
-    """Read a label map: an image of integers, which its file may hold as floats.
+    """Read a label map: an image of integers, which its file may store as floats.
+
+    Parameters
+    ----------
+    path : string or Path
 
     Returns
     -------
     image : Image
-        Of the type of integers in the file; of int64 or uint64 if it holds floats.
-        NaN counts as 0, with a warning.
+        Its data have the integer type of the file, or int64 or uint64 if the file
+        stores floats. NaN counts as 0, with a warning.
 
     Raises
     ------
@@ -108,16 +117,16 @@ def read_labels(path):
     if image.data.dtype.kind != "f":
         return image
     data = nan_to_zero(image.data, image.path)
-    return image._replace(data=_to_integers(data, image.path))
+    return image._replace(data=to_integers(data, image.path))
 
 
-def read_voxel_values(path, *, most_axes=3):
-    """Read an image whose NaN is still to be dealt with.
+def read_voxel_values(path, *, max_axes=3):
+    """Read an image as :func:`read_image` does, but keep NaN.
 
     Parameters
     ----------
     path : string or Path
-    most_axes : {3, 4}, optional
+    max_axes : {3, 4}, optional
 
     Returns
     -------
@@ -130,20 +139,8 @@ def read_voxel_values(path, *, most_axes=3):
     """
     image = _read(path)
     header, affine = in_mm(image.header, image.affine, image.path)
-    data = _check_data(image.data, image.path, most_axes=most_axes)
+    data = check_values(image.data, image.path, max_axes=max_axes)
     return Image(data, affine, header, image.path)
-
-
-def nan_to_zero(data, path):
-    """Return values in which 0 stands for NaN, with a warning."""
-    missing = np.isnan(data)
-    if not missing.any():
-        return data
-    logger.warning(
-        f"{np.count_nonzero(missing)} of {data.size} values of {path} are NaN. They "
-        f"count as 0."
-    )
-    return np.where(missing, data.dtype.type(0), data)
 
 
 def write_image(
@@ -164,32 +161,35 @@ def write_image(
     Parameters
     ----------
     path : string or Path
-        Ends with ``.nii`` or ``.nii.gz``; its folder is there.
+        Ends with ``.nii`` or ``.nii.gz``; its folder has to exist.
     data : ndarray
         Its type becomes that of the file; bools are stored as uint8, float16 as
         float32, which hold the same values.
     affine : ndarray, shape (4, 4)
     header : nibabel.Nifti1Header, optional
-        Of an image on the same grid, in mm: its codes of sform and qform.
+        Header in mm of an image on the same grid, whose unit and codes of sform and
+        qform are copied.
     series : nibabel.Nifti1Header, optional
-        Of a series of the same volumes: its time step and unit of time.
+        Header of a series of the same volumes, whose time step and unit of time are
+        copied.
     zooms : sequence of float, optional
-        Voxel sizes for the header where they are to be others than those of the affine:
-        for FSL. The affine is then in the sform alone, since a qform needs the same.
+        Voxel sizes for the header where they have to differ from those of the affine,
+        for FSL. The affine is then stored in the sform only, because a qform uses the
+        same voxel sizes.
     intent : string or int, optional
-        NIfTI's name of what the values are, or its code.
+        NIfTI's name or code for the meaning of the values.
     extension : string, optional
-        Stored as a comment in the header.
+        Text that is stored as a comment in the header.
 
     Raises
     ------
     ValueError
-        If the name is another, if the affine cannot be inverted, or if the data are of
-        a type that no file holds.
+        If the name has another ending, if the affine cannot be inverted, or if NIfTI
+        cannot store the type of the data.
     """
     check_image_name(check_path("path", path))
     affine = check_affine(affine, name="affine", ndim=3)
-    data = _as_stored(data)
+    data = as_stored(data)
     kind = {nib.Nifti1Header: nib.Nifti1Image, nib.Nifti2Header: nib.Nifti2Image}
     image = kind[header_class(data.shape)](data, affine, dtype=data.dtype)
     place(image, affine, header)
@@ -209,26 +209,8 @@ def write_image(
         nib.save(image, partial)
 
 
-def _as_stored(data):
-    """Return values in a type that NIfTI has."""
-    data = check_real("data", data)
-    if data.ndim > 7:
-        raise ValueError(
-            f"Expected data of 7 axes at most. Received data.shape={data.shape}."
-        )
-    if data.dtype.kind == "b":
-        return data.astype(np.uint8)
-    if data.dtype.itemsize == 2 and data.dtype.kind == "f":
-        return data.astype(np.float32)
-    if data.dtype.kind == "f" and data.dtype.itemsize > 8:
-        raise ValueError(
-            f"Expected data of 64 bits at most. Received data.dtype={data.dtype}."
-        )
-    return data
-
-
 def check_image_name(path):
-    """Raise ValueError unless a name is that of a NIfTI file."""
+    """Raise ValueError unless a name has the ending of a NIfTI file."""
     if not str(path).endswith((".nii", ".nii.gz")):
         raise ValueError(
             f"Expected a name that ends with '.nii' or '.nii.gz'. "
@@ -237,7 +219,7 @@ def check_image_name(path):
 
 
 def _read(path):
-    """Read what is in a file, as it is."""
+    """Read an image without any conversion."""
     path = check_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected an image. There is no file {str(path)!r}.")
@@ -248,58 +230,8 @@ def _read(path):
     return Image(read_voxels(file, path), affine, header, path)
 
 
-def _check_data(data, path, *, most_axes):
-    while data.ndim > 3 and data.shape[-1] == 1:
-        data = data[..., 0]
-    if data.ndim == 2:
-        data = data[..., None]
-    if not 3 <= data.ndim <= most_axes:
-        raise ValueError(
-            f"Expected an image of {'3 or 4' if most_axes == 4 else '2 or 3'} axes. "
-            f"Received {str(path)!r} of shape {data.shape}."
-        )
-    if data.dtype.kind not in "biuf":
-        raise ValueError(
-            f"Expected real numbers. Received {str(path)!r} of type {data.dtype}."
-        )
-    if data.dtype.kind == "f" and np.any(np.isinf(data)):
-        raise ValueError(
-            f"Expected finite values. Received {str(path)!r} with infinite ones."
-        )
-    return data
-
-
-def _without_nan(data, path):
-    """Put the background of each volume in the place of NaN."""
-    if data.ndim == 3:
-        return replace_nan(data, name=str(path))
-    if data.dtype.kind != "f" or not np.any(np.isnan(data)):
-        return data
-    volumes = [
-        replace_nan(volume, name=f"volume {i} of {path}")
-        for i, volume in enumerate(np.moveaxis(data, -1, 0))
-    ]
-    return np.stack(volumes, axis=-1)
-
-
-def _to_integers(data, path):
-    """Return floats as integers that hold them, never wrapped."""
-    if np.any(data != np.round(data)):
-        raise ValueError(f"Expected a label map. {str(path)!r} holds fractions.")
-    lowest, highest = float(data.min()), float(data.max())
-    # The highest floats below the limits: what is not below would wrap.
-    if -(2.0**63) <= lowest and highest < 2.0**63:
-        return data.astype(np.int64)
-    if lowest >= 0 and highest < 2.0**64:
-        return data.astype(np.uint64)
-    raise ValueError(
-        f"Expected labels that fit into 64 bits. Received {str(path)!r} with values "
-        f"from {lowest:g} to {highest:g}."
-    )
-
-
 def _set_units(header, grid, series):
-    """Set the units, and the time step of a series."""
+    """Set the units of a header, and the time step of a series."""
     space = "mm" if grid is None else grid.get_xyzt_units()[0]
     step = None if series is None else series_step(series)
     if step is None or len(header.get_data_shape()) < 4:

@@ -1,9 +1,10 @@
-"""Headers of images: units, affine, and what other programs make of them.
+"""Headers of images: units and affines, as this package and other programs use them.
 
-A NIfTI header may hold two affines, ``sform`` and ``qform``. nibabel and FSL take the
-sform where its code is not 0. ITK (so ANTs, Slicer, SimpleITK) takes the qform, unless
-the code of the sform is 1 ("scanner") and its axes are at right angles. Axes that are
-not, no qform can hold: ITK then places the image elsewhere, or does not read it.
+A NIfTI header may hold two affines, ``sform`` and ``qform``. nibabel and FSL use the
+sform if its code is not 0. ITK (and with it ANTs, Slicer and SimpleITK) uses the qform,
+unless the code of the sform is 1 ("scanner") and its axes are at right angles. A qform
+cannot hold axes that are not at right angles: ITK then misplaces the image or does not
+read it.
 """
 
 from itertools import product
@@ -16,33 +17,36 @@ from nibabel.freesurfer import MGHImage
 from nibabel.spatialimages import HeaderDataError
 import numpy as np
 
-# The largest size of an axis that NIfTI-1 can write down.
+# Largest size of an axis that NIfTI-1 can hold.
 MAX_NIFTI1 = 32767
+# Sizes of NIfTI's units of space in mm.
 _MM = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}
+# Bits of the units of space and time in the code of both.
 _SPACE, _TIME = 0b111, 0b111000
-# In voxels: how far two affines may be apart before one is told of it; and how far a
-# qform may be from the affine that it stands for.
-_APART, _HELD = 0.1, 0.01
+# Distance in voxels between two affines above which a warning is logged.
+_MAX_DISTANCE = 0.1
+# Largest distance in voxels between an affine and the qform that stores it.
+_MAX_QFORM_ERROR = 0.01
 
 
 def nifti_header(file, path):
-    """Return the NIfTI header of a file of any format.
+    """Return the header of a file of any format as one of NIfTI.
 
     Parameters
     ----------
     file : nibabel.spatialimages.SpatialImage
     path : Path
-        What to call it in an error.
+        Name of the file in an error.
 
     Returns
     -------
     header : nibabel.Nifti1Header
-        NIfTI-2's for a file of that, and where an axis asks for it.
+        A header of NIfTI-2 if the file has one, or if an axis is too long for NIfTI-1.
 
     Raises
     ------
     ValueError
-        If the file does not say where the image is.
+        If the file does not say where in the world the image is.
     """
     if isinstance(file, nib.Nifti1Pair):
         header = file.header.copy()
@@ -56,7 +60,7 @@ def nifti_header(file, path):
         raise ValueError(
             f"Expected a header that says where the image is. Received {str(path)!r}, "
             f"of Analyze 7.5, which does not tell left from right: without SPM's .mat "
-            f"file, convert it to NIfTI by a program that knows how it was written."
+            f"file, convert it to NIfTI by a program that knows how it is stored."
         )
     header = header_class(file.shape).from_header(file.header)
     header.set_sform(file.affine, "scanner")
@@ -66,26 +70,26 @@ def nifti_header(file, path):
 
 
 def header_class(shape):
-    """Return the header of NIfTI-1, or of NIfTI-2 where a size asks for it."""
+    """Return the class of header of NIfTI-1, or of NIfTI-2 for very long axes."""
     return nib.Nifti2Header if max(shape) > MAX_NIFTI1 else nib.Nifti1Header
 
 
 def mm_per_unit(header):
-    """Return how many mm the unit of a header is; what is not known counts as mm."""
+    """Return the size of the unit of a header in mm; an unknown unit counts as mm."""
     return _MM.get(_units(header)[0], 1.0)
 
 
 def in_mm(header, affine, path):
-    """Return a header and an affine in mm, whatever the unit of the header.
+    """Return a header and an affine converted to mm.
 
-    A unit that the header leaves open counts as mm.
+    An unknown unit counts as mm.
 
     Parameters
     ----------
     header : nibabel.Nifti1Header
     affine : ndarray, shape (4, 4)
     path : Path
-        What to call it in the log.
+        Name of the file in the log.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def in_mm(header, affine, path):
 
 
 def warn_of_disagreement(header, path):
-    """Warn if programs place an image differently, or see other voxel sizes.
+    """Warn if programs place an image differently or use different voxel sizes.
 
     Parameters
     ----------
@@ -120,26 +124,27 @@ def warn_of_disagreement(header, path):
         return
     shape = (*header.get_data_shape(), 1, 1)[:3]
     qform = _qform(header)
-    if qform is not None and (apart := corner_distance(sform, qform, shape)) > _APART:
+    distance = 0 if qform is None else corner_distance(sform, qform, shape)
+    if distance > _MAX_DISTANCE:
         itk = "sform" if code == 1 and _at_right_angles(sform) else "qform"
         logger.warning(
             f"The sform and the qform of {path} place it differently, by up to "
-            f"{apart:.3g} voxels. The sform is used, as by nibabel and FSL; ITK (ANTs, "
-            f"Slicer) uses the {itk}."
+            f"{distance:.3g} voxels. The sform is used, as by nibabel and FSL; ITK "
+            f"(ANTs, Slicer) uses the {itk}."
         )
         return
     sizes, zooms = voxel_sizes(sform), np.array((*header.get_zooms(), 1, 1)[:3])
-    apart = np.abs(sizes - zooms) * shape / sizes
-    if np.max(apart) > _APART:
+    distances = np.abs(sizes - zooms) * shape / sizes
+    if np.max(distances) > _MAX_DISTANCE:
         logger.warning(
-            f"The sform of {path} has voxels of {_mm(sizes)} mm, and its pixdim says "
-            f"{_mm(zooms)} mm. The sform is used, as by nibabel; FSL measures by the "
-            f"pixdim."
+            f"The sform of {path} has voxels of {_describe_sizes(sizes)} mm, and its "
+            f"pixdim says {_describe_sizes(zooms)} mm. The sform is used, as by "
+            f"nibabel; FSL measures by the pixdim."
         )
 
 
 def place(image, affine, header=None):
-    """Write down where an image is, so that programs agree on it.
+    """Store an affine in a header so that all programs place the image alike.
 
     Parameters
     ----------
@@ -148,12 +153,12 @@ def place(image, affine, header=None):
     affine : ndarray, shape (4, 4)
         In mm.
     header : nibabel.Nifti1Header, optional
-        Of an image on the same grid, whose codes are kept.
+        Header of an image on the same grid, whose codes of sform and qform are copied.
 
     Notes
     -----
-    Without a right angle between all axes, the qform cannot hold the affine: its code
-    is 0 then, so that ITK refuses the file and does not misplace it.
+    Unless all axes are at right angles, the qform cannot hold the affine. Its code is
+    then 0, so that ITK refuses the file instead of misplacing it.
     """
     codes = (2, 2)
     if header is not None:
@@ -162,13 +167,13 @@ def place(image, affine, header=None):
     image.set_qform(affine, qform)
     image.set_sform(affine, sform)
     shape = (*image.shape, 1, 1)[:3]
-    if corner_distance(affine, image.get_qform(), shape) > _HELD:
+    if corner_distance(affine, image.get_qform(), shape) > _MAX_QFORM_ERROR:
         image.set_qform(affine, 0)
         image.set_sform(affine, sform)
 
 
 def series_step(header):
-    """Return the time between volumes of a series and its unit, or None."""
+    """Return the time between volumes of a series and its unit, or None if invalid."""
     zooms = header.get_zooms()
     if len(zooms) < 4 or not np.isfinite(zooms[3]) or zooms[3] < 0:
         return None
@@ -176,7 +181,7 @@ def series_step(header):
 
 
 def corner_distance(one, other, shape):
-    """Return how far apart two affines place a voxel at most, in voxels of the first.
+    """Return the largest distance between the places of a voxel by two affines.
 
     Parameters
     ----------
@@ -186,16 +191,17 @@ def corner_distance(one, other, shape):
     Returns
     -------
     distance : float
+        In voxels of the first affine, along its shortest axis.
     """
     corners = np.array(list(product(*[(0, size - 1) for size in shape])), float)
-    apart = np.linalg.norm(
+    distances = np.linalg.norm(
         apply_affine(one, corners) - apply_affine(other, corners), axis=1
     )
-    return float(apart.max() / voxel_sizes(one).min())
+    return float(distances.max() / voxel_sizes(one).min())
 
 
 def _units(header):
-    """Return the names of the units of space and time; other codes are unknown."""
+    """Return the names of the units of space and time, or "unknown"."""
     codes = nib.nifti1.unit_codes
     code = int(header["xyzt_units"])
     return tuple(
@@ -205,7 +211,7 @@ def _units(header):
 
 
 def _qform(header):
-    """Return the affine of the qform, or None if there is none that can be read."""
+    """Return the affine of the qform, or None if it is missing or invalid."""
     try:
         return header.get_qform() if header["qform_code"] else None
     except (HeaderDataError, ValueError):
@@ -228,5 +234,5 @@ def _at_right_angles(affine):
     return np.allclose(axes.T @ axes, np.eye(3), atol=1e-3)
 
 
-def _mm(sizes):
+def _describe_sizes(sizes):
     return " x ".join(f"{size:.4g}" for size in sizes)

@@ -1,4 +1,4 @@
-"""Files that are no images, read and written: affines, fields, points, streamlines."""
+"""Affines, maps, points, b-vectors and streamlines in files."""
 
 import csv
 from pathlib import Path
@@ -9,17 +9,19 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.io.atomic import whole_file
-from dipy_nn_reg.io.fields import load_field, save_field
+from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.io.nifti import Image
 from dipy_nn_reg.io.nifti_header import corner_distance, header_class
+from dipy_nn_reg.io.tables import is_number
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.grid import static_grid
 from dipy_nn_reg.mapping.maps import flatten_mapping, lift_mapping
 
+# Endings of the names of tractograms and of files of points.
 TRACTOGRAMS = (".tck", ".trk", ".trx")
 POINTS = (".csv", ".txt")
-# In voxels: how far the grid of a field may be from that of its static image.
-_SAME_GRID = 0.1
+# Largest distance in voxels between the grid of a field and that of its static image.
+_MAX_DISTANCE = 0.1
 
 
 def read_affine(path):
@@ -28,10 +30,14 @@ def read_affine(path):
 
 
 def read_points(path):
-    """Read points: three columns of world coordinates in mm, with a header or not.
+    """Read points from three columns of world coordinates in mm.
 
-    A first line of words is a header, and so is "0,1,2" above other lines, which
-    pandas writes over columns without names.
+    A first line of words is skipped as a header, and so is "0,1,2" above other lines,
+    which pandas writes above columns without names.
+
+    Parameters
+    ----------
+    path : string or Path
 
     Returns
     -------
@@ -40,7 +46,8 @@ def read_points(path):
     Raises
     ------
     ValueError
-        If there are no points, other columns, or values that are not finite.
+        If there are no points, if there are other than three columns, or if values are
+        not finite.
     """
     points = _read_table(path, "points", numbered=True)
     if points.ndim != 2 or points.shape[1] != 3:
@@ -61,14 +68,14 @@ def write_points(path, points):
 
 
 def read_bvecs(path):
-    """Read b-vectors: three rows, as FSL has them, or three columns.
+    """Read b-vectors from three rows, as FSL writes them, or from three columns.
 
-    Three vectors are taken for three rows.
+    A table of 3 x 3 is read as three rows.
 
     Parameters
     ----------
     path : string or Path
-        Of text, or ``.npy``.
+        A text file, or one of NumPy with the ending ``.npy``.
 
     Returns
     -------
@@ -99,13 +106,13 @@ def read_bvecs(path):
 
 
 def read_streamlines(path, reference):
-    """Read a tractogram in world coordinates, streamlines outside of the box as well.
+    """Read a tractogram in world coordinates, also streamlines outside of its image.
 
     Parameters
     ----------
     path : Path
     reference : dipy_nn_reg.io.nifti.Image or Path
-        Any image, for the formats that do not name one.
+        Any image, for formats that do not store the grid of one.
 
     Returns
     -------
@@ -116,7 +123,7 @@ def read_streamlines(path, reference):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it cannot be read, is empty, or a point is not finite.
+        If the file cannot be read, if it is empty, or if a point is not finite.
     """
     from dipy.io.streamline import load_tractogram
 
@@ -124,7 +131,7 @@ def read_streamlines(path, reference):
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
-        with np.errstate(invalid="ignore"):  # of points that are not finite
+        with np.errstate(invalid="ignore"):  # points that are not finite
             tractogram = load_tractogram(
                 str(path),
                 "same" if Path(path).suffix != ".tck" else _as_reference(reference),
@@ -149,14 +156,14 @@ def write_streamlines(path, tractogram, points, reference):
     tractogram : dipy.io.stateful_tractogram.StatefulTractogram
         In world coordinates.
     points : ndarray, shape (n, 3)
-        Of all streamlines, one after the other.
+        New points of all streamlines, one streamline after the other.
     reference : dipy_nn_reg.io.nifti.Image or Path
-        The image in whose space they are.
+        The image in whose space the points are.
 
     Returns
     -------
     outside : int
-        How many points lie outside of that image.
+        Number of points outside of that image.
     """
     from dipy.io.stateful_tractogram import Space, StatefulTractogram
     from dipy.io.streamline import save_tractogram
@@ -181,14 +188,14 @@ def write_streamlines(path, tractogram, points, reference):
 
 
 def read_map(path, static, moving, *, absolute=False):
-    """Read a field between two images.
+    """Read the map between two images.
 
     Parameters
     ----------
     path : Path
     static, moving : dipy_nn_reg.io.nifti.Image
     absolute : bool, optional
-        A warp of FSL holds positions, whatever its values look like.
+        Read a warp of FSL as positions. By default its values decide.
 
     Returns
     -------
@@ -197,9 +204,9 @@ def read_map(path, static, moving, *, absolute=False):
     Raises
     ------
     ValueError
-        If it is not on the grid of the static image.
+        If the field is not on the grid of the static image.
     """
-    mapping = load_field(
+    mapping = load_mapping(
         path,
         moving_shape=moving.data.shape[:3],
         moving_affine=moving.affine,
@@ -213,18 +220,18 @@ def read_map(path, static, moving, *, absolute=False):
             f"Expected the field on the grid of the static image, of size "
             f"{static.data.shape[:3]}. Received {str(path)!r} of size {grid.shape}."
         )
-    apart = corner_distance(static.affine, grid.affine, grid.shape)
-    if apart > _SAME_GRID:
+    distance = corner_distance(static.affine, grid.affine, grid.shape)
+    if distance > _MAX_DISTANCE:
         raise ValueError(
             f"Expected the field on the grid of the static image, "
             f"{str(static.path)!r}. Received {str(path)!r} of that size, but up to "
-            f"{apart:.3g} voxels away."
+            f"{distance:.3g} voxels away."
         )
     return mapping
 
 
 def write_map(path, mapping, static, moving, *, format):
-    """Write the field between two images, so that other programs find it on these.
+    """Write the map between two images, so that other programs can apply it to them.
 
     Parameters
     ----------
@@ -232,23 +239,23 @@ def write_map(path, mapping, static, moving, *, format):
     mapping : dipy.align.imwarp.DiffeomorphicMap
     static, moving : dipy_nn_reg.io.nifti.Image
     format : str
-        As :func:`~dipy_nn_reg.io.fields.save_field` takes it. For ITK, the field of
-        two images that have two axes in their files has two axes as well.
+        As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it. For ITK, a field has
+        two axes if both images have two axes in their files.
     """
     if format == "itk" and all(_is_flat(image) for image in (static, moving)):
         mapping = flatten_mapping(mapping)
     zooms = {"static_zooms": static.zooms, "moving_zooms": moving.zooms}
-    save_field(path, mapping, format=format, **zooms)
+    save_mapping(path, mapping, format=format, **zooms)
 
 
 def _is_flat(image):
-    """Tell whether a file holds two axes, which do not leave the plane."""
+    """Return whether a file holds an image of two axes that lies in the x-y plane."""
     across = [*image.affine[:2, 2], *image.affine[2, :2]]
     return int(image.header["dim"][0]) == 2 and not np.any(across)
 
 
 def _as_reference(image):
-    """Return what DIPY takes for the space of streamlines; it knows NIfTI alone."""
+    """Return a path or a NIfTI header, from which DIPY reads a space of streamlines."""
     if not isinstance(image, Image):
         return str(image)
     header = header_class(image.data.shape)()
@@ -262,25 +269,28 @@ def _check_finite(points, path):
     number = int(np.sum(~np.isfinite(points).all(axis=1)))
     if number:
         raise ValueError(
-            f"Expected points with finite coordinates. Received {str(path)!r} with "
-            f"{number} of {len(points)} that are not."
+            f"Expected points with finite coordinates. Received {str(path)!r}, in "
+            f"which {number} of {len(points)} points have others."
         )
 
 
 def _read_table(path, what, *, numbered=False):
-    """Read rows of numbers; a first line of words, or of 0 to n, is passed over."""
+    """Read rows of numbers, without a first line of words.
+
+    If ``numbered``, a first line of the numbers of the columns is skipped as well.
+    """
     path = check_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = [line.strip() for line in text.replace(",", " ").splitlines()]
     rows = [line.split() for line in lines if line and line[0] != "#"]
-    if rows and not any(_is_number(word) for word in rows[0]):
+    if rows and not any(is_number(word) for word in rows[0]):
         rows = rows[1:]
     elif (
         numbered and len(rows) > 1 and rows[0] == [str(i) for i in range(len(rows[0]))]
     ):
-        logger.info(f"The first line of {path} is taken for names of columns.")
+        logger.info(f"The first line of {path} is skipped as names of columns.")
         rows = rows[1:]
     try:
         return np.array([[float(word) for word in row] for row in rows])
@@ -288,11 +298,3 @@ def _read_table(path, what, *, numbered=False):
         raise ValueError(
             f"Expected {what}, numbers in columns. Received {str(path)!r}: {error}"
         ) from error
-
-
-def _is_number(word):
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

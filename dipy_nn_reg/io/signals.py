@@ -1,27 +1,27 @@
-"""Signals that ask a program to end: exceptions, but never in the midst of a move."""
+"""Signals that ask a program to end, raised as exceptions or held back."""
 
 from contextlib import contextmanager
 import signal
 import threading
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+# Signals that ask a program to end, as far as the system has them.
 ENDING = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 _first = None
 
 
 class Terminated(KeyboardInterrupt):
-    """A request to end from another process.
+    """A request of another process to end.
 
-    What cleans up after an interruption from the keyboard does so after this one, in
-    libraries as well.
+    As a kind of KeyboardInterrupt, it starts the same cleaning up, also in libraries.
     """
 
 
 @contextmanager
 def heard():
-    """Make exceptions of the signals that ask a program to end.
+    """Raise exceptions for the signals that ask a program to end.
 
-    Those that were ignored from the start, as by ``nohup``, stay ignored.
+    Signals that are ignored from the start, as by ``nohup``, stay ignored.
     """
     global _first
     _first, before = None, {}
@@ -38,19 +38,19 @@ def heard():
 
 
 def first():
-    """Return the first signal that came, or None.
+    """Return the first signal that was received, or None.
 
-    Where it comes in the import of a library, another exception may be made of it.
+    During the import of a library, its exception may have become another one.
     """
     return _first
 
 
 @contextmanager
 def held_back():
-    """Let signals wait for the end of a block, which has to be short."""
+    """Hold signals back until the end of a block, which has to be short."""
     waiting, before = [], {}
     try:
-        # Python tells its main thread alone.
+        # Python delivers signals only to its main thread.
         if threading.current_thread() is threading.main_thread():
             for number in ENDING:
                 handler = signal.getsignal(number)

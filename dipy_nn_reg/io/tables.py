@@ -1,4 +1,4 @@
-"""Write and show what was measured."""
+"""Tables of measures, as CSV files and as text."""
 
 import csv
 import re
@@ -6,21 +6,29 @@ import re
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.text import printable
 
-# Names of files need not be text in any encoding.
+# Options of open(); the names of files in a table may be bytes that are no text.
 _TEXT = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-# What spreadsheets take for the beginning of a formula, behind what guards against it.
+# Beginning of a formula in a spreadsheet, possibly guarded by apostrophes.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def write_csv(rows, path):
-    """Write rows, dicts that may lack some of the columns.
+    """Write a table of rows to a file.
 
-    Text that a spreadsheet would take for a formula gets a ``'`` in front, which
-    :func:`read_csv` takes away again.
+    Parameters
+    ----------
+    rows : list of dict
+        Values by column. A row may lack some of the columns.
+    path : string or Path
+
+    Notes
+    -----
+    Text that a spreadsheet would read as a formula gets a leading ``'``, which
+    :func:`read_csv` removes.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     rows = [{name: _guard(cell) for name, cell in row.items()} for row in rows]
-    # Python before 3.13 takes a carriage return for an ordinary character.
+    # Python before 3.13 does not quote a carriage return.
     returns = any("\r" in str(cell) for row in rows for cell in row.values())
     quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with whole_file(path) as partial, open(partial, "w", **_TEXT) as file:
@@ -30,13 +38,21 @@ def write_csv(rows, path):
 
 
 def read_csv(path):
-    """Return the rows of a table, as dicts of str.
+    """Return the rows of a table in a file.
+
+    Parameters
+    ----------
+    path : string or Path
+
+    Returns
+    -------
+    rows : list of dict of str
 
     Raises
     ------
     ValueError
-        If it is none: no text, a row of more or fewer cells than the first line has, or
-        two columns of one name.
+        If the file is not text, if a row has more or fewer cells than the first line,
+        or if two columns have the same name.
     """
     with open(path, **_TEXT) as file:
         try:
@@ -62,7 +78,19 @@ def read_csv(path):
 
 
 def format_rows(rows, columns):
-    """Return rows as lines of text, the first column to the left."""
+    """Return a table as lines of text.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Floats are shown with four decimals.
+    columns : sequence of str
+        Columns to show. The first one is aligned to the left, the others to the right.
+
+    Returns
+    -------
+    text : str
+    """
     cells = [[_format(row.get(name, "")) for name in columns] for row in rows]
     cells = [list(columns), *cells]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -80,7 +108,7 @@ def _format(value):
 
 
 def _guard(cell):
-    is_text = isinstance(cell, str) and not _is_number(cell)
+    is_text = isinstance(cell, str) and not is_number(cell)
     return f"'{cell}" if is_text and _FORMULA.match(cell) else cell
 
 
@@ -88,7 +116,8 @@ def _without_guard(cell):
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def _is_number(text):
+def is_number(text):
+    """Return whether a text can be converted to a float."""
     try:
         float(text)
     except ValueError:

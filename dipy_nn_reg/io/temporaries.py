@@ -1,7 +1,7 @@
-"""Temporary files and folders: names of their own, known again if they are left over.
+"""Temporary files and folders, with names that identify their process.
 
-A process that is killed cannot clean up. The next one that writes to the same folder
-does: the names tell whose files they are.
+A process that is killed cannot clean up. The next process that writes to the same
+folder removes its files, which it recognises by their names.
 """
 
 import atexit
@@ -21,24 +21,27 @@ import psutil
 
 from dipy_nn_reg.io.signals import held_back
 
-# Hidden, so that no pattern takes them for results. The parts are the host, the process
-# and a random one.
+# Pattern of the names: host, number of the process, and a random part. The files are
+# hidden, so that no pattern of a user matches them as results.
 _PATTERN = re.compile(r"\.dipy_nn_reg-([0-9a-f]{8})-(\d+)-\w+(?:\..*)?", re.DOTALL)
-# Endings of two parts that those who write ask for.
+# Endings of two parts that libraries require of the names of their files.
 _ENDINGS = (".nii.gz", ".weights.h5")
+# Longest ending that is kept; a name may have 255 bytes.
 _MAX_ENDING_BYTES = 32
-# In seconds: files of other hosts, whose processes cannot be seen, are left over if
-# nobody has written to them for so long.
+# Age in seconds after which files of other hosts, whose processes cannot be checked,
+# count as left over.
 _MAX_AGE = 24 * 3600
 
+# Names of temporary files of this process.
 _in_use = set()
+# Folders that this process has cleaned.
 _cleaned = set()
 
 
 def temporary_path(path):
-    """Return a name beside a path, with the same ending, that nobody else has.
+    """Return a unique path in the same folder and with the same ending.
 
-    It has to be given to :func:`discard` in the end.
+    It has to be passed to :func:`discard` in the end.
 
     Parameters
     ----------
@@ -47,7 +50,7 @@ def temporary_path(path):
     Returns
     -------
     partial : Path
-        Hidden, and short enough for any file system.
+        Its name is hidden, and short enough for any file system.
     """
     _remove_left_over(path.parent)
     ending = next((e for e in _ENDINGS if path.name.endswith(e)), path.suffix)
@@ -58,7 +61,7 @@ def temporary_path(path):
 
 
 def discard(partials):
-    """Remove temporary files, as far as they are there."""
+    """Remove temporary files, as far as they exist."""
     with held_back():
         for partial in partials:
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -68,25 +71,26 @@ def discard(partials):
 
 @contextmanager
 def temporary_folder():
-    """Make a folder for temporary files, and remove it with what is in it."""
+    """Make a folder for temporary files, and remove it with its content in the end."""
     with _new_folder() as folder:
         yield folder
 
 
 @contextmanager
 def temporary_files_within():
-    """Keep what any library leaves in the folder for temporary files in one of ours.
+    """Make libraries create their temporary files in a folder of this package.
 
-    It is removed when this process ends, or by the next one if this is killed.
+    The folder is removed when this process ends, or by the next process if this one is
+    killed.
     """
     before = tempfile.tempdir
     try:
         folder = _new_folder()
         tempfile.tempdir = folder.name
-        # What libraries remove at the end, being registered later, goes before.
+        # Exit handlers run last in, first out: those of libraries run before this.
         atexit.register(folder.cleanup)
     except OSError:
-        pass  # What needs a temporary file will say so.
+        pass  # Code that needs a temporary file raises the error again.
     try:
         yield
     finally:
@@ -96,7 +100,7 @@ def temporary_files_within():
 def _new_folder():
     parent = Path(tempfile.gettempdir())
     _remove_left_over(parent)
-    # Where files are still mapped into memory, Windows keeps them from being deleted.
+    # Windows does not delete files that are still mapped into memory.
     folder = tempfile.TemporaryDirectory(
         prefix=_prefix(), dir=parent, ignore_cleanup_errors=True
     )
@@ -110,9 +114,9 @@ def _prefix():
 
 @cache
 def _host():
-    """Return a short name of this machine, since it started, or of this container.
+    """Return a short hash that identifies this machine since its start, or container.
 
-    Containers number their processes anew, and machines may share a name.
+    Names of machines are not unique, and each container numbers its own processes.
     """
     parts = [socket.gethostname()]
     try:
@@ -124,17 +128,17 @@ def _host():
 
 
 def _remove_left_over(folder):
-    """Remove from a folder, once, what processes that are gone have left there."""
+    """Remove files that ended processes left in a folder, once for each folder."""
     folder = os.path.realpath(folder)
     if folder in _cleaned:
         return
     try:
         with os.scandir(folder) as entries:
-            found = [e for e in entries if _PATTERN.fullmatch(e.name)]
+            temporaries = [e for e in entries if _PATTERN.fullmatch(e.name)]
     except OSError:
-        return  # What is to be written there will fail, and say so.
+        return  # Writing to the folder raises the error again.
     _cleaned.add(folder)
-    for entry in found:
+    for entry in temporaries:
         try:
             if not _is_left_over(entry):
                 continue
@@ -143,7 +147,7 @@ def _remove_left_over(folder):
             else:
                 os.unlink(entry.path)
         except OSError:
-            continue  # of another user, or removed meanwhile
+            continue  # a file of another user, or removed meanwhile
 
 
 def _is_left_over(entry):
@@ -152,5 +156,5 @@ def _is_left_over(entry):
         age = time.time() - entry.stat(follow_symlinks=False).st_mtime
         return age > _MAX_AGE and not entry.is_dir(follow_symlinks=False)
     if int(process) == os.getpid():
-        return entry.name not in _in_use  # of an earlier process with this number
+        return entry.name not in _in_use  # from an earlier process with this number
     return not psutil.pid_exists(int(process))

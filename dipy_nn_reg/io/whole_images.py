@@ -1,7 +1,7 @@
-"""Images as nibabel reads them, but to the end of the file and no larger than it.
+"""Reading of images with nibabel, with a check of their size and checksum.
 
 nibabel stops at the last voxel. The checksum of a gzip stream comes after it: unless it
-is read, a flipped byte gives other voxels without a word.
+is read, a flipped byte silently changes voxels.
 """
 
 import bz2
@@ -19,9 +19,11 @@ from nibabel.openers import Opener
 from nibabel.spatialimages import SpatialImage
 import numpy as np
 
-# DEFLATE writes no more than this for a byte of its stream.
+# Largest number of bytes that one byte of a DEFLATE stream expands to.
 _MAX_DEFLATE = 1032
+# Number of bytes that are read at a time.
 _CHUNK = 1 << 20
+# Endings of the names of files in gzip format.
 _GZIP = (".gz", ".mgz")
 
 
@@ -39,7 +41,7 @@ def load_header(path):
     Raises
     ------
     ValueError
-        If nibabel cannot open it, or its header asks for more than the file holds.
+        If nibabel cannot open the file, or its header asks for more bytes than it has.
     """
     try:
         file = nib.load(path)
@@ -48,7 +50,7 @@ def load_header(path):
         shape, offset = tuple(file.shape), getattr(file.dataobj, "offset", 0)
     except MemoryError:
         raise
-    except Exception as error:  # A damaged header ends anywhere in nibabel.
+    except Exception as error:  # A damaged header may fail anywhere in nibabel.
         raise ValueError(
             f"Expected a NIfTI image. Received {str(path)!r}: {_describe(error)}"
         ) from error
@@ -70,7 +72,7 @@ def read_voxels(file, path):
     file : nibabel.spatialimages.SpatialImage
         As :func:`load_header` returns it.
     path : Path
-        What to call it in an error.
+        Name of the file in an error.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def read_voxels(file, path):
     Raises
     ------
     ValueError
-        If a file is cut short, or its checksum is another.
+        If a file is cut short, or its checksum is wrong.
     """
     compressed = {
         key: holder.filename
@@ -109,7 +111,7 @@ def read_voxels(file, path):
 
 
 def _is_plain(file):
-    """Tell whether the voxels are one block of the file."""
+    """Return whether the voxels are stored as one block."""
     return isinstance(file, (AnalyzeImage, MGHImage))
 
 
@@ -124,7 +126,7 @@ def _open(name):
 
 
 def _read_on(stream):
-    """Read a stream to its end, and return how many bytes that were."""
+    """Read a stream to its end, and return the number of bytes."""
     length = 0
     while chunk := stream.read(_CHUNK):
         length += len(chunk)
@@ -132,28 +134,28 @@ def _read_on(stream):
 
 
 def _check_length(file, needed, path):
-    """Compare a header with the size of its file, before memory is taken."""
+    """Raise ValueError if a file is too small for its header, using little memory."""
     name = Path(file.file_map["image"].filename)
-    there = name.stat().st_size
+    available = name.stat().st_size
     if str(name).lower().endswith(_GZIP):
-        there *= _MAX_DEFLATE
+        available *= _MAX_DEFLATE
     elif _is_compressed(name):
         try:
             with _open(name) as stream:
-                there = _read_on(stream)
+                available = _read_on(stream)
         except Exception as error:
             raise ValueError(
                 f"Expected a whole image. {str(path)!r} is cut short or damaged: "
                 f"{_describe(error)}"
             ) from error
-    if there < needed:
+    if available < needed:
         raise ValueError(
             f"Expected a whole image. {str(path)!r} is cut short or damaged: its "
-            f"header asks for {needed} bytes, and the file holds {there} at most."
+            f"header asks for {needed} bytes, and the file holds {available} at most."
         )
 
 
 def _describe(error):
-    """Return what an error says, and its name where that alone says little."""
+    """Return the message of an error, or its repr if the message alone says little."""
     text = str(error)
     return text if isinstance(error, (OSError, ValueError)) and text else repr(error)

@@ -1,4 +1,7 @@
-"""The command that brings anything from one space to the other."""
+"""Command that transforms images, points and tractograms."""
+
+from pathlib import Path
+from typing import NamedTuple
 
 from dipy.io.utils import split_filename_extension
 from dipy.utils.logging import logger
@@ -8,7 +11,7 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_fill, check_name
 from dipy_nn_reg.io.atomic import whole_file, whole_files
-from dipy_nn_reg.io.fields import load_field
+from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.io.nifti import check_image_name, read_image, write_image
 from dipy_nn_reg.io.points import (
     POINTS,
@@ -32,6 +35,8 @@ from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 
 
 class ApplyFlow(Workflow):
+    """Transform images, points and tractograms to the space of an image."""
+
     @classmethod
     def get_short_name(cls):
         return "nn_reg_apply"
@@ -51,46 +56,44 @@ class ApplyFlow(Workflow):
         out_file="transformed.nii.gz",
         out_bvecs="transformed.bvec",
     ):
-        """Bring images, points and tractograms to the space of a static image.
+        """Transform images, points and tractograms to the space of a static image.
 
-        What is moved is told by the ending of its name. An image is interpolated once,
+        The ending of a name tells the kind of data. An image is interpolated once,
         however many transforms there are.
 
         Parameters
         ----------
         static_file : string or Path
-            Path of the static image, or of any image on its grid. With --inverse, of
-            the moving image.
+            Path of the static image, or of any image on its grid. With --inverse, path
+            of the moving image.
         moving_files : string or Path
-            Path of what is moved, or a pattern of several: NIfTI images of 2 or 3
-            axes, or of 4, volume by volume; points (.csv or .txt: x, y and z in mm);
+            Path of the file to transform, or a pattern of several: NIfTI images of 2 or
+            3 axes, or of 4, volume by volume; points (.csv or .txt: x, y and z in mm);
             tractograms (.trk, .trx or .tck).
         transform_files : variable string
             Paths of fields (.nii or .nii.gz, of DIPY, ITK, ANTs, AFNI or FSL) and of
             affines from static to moving world coordinates (.txt), in the order in
-            which a point of the static image passes through them on its way to the
-            moving one.
+            which they move a point from the static image to the moving one.
         inverse : bool, optional
-            Go the other way: bring what is in the space of the static image to that of
-            the moving one.
+            Transform from the space of the static image to that of the moving image.
         interpolation : string, optional
             "linear", or "nearest" for label maps, which keep their values and type.
         fill : float, optional
-            Value of what lies outside of an image that is moved. By default its
-            background; 0 with "nearest".
+            Value outside of a transformed image. By default its background; 0 with
+            "nearest".
         bvecs : string or Path, optional
             Path of the b-vectors of a DWI series, to be rotated by the affine part of
             the transforms.
         any_grid : bool, optional
-            Do not ask that the fields cover what the images cover.
+            Accept fields that do not cover the same region as the images.
         absolute : bool, optional
-            Fields of FSL hold positions, as applywarp has it with --abs. By default
-            their values tell.
+            Fields of FSL hold positions, as with --abs of applywarp. By default this is
+            found from their values.
         out_dir : string or Path, optional
             Output directory.
         out_file : string, optional
-            Name of the result; its ending becomes that of what is moved. Of several,
-            their names go in front.
+            Name of the result; its ending becomes that of the file that is transformed.
+            With several files, their names are used as prefixes.
         out_bvecs : string, optional
             Name of the rotated b-vectors.
         """
@@ -112,12 +115,11 @@ class ApplyFlow(Workflow):
         static = read_image(static_path, series=True)
         failures = Failures(len(moving_paths))
         sets = list(zip(moving_paths, distinct_names(moving_paths), outputs))
-        options = {"inverse": inverse, "interpolation": interpolation, "bvecs": bvecs}
-        options |= {"check": not any_grid, "absolute": absolute, "fill": fill}
+        options = _Options(inverse, interpolation, fill, bvecs, any_grid, absolute)
         for path, name, paths in progress_bar(sets, desc="Files"):
             with failures.caught(name):
                 with whole_files(paths) as partials:
-                    outside = _apply(path, static, transforms, partials, **options)
+                    outside = _apply(path, static, transforms, partials, options)
                 out = printable(paths["out_file"])
                 if outside:
                     logger.warning(
@@ -129,30 +131,34 @@ class ApplyFlow(Workflow):
         failures.finish()
 
 
-def _apply(
-    path,
-    static,
-    transforms,
-    paths,
-    *,
-    check,
-    absolute,
-    inverse,
-    interpolation,
-    fill,
-    bvecs,
-):
-    """Write one file, and return how many points of it are outside of the image."""
+class _Options(NamedTuple):
+    """Options of the command that hold for all files."""
+
+    inverse: bool
+    interpolation: str
+    fill: float | None
+    bvecs: Path | None
+    any_grid: bool
+    absolute: bool
+
+
+def _apply(path, static, transforms, paths, options):
+    """Write one file, and return the number of its points outside of the image."""
     moving = read_image(path, series=True) if _is_image(path) else None
-    maps = _read_maps(
-        transforms, static, moving, inverse, check=check, absolute=absolute
-    )
+    maps = _read_maps(transforms, static, moving, options)
+    inverse = options.inverse
     if moving is not None:
-        if bvecs:
-            rotated = _rotate(bvecs, moving, static, maps, inverse)
+        if options.bvecs:
+            rotated = _rotate(options.bvecs, moving, static, maps, inverse)
             _write_bvecs(paths["out_bvecs"], rotated)
-        options = {"inverse": inverse, "interpolation": interpolation, "fill": fill}
-        warped = warp_image(moving, static, maps, **options)
+        warped = warp_image(
+            moving,
+            static,
+            maps,
+            inverse=inverse,
+            interpolation=options.interpolation,
+            fill=options.fill,
+        )
         write_image(
             paths["out_file"],
             warped,
@@ -172,17 +178,17 @@ def _is_image(path):
 
 
 def _with_ending_of(path, name):
-    """Give a name of an output the ending that belongs to what is moved."""
+    """Return the name of an output with the ending of the file that is transformed."""
     if _is_image(path):
         check_image_name(name)
         return name
     return split_filename_extension(name)[0] + path.suffix
 
 
-def _read_maps(paths, static, moving, inverse, *, check, absolute):
-    """Read transforms, in the order from the static to the moving image."""
-    # Of the whole chain, from its start to its end; a tractogram has no grid.
-    start, end = (moving, static) if inverse else (static, moving)
+def _read_maps(paths, static, moving, options):
+    """Return affines and maps, in the order from the static to the moving image."""
+    # Images at both ends of the chain of transforms; points and streamlines have none.
+    start, end = (moving, static) if options.inverse else (static, moving)
     fallback = {}
     if end is not None:
         fallback = {
@@ -195,15 +201,17 @@ def _read_maps(paths, static, moving, inverse, *, check, absolute):
         if path.suffix == ".txt":
             maps.append(read_affine(path))
             continue
-        mapping = load_field(
+        mapping = load_mapping(
             path,
-            absolute=absolute or None,
+            absolute=options.absolute or None,
             **(fallback if path is paths[-1] else {}),
         )
         maps.append(lift_mapping(mapping) if mapping.dim == 2 else mapping)
-    if check and not isinstance(maps[0], np.ndarray) and start is not None:
+    if options.any_grid:
+        return maps
+    if start is not None and not isinstance(maps[0], np.ndarray):
         _check_grid(start, static_grid(maps[0]))
-    if check and not isinstance(maps[-1], np.ndarray) and end is not None:
+    if end is not None and not isinstance(maps[-1], np.ndarray):
         _check_grid(end, moving_grid(maps[-1]))
     return maps
 
@@ -214,9 +222,9 @@ def _check_grid(image, grid):
     voxel = max(voxel_sizes(one.affine).max() for one in grids)
     if np.abs(image.grid.box() - grid.box()).max() > voxel:
         raise ValueError(
-            f"Expected an image that covers what the field covers, {_describe(grid)}. "
-            f"Received {str(image.path)!r} with {_describe(image.grid)}; --any_grid "
-            f"goes on."
+            f"Expected an image that covers the region of the field, "
+            f"{_describe(grid)}. Received {str(image.path)!r} with "
+            f"{_describe(image.grid)}; --any_grid skips this check."
         )
 
 
@@ -228,7 +236,10 @@ def _describe(grid):
 
 
 def _move(points, maps, inverse):
-    """Bring points the way that images go, against that of the voxels they read."""
+    """Transform points in the direction of images.
+
+    A map from static to moving points resamples images in the opposite direction.
+    """
     return to_moving(points, maps) if inverse else to_static(points, maps)
 
 

@@ -1,4 +1,4 @@
-"""What is written while a model is trained."""
+"""Checkpoints: the model and the history that are written during a training."""
 
 import keras
 
@@ -7,17 +7,18 @@ from dipy_nn_reg.io.tables import read_csv, write_csv
 
 
 class SaveEachEpoch(keras.callbacks.Callback):
-    """Write the history so far, and the model, after each epoch.
+    """Write the model and its history after each epoch.
 
-    The model comes last: what an interruption leaves is a model and the history up to
-    it, or an epoch more, which is known and is written again.
+    An interruption leaves a model and its history. If the process is killed between
+    the moves of both files, the history may have one row more than the model has
+    epochs; see :func:`rows_before`.
 
     Parameters
     ----------
     registration : DeformableRegistration
     out_model, out_history : Path
     rows : list of dict, optional
-        History that is continued.
+        Earlier rows of the history.
     """
 
     def __init__(self, registration, *, out_model, out_history, rows=()):
@@ -28,7 +29,7 @@ class SaveEachEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": len(self.rows) + 1, **(logs or {})})
-        # The history first: a row without its model is seen when training goes on.
+        # History first: a row without its model is recognised when training continues.
         paths = {"history": self.out_history, "model": self.out_model}
         with whole_files(paths) as partials:
             self.registration.save(partials["model"])
@@ -36,12 +37,12 @@ class SaveEachEpoch(keras.callbacks.Callback):
 
 
 def read_history(path):
-    """Return the rows of a history, none if it is not there.
+    """Return the rows of a history, or an empty list if there is no file.
 
     Raises
     ------
     ValueError
-        If it is no table, or not that of a training.
+        If the file is not a table, or not the history of a training.
     """
     rows = read_csv(path) if path.is_file() else []
     if any("epoch" not in row for row in rows):
@@ -53,13 +54,17 @@ def read_history(path):
 
 
 def rows_before(rows, trained):
-    """Return the rows of a history up to what a model was trained for.
+    """Return the rows of the epochs for which a model was trained.
 
     Parameters
     ----------
     rows : list of dict
     trained : int
-        Number of epochs of the model. A row more is that of an epoch whose model was
-        not written any more.
+        Number of epochs of the model. If there is one row more, its model was not
+        written any more, and it is dropped.
+
+    Returns
+    -------
+    rows : list of dict
     """
     return rows[:-1] if len(rows) == trained + 1 else rows

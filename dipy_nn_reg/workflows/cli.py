@@ -1,4 +1,4 @@
-"""Console scripts: each runs the flow that bears its name."""
+"""Entry point of the console scripts, each of which runs the flow of its name."""
 
 from argparse import SUPPRESS
 from importlib import import_module
@@ -23,14 +23,15 @@ FLOWS = {
     "dipy_nn_reg_register": ("dipy_nn_reg.workflows.register", "RegisterFlow"),
     "dipy_nn_reg_report": ("dipy_nn_reg.workflows.report", "ReportFlow"),
 }
+# Options that all commands have besides those of their flow.
 DEBUG, QUIET = "--debug", "--quiet"
 
 
 def run():
     """Run the flow named after the calling script.
 
-    What goes wrong ends it with one line and status 1; SIGTERM and SIGHUP with 128 and
-    their number. Nothing is returned: the script exits with what this returns.
+    An error ends the script with one line and status 1; SIGTERM and SIGHUP end it with
+    128 plus their number. Nothing is returned, since the script would exit with it.
     """
     open_streams()
     name = Path(sys.argv[0]).stem
@@ -41,22 +42,22 @@ def run():
     except KeyboardInterrupt:
         _exit_by_signal(name)
     except Exception as error:
-        # An interruption of an import may come out as another exception.
+        # A library that is being imported may turn an interruption into another error.
         if signals.first() is not None:
             _exit_by_signal(name)
         if debug:
             raise
-        told = isinstance(error, (ValueError, OSError)) and str(error).strip()
-        where = "" if told else f" ({DEBUG} shows where)"
-        sys.exit(f"{name}: {describe(error)}{where}")
+        is_explained = isinstance(error, (ValueError, OSError)) and str(error).strip()
+        hint = "" if is_explained else f" ({DEBUG} shows where)"
+        sys.exit(f"{name}: {describe(error)}{hint}")
     finally:
         report_lost_output(name)
 
 
 def _run_flow(name):
-    # TensorFlow reports on itself at length, unless told not to.
+    # Silences the messages of TensorFlow about itself.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # DIPY takes a while to import; signals are heard by now.
+    # Importing DIPY takes a while, so it is done when signals are handled.
     from dipy.utils.logging import logger
     from dipy.workflows.flow_runner import run_flow
 
@@ -66,7 +67,7 @@ def _run_flow(name):
         "version": {"action": "version", "version": f"{name} {__version__}"},
         "debug": {
             "action": "store_true",
-            "default": SUPPRESS,  # The flow is not to see it.
+            "default": SUPPRESS,  # The option is not passed to the flow.
             "help": "Show where in the code an error arose.",
         },
         "quiet": {
@@ -82,7 +83,7 @@ def _run_flow(name):
 
 
 def _make_printable(record):
-    """Leave nothing in a message that names of files could do to a terminal."""
+    """Escape characters in file names that could control a terminal."""
     record.msg, record.args = printable(record.getMessage(), keep="\n"), ()
     return True
 

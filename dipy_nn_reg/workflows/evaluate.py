@@ -1,4 +1,4 @@
-"""The command that measures how well images are registered."""
+"""Command that measures how well images are registered."""
 
 from functools import partial
 
@@ -32,6 +32,8 @@ from dipy_nn_reg.workflows.paths import (
 
 
 class EvaluateFlow(Workflow):
+    """Measure how well images are registered."""
+
     @classmethod
     def get_short_name(cls):
         return "nn_reg_evaluate"
@@ -51,12 +53,13 @@ class EvaluateFlow(Workflow):
     ):
         """Measure how well images are registered.
 
-        Correlation of the images; folding in percent of the voxels, the standard
-        deviation of the logarithm of the Jacobian determinant (as in Learn2Reg) and the
-        inverse-consistency error in mm of the fields; Dice overlap and 95th percentile
-        of the Hausdorff distance (mm) of each label, their means, and the number of
-        labels that were lost, for each of which the mean distance counts the diagonal
-        of the static image; target registration error (mm) of landmarks.
+        The measures are: correlation of the images; for fields, folding in percent of
+        the voxels, the standard deviation of the logarithm of the Jacobian determinant
+        (as in Learn2Reg) and the inverse-consistency error in mm; for label maps, the
+        Dice overlap and the 95th percentile of the Hausdorff distance (mm) of each
+        label, their means, and the number of labels that were lost, each of which
+        counts as the diagonal of the static image in the mean distance; for landmarks,
+        the target registration error (mm).
 
         Parameters
         ----------
@@ -66,8 +69,8 @@ class EvaluateFlow(Workflow):
             Paths of the moving images.
         field_files : variable string, optional
             Paths of the fields from static to moving, one for each moving image. By
-            default the images are compared through the affines in their headers, as
-            they are to be if they were warped before.
+            default the images are compared through the affines in their headers, which
+            is right for images that were warped before.
         static_labels : variable string, optional
             Paths of the label maps of the static images: one for each, or one for all.
         moving_labels : variable string, optional
@@ -77,12 +80,12 @@ class EvaluateFlow(Workflow):
         moving_points : variable string, optional
             Paths of landmarks of the moving images, in the same order.
         absolute : bool, optional
-            Fields of FSL hold positions, as applywarp has it with --abs. By default
-            their values tell.
+            Fields of FSL hold positions, as with --abs of applywarp. By default this is
+            found from their values.
         out_dir : string or Path, optional
             Output directory.
         out_metrics : string, optional
-            Name of the table: a row for each pair, and one of their means.
+            Name of the table, with a row for each pair and a row of their means.
         """
         static, moving = pair_inputs(
             find_inputs(static_files), find_inputs(moving_files)
@@ -92,7 +95,7 @@ class EvaluateFlow(Workflow):
         labels = both("labels", static_labels, moving_labels, n)
         points = both("points", static_points, moving_points, n)
         kept = [*static, *moving, *filter(None, fields)]
-        kept += [path for both in (*labels, *points) if both for path in both]
+        kept += [path for files in (*labels, *points) if files for path in files]
         names = {"out_metrics": out_metrics}
         paths = plan_outputs(self, [static[:1]], out_dir, names, kept=kept)
         names = distinct_names([*static, *moving])
@@ -103,8 +106,8 @@ class EvaluateFlow(Workflow):
             rows.append(row)
             with failures.caught(pair_name(row), partial(row.__setitem__, "error")):
                 images = read_image(static[i]), read_image(moving[i])
-                given = fields[i], labels[i], points[i]
-                row.update(_measure(*images, *given, absolute=absolute))
+                files = fields[i], labels[i], points[i]
+                row.update(_measure(*images, *files, absolute=absolute))
         means = _means(rows)
         write_csv([*rows, means], paths[0]["out_metrics"])
         shown = [name for name in means if "_label_" not in name and name != "static"]
@@ -114,7 +117,7 @@ class EvaluateFlow(Workflow):
 
 
 def _measure(static, moving, field, labels, points, *, absolute):
-    """Return the measures of one pair; those of a field and what is given come last."""
+    """Return the measures of one pair: of the images, the field, labels and points."""
     maps, row = [], {}
     if field is not None:
         mapping = read_map(field, static, moving, absolute=absolute)
@@ -155,9 +158,9 @@ def _measure_points(static, moving, maps):
 
 
 def _means(rows):
-    """Return the mean of each column, of the rows that have a number there.
+    """Return the mean of each column over the rows that have a number.
 
-    Not so for a distance: it is none where a label was lost, and the mean neither.
+    A distance is NaN where a label was lost. The mean of such a column is NaN as well.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     means = {"static": "mean", "moving": "mean"}

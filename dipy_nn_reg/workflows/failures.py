@@ -1,4 +1,4 @@
-"""Several inputs of a command, of which some may fail: the others are done."""
+"""Failures of single inputs of a command, after which it goes on with the others."""
 
 from contextlib import contextmanager
 import errno
@@ -8,23 +8,24 @@ from dipy.utils.logging import logger
 from dipy_nn_reg.io import signals
 from dipy_nn_reg.text import describe, printable
 
-# What fails for one, and would for all that follow.
+# Numbers of errors that would occur for all following inputs as well.
 _FATAL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_MAX_TOLD = 3
+# Largest number of reasons in the final error.
+_MAX_REASONS = 3
 
 
 class Failures:
-    """What went wrong, input by input.
+    """Reasons for which inputs of a command failed.
 
     Parameters
     ----------
     number : int
-        How many inputs there are. One alone fails as if this were not there.
+        Number of inputs. If there is only one, its error is raised unchanged.
 
     Attributes
     ----------
     reasons : list of tuple of str
-        What each is called, and why it failed.
+        Name of each failed input, and the reason of its failure.
     """
 
     def __init__(self, number):
@@ -32,16 +33,16 @@ class Failures:
 
     @contextmanager
     def caught(self, name, record=None):
-        """Note what goes wrong in a block, so that what follows it is done.
+        """Record an error in a block instead of raising it.
 
-        A full disk ends all, as a signal does.
+        A full disk or a signal is raised all the same.
 
         Parameters
         ----------
         name : str
-            What to call the input.
+            Name of the input.
         record : callable, optional
-            Takes the reason, as text.
+            Called with the reason, as text.
         """
         try:
             yield
@@ -56,12 +57,12 @@ class Failures:
                 record(reason)
 
     def finish(self):
-        """Raise ValueError if something failed, now that the others are done."""
+        """Raise ValueError if an input failed, after all others are done."""
         if not self.reasons:
             return
-        told = [f"{name}: {reason}" for name, reason in self.reasons[:_MAX_TOLD]]
-        more = len(self.reasons) - len(told)
+        shown = [f"{name}: {reason}" for name, reason in self.reasons[:_MAX_REASONS]]
+        more = len(self.reasons) - len(shown)
         raise ValueError(
-            f"{len(self.reasons)} of {self.number} failed. {'; '.join(told)}"
+            f"{len(self.reasons)} of {self.number} failed. {'; '.join(shown)}"
             f"{f'; and {more} more, see above' if more else ''}"
         )

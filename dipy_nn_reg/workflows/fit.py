@@ -1,4 +1,4 @@
-"""The command that trains a model on a user's own images."""
+"""Command that trains a model on a user's own images."""
 
 from functools import partial
 import os
@@ -22,6 +22,8 @@ from dipy_nn_reg.workflows.quiet import import_keras
 
 
 class FitFlow(Workflow):
+    """Train a model on images of the user."""
+
     @classmethod
     def get_short_name(cls):
         return "nn_reg_fit"
@@ -54,7 +56,7 @@ class FitFlow(Workflow):
         out_model="model.keras",
         out_history="history.csv",
     ):
-        """Learn to register images, without ground truth.
+        """Train a model to register images, without ground truth.
 
         All images are brought to the grid of the first static image (without any, the
         first moving one) through the affines in their headers: they should be roughly
@@ -66,66 +68,68 @@ class FitFlow(Workflow):
         moving_files : variable string
             Paths of the images to train on.
         static_files : variable string, optional
-            Path of the image to which all are registered, or of one for each moving
-            image. By default the moving images are registered to one another.
+            Path of the image to which all are registered, or paths of one image for
+            each moving image. By default the moving images are registered to one
+            another.
         moving_labels : variable string, optional
-            Paths of label maps of the moving images, whose overlap is trained as well.
+            Paths of label maps of the moving images, whose overlap is maximised too.
         static_labels : variable string, optional
             Paths of label maps of the static images.
         mask_file : string or Path, optional
             Path of a mask in the space of the static image: where it is not above 0,
-            images are not compared. Its own header says where it lies.
+            images are not compared. Its own header says where it is.
         validation_files : variable string, optional
             Paths of further images, each of which is registered to the one before it
             (or to the static image) after each epoch.
         voxel_size : float, optional
-            Size in mm of the voxels that the images are brought to: larger ones train
-            faster. By default those of the first image.
+            Size in mm of the voxels to which the images are resampled: training is
+            faster with larger ones. By default the voxel size of the first image.
         network : string, optional
             Network that predicts the field: "unet", "voxelmorph1", "voxelmorph2",
             "encoder_decoder", "fcn" or "dirnet".
         transform : string, optional
-            What it predicts: "velocity", "displacement", "bspline", "bspline_velocity",
-            "tps" or "affine".
+            Transform that the network predicts: "velocity", "displacement", "bspline",
+            "bspline_velocity", "tps" or "affine".
         field_stride : int, optional
             1, 2 or 4: the field is predicted at every voxel, every second or every
             fourth along each axis. By default 2 in 3D and 1 in 2D.
         loss : string, optional
             Dissimilarity of the images: "ncc", "mse", "lncc", "mi" or "mind".
         penalty : string, optional
-            What is penalised: "gradient", "tv", "bending", "folding" or
+            Penalty of the field: "gradient", "tv", "bending", "folding" or
             "inverse_consistency".
         smoothness : float, optional
             Weight of the penalty. By default one that suits loss and penalty.
         learning_rate : float, optional
             Highest learning rate. By default 0.004 in 2D and 0.0015 in 3D.
         precision : string, optional
-            In which the network computes: "float32", "bfloat16", or "auto", which is
-            bfloat16 where the machine is faster with it.
+            Precision of the network: "float32", "bfloat16", or "auto", which is
+            bfloat16 if the machine is faster with it.
         mirror : int, optional
             Axis of the voxels, 0, 1 or 2, along which half of the pairs are mirrored.
         augment : bool, optional
-            Deform the images at random, and change their contrast, in each epoch: for
-            few images.
+            Deform the images at random and change their contrast in each epoch, for
+            trainings with few images.
         epochs : int, optional
-            How often each moving image is seen.
+            Number of epochs; in each, every moving image is used once.
         warm_up : int, optional
-            How often each is seen before, shrunk by two along each axis. Nothing is
-            written meanwhile.
+            Number of epochs before these, with images shrunk by two along each axis.
+            Nothing is written meanwhile.
         batch_size : int, optional
             Number of pairs in a step. By default 32 in 2D and 1 in 3D.
         seed : int, optional
             Seed of the weights and the pairs.
         checkpoint : string or Path, optional
-            Model to go on with. Its own options then hold, in place of those above; a
-            history that is there is continued. If its training was interrupted, the
-            same command goes on as if it had not been; else a new one begins.
+            Model to continue with. Its own options then replace those above, and an
+            existing history is continued. If its training was interrupted, the same
+            command resumes it with the same result as without the interruption;
+            otherwise a new training begins.
         out_dir : string or Path, optional
             Output directory.
         out_model : string, optional
             Name of the trained model.
         out_history : string, optional
-            Name of the table of the training, a row for each epoch.
+            Name of the table of the training, with a row for each epoch.
         """
         check_integer("epochs", epochs, lowest=1)
         check_integer("warm_up", warm_up, lowest=0)
@@ -147,14 +151,14 @@ class FitFlow(Workflow):
         kept = [path for group in paths.values() for path in group]
         if checkpoint is not None:
             checkpoint = find_input("checkpoint", checkpoint)
-            # With --force a model goes on in its own file, which is always whole.
+            # With --force, the checkpoint itself may be replaced, at once as a whole.
             if not _is_same(checkpoint, Path(out_dir, out_model)):
                 kept.append(checkpoint)
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
         registration, rows = None, []
         if checkpoint is not None:
             registration, rows = _load(checkpoint, outputs[0]["out_history"])
-        # What is mapped into memory outlives its name.
+        # Memory-mapped files can be used after their names are removed.
         with temporary_folder() as folder:
             data = _read_all(paths, voxel_size, folder)
 
@@ -181,8 +185,8 @@ class FitFlow(Workflow):
         validation = data.pop("validation", None)
         if validation is not None:
             static = data.get("static")
-            one = static is not None and len(static) == 1
-            validation = (validation, static if one else None)
+            is_single = static is not None and len(static) == 1
+            validation = (validation, static if is_single else None)
         _fit(
             registration,
             **data,
@@ -205,7 +209,7 @@ def _is_same(path, other):
 
 
 def _load(checkpoint, out_history):
-    """Return a model to go on with, and the rows of its history that are there."""
+    """Return a model to continue with, and the rows of its history."""
     import_keras()
     from dipy_nn_reg import DeformableRegistration
     from dipy_nn_reg.workflows.checkpoints import read_history, rows_before
@@ -216,7 +220,7 @@ def _load(checkpoint, out_history):
 
 
 def _fit(registration, **options):
-    """Resume a training that was interrupted, else begin one."""
+    """Resume a training that was interrupted, or begin a new one."""
     from dipy_nn_reg.training.state import ResumeError
 
     unfinished = registration.unfinished
@@ -227,14 +231,14 @@ def _fit(registration, **options):
             return registration.fit(**options, resume=True)
         except ResumeError as error:
             logger.warning(
-                f"{error} A new training begins, with what was learned until epoch "
-                f"{done} of {epochs}."
+                f"{error} A new training begins, with the weights after epoch {done} "
+                f"of {epochs}."
             )
     registration.fit(**options)
 
 
 def _read_all(paths, voxel_size, folder):
-    """Read what is to be trained on, all of it on one grid, into files of a folder."""
+    """Return images, labels and masks on one grid, memory-mapped in a folder."""
     first = read_image(paths.get("static", paths["moving"])[0])
     grid = first.grid
     # Slices may be stored along any axis.
@@ -256,18 +260,18 @@ def _read_all(paths, voxel_size, folder):
 def _read_image(path, image):
     """Read an image on the grid of another one."""
     reference, image = image, read_image(path)
-    found = read_on_grid(image.data, image.affine, [], reference.grid)
-    if np.ptp(found) == 0:
+    values = read_on_grid(image.data, image.affine, [], reference.grid)
+    if np.ptp(values) == 0:
         raise ValueError(
             f"Expected images that overlap by their headers; slices, in one plane. "
-            f"Received {str(path)!r}, which has nothing on the grid of "
+            f"Received {str(path)!r}, which has no contrast on the grid of "
             f"{str(reference.path)!r}."
         )
-    return compact(found)
+    return compact(values)
 
 
 def _read_labels(path, image):
-    """Read labels as integers of the smallest type that training takes."""
+    """Read labels as integers of the smallest type that training accepts."""
     labels = read_labels_on(path, image)
     lowest, highest = int(labels.min()), int(labels.max())
     for dtype in (np.int32, np.int64, np.uint64):

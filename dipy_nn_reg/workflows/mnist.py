@@ -1,4 +1,4 @@
-"""The command that learns to register MNIST digits, beside DIPY's SyN."""
+"""Command that trains a model on MNIST digits and compares it with DIPY's SyN."""
 
 from math import ceil
 import os
@@ -18,19 +18,25 @@ from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.output_checks import ENDINGS, check_outputs
 from dipy_nn_reg.workflows.quiet import import_keras
 
-# What a digit of MNIST needs to be clearly ahead of SyN: batches of training.
+# Number of training batches after which a model is clearly better than SyN.
 TRAINING_STEPS = 1600
+# Number of pairs in a batch.
 BATCH_SIZE = 32
-# Where images are few, an epoch is short and costs more than its batches.
-MOST_EPOCHS = 200
-# A twentieth of them is for validation, and a pair is two.
-FEWEST_IMAGES = 40
-# Pairs in the figure, and what it can be written as.
+# Largest default number of epochs. With few images, an epoch is short, and its fixed
+# cost exceeds that of its batches.
+MAX_EPOCHS = 200
+# Smallest number of training images: a twentieth is for validation, where a pair needs
+# two.
+MIN_IMAGES = 40
+# Number of pairs in the figure.
 ROWS = 6
+# Endings of the names of figures.
 FIGURES = (".jpg", ".pdf", ".png", ".svg")
 
 
 class MnistFlow(Workflow):
+    """Train a model on MNIST digits and compare it with DIPY's SyN."""
+
     @classmethod
     def get_short_name(cls):
         return "nn_reg_mnist"
@@ -48,7 +54,7 @@ class MnistFlow(Workflow):
         out_figure="registration.png",
         out_history="history.png",
     ):
-        """Learn to register MNIST digits, and compare with DIPY's SyN.
+        """Train a model to register MNIST digits, and compare it with DIPY's SyN.
 
         A network is trained on random pairs of one digit's training images. It then
         registers the test images of that digit to one of them, and SyN registers a
@@ -59,11 +65,11 @@ class MnistFlow(Workflow):
         digit : int, optional
             Digit to register, 0 to 9.
         epochs : int, optional
-            How often each training image is seen. By default as often as 1,600
-            batches of 32 pairs allow, but 200 times at most.
+            Number of epochs; in each, every training image is used once. By default as
+            many as make 1,600 batches of 32 pairs, but 200 at most.
         folder : string or Path, optional
-            Folder with the four IDX files of MNIST. By default the folder that the
-            environment variable DIPY_NN_REG_MNIST names, else a download.
+            Folder with the four IDX files of MNIST. By default the folder in the
+            environment variable DIPY_NN_REG_MNIST; without it, they are downloaded.
         seed : int, optional
             Seed of the weights, the pairs and the choice of test images.
         syn_pairs : int, optional
@@ -84,9 +90,9 @@ class MnistFlow(Workflow):
         if epochs is not None:
             check_integer("epochs", epochs, lowest=1)
         (train, _), (test, _) = load_mnist(folder, digit=digit)
-        if len(train) < FEWEST_IMAGES or len(test) < 2:
+        if len(train) < MIN_IMAGES or len(test) < 2:
             raise ValueError(
-                f"Expected {FEWEST_IMAGES} training images and two test images of the "
+                f"Expected {MIN_IMAGES} training images and two test images of the "
                 f"digit {digit}, or more. Received {len(train)} and {len(test)}."
             )
         names = {
@@ -115,7 +121,7 @@ class MnistFlow(Workflow):
         validation, train = np.split(train, [len(train) // 20])
         if epochs is None:
             epochs = ceil(TRAINING_STEPS * BATCH_SIZE / len(train))
-            epochs = min(epochs, MOST_EPOCHS)
+            epochs = min(epochs, MAX_EPOCHS)
         registration = DeformableRegistration(input_shape=train.shape[1:], seed=seed)
         history = registration.fit(
             train,

@@ -1,4 +1,4 @@
-"""Names that tell files apart: of what is written, and in tables and pages."""
+"""Distinct names for outputs, and for files in tables and pages."""
 
 from collections import Counter
 import os
@@ -9,17 +9,17 @@ from dipy.io.utils import split_filename_extension
 
 
 def distinct_names(paths):
-    """Return for each path its last parts, as few as make all differ.
+    """Return the last parts of each path, as few as make all names distinct.
 
     Parameters
     ----------
     paths : list of Path
-        As they were given: a link keeps its own name.
+        Links are not followed: each keeps its own name.
 
     Returns
     -------
     names : list of str
-        The same one for the same path.
+        Equal paths have equal names.
     """
     paths = [_absolute(path) for path in paths]
     unique = set(paths)
@@ -30,7 +30,7 @@ def distinct_names(paths):
 
 
 def pair_name(names):
-    """Return what to call a pair of images."""
+    """Return the name of a pair of images, as "moving to static"."""
     moving, static = (names[name].split(".nii")[0] for name in ("moving", "static"))
     if moving == static:
         moving, static = names["moving"], names["static"]
@@ -43,13 +43,13 @@ def prefixes_of_sets(inputs):
     Parameters
     ----------
     inputs : list of list of Path
-        Lists of one length: an item of each makes one set.
+        Lists of the same length: one item of each makes a set.
 
     Returns
     -------
     prefixes : list of str
-        The stems of the files, joined. No two are alike, not even where upper and lower
-        case are the same; sets of the same files are numbered.
+        The stems of the files, joined. They are distinct even if upper and lower case
+        are not distinguished; sets of the same files are numbered.
     """
     sets = list(zip(*[_distinct_stems(paths) for paths in inputs]))
     for separator in ("_", "__"):
@@ -63,7 +63,7 @@ def prefixes_of_sets(inputs):
 def _distinct_stems(paths):
     """Return file names without endings, distinct for distinct paths.
 
-    Where they are alike, folders go in front; then come endings, and at last numbers.
+    Equal names are prefixed by folders, then suffixed by endings, and finally numbered.
     """
     paths = [_absolute(path) for path in paths]
     unique = list(dict.fromkeys(paths))
@@ -78,8 +78,8 @@ def _distinct_stems(paths):
 
 
 def _with_folders(paths):
-    """Return stems with as many folders in front as tell most of them apart."""
-    found, fewest = None, None
+    """Return stems prefixed by as many folders as leave the fewest names alike."""
+    best, min_alike = None, None
     for depth in range(max(len(path.parts) for path in paths)):
         stems = [
             "_".join([*path.parts[1:-1][-depth:], _stem_and_ending(path)[0]])
@@ -88,15 +88,15 @@ def _with_folders(paths):
             for path in paths
         ]
         count = sum(_alike(stems))
-        if fewest is None or count < fewest:
-            found, fewest = stems, count
+        if min_alike is None or count < min_alike:
+            best, min_alike = stems, count
         if not count:
             break
-    return found
+    return best
 
 
 def _numbered(names):
-    """Return names with a number behind those that are alike."""
+    """Return names with a number appended to those that are alike."""
     taken = {_fold(n) for n, alike in zip(names, _alike(names)) if not alike}
     numbered = []
     for name, alike in zip(names, _alike(names)):
@@ -114,7 +114,7 @@ def _alike(names):
 
 
 def _fold(name):
-    """Return a name as systems see it to which case and composed accents are one."""
+    """Return a name in one case and with composed accents, to compare it by."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -5,7 +5,7 @@ import os
 
 from dipy_nn_reg.io.temporaries import discard, temporary_path
 
-# What those who write take, or those who read the files later ask for.
+# Endings of output names that the writers, or later readers, of the files accept.
 ENDINGS = {
     "out_cohort": (".html",),
     "out_field": (".nii", ".nii.gz"),
@@ -17,6 +17,7 @@ ENDINGS = {
     "out_report": (".html",),
     "out_warped": (".nii", ".nii.gz"),
 }
+# Largest number of bytes in the name of a file.
 _MAX_NAME_BYTES = 255
 
 
@@ -28,19 +29,20 @@ def check_outputs(flow, sets, inputs=(), *, endings=ENDINGS):
     flow : dipy.workflows.workflow.Workflow
         Its options say whether earlier results are replaced.
     sets : list of dict of Path
-        Outputs, by the names of the options that name them.
+        Outputs, by the names of their options.
     inputs : list of Path, optional
-        Every file that is read, which no output may replace.
+        All files that are read, which no output may replace.
     endings : dict of tuple of str, optional
-        Those that the outputs may have; an option without an entry may have any.
+        Accepted endings by the names of options. Any ending is accepted for an option
+        without an entry.
 
     Raises
     ------
     FileExistsError
-        If an output is there and must stay.
+        If an output exists and may not be replaced.
     ValueError
-        If two outputs have one name, if one would replace an input, or if something
-        that is no file has its name; if a name is too long, or has another ending.
+        If two outputs have the same name, if one would replace an input or something
+        that is not a file, or if a name is too long or has another ending.
     PermissionError
         If a folder cannot be written to.
     """
@@ -53,17 +55,17 @@ def check_outputs(flow, sets, inputs=(), *, endings=ENDINGS):
     _check_inputs(outputs, inputs)
     _check_distinct(sets, same_case=False)
     if not flow.manage_output_overwrite():
-        there = next(path for path in outputs if path.is_file())
+        earlier = next(path for path in outputs if path.is_file())
         raise FileExistsError(
-            f"Expected no earlier results, or --force. Found {str(there)!r}."
+            f"Expected no earlier results, or --force. Found {str(earlier)!r}."
         )
     folders = dict.fromkeys(path.parent for path in outputs)
     for folder in folders:
-        _check_writable(_nearest(folder))
+        _check_writable(_nearest_existing(folder))
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         _check_writable(folder)
-    if any(map(_is_blind_to_case, folders)):
+    if any(map(_ignores_case, folders)):
         _check_distinct(sets, same_case=True)
 
 
@@ -79,29 +81,30 @@ def _check_name(option, path, endings):
             f"{option}={path.name!r}."
         )
     if path.exists() and not path.is_file():
-        what = "a folder" if path.is_dir() else "no file"
+        kind = "a folder" if path.is_dir() else "no file"
         raise ValueError(
             f"Expected the name of a file. Received {option}={str(path)!r}, which is "
-            f"{what}."
+            f"{kind}."
         )
-    there = _nearest(path.parent)
-    if not there.is_dir():
+    folder = _nearest_existing(path.parent)
+    if not folder.is_dir():
         raise ValueError(
             f"Expected a folder. Received {option}={str(path)!r}, within "
-            f"{str(there)!r}, which is no folder."
+            f"{str(folder)!r}, which is no folder."
         )
 
 
 def _check_inputs(outputs, inputs):
-    taken = {os.path.realpath(path) for path in inputs}
-    # Several names may lead to one file, by case or by links.
-    known = {_identity(path) for path in inputs} - {None}
+    real_paths = {os.path.realpath(path) for path in inputs}
+    # One file may have several names, by links or by upper and lower case.
+    identities = {_identity(path) for path in inputs} - {None}
     for path in outputs:
-        if os.path.realpath(path) in taken or _identity(path) in known:
+        if os.path.realpath(path) in real_paths or _identity(path) in identities:
             raise ValueError(f"Expected another output than the input {str(path)!r}.")
 
 
 def _identity(path):
+    """Return the numbers by which the system identifies a file; None without one."""
     try:
         status = os.stat(path)
     except OSError:
@@ -110,6 +113,7 @@ def _identity(path):
 
 
 def _check_distinct(sets, *, same_case):
+    """Raise ValueError if outputs share a name, optionally in any case."""
     options = defaultdict(list)
     for one in sets:
         for option, path in one.items():
@@ -131,13 +135,13 @@ def _check_writable(folder):
         )
 
 
-def _nearest(folder):
-    """Return a folder, or what is there of the way to it."""
+def _nearest_existing(folder):
+    """Return a folder, or the nearest of its parents that exists."""
     return next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
 
 
-def _is_blind_to_case(folder):
-    """Write to a folder, and tell whether upper and lower case are the same there."""
+def _ignores_case(folder):
+    """Write to a folder, and return whether it ignores upper and lower case."""
     partial = temporary_path(folder / "case")
     try:
         partial.touch()

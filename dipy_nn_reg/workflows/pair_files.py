@@ -1,4 +1,4 @@
-"""Register pairs of files and write what belongs to each: for several commands."""
+"""Registration of pairs of files, with the outputs of each pair, for two commands."""
 
 from functools import partial
 
@@ -28,6 +28,7 @@ from dipy_nn_reg.workflows.paths import (
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort, write_report
 
+# Columns of the table that is shown.
 SHOWN = (
     "moving",
     "used",
@@ -44,27 +45,28 @@ SHOWN = (
 def plan_pairs(
     flow, static_files, moving_files, names, *, all_pairs, out_dir, kept, no_report
 ):
-    """Return static and moving files, the outputs of each pair, and that of all.
+    """Return static and moving files, the outputs of each pair, and that of all pairs.
 
     Parameters
     ----------
     flow : dipy.workflows.workflow.Workflow
     static_files, moving_files : path, pattern or list
     names : dict of str
-        Of the outputs, those of pages included.
+        Names of the outputs, including those of pages.
     all_pairs : bool
+        Whether each moving image is registered to each static one.
     out_dir : string or Path
     kept : list of Path
         Other files that no output may replace.
     no_report : bool
-        Plan no pages.
+        Whether no pages are planned.
 
     Returns
     -------
     static, moving : list of Path
     outputs : list of dict of Path
     cohort : Path or None
-        Of the page on all pairs; None for one pair.
+        Path of the page on all pairs; None for one pair.
     """
     names = dict(names)
     cohort = names.pop("out_cohort")
@@ -80,7 +82,12 @@ def plan_pairs(
 
 
 def read_prealign(prealign):
-    """Return the ``prealign`` of a command as an option or an affine, and files read.
+    """Return the ``prealign`` of a command as :func:`~dipy_nn_reg.register` takes it.
+
+    Parameters
+    ----------
+    prealign : str, Path or None
+        A kind of alignment, "none", or the path of a file with an affine.
 
     Returns
     -------
@@ -104,68 +111,81 @@ def register_files(
     Parameters
     ----------
     static, moving : list of Path
-        Of one length.
+        Lists of the same length.
     outputs : list of dict of Path
-        For each pair: ``out_warped``, ``out_field``, ``out_inverse``, ``out_metrics``
-        ``out_prealign``, and ``out_report`` if there is to be a page.
+        For each pair: ``out_warped``, ``out_field``, ``out_inverse``, ``out_metrics``,
+        ``out_prealign``, and ``out_report`` if a page is written.
     cohort : Path or None
-        Of the page on all pairs, if there is to be one.
+        Path of the page on all pairs, if one is written.
     field_format : str
-        As :func:`~dipy_nn_reg.io.fields.save_field` takes it.
+        As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it.
     fill : float, optional
         As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
     **options
-        Of :func:`~dipy_nn_reg.register`.
+        Options of :func:`~dipy_nn_reg.register`.
     """
     import_keras()
-    from dipy_nn_reg import register
-
-    model = options.get("model")
-    several = model is not None and model.num_channels > 1
     rows, subjects, failures = [], [], Failures(len(moving))
     names = distinct_names([*static, *moving])
     pairs = list(zip(static, moving, outputs, names, names[len(static) :]))
     for *files, paths, static_name, moving_name in progress_bar(pairs, desc="Pairs"):
-        named = {"static": static_name, "moving": moving_name}
-        with failures.caught(pair_name(named), partial(_note, rows, named, paths)):
-            images = [read_image(path, series=several) for path in files]
-            images = dict(zip(named, images))
-            _check_rank(images, model)
-            mapping, found = register(
-                images["moving"].data,
-                images["static"].data,
-                moving_affine=images["moving"].affine,
-                static_affine=images["static"].affine,
-                **options,
+        pair_names = {"static": static_name, "moving": moving_name}
+        note = partial(_note_failure, rows, pair_names, paths)
+        with failures.caught(pair_name(pair_names), note):
+            images, mapping, outcome = _register_pair(
+                dict(zip(pair_names, files)), options
             )
-            written = {"field_format": field_format, "fill": fill}
-            row, subject = _write(mapping, found, images, named, paths, **written)
+            formats = {"field_format": field_format, "fill": fill}
+            row, subject = _write(
+                mapping, outcome, images, pair_names, paths, **formats
+            )
             rows.append(row)
             subjects += subject
     if cohort is not None and subjects:
         write_cohort(cohort, subjects, failures)
-    logger.info("Registered:\n" + format_rows(rows, _shown(rows)))
+    logger.info("Registered:\n" + format_rows(rows, _shown_columns(rows)))
     pages = [cohort] if cohort and subjects else [s["page"] for s in subjects]
     for page in pages:
-        logger.info(f"To be opened in a browser: {printable(page)}")
+        logger.info(f"Page for a browser: {printable(page)}")
     failures.finish()
 
 
-def _note(rows, named, paths, reason):
-    """Write why a pair failed, unless there are earlier results, which stay whole."""
-    rows.append({**named, "error": reason})
+def _register_pair(files, options):
+    """Return the images in two files, the map between them, and the outcome."""
+    from dipy_nn_reg import register
+
+    model = options.get("model")
+    series = model is not None and model.num_channels > 1
+    images = {name: read_image(path, series=series) for name, path in files.items()}
+    _check_rank(images, model)
+    mapping, outcome = register(
+        images["moving"].data,
+        images["static"].data,
+        moving_affine=images["moving"].affine,
+        static_affine=images["static"].affine,
+        **options,
+    )
+    return images, mapping, outcome
+
+
+def _note_failure(rows, pair_names, paths, reason):
+    """Write the reason of a failure, unless there are earlier results to keep."""
+    rows.append({**pair_names, "error": reason})
     earlier = next((path for path in paths.values() if path.exists()), None)
     if earlier is None:
         write_csv(rows[-1:], paths["out_metrics"])
     else:
-        logger.warning(f"Its earlier results stay, {printable(earlier)} among them.")
+        logger.warning(f"Its earlier results are kept, such as {printable(earlier)}.")
 
 
 def _check_rank(images, model):
-    """Raise ValueError unless all are slices or all are volumes, as a model needs."""
+    """Raise ValueError unless all images are slices or all are volumes.
+
+    Images have to have as many axes as those of the model, or as the static image.
+    """
     ranks = {n: 2 if 1 in i.data.shape[:3] else 3 for n, i in images.items()}
     if model is None:
-        ndim, reason = ranks["static"], "as the static one has"
+        ndim, reason = ranks["static"], "as the static image has"
     else:
         ndim, reason = model.ndim, "as the model takes"
     for name, image in images.items():
@@ -176,20 +196,20 @@ def _check_rank(images, model):
             )
 
 
-def _write(mapping, found, images, named, paths, *, field_format, fill):
-    """Write what belongs to one pair, all of it together.
+def _write(mapping, outcome, images, pair_names, paths, *, field_format, fill):
+    """Write all outputs of one pair together.
 
     Returns
     -------
     row : dict
-        Its row in the table of measures.
+        Row of the table of measures.
     subjects : list of dict
-        As for :func:`~dipy_nn_reg.workflows.report_files.write_report`, if there is a
-        page.
+        What :func:`~dipy_nn_reg.workflows.report_files.write_report` returns, if a page
+        is written.
     """
     static, moving = images["static"], images["moving"]
     subjects = []
-    # An affine of an earlier registration must not stay beside the new field.
+    # An affine of an earlier registration must not remain beside the new field.
     with whole_files(paths, optional=("out_prealign",)) as partials:
         warped = warp_image(moving, static, [mapping], fill=fill)
         write_image(partials["out_warped"], warped, static.affine, header=static.header)
@@ -202,25 +222,25 @@ def _write(mapping, found, images, named, paths, *, field_format, fill):
             with whole_file(partials["out_prealign"]) as path:
                 np.savetxt(path, prealign)
         row = {
-            **named,
-            "used": found.used,
+            **pair_names,
+            "used": outcome.used,
             **_measure(mapping, static, moving, warped),
-            "loss_before": found.loss_before,
-            "loss_after": found.loss_after,
-            "seconds": found.seconds,
+            "loss_before": outcome.loss_before,
+            "loss_after": outcome.loss_after,
+            "seconds": outcome.seconds,
         }
         write_csv([row], partials["out_metrics"])
         if "out_report" in paths:
-            # Labels that guided a registration are no proof of it: none are shown.
+            # No labels are shown: those that guided a registration cannot validate it.
             page, field = partials["out_report"], paths["out_field"]
-            subject = write_report(page, mapping, images, named, field=field)
+            subject = write_report(page, mapping, images, pair_names, field=field)
             subjects = [{**subject, "page": paths["out_report"]}]
             row["verdict"] = subject["verdict"]
     return row, subjects
 
 
-def _shown(rows):
-    """Return the columns to show: static images where they differ, errors if any."""
+def _shown_columns(rows):
+    """Return the columns to show: static images if they differ, errors if any."""
     columns = [n for n in SHOWN if n != "error" or any(n in row for row in rows)]
     several = len({row["static"] for row in rows}) > 1
     return ["static", *columns] if several else columns

@@ -1,4 +1,4 @@
-"""Which files a command reads and writes."""
+"""Paths of the files that a command reads and writes."""
 
 from glob import glob
 from pathlib import Path
@@ -17,57 +17,90 @@ def as_list(paths):
 def find_inputs(paths):
     """Return the files that a path, a pattern, a folder or a list of these names.
 
-    A path that exists is no pattern, whatever characters are in it. Hidden files are
-    found by their own path alone.
+    A path that exists is not read as a pattern, whatever characters it contains. Hidden
+    files are found only by their own path.
+
+    Parameters
+    ----------
+    paths : string or Path, or list of these
+
+    Returns
+    -------
+    files : list of Path
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there are no such files.
     """
-    return [found for path in as_list(paths) for found in _find(Path(path))]
+    return [file for path in as_list(paths) for file in _find(Path(path))]
 
 
 def find_input(option, path):
-    """Return the one file that a path or a pattern names.
+    """Return the single file that a path or a pattern names.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option in an error.
+    path : string or Path
+
+    Returns
+    -------
+    file : Path
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     ValueError
         If there are several.
     """
-    found = find_inputs(path)
-    if len(found) != 1:
+    files = find_inputs(path)
+    if len(files) != 1:
         raise ValueError(
             f"Expected one file for {option}. Received {str(path)!r}, which names "
-            f"{len(found)}."
+            f"{len(files)}."
         )
-    return found[0]
+    return files[0]
 
 
 def pair_inputs(static, moving, *, all_pairs=False):
-    """Return lists of one length: one static for all, one for each, or all with all.
+    """Return the static and the moving files of pairs.
+
+    Parameters
+    ----------
+    static, moving : list of Path
+        One static file for all moving files, one for each, or the other way round.
+    all_pairs : bool, optional
+        Pair each moving file with each static one.
+
+    Returns
+    -------
+    static, moving : list of Path
+        Lists of the same length.
 
     Raises
     ------
     ValueError
-        If the numbers do not fit.
+        If the numbers of files do not fit.
     """
     if all_pairs:
         return [s for s in static for _ in moving], [m for _ in static for m in moving]
-    most = max(len(static), len(moving))
-    if len(static) not in (1, most) or len(moving) not in (1, most):
+    number = max(len(static), len(moving))
+    if len(static) not in (1, number) or len(moving) not in (1, number):
         raise ValueError(
             f"Expected one static image, or one for each moving image. Received "
             f"{len(static)} static and {len(moving)} moving images."
         )
-    return [paths * most if len(paths) < most else paths for paths in (static, moving)]
+    return [p * number if len(p) < number else p for p in (static, moving)]
 
 
 def one_for_each(option, paths, n):
-    """Return a path, or None, for each of n pairs, from one for all or one for each."""
+    """Return a path for each of n pairs, from one for all or one for each.
+
+    Without paths, each is None.
+    """
     if paths is None:
         return [None] * n
     paths = find_inputs(paths)
@@ -80,34 +113,51 @@ def one_for_each(option, paths, n):
 
 
 def both(what, static, moving, n):
-    """Return a static and a moving path for each pair, or None."""
+    """Return a static and a moving path for each of n pairs, or None for each.
+
+    Parameters
+    ----------
+    what : str
+        Kind of files: "labels" or "points".
+    static, moving : path, pattern or list, or None
+    n : int
+
+    Returns
+    -------
+    paths : list of tuple of Path, or list of None
+
+    Raises
+    ------
+    ValueError
+        If only one of both is None, or if the numbers of files do not fit.
+    """
     if (static is None) != (moving is None):
         raise ValueError(
             f"Expected {what} of static and of moving images, or of none. "
-            f"Received those of one."
+            f"Received only {'static' if moving is None else 'moving'}_{what}."
         )
     if static is None:
         return [None] * n
-    both = (
+    columns = (
         one_for_each(f"{name}_{what}", paths, n)
         for name, paths in (("static", static), ("moving", moving))
     )
-    return list(zip(*both))
+    return list(zip(*columns))
 
 
 def plan_outputs(flow, inputs, out_dir, names, *, kept=()):
-    """Return where the outputs go, after making sure that they can be written.
+    """Return the paths of the outputs, after checking that they can be written.
 
     Parameters
     ----------
     flow : dipy.workflows.workflow.Workflow
         Its options say how DIPY places outputs and whether it overwrites.
     inputs : list of list of Path
-        Lists of one length: an item of each makes one set of outputs.
+        Lists of the same length: one item of each belongs to a set of outputs.
     out_dir : string or Path
     names : dict of str, or list of these
-        Of the outputs; one for all sets or one for each. Where there are several
-        sets, the names of the inputs go in front, so that all are distinct.
+        Names of the outputs by their options, for all sets or for each. If there are
+        several sets, the names of the inputs are used as prefixes.
     kept : list of Path, optional
         Other files that no output may replace.
 
@@ -139,20 +189,21 @@ def plan_outputs(flow, inputs, out_dir, names, *, kept=()):
 
 
 def _find(path):
+    """Return the files that a path, a pattern or a folder names."""
     if path.is_dir():
         return sorted(p for p in path.iterdir() if p.is_file() and not _is_hidden(p))
     if path.exists():
         return [path]
     if path.is_symlink():
         raise FileNotFoundError(f"File not found: {path}, a link that leads nowhere")
-    # What exists of the path is no pattern, either.
+    # A parent folder that exists is not read as a pattern, either.
     folder = next((p for p in path.parents if p.is_dir()), path.parent)
     matches = glob(str(path.relative_to(folder)), root_dir=folder)
-    found = sorted(folder / match for match in matches)
-    found = [p for p in found if p.is_file() and not _is_hidden(p)]
-    if not found:
+    files = sorted(folder / match for match in matches)
+    files = [p for p in files if p.is_file() and not _is_hidden(p)]
+    if not files:
         raise FileNotFoundError(f"File not found: {path}")
-    return found
+    return files
 
 
 def _is_hidden(path):
@@ -160,5 +211,5 @@ def _is_hidden(path):
 
 
 def _with_prefix(prefix, name):
-    """Put a prefix in front of the name of a file, behind its folders."""
+    """Return the path of a file with a prefix of its name."""
     return str(Path(name).parent / f"{prefix}{Path(name).name}") if prefix else name

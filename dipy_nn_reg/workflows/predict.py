@@ -1,4 +1,4 @@
-"""The command that registers images by a trained model."""
+"""Command that registers images by a trained model."""
 
 from dipy.workflows.workflow import Workflow
 
@@ -10,6 +10,8 @@ from dipy_nn_reg.workflows.quiet import import_keras
 
 
 class PredictFlow(Workflow):
+    """Register images by a trained model."""
+
     @classmethod
     def get_short_name(cls):
         return "nn_reg_predict"
@@ -34,43 +36,45 @@ class PredictFlow(Workflow):
         out_report="report.html",
         out_cohort="cohort.html",
     ):
-        """Register moving images to static ones by a trained model.
+        """Register as dipy_nn_reg_register --model_file does, but without optimisation.
 
-        The images may differ in grid, voxel size and orientation. A warped image is
-        interpolated once, from the moving image as it is in its file. Where the field
-        of the model folds or makes the images less similar, the pair is optimised as
-        dipy_nn_reg_register does it; if that fails, the affine alone remains. The table
-        of measures and the log say what was used.
+        Moving images are registered to static ones by a trained model. Unless
+        --prealign says so, they are not aligned by an affine map before. The images may
+        differ in grid, voxel size and orientation. A warped image is interpolated once,
+        from the moving image as stored in its file. A field of the model that folds is
+        smoothed. If it still folds, or makes the images less similar, the pair is
+        optimised after all; if that fails, only the affine is used. The table of
+        measures and the log say what was used.
 
         Parameters
         ----------
         static_files : string or Path
-            Path of the static image; or of several, one for each moving image.
+            Path of the static image, or of several, one for each moving image.
         moving_files : variable string
             Paths of the moving images.
         model_file : string or Path
             Model that dipy_nn_reg_fit has written, or the method save in Python.
         prealign : string, optional
-            What is done before the model sees the images: "affine" or "rigid" for
-            DIPY's own registration, or the path of a text file with the affine from
-            static to moving world coordinates, as dipy_align_affine writes it.
+            Alignment before the model is applied: "affine" or "rigid" by DIPY's own
+            registration, or the path of a text file with the affine from static to
+            moving world coordinates, as dipy_align_affine writes it. By default none.
         voxel_size : float, optional
-            Size in mm of the voxels that the model sees, which should be that of the
-            images it was trained on. By default that of the static image.
+            Size in mm of the voxels that the model receives, which should be that of
+            the images it was trained on. By default that of the static image.
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
             "afni" or "fsl".
         fill : float, optional
-            Value of what lies outside of the moving image. By default its background.
+            Value outside of the moving image. By default its background.
         all_pairs : bool, optional
             Register each moving image to each static one.
         no_report : bool, optional
-            Write no pages on how good the result is.
+            Write no pages on the quality of the result.
         out_dir : string or Path, optional
             Output directory.
         out_warped : string, optional
-            Name of the moving image on the grid of the static one. Of several pairs,
-            the names of both images go in front of all names.
+            Name of the moving image on the grid of the static one. With several pairs,
+            all names are prefixed by the names of both images.
         out_field : string, optional
             Name of the field from static to moving.
         out_inverse : string, optional
@@ -78,10 +82,10 @@ class PredictFlow(Workflow):
         out_metrics : string, optional
             Name of the table of measures.
         out_prealign : string, optional
-            Name of the affine that is done before the field, if there is one. DIPY's
+            Name of the affine that is applied before the field, if there is one. DIPY's
             own tools need it beside a field of format "dipy".
         out_report : string, optional
-            Name of the page on how good the result is, to be opened in a browser.
+            Name of the page on the quality of the result, to be opened in a browser.
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """

@@ -1,14 +1,14 @@
-"""Import Keras without what TensorFlow says before it can be told to be quiet."""
+"""Import of Keras without the messages of TensorFlow's libraries."""
 
 from contextlib import contextmanager
 import os
 
 
 def import_keras():
-    """Import Keras; on the standard error, nothing is said meanwhile.
+    """Import Keras with the standard error closed.
 
-    TensorFlow's libraries write there on their own, below Python. What goes wrong is
-    an exception as ever.
+    TensorFlow's libraries write to it below Python, before they can be configured.
+    Errors are raised as exceptions all the same.
     """
     with _silent_standard_error():
         import keras  # noqa: F401
@@ -18,11 +18,11 @@ def import_keras():
 def _silent_standard_error():
     try:
         kept = os.dup(2)
-    except OSError:  # It is closed: there is nothing to be seen.
+    except OSError:  # The standard error is closed.
         yield
         return
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The command that registers images by optimisation, with no model needed."""
+"""Command that registers images by optimisation, with or without a model."""
 
 from dipy.workflows.workflow import Workflow
 
@@ -10,8 +10,14 @@ from dipy_nn_reg.workflows.pair_files import plan_pairs, read_prealign, register
 from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
 
+# Stands for the size of images that are not read yet: no option of this command depends
+# on it.
+_ANY_SHAPE = (32, 32, 32)
+
 
 class RegisterFlow(Workflow):
+    """Register each pair of images by optimisation."""
+
     @classmethod
     def get_short_name(cls):
         return "nn_reg_register"
@@ -49,60 +55,62 @@ class RegisterFlow(Workflow):
         No trained model is needed: DIPY aligns the images by an affine map, and a field
         is then optimised, from coarse images to fine ones. The images may differ in
         grid, voxel size and orientation. A warped image is interpolated once, from the
-        moving image as it is in its file. A field that folds or makes the images less
-        similar is left out; the table of measures and the log say what was used.
+        moving image as stored in its file. A field that folds or makes the images less
+        similar is not used; the table of measures and the log say what was used.
 
         Parameters
         ----------
         static_files : string or Path
-            Path of the static image; or of several, one for each moving image.
+            Path of the static image, or of several, one for each moving image.
         moving_files : variable string
             Paths of the moving images.
         model_file : string or Path, optional
             Model to start from, which dipy_nn_reg_fit has written.
         prealign : string, optional
-            What is done before: "affine" or "rigid" for DIPY's own registration, the
-            path of a text file with the affine from static to moving world
-            coordinates, as dipy_align_affine writes it, or "none" for images that are
-            aligned.
+            Alignment before the optimisation: "affine" or "rigid" by DIPY's own
+            registration, the path of a text file with the affine from static to moving
+            world coordinates, as dipy_align_affine writes it, or "none" for images that
+            are aligned.
         voxel_size : float, optional
-            Size in mm of the voxels of the images that are compared: larger ones take
+            Size in mm of the voxels of the images that are compared: larger voxels take
             less time and memory. By default that of the static image.
         transform : string, optional
-            What is optimised: "velocity", or "bspline_velocity" for control points.
+            Velocity that is optimised: "velocity" for one at each voxel, or
+            "bspline_velocity" for one at control points.
         loss : string, optional
             Dissimilarity of the images: "ncc", "mse", "lncc", "mi" or "mind", the last
             two for images of different contrast. By default that of the model, or local
             normalised cross-correlation in windows of 5 voxels.
         penalty : string, optional
-            What is penalised: "gradient", "tv", "bending", "folding" or
+            Penalty of the velocity or field: "gradient", "tv", "bending", "folding" or
             "inverse_consistency". By default that of the model, or "gradient".
         smoothness : float, optional
             Weight of the penalty. By default one that suits loss and penalty.
         level_iters : variable int, optional
-            Most iterations of each level, from coarse to fine. By default 10 10 20 30;
-            after a model, 10 4.
+            Largest number of iterations of each level, from coarse to fine. By default
+            10 10 20 30; after a model, 10 4.
         mask_file : string or Path, optional
             Path of a mask in the space of the static image: where it is not above 0,
             images are not compared. Its own header says where it lies.
         moving_labels : string or Path, optional
-            Path of a label map of the moving image, whose overlap counts as well.
+            Path of a label map of the moving image, whose overlap with that of the
+            static image is maximised as well.
         static_labels : string or Path, optional
             Path of a label map of the static image.
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
             "afni" or "fsl".
         fill : float, optional
-            Value of what lies outside of the moving image. By default its background.
+            Value outside of the moving image. By default its background.
         all_pairs : bool, optional
             Register each moving image to each static one.
         no_report : bool, optional
-            Write no pages on how good the result is.
+            Write no pages on the quality of the result.
         out_dir : string or Path, optional
             Output directory.
         out_warped : string, optional
-            Name of the moving image on the grid of the static one. Of several pairs,
-            the names of both images go in front of all names.
+            Name of the moving image on the grid of the static one. With several pairs,
+            all names are prefixed by the names of both images.
         out_field : string, optional
             Name of the field from static to moving.
         out_inverse : string, optional
@@ -110,10 +118,10 @@ class RegisterFlow(Workflow):
         out_metrics : string, optional
             Name of the table of measures.
         out_prealign : string, optional
-            Name of the affine that is done before the field, if there is one. DIPY's
+            Name of the affine that is applied before the field, if there is one. DIPY's
             own tools need it beside a field of format "dipy".
         out_report : string, optional
-            Name of the page on how good the result is, to be opened in a browser.
+            Name of the page on the quality of the result, to be opened in a browser.
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """
@@ -122,13 +130,13 @@ class RegisterFlow(Workflow):
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         prealign, prealign_files = read_prealign(prealign)
-        given = {
-            "model": model_file,
+        annotations = {
             "mask": mask_file,
             "moving_labels": moving_labels,
             "static_labels": static_labels,
         }
-        given = {n: find_input(n, path) for n, path in given.items() if path}
+        annotations = {n: find_input(n, p) for n, p in annotations.items() if p}
+        models = [find_input("model_file", model_file)] if model_file else []
         names = {
             "out_warped": out_warped,
             "out_field": out_field,
@@ -146,23 +154,23 @@ class RegisterFlow(Workflow):
             all_pairs=all_pairs,
             out_dir=out_dir,
             no_report=no_report,
-            kept=[*given.values(), *prealign_files],
+            kept=[*models, *annotations.values(), *prealign_files],
         )
-        if len(static) > 1 and set(given) - {"model"}:
+        if len(static) > 1 and annotations:
             raise ValueError(
-                f"Expected one pair of images with {sorted(set(given) - {'model'})}. "
+                f"Expected one pair of images with {sorted(annotations)}. "
                 f"Received {len(static)} pairs."
             )
-        given |= {
-            name: _read_on_image(name, path, static[0], moving[0])
-            for name, path in given.items()
-            if name != "model"
-        }
-        if "model" in given:
-            import_keras()
-            from dipy_nn_reg import DeformableRegistration
+        import_keras()
+        from dipy_nn_reg import DeformableRegistration
 
-            given["model"] = DeformableRegistration.load(given["model"])
+        model = DeformableRegistration.load(models[0]) if models else None
+        objective = {"loss": loss, "penalty": penalty, "smoothness": smoothness}
+        _check_options(model, transform, objective, level_iters)
+        annotations = {
+            name: _read_on_image(name, path, static[0], moving[0])
+            for name, path in annotations.items()
+        }
         register_files(
             static,
             moving,
@@ -170,19 +178,28 @@ class RegisterFlow(Workflow):
             cohort,
             field_format=field_format,
             fill=fill,
+            model=model,
             prealign=prealign,
             voxel_size=voxel_size,
             transform=transform,
-            loss=loss,
-            penalty=penalty,
-            smoothness=smoothness,
             level_iters=level_iters,
-            **given,
+            **objective,
+            **annotations,
         )
 
 
+def _check_options(model, transform, objective, level_iters):
+    """Raise ValueError for a wrong option once, and not for each pair of images."""
+    from dipy_nn_reg.pairwise.options import check_level_iters, check_options
+
+    trained = {} if model is None else model.options
+    field = {"transform": transform, "spacing": None, "field_stride": None}
+    check_options(_ANY_SHAPE, trained, field, objective, label_weight=1.0)
+    check_level_iters(level_iters)
+
+
 def _read_on_image(name, path, static, moving):
-    """Read a mask or labels on the grid of the image that they go with."""
+    """Read a mask or labels on the grid of the image that they belong to."""
     image = read_image(moving if name.startswith("moving") else static, series=True)
     read = read_mask_on if name == "mask" else read_labels_on
     return read(path, image)

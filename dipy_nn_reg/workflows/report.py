@@ -1,4 +1,4 @@
-"""The command that writes pages on how good registrations are."""
+"""Command that writes pages on the quality of registrations."""
 
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
@@ -21,11 +21,13 @@ from dipy_nn_reg.workflows.paths import (
 )
 from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort, write_report
 
-# An image is easily taken for one.
-MOST_LABELS = 1000
+# Largest number of labels in a map; an image of integers, given by mistake, has more.
+MAX_LABELS = 1000
 
 
 class ReportFlow(Workflow):
+    """Write pages on the quality of registrations."""
+
     @classmethod
     def get_short_name(cls):
         return "nn_reg_report"
@@ -42,11 +44,11 @@ class ReportFlow(Workflow):
         out_report="report.html",
         out_cohort="cohort.html",
     ):
-        """Write pages on how good registrations are, to be opened in a browser.
+        """Write pages on the quality of registrations, to be opened in a browser.
 
-        A page is one file and needs no network: both images under a slider, contours
-        of labels, the field and its Jacobian, measures before and after, and what they
-        mean. It takes fields of any program whose format is known.
+        A page is one file and needs no network. It shows both images under a slider,
+        contours of labels, the field and its Jacobian, and measures before and after,
+        with their meaning. Fields of any program whose format is known can be used.
 
         Parameters
         ----------
@@ -56,18 +58,19 @@ class ReportFlow(Workflow):
             Paths of the moving images.
         field_files : variable string, optional
             Paths of the fields from static to moving, one for each moving image. By
-            default the images are compared as their headers place them.
+            default the images are compared through the affines in their headers.
         static_labels : variable string, optional
             Paths of the label maps of the static images: one for each, or one for all.
         moving_labels : variable string, optional
             Paths of the label maps of the moving images.
         absolute : bool, optional
-            Fields of FSL hold positions, as applywarp has it with --abs. By default
-            their values tell.
+            Fields of FSL hold positions, as with --abs of applywarp. By default this is
+            found from their values.
         out_dir : string or Path, optional
             Output directory.
         out_report : string, optional
-            Name of the page. Of several pairs, the names of both images go in front.
+            Name of the page. With several pairs, it is prefixed by the names of both
+            images.
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """
@@ -85,23 +88,21 @@ class ReportFlow(Workflow):
         names = distinct_names([*static, *moving])
         subjects, failures = [], Failures(n)
         for i in progress_bar(range(n), desc="Pairs"):
-            named = {"static": names[i], "moving": names[n + i]}
+            pair_names = {"static": names[i], "moving": names[n + i]}
             page = outputs[i]["out_report"]
-            with failures.caught(pair_name(named)):
+            with failures.caught(pair_name(pair_names)):
                 images = {
                     "static": read_image(static[i]),
                     "moving": read_image(moving[i]),
                 }
-                known = {}
+                options = {"field": fields[i], "labels": {}}
                 if labels[i] is not None:
-                    known = {
+                    options["labels"] = {
                         f"{name}_labels": _read_labels(path, images[name])
                         for name, path in zip(("static", "moving"), labels[i])
                     }
                 mapping = _read_map(fields[i], images, absolute)
-                subject = write_report(
-                    page, mapping, images, named, field=fields[i], labels=known
-                )
+                subject = write_report(page, mapping, images, pair_names, **options)
                 subjects.append(subject)
                 logger.info(f"{subject['verdict']}: {printable(page)}")
         if cohort is not None and subjects:
@@ -113,16 +114,16 @@ def _read_labels(path, image):
     """Read a label map on the grid of its image."""
     labels = read_labels_on(path, image)
     number = len(np.unique(labels))
-    if number > MOST_LABELS:
+    if number > MAX_LABELS:
         raise ValueError(
-            f"Expected a label map, of {MOST_LABELS} labels at most. Received "
+            f"Expected a label map, of {MAX_LABELS} labels at most. Received "
             f"{str(path)!r} with {number} values."
         )
     return labels
 
 
 def _read_map(path, images, absolute):
-    """Read a field; without one, nothing moves."""
+    """Return the map of a field, or a map without displacement if there is none."""
     if path is not None:
         return read_map(path, **images, absolute=absolute)
     static, moving = images["static"], images["moving"]

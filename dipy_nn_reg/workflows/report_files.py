@@ -1,4 +1,4 @@
-"""Pages on registrations, for several commands."""
+"""Files with pages on registrations, for several commands."""
 
 import os
 from pathlib import Path
@@ -12,16 +12,16 @@ from dipy_nn_reg.workflows.output_checks import check_outputs
 
 
 def plan_cohort(flow, name, outputs, inputs):
-    """Return where the page on several pairs goes, beside that of the first one.
+    """Return the path of the page on several pairs, beside that of the first pair.
 
     Parameters
     ----------
     flow : dipy.workflows.workflow.Workflow
     name : str
     outputs : list of dict of Path
-        Of the pairs, with ``out_report``.
+        Outputs of each pair, including ``out_report``.
     inputs : list of Path
-        Every file that is read, which the page must not replace.
+        All files that are read, which the page may not replace.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def plan_cohort(flow, name, outputs, inputs):
     Raises
     ------
     ValueError, OSError
-        If it cannot be written.
+        If the page cannot be written.
     """
     if len(outputs) == 1:
         return None
@@ -48,11 +48,11 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
     path : Path
     mapping : dipy.align.imwarp.DiffeomorphicMap
     images : dict of dipy_nn_reg.io.nifti.Image
-        ``static`` and ``moving``; of several channels, their mean is shown.
+        ``static`` and ``moving``. The mean of several channels is shown.
     names : dict of str
-        ``static`` and ``moving``: what to call the images.
+        Names of the images, ``static`` and ``moving``.
     field : Path, optional
-        Where the map is.
+        File of the map.
     labels : dict of ndarray, optional
         ``static_labels`` and ``moving_labels``.
 
@@ -87,15 +87,15 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
 
 
 def write_cohort(path, subjects, failures):
-    """Write the page of several pairs, with the way to the page of each.
+    """Write the page of several pairs, with links to the page of each.
 
     Parameters
     ----------
     path : Path
     subjects : list of dict
-        As of :func:`write_report`, with ``page``, where the page of each is.
+        As :func:`write_report` returns them; ``page`` is the path of the page.
     failures : Failures
-        Those that have no page.
+        Pairs that have no page.
     """
     from dipy_nn_reg.quality.reports import cohort_report
 
@@ -106,16 +106,16 @@ def write_cohort(path, subjects, failures):
 
 
 def command():
-    """Return the command line that is running, to be typed again."""
+    """Return the command line of this process, quoted for a shell."""
     return _shown(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 def _address(page, folder):
-    """Return the address of a page from a folder: a path, whatever its name is."""
+    """Return the relative URL of a page from a folder; it is valid for any name."""
     path = Path(os.path.relpath(page, folder)).as_posix()
     return f"./{quote(os.fsencode(path))}"
 
 
 def _shown(text):
-    """Return text for a page, which is in UTF-8 whatever the locale."""
+    """Return text for a page, which is written in UTF-8 whatever the locale."""
     return printable(readable(text))

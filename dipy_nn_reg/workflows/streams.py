@@ -1,4 +1,4 @@
-"""The standard streams: a command works without them as well."""
+"""Standard streams that may be closed or full without ending a command."""
 
 import errno
 import io
@@ -6,21 +6,22 @@ import logging
 import os
 import sys
 
+# Streams that replace the standard ones, by name.
 _streams = {}
 
 
 def open_streams():
-    """See to it that output which nobody takes ends no command.
+    """Replace the standard streams by ones that ignore output that cannot be written.
 
-    Closed streams are opened onto nothing: the next file that is opened would take
-    their place, and what libraries write there would go into it.
+    Closed streams are opened to the null device. Otherwise the next file to be opened
+    would take their number, and receive what libraries write to the stream.
     """
-    _open_closed_ones()
-    logging.raiseExceptions = False  # else a line that is lost is a traceback
+    _open_closed_streams()
+    logging.raiseExceptions = False  # no traceback for a line that is lost
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
-        if stream is getattr(sys, f"__{name}__"):  # nobody has redirected it in Python
-            _streams[name] = _Forgiving(number, "w", closefd=False)
+        if stream is getattr(sys, f"__{name}__"):  # not redirected within Python
+            _streams[name] = _ForgivingStream(number, "w", closefd=False)
             text = io.TextIOWrapper(
                 io.BufferedWriter(_streams[name]),
                 encoding=getattr(stream, "encoding", None),
@@ -31,16 +32,16 @@ def open_streams():
 
 
 def report_lost_output(name):
-    """Say in a line if a stream was full; a reader who went away had enough."""
+    """Print one line if output was lost, unless its reader closed a pipe."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     error = getattr(_streams.get("stdout"), "error", None)
     if error is not None and error.errno != errno.EPIPE:
-        print(f"{name}: what was to be shown is lost: {error}", file=sys.stderr)
+        print(f"{name}: the output is incomplete: {error}", file=sys.stderr)
 
 
-class _Forgiving(io.FileIO):
-    """A stream that takes what cannot be written, and keeps the first error."""
+class _ForgivingStream(io.FileIO):
+    """Stream that ignores output that cannot be written, and keeps the first error."""
 
     error = None
 
@@ -52,10 +53,10 @@ class _Forgiving(io.FileIO):
             return len(data)
 
 
-def _open_closed_ones():
+def _open_closed_streams():
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free; processes that are started share it.
+            # The system returns the lowest free number; child processes inherit it.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

@@ -12,7 +12,7 @@ def contents(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_a_complete_file_takes_its_name(tmp_path):
+def test_a_complete_file_gets_its_final_name(tmp_path):
     path = tmp_path / "a.weights.h5"
     path.write_text("old")
     with whole_file(path) as partial:
@@ -24,7 +24,7 @@ def test_a_complete_file_takes_its_name(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_interruption_leaves_the_old_file_alone(tmp_path, error):
+def test_an_interruption_keeps_the_old_file(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(error), whole_file(path) as partial:
@@ -33,14 +33,14 @@ def test_an_interruption_leaves_the_old_file_alone(tmp_path, error):
     assert contents(tmp_path) == {"a.txt": "old"}
 
 
-def test_the_longest_name_of_a_file_system_can_be_written(tmp_path):
-    path = tmp_path / ("é" * 124 + ".nii.gz")  # of 255 bytes
+def test_a_name_of_255_bytes_can_be_written(tmp_path):
+    path = tmp_path / ("é" * 124 + ".nii.gz")  # 255 bytes
     with whole_file(path) as partial:
         partial.write_text("new")
     assert path.read_text() == "new"
 
 
-def test_modes_are_those_of_any_new_file(tmp_path):
+def test_permissions_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         with whole_file(tmp_path / "a.txt") as partial:
@@ -50,8 +50,8 @@ def test_modes_are_those_of_any_new_file(tmp_path):
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
-def test_two_that_write_one_name_have_files_of_their_own(tmp_path):
-    """As two processes of one number in two containers."""
+def test_two_writers_of_one_name_use_separate_temporary_files(tmp_path):
+    """For example two processes of the same number in two containers."""
     with whole_file(tmp_path / "a.txt") as one:
         one.write_text("a long text")
         with whole_file(tmp_path / "a.txt") as other:
@@ -62,14 +62,14 @@ def test_two_that_write_one_name_have_files_of_their_own(tmp_path):
 
 @pytest.fixture
 def earlier(tmp_path):
-    """Return paths of three files that are there."""
+    """Return paths of three existing files."""
     paths = {name: tmp_path / f"{name}.txt" for name in "abc"}
     for path in paths.values():
         path.write_text("old")
     return paths
 
 
-def test_several_files_take_their_names_together(tmp_path, earlier):
+def test_several_files_get_their_final_names_together(tmp_path, earlier):
     with whole_files(earlier, optional=("c",)) as partials:
         for name in "ab":
             partials[name].write_text("new")
@@ -78,26 +78,24 @@ def test_several_files_take_their_names_together(tmp_path, earlier):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_interruption_leaves_all_old_files(tmp_path, earlier, error):
+def test_an_interruption_keeps_all_old_files(tmp_path, earlier, error):
     with pytest.raises(error), whole_files(earlier, optional=("c",)) as partials:
         partials["a"].write_text("new")
         raise error
     assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "old")
 
 
-def test_a_file_that_was_not_written_is_an_error(tmp_path, earlier):
+def test_an_unwritten_file_is_an_error(tmp_path, earlier):
     with pytest.raises(FileNotFoundError), whole_files(earlier) as partials:
         for name in "ab":
             partials[name].write_text("new")
     assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "old")
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_move_that_fails_undoes_those_before_it(
-    tmp_path, earlier, there, monkeypatch
-):
-    """As where another program holds a file open under Windows."""
-    if not there:
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_failed_move_undoes_earlier_moves(tmp_path, earlier, existing, monkeypatch):
+    """For example when another program holds a file open on Windows."""
+    if not existing:
         for path in earlier.values():
             path.unlink()
     replace = os.replace
@@ -112,11 +110,13 @@ def test_a_move_that_fails_undoes_those_before_it(
         with whole_files(earlier) as partials:
             for partial in partials.values():
                 partial.write_text("new")
-    names = ("a.txt", "b.txt", "c.txt") if there else ()
+    names = ("a.txt", "b.txt", "c.txt") if existing else ()
     assert contents(tmp_path) == dict.fromkeys(names, "old")
 
 
-def test_a_signal_waits_until_all_have_their_names(tmp_path, earlier, monkeypatch):
+def test_a_signal_is_held_back_until_all_files_are_moved(
+    tmp_path, earlier, monkeypatch
+):
     replace = os.replace
 
     def interrupted(source, target):
@@ -135,12 +135,12 @@ def test_a_signal_waits_until_all_have_their_names(tmp_path, earlier, monkeypatc
     assert contents(tmp_path) == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "new")
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_full_disk_is_told_by_the_final_name(tmp_path, known):
-    """Where it is found at the opening of the file, and where in its writing."""
+@pytest.mark.parametrize("on_opening", [True, False])
+def test_errors_of_a_full_disk_contain_the_final_name(tmp_path, on_opening):
+    """On opening the file, and on writing to it."""
     with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'"):
         with whole_file(tmp_path / "a.txt") as partial:
-            names = [str(partial)] if known else []
+            names = [str(partial)] if on_opening else []
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names)
     with pytest.raises(OSError, match=r"/a\.txt' cannot be written: by the library"):
         with whole_file(tmp_path / "a.txt"):
@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_by_the_final_name(tmp_path, known):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path):
+def test_a_link_is_replaced_and_its_target_kept(tmp_path):
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to("target")
     with whole_file(tmp_path / "link") as partial:
@@ -159,7 +159,7 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path):
     assert contents(tmp_path) == {"target": "old", "link": "new"}
 
 
-def test_a_file_below_a_file_is_named(tmp_path):
+def test_a_file_in_place_of_a_folder_is_an_error_with_the_final_name(tmp_path):
     (tmp_path / "plain.txt").write_text("text")
     path = tmp_path / "plain.txt" / "new.txt"
     with pytest.raises(NotADirectoryError, match="new.txt") as error:

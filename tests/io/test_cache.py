@@ -13,16 +13,16 @@ from dipy_nn_reg.io.cache import cache_images, compact
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int32])
-def test_images_are_in_their_order_in_a_file(dtype, rng, tmp_path):
+def test_images_are_stored_in_order(dtype, rng, tmp_path):
     images = (100 * rng.random((7, 4, 5, 3))).astype(dtype)
-    found = cache_images(range(7), lambda i: images[i], tmp_path, name="moving")
-    assert isinstance(found, np.memmap) and found.dtype == dtype
-    npt.assert_array_equal(found, images)
-    del found
+    result = cache_images(range(7), lambda i: images[i], tmp_path, name="moving")
+    assert isinstance(result, np.memmap) and result.dtype == dtype
+    npt.assert_array_equal(result, images)
+    del result
     npt.assert_array_equal(np.load(tmp_path / "moving.npy"), images)
 
 
-def test_an_error_comes_through(tmp_path):
+def test_errors_of_the_reader_are_raised(tmp_path):
     def fail(i):
         raise ValueError(f"Nothing in image {i}.")
 
@@ -50,16 +50,16 @@ def test_compact_images_keep_their_contrast(rng):
     ],
     ids=["offset", "tiny", "huge", "int64", "int16", "bool"],
 )
-def test_any_contrast_is_kept(image, rng):
+def test_compact_images_keep_the_contrast_of_any_type(image, rng):
     image = image(rng)
     exact = image.astype(np.longdouble)
     expected = (exact - exact.min()) / (exact.max() - exact.min())
-    found = compact(image)
-    assert found.dtype == np.float16
-    npt.assert_allclose(found, expected.astype(float), atol=3e-3)
+    result = compact(image)
+    assert result.dtype == np.float16
+    npt.assert_allclose(result, expected.astype(float), atol=3e-3)
 
 
-def test_one_voxel_does_not_take_the_contrast_of_all_others(rng):
+def test_one_bright_voxel_does_not_reduce_the_contrast_of_the_others(rng):
     image = rng.random((20, 20, 20))
     image[3, 4, 5] = 1e6
     small = compact(image).astype(float)
@@ -68,11 +68,11 @@ def test_one_voxel_does_not_take_the_contrast_of_all_others(rng):
     assert correlation[0, 1] > 0.99999
 
 
-def test_types_that_hold_no_later_value_become_wider(tmp_path):
+def test_the_type_widens_for_later_values(tmp_path):
     maps = [np.array([[1, -2]], "i4"), np.array([[4_000_000_000, -1]], "i8")]
-    found = cache_images([0, 1, 0], lambda i: maps[i], tmp_path, name="labels")
-    assert found.dtype == np.int64
-    npt.assert_array_equal(found, [maps[0], maps[1], maps[0]])
+    result = cache_images([0, 1, 0], lambda i: maps[i], tmp_path, name="labels")
+    assert result.dtype == np.int64
+    npt.assert_array_equal(result, [maps[0], maps[1], maps[0]])
     assert len(list(tmp_path.iterdir())) == 1
     maps[1] = np.array([[2**64 - 1, 0]], "u8")
     with pytest.raises(ValueError, match="Expected label maps.*int32 and uint64"):
@@ -83,7 +83,7 @@ def fill_disk(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_too_little_room_is_an_error_that_names_it(tmp_path, monkeypatch):
+def test_errors_of_a_full_disk_contain_the_size(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", fill_disk, raising=False)
     usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage)
@@ -96,7 +96,7 @@ def test_too_little_room_is_an_error_that_names_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("absent", [True, False])
-def test_a_disk_that_cannot_reserve_room_is_written_to(absent, tmp_path, monkeypatch):
+def test_disks_without_reservation_of_room_are_supported(absent, tmp_path, monkeypatch):
     def unsupported(*_):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
@@ -105,8 +105,8 @@ def test_a_disk_that_cannot_reserve_room_is_written_to(absent, tmp_path, monkeyp
     else:
         monkeypatch.setattr(os, "posix_fallocate", unsupported)
     images = np.arange(3 * 700_000, dtype=np.int32).reshape(3, 700, 1000)
-    found = cache_images(range(3), lambda i: images[i], tmp_path, name="moving")
-    npt.assert_array_equal(found, images)
+    result = cache_images(range(3), lambda i: images[i], tmp_path, name="moving")
+    npt.assert_array_equal(result, images)
     taken = (tmp_path / "moving.npy").stat().st_blocks * 512
     assert taken >= images.nbytes
 
@@ -123,8 +123,8 @@ cache_images(range(7), lambda i: image, sys.argv[1], name="moving")
 @pytest.mark.skipif(
     not sys.platform.startswith("linux") or os.geteuid() != 0, reason="needs to mount"
 )
-def test_a_full_disk_ends_no_process(tmp_path):
-    """7 images of 64 KiB each, and 300 KiB: a bus error before."""
+def test_a_full_disk_does_not_crash_the_process(tmp_path):
+    """7 images of 64 KiB on a disk of 300 KiB, which was a bus error earlier."""
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(small)]

@@ -1,4 +1,4 @@
-"""Fields in files, read by the programs that they are for."""
+"""Fields in files, read by the programs of their formats."""
 
 import ants
 from dipy.align import read_mapping
@@ -14,13 +14,13 @@ import numpy.testing as npt
 import pytest
 import SimpleITK as sitk
 
-from dipy_nn_reg.io.fields import FORMATS, load_field, save_field
+from dipy_nn_reg.io.fields import FORMATS, load_mapping, save_mapping
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 
 @pytest.fixture
 def solid(request, scene):
-    # ITK knows no sheared grids.
+    # ITK does not support sheared grids.
     return scene(3, request.param, shear=0)
 
 
@@ -34,14 +34,14 @@ def write(path, array, affine):
 
 
 def write_all(folder, scene, mapping, *, format):
-    """Write a field and images on the grids between which it goes."""
-    save_field(folder / "field.nii.gz", mapping, format=format)
+    """Write a field and images on the moving and the static grid."""
+    save_mapping(folder / "field.nii.gz", mapping, format=format)
     write(folder / "moving.nii.gz", scene.moving, scene.moving_affine)
     write(folder / "static.nii.gz", scene.field[..., 0], scene.static_affine)
 
 
 def inside(mapping, moving):
-    """Return where a warped image depends on no border: there all programs agree."""
+    """Return voxels that do not depend on a border, where all programs agree."""
     shrunk = np.zeros_like(moving)
     shrunk[(slice(2, -2),) * moving.ndim] = 1
     whole = mapping.transform(shrunk) > 0.999
@@ -52,29 +52,29 @@ def inside(mapping, moving):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_map_comes_back_from_its_file(format, pair, tmp_path):
+def test_a_saved_map_is_loaded_again(format, pair, tmp_path):
     mapping = pair.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format=format)
-    again = load_field(tmp_path / "field.nii.gz")
+    save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
+    again = load_mapping(tmp_path / "field.nii.gz")
     npt.assert_allclose(
         again.transform(pair.moving), mapping.transform(pair.moving), atol=2e-5
     )
     assert tuple(again.domain_shape) == pair.moving.shape
     static = np.random.default_rng(3).random(pair.field.shape[:-1])
-    # The formats of others do not hold the inverse: it is computed anew.
+    # Formats of other programs do not store the inverse: it is recomputed.
     npt.assert_allclose(
         again.transform_inverse(static), mapping.transform_inverse(static), atol=1e-3
     )
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_files_hold_floats_of_32_bits_on_the_static_grid(format, scene, tmp_path):
+def test_files_store_float32_on_the_static_grid(format, scene, tmp_path):
     pair = scene(3, True)
-    save_field(tmp_path / "field.nii.gz", pair.make_mapping(), format=format)
+    save_mapping(tmp_path / "field.nii.gz", pair.make_mapping(), format=format)
     file = nib.load(tmp_path / "field.nii.gz")
     assert file.get_data_dtype() == np.float32
     expected = pair.static_affine
-    if format == "dipy":  # which writes it so itself
+    if format == "dipy":  # as DIPY itself writes it
         expected = np.linalg.inv(expected)
     npt.assert_allclose(file.affine, expected, rtol=1e-5, atol=1e-5)
 
@@ -83,7 +83,7 @@ def test_dipy_reads_our_field(scene, tmp_path):
     pair = scene(3, True)
     mapping = pair.make_mapping()
     paths = [str(tmp_path / f"{name}.nii.gz") for name in ("field", "moving", "static")]
-    save_field(paths[0], mapping)
+    save_mapping(paths[0], mapping)
     write(paths[1], pair.moving, pair.moving_affine)
     write(paths[2], np.zeros(pair.field.shape[:-1]), pair.static_affine)
     again = read_mapping(*paths, prealign=np.linalg.inv(pair.prealign))
@@ -92,13 +92,13 @@ def test_dipy_reads_our_field(scene, tmp_path):
     )
 
 
-def test_we_read_a_field_of_dipy(scene, tmp_path):
+def test_our_reader_reads_a_field_of_dipy(scene, tmp_path):
     from dipy.align import write_mapping
 
     pair = scene(3, False)
     mapping = pair.make_mapping()
     write_mapping(mapping, str(tmp_path / "field.nii.gz"))
-    again = load_field(
+    again = load_mapping(
         tmp_path / "field.nii.gz",
         moving_shape=pair.moving.shape,
         moving_affine=pair.moving_affine,
@@ -108,7 +108,7 @@ def test_we_read_a_field_of_dipy(scene, tmp_path):
     )
 
 
-def test_dipy_apply_transform_gives_our_warped_image(scene, tmp_path):
+def test_dipy_apply_transform_agrees_with_our_warped_image(scene, tmp_path):
     pair = scene(3, False)
     grid = {"static_affine": pair.static_affine, "moving_affine": pair.static_affine}
     mapping = displacement_to_mapping(pair.field, **grid)
@@ -116,7 +116,7 @@ def test_dipy_apply_transform_gives_our_warped_image(scene, tmp_path):
     static, moved, field = (str(tmp_path / f"{name}.nii.gz") for name in "smf")
     save_nifti(static, np.zeros_like(moving), pair.static_affine)
     save_nifti(moved, moving, pair.static_affine)
-    save_field(field, mapping)
+    save_mapping(field, mapping)
     flow = ApplyTransformFlow()
     flow.run(
         static, moved, field, transform_type="diffeomorphic", out_dir=str(tmp_path)
@@ -182,30 +182,30 @@ def test_fslpy_reads_our_field(solid, tmp_path):
 @PREALIGNED
 def test_nitransforms_reads_our_field(format, reader, solid, tmp_path):
     mapping = solid.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format=format)
-    found = reader.from_image(nib.load(tmp_path / "field.nii.gz")).get_fdata()
-    voxels = np.moveaxis(np.indices(found.shape[:-1], dtype=float), 0, -1)
+    save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
+    result = reader.from_image(nib.load(tmp_path / "field.nii.gz")).get_fdata()
+    voxels = np.moveaxis(np.indices(result.shape[:-1], dtype=float), 0, -1)
     affine = solid.static_affine
     points = (voxels @ affine[:3, :3].T + affine[:3, 3]).reshape(-1, 3)
     expected = np.asarray(mapping.transform_points(points)) - points
-    npt.assert_allclose(found, expected.reshape(found.shape), atol=1e-4)
+    npt.assert_allclose(result, expected.reshape(result.shape), atol=1e-4)
 
 
-def test_a_2d_field_is_one_for_simpleitk(scene, tmp_path):
+def test_simpleitk_reads_a_2d_field(scene, tmp_path):
     pair = scene(2, False)
     pair.static_affine, pair.moving_affine = (
         np.diag([1.5, 2, 1]),
         np.diag([1.2, 1.1, 1]),
     )
     mapping = pair.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping, format="itk")
+    save_mapping(tmp_path / "field.nii.gz", mapping, format="itk")
     field = sitk.ReadImage(str(tmp_path / "field.nii.gz"), sitk.sitkVectorFloat64)
     field = field[:, :, 0] if field.GetDimension() == 3 else field
     assert field.GetDimension() == field.GetNumberOfComponentsPerPixel() == 2
     moving = sitk.GetImageFromArray(pair.moving.T)
     moving.SetSpacing([1.2, 1.1])
     moving.SetDirection([-1, 0, 0, -1])  # from RAS+ to LPS+
-    grid = sitk.Image(field)  # SimpleITK takes the field itself away.
+    grid = sitk.Image(field)  # SimpleITK empties the field itself.
     transform = sitk.DisplacementFieldTransform(field)
     warped = sitk.Resample(moving, grid, transform, sitk.sitkLinear, 0.0)
     where = inside(mapping, pair.moving)
@@ -219,9 +219,9 @@ def test_a_field_of_fsl_needs_the_moving_grid(tmp_path):
     field = np.zeros((5, 6, 7, 3), np.float32)
     write(tmp_path / "field.nii.gz", field, np.eye(4))
     with pytest.raises(ValueError, match="moving_shape and moving_affine"):
-        load_field(tmp_path / "field.nii.gz")
+        load_mapping(tmp_path / "field.nii.gz")
     grid = {"moving_shape": (8, 7, 6), "moving_affine": np.eye(4)}
-    mapping = load_field(tmp_path / "field.nii.gz", **grid)
+    mapping = load_mapping(tmp_path / "field.nii.gz", **grid)
     assert tuple(mapping.domain_shape) == (8, 7, 6)
 
 
@@ -234,13 +234,15 @@ def test_a_field_of_fsl_needs_the_moving_grid(tmp_path):
         ((5, 5, 5, 1, 3), np.int16, None),
     ],
 )
-def test_what_is_no_field_is_refused(shape, dtype, format, tmp_path):
+def test_images_that_are_no_fields_are_refused(shape, dtype, format, tmp_path):
     path = tmp_path / "image.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros(shape, dtype), np.eye(4)), path)
     with pytest.raises(ValueError, match="Expected a field of format"):
-        load_field(path, format=format)
+        load_mapping(path, format=format)
 
 
 def test_unknown_formats_are_refused(scene, tmp_path):
     with pytest.raises(ValueError, match=r"format.*'dipy'.*'elastix'"):
-        save_field(tmp_path / "f.nii", scene(2, False).make_mapping(), format="elastix")
+        save_mapping(
+            tmp_path / "f.nii", scene(2, False).make_mapping(), format="elastix"
+        )

@@ -1,7 +1,6 @@
 """Labels and masks that keep their own header, against nibabel's reorientation."""
 
 from itertools import permutations, product
-import logging
 
 import nibabel as nib
 from nibabel.affines import apply_affine
@@ -23,12 +22,6 @@ ORDERS = [
 ]
 
 
-@pytest.fixture
-def log(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
-    return caplog
-
-
 @pytest.fixture(params=[SHAPE, (7, 6, 1), (1, 6, 7), (6, 1, 6)], ids=str)
 def image(request):
     affine = np.eye(4)
@@ -48,14 +41,14 @@ def save(path, data, affine, unit="mm"):
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda o: "".join(map(str, o.ravel())))
-def test_another_storage_order_is_undone_bit_for_bit(order, image, rng, tmp_path):
+def test_another_storage_order_is_undone_exactly(order, image, rng, tmp_path):
     labels = rng.integers(0, 2**40, image.data.shape)
     stored = apply_orientation(labels, order)
     affine = image.affine @ inv_ornt_aff(order, labels.shape)
     path = save(tmp_path / "labels.nii", stored, affine)
-    found = read_labels_on(path, image)
-    assert found.dtype == labels.dtype
-    npt.assert_array_equal(found, labels)
+    result = read_labels_on(path, image)
+    assert result.dtype == labels.dtype
+    npt.assert_array_equal(result, labels)
     path = save(path, np.where(stored > 2**39, 0.25, 0).astype(np.float32), affine)
     npt.assert_array_equal(read_mask_on(path, image), labels > 2**39)
 
@@ -68,7 +61,7 @@ def test_units_are_converted(unit, mm, image, rng, tmp_path):
     npt.assert_array_equal(read_labels_on(path, image), labels)
 
 
-def test_two_axes_and_a_series_are_no_matter(rng, tmp_path):
+def test_labels_of_two_axes_and_images_of_series_are_supported(rng, tmp_path):
     image = Image(np.zeros((7, 6, 1)), np.eye(4), None, "image.nii")
     labels = rng.integers(0, 9, (7, 6)).astype(np.uint8)
     path = save(tmp_path / "labels.nii", labels, np.diag([1, 1, 4, 1]))
@@ -77,7 +70,7 @@ def test_two_axes_and_a_series_are_no_matter(rng, tmp_path):
     npt.assert_array_equal(read_labels_on(path, series)[..., 0], labels)
 
 
-def test_another_grid_is_read_at_the_nearest_voxel(rng, tmp_path, log):
+def test_another_grid_is_read_at_the_nearest_voxel(rng, tmp_path, dipy_log):
     image = Image(np.zeros((9, 8, 7)), np.diag([1.5, 1.5, 2, 1]), None, "image.nii")
     affine = np.diag([0.7, -0.8, 1.1, 1])
     affine[:3, :3] = (
@@ -95,21 +88,21 @@ def test_another_grid_is_read_at_the_nearest_voxel(rng, tmp_path, log):
     npt.assert_array_equal(read_labels_on(path, image), expected)
     back = apply_affine(np.linalg.inv(image.affine) @ affine, np.argwhere(labels))
     outside = np.any((back < -0.5) | (back >= np.array((9, 8, 7)) - 0.5), axis=1)
-    assert f"{100 * outside.mean():.3g} % of the labelled voxels" in log.text
+    assert f"{100 * outside.mean():.3g} % of the labelled voxels" in dipy_log.text
 
 
-def test_inside_of_the_image_nothing_is_told(rng, tmp_path, log):
+def test_labels_inside_of_the_image_cause_no_warning(rng, tmp_path, dipy_log):
     image = Image(np.zeros((9, 8, 7)), np.eye(4), None, "image.nii")
     labels = np.zeros((30, 30, 30), np.uint8)
     labels[9:12, 9:12, 9:12] = 5
     affine = np.diag([0.5, 0.5, 0.5, 1])
-    found = read_labels_on(save(tmp_path / "labels.nii", labels, affine), image)
-    assert set(np.unique(found)) == {0, 5}
-    assert "outside" not in log.text
+    result = read_labels_on(save(tmp_path / "labels.nii", labels, affine), image)
+    assert set(np.unique(result)) == {0, 5}
+    assert "outside" not in dipy_log.text
 
 
 @pytest.mark.parametrize("read", [read_labels_on, read_mask_on])
-def test_what_lies_elsewhere_is_refused(read, tmp_path):
+def test_labels_outside_of_the_image_are_refused(read, tmp_path):
     image = Image(np.zeros((4, 4, 4)), np.eye(4), None, "image.nii")
     labels = np.ones((4, 4, 4), np.uint8)
     affine = np.eye(4)
@@ -121,12 +114,12 @@ def test_what_lies_elsewhere_is_refused(read, tmp_path):
         read(save(path, np.zeros_like(labels), np.eye(4)), image)
 
 
-def test_a_mask_may_hold_fractions_negatives_and_nan(tmp_path, log):
+def test_masks_may_contain_fractions_negatives_and_nan(tmp_path, dipy_log):
     image = Image(np.zeros((2, 2, 2)), np.eye(4), None, "image.nii")
     values = np.array([0, 0.001, 1, -1, np.nan, 7, 0.5, 0], np.float32)
     path = save(tmp_path / "mask.nii", values.reshape(2, 2, 2), np.eye(4))
     npt.assert_array_equal(read_mask_on(path, image).ravel(), [0, 1, 1, 0, 0, 1, 1, 0])
-    assert "1 of 8 values" in log.text
+    assert "1 of 8 values" in dipy_log.text
     path = save(path, np.full((2, 2, 2), np.inf, np.float32), np.eye(4))
     with pytest.raises(ValueError, match="finite"):
         read_mask_on(path, image)
@@ -156,20 +149,20 @@ def test_labels_keep_their_values(dtype, values, expected, shift, tmp_path):
     affine[0, 3] = shift
     path = save(tmp_path / "labels.nii.gz", labels, affine)
     assert read_labels(path).data.dtype == expected
-    found = read_labels_on(path, image)
-    assert found.dtype == expected
-    assert [int(v) for v in found[: len(values), 1, 2]] == [int(v) for v in values]
+    result = read_labels_on(path, image)
+    assert result.dtype == expected
+    assert [int(v) for v in result[: len(values), 1, 2]] == [int(v) for v in values]
 
 
 @pytest.mark.parametrize("value", [2.0**64, -(2.0**64), 1e300])
-def test_labels_that_no_integer_holds_are_refused(value, tmp_path):
+def test_labels_beyond_64_bits_are_refused(value, tmp_path):
     labels = np.full((2, 2, 2), value)
     with pytest.raises(ValueError, match="64 bits"):
         read_labels(save(tmp_path / "labels.nii", labels, np.eye(4)))
 
 
-def test_nan_is_no_label(tmp_path, log):
+def test_nan_counts_as_background_of_labels(tmp_path, dipy_log):
     labels = np.array([np.nan, 3, 0, 2], np.float32).reshape(2, 2, 1)
-    found = read_labels(save(tmp_path / "labels.nii", labels, np.eye(4)))
-    npt.assert_array_equal(found.data.ravel(), [0, 3, 0, 2])
-    assert "1 of 4 values" in log.text
+    result = read_labels(save(tmp_path / "labels.nii", labels, np.eye(4)))
+    npt.assert_array_equal(result.data.ravel(), [0, 3, 0, 2])
+    assert "1 of 4 values" in dipy_log.text

@@ -1,5 +1,3 @@
-import logging
-
 import nibabel as nib
 import numpy as np
 import numpy.testing as npt
@@ -22,21 +20,21 @@ def save(path, data, affine=AFFINE, code="scanner"):
     ("shape", "expected"),
     [((4, 5), (4, 5, 1)), ((4, 5, 6), (4, 5, 6)), ((4, 5, 6, 1), (4, 5, 6))],
 )
-def test_an_image_has_three_axes(shape, expected, rng, tmp_path):
+def test_images_have_three_axes(shape, expected, rng, tmp_path):
     data = rng.random(shape, np.float32)
     image = read_image(save(tmp_path / "image.nii.gz", data))
     npt.assert_array_equal(image.data, data.reshape(expected))
     npt.assert_array_equal(image.affine, AFFINE)
 
 
-def test_a_series_has_four_where_it_may(rng, tmp_path):
+def test_series_are_read_only_on_request(rng, tmp_path):
     path = save(tmp_path / "image.nii", rng.random((4, 5, 6, 7), np.float32))
     assert read_image(path, series=True).data.shape == (4, 5, 6, 7)
     with pytest.raises(ValueError, match=r"of 2 or 3 axes.*\(4, 5, 6, 7\)"):
         read_image(path)
 
 
-def test_what_is_no_image_is_refused(tmp_path):
+def test_other_files_than_images_are_refused(tmp_path):
     path = tmp_path / "image.nii.gz"
     with pytest.raises(FileNotFoundError, match="no file"):
         read_image(path)
@@ -46,7 +44,7 @@ def test_what_is_no_image_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
-def test_a_file_that_is_cut_short_is_refused(name, rng, tmp_path):
+def test_truncated_files_are_refused(name, rng, tmp_path):
     path = save(tmp_path / name, rng.random((20, 20, 20), np.float32))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -82,8 +80,7 @@ def test_infinite_values_are_refused(tmp_path):
         read_image(save(tmp_path / "image.nii", data))
 
 
-def test_nan_counts_as_the_background_of_its_volume(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+def test_nan_is_replaced_by_the_background_of_its_volume(tmp_path, dipy_log):
     data = np.full((6, 6, 6, 2), -1000, np.float32)
     data[..., 1] = 7
     data[2:4, 2:4, 2:4] = 40
@@ -91,8 +88,8 @@ def test_nan_counts_as_the_background_of_its_volume(tmp_path, caplog, monkeypatc
     data[:2, 3, 3] = np.nan
     path = save(tmp_path / "series.nii.gz", data)
     npt.assert_array_equal(read_image(path, series=True).data, expected)
-    told = {record.getMessage() for record in caplog.records}
-    assert {message.split(" of /")[0] for message in told} == {
+    messages = {record.getMessage() for record in dipy_log.records}
+    assert {message.split(" of /")[0] for message in messages} == {
         "2 of 216 values of volume 0",
         "2 of 216 values of volume 1",
     }
@@ -102,7 +99,7 @@ def test_nan_counts_as_the_background_of_its_volume(tmp_path, caplog, monkeypatc
         read_image(save(path, np.full((4, 4, 4), np.nan, np.float32)))
 
 
-def test_labels_may_be_stored_as_floats_but_not_fractions(rng, tmp_path):
+def test_labels_may_be_floats_but_not_fractions(rng, tmp_path):
     labels = rng.integers(0, 5, (4, 4, 4))
     path = save(tmp_path / "labels.nii", labels.astype(np.float32))
     npt.assert_array_equal(read_labels(path).data, labels)
@@ -112,7 +109,7 @@ def test_labels_may_be_stored_as_floats_but_not_fractions(rng, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int64])
-def test_what_is_written_has_the_header_of_its_grid(dtype, rng, tmp_path):
+def test_written_images_have_the_header_of_their_grid(dtype, rng, tmp_path):
     image = read_image(save(tmp_path / "image.nii", rng.random((4, 5, 6), np.float32)))
     labels = rng.integers(0, 9, (4, 5, 6)).astype(dtype)
     path = tmp_path / "written.nii.gz"
@@ -126,6 +123,6 @@ def test_what_is_written_has_the_header_of_its_grid(dtype, rng, tmp_path):
     assert [path.name for path in tmp_path.glob("*written*")] == ["written.nii.gz"]
 
 
-def test_a_name_has_to_be_that_of_a_nifti_file(tmp_path):
+def test_other_endings_than_those_of_nifti_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"'\.nii\.gz'.*image\.png"):
         write_image(tmp_path / "image.png", np.zeros((2, 2, 2)), AFFINE)

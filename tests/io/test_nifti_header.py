@@ -1,6 +1,4 @@
-"""Where images lie, as nibabel, ITK and FSL see it."""
-
-import logging
+"""Places of images according to nibabel, ITK and FSL."""
 
 from fsl.data.image import Image as FslImage
 import nibabel as nib
@@ -15,12 +13,6 @@ from dipy_nn_reg.io.nifti import read_image, read_labels, write_image
 
 AFFINE = np.diag([2.0, 2, 3, 1])
 LPS = np.array([-1, -1, 1])
-
-
-@pytest.fixture
-def log(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
-    return caplog
 
 
 def oblique():
@@ -41,7 +33,7 @@ def save(path, data, sform, qform, codes=(1, 1), unit="mm"):
 
 
 def where_itk_sees(path, voxel):
-    """Return the world coordinates of a voxel in RAS+, in the unit of ITK, mm."""
+    """Return the world coordinates of a voxel by ITK, in mm (RAS+)."""
     image = sitk.ReadImage(str(path))
     point = image.TransformContinuousIndexToPhysicalPoint(np.array(voxel, float))
     return LPS[: len(point)] * point
@@ -51,24 +43,24 @@ def where_itk_sees(path, voxel):
     ("unit", "mm"), [("unknown", 1), ("mm", 1), ("meter", 1000), ("micron", 1e-3)]
 )
 @pytest.mark.parametrize("codes", [(1, 1), (0, 1), (2, 0)])
-def test_units_are_those_of_itk(unit, mm, codes, tmp_path, log):
+def test_units_agree_with_itk(unit, mm, codes, tmp_path, dipy_log):
     affine = oblique()
     data = np.zeros((4, 5, 6), np.float32)
     path = save(tmp_path / "image.nii.gz", data, affine, affine, codes, unit)
     for image in (read_image(path), read_labels(path)):
-        found = apply_affine(image.affine, [3, 1, 4])
-        npt.assert_allclose(found, where_itk_sees(path, [3, 1, 4]), rtol=1e-5)
-        npt.assert_allclose(found, mm * apply_affine(affine, [3, 1, 4]), rtol=1e-5)
-    assert ("converted to mm" in log.text) == (mm != 1)
+        result = apply_affine(image.affine, [3, 1, 4])
+        npt.assert_allclose(result, where_itk_sees(path, [3, 1, 4]), rtol=1e-5)
+        npt.assert_allclose(result, mm * apply_affine(affine, [3, 1, 4]), rtol=1e-5)
+    assert ("converted to mm" in dipy_log.text) == (mm != 1)
     out = tmp_path / "written.nii.gz"
     write_image(out, data, image.affine, header=image.header)
-    npt.assert_allclose(where_itk_sees(out, [3, 1, 4]), found, rtol=1e-5)
+    npt.assert_allclose(where_itk_sees(out, [3, 1, 4]), result, rtol=1e-5)
     npt.assert_allclose(nib.load(out).affine, image.affine, rtol=1e-5)
     written = nib.load(out).header
     assert written.get_xyzt_units() == ("mm" if unit != "unknown" else unit, "sec")
 
 
-def test_a_unit_that_nifti_lacks_counts_as_mm(tmp_path):
+def test_an_invalid_unit_counts_as_mm(tmp_path):
     path = save(tmp_path / "image.nii", np.zeros((4, 5, 6), np.float32), AFFINE, AFFINE)
     content = bytearray(path.read_bytes())
     content[123] = 7 + 56
@@ -80,28 +72,34 @@ def test_a_unit_that_nifti_lacks_counts_as_mm(tmp_path):
 
 
 @pytest.mark.parametrize("code", [1, 2, 4])
-def test_affines_that_disagree_are_named_with_what_programs_use(code, tmp_path, log):
+def test_a_warning_names_the_affine_that_each_program_uses(code, tmp_path, dipy_log):
     elsewhere = AFFINE.copy()
     elsewhere[:3, 3] = [10, 20, 30]
     data = np.zeros((4, 5, 6), np.float32)
     path = save(tmp_path / "image.nii", data, AFFINE, elsewhere, (code, 1))
     npt.assert_array_equal(read_image(path).affine, nib.load(path).affine)
-    assert str(path) in log.text and "sform" in log.text and "qform" in log.text
+    assert (
+        str(path) in dipy_log.text
+        and "sform" in dipy_log.text
+        and "qform" in dipy_log.text
+    )
     npt.assert_allclose(FslImage(str(path)).voxToWorldMat, AFFINE)
     itk = "sform" if np.allclose(where_itk_sees(path, [0, 0, 0]), 0) else "qform"
-    assert f"uses the {itk}" in log.text
+    assert f"uses the {itk}" in dipy_log.text
 
 
-@pytest.mark.parametrize(("apart", "told"), [(0.02, False), (0.3, True)])
-def test_a_hundredth_of_a_voxel_is_no_matter(apart, told, tmp_path, log):
+@pytest.mark.parametrize(("distance", "warned"), [(0.02, False), (0.3, True)])
+def test_small_disagreement_of_affines_causes_no_warning(
+    distance, warned, tmp_path, dipy_log
+):
     near = AFFINE.copy()
-    near[0, 3] = 2 * apart
+    near[0, 3] = 2 * distance
     data = np.zeros((4, 5, 6), np.float32)
     read_image(save(tmp_path / "image.nii", data, AFFINE, near))
-    assert ("sform" in log.text) == told
+    assert ("sform" in dipy_log.text) == warned
 
 
-def test_a_qform_that_cannot_be_read_does_no_harm(tmp_path):
+def test_an_invalid_qform_is_ignored(tmp_path):
     data = np.zeros((4, 5, 6), np.float32)
     path = save(tmp_path / "image.nii", data, AFFINE, AFFINE)
     content = bytearray(path.read_bytes())
@@ -110,7 +108,7 @@ def test_a_qform_that_cannot_be_read_does_no_harm(tmp_path):
     npt.assert_array_equal(read_image(path).affine, AFFINE)
 
 
-def test_voxel_sizes_that_fsl_sees_otherwise_are_told(tmp_path, log):
+def test_a_warning_names_other_voxel_sizes_in_fsl(tmp_path, dipy_log):
     data = np.zeros((8, 8, 8), np.float32)
     path = save(tmp_path / "image.nii", data, np.diag([2.2, 2.2, 2.2, 1]), AFFINE)
     image = nib.load(path)
@@ -119,11 +117,11 @@ def test_voxel_sizes_that_fsl_sees_otherwise_are_told(tmp_path, log):
     nib.save(image, tmp_path / "other.nii")
     assert FslImage(str(tmp_path / "other.nii")).pixdim == (2, 2, 2)
     npt.assert_allclose(read_image(tmp_path / "other.nii").affine[0, 0], 2.2)
-    assert "2.2 x 2.2 x 2.2 mm" in log.text and "2 x 2 x 2 mm" in log.text
+    assert "2.2 x 2.2 x 2.2 mm" in dipy_log.text and "2 x 2 x 2 mm" in dipy_log.text
 
 
 @pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0), (2, 4)])
-def test_programs_agree_on_where_a_written_file_lies(codes, tmp_path):
+def test_programs_agree_on_the_place_of_a_written_file(codes, tmp_path):
     affine, elsewhere = oblique(), oblique()
     elsewhere[:3, 3] += 9
     data = np.zeros((30, 40, 50), np.float32)
@@ -149,23 +147,23 @@ def test_a_sheared_grid_is_not_misplaced_by_itk(tmp_path):
     image = read_image(save(tmp_path / "i.nii", data, sheared, sheared))
     write_image(tmp_path / "out.nii", data, image.affine, header=image.header)
     npt.assert_allclose(nib.load(tmp_path / "out.nii").affine, sheared, rtol=1e-6)
-    with pytest.raises(RuntimeError, match="orthonormal"):  # it refuses
+    with pytest.raises(RuntimeError, match="orthonormal"):  # ITK refuses
         sitk.ReadImage(str(tmp_path / "out.nii"))
 
 
-def test_two_axes_of_itk_are_a_slice(rng, tmp_path):
+def test_images_of_two_axes_by_itk_are_slices(rng, tmp_path):
     image = sitk.GetImageFromArray(rng.random((5, 7), np.float32))
     image.SetSpacing([0.5, 0.25])
     image.SetOrigin([4, -6])
     path = tmp_path / "image.nii.gz"
     sitk.WriteImage(image, str(path))
-    found = read_image(path)
-    assert found.data.shape == (7, 5, 1)
+    result = read_image(path)
+    assert result.data.shape == (7, 5, 1)
     npt.assert_allclose(
-        apply_affine(found.affine, [6, 1, 0])[:2], where_itk_sees(path, [6, 1])
+        apply_affine(result.affine, [6, 1, 0])[:2], where_itk_sees(path, [6, 1])
     )
     out = tmp_path / "out.nii.gz"
-    write_image(out, found.data, found.affine, header=found.header)
+    write_image(out, result.data, result.affine, header=result.header)
     again = sitk.ReadImage(str(out))[:, :, 0]
     assert again.GetSpacing() == image.GetSpacing()
     assert again.GetOrigin() == image.GetOrigin()
@@ -186,7 +184,7 @@ def test_one_slice_along_any_axis_keeps_its_header(shape, rng, tmp_path):
 
 @pytest.mark.parametrize("shape", [(33000, 2, 1), (2, 40000, 3)])
 @pytest.mark.parametrize("kind", [nib.MGHImage, nib.Nifti2Image])
-def test_long_axes_become_nifti_2(shape, kind, rng, tmp_path):
+def test_long_axes_are_written_as_nifti_2(shape, kind, rng, tmp_path):
     data = rng.random(shape, np.float32)
     path = tmp_path / ("image.mgz" if kind is nib.MGHImage else "image.nii.gz")
     image = kind(data, AFFINE)
@@ -203,16 +201,16 @@ def test_long_axes_become_nifti_2(shape, kind, rng, tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["sec", "msec", "unknown"])
-def test_the_time_step_of_a_series_survives(unit, rng, tmp_path):
+def test_the_time_step_of_a_series_is_kept(unit, rng, tmp_path):
     series = nib.Nifti1Image(rng.random((4, 5, 6, 3), np.float32), AFFINE)
     series.set_sform(AFFINE, 1)
     series.header.set_zooms((2, 2, 3, 2.5))
     series.header.set_xyzt_units("micron", unit)
     nib.save(series, tmp_path / "series.nii")
-    found = read_image(tmp_path / "series.nii", series=True)
-    assert found.data.shape == (4, 5, 6, 3)
+    result = read_image(tmp_path / "series.nii", series=True)
+    assert result.data.shape == (4, 5, 6, 3)
     data = np.zeros((3, 4, 2, 3), np.float32)
-    write_image(tmp_path / "out.nii", data, oblique(), series=found.header)
+    write_image(tmp_path / "out.nii", data, oblique(), series=result.header)
     header = nib.load(tmp_path / "out.nii").header
     assert header.get_zooms()[3] == 2.5
     assert header.get_xyzt_units() == ("mm", unit)
@@ -223,14 +221,14 @@ def test_the_time_step_of_freesurfer_is_in_ms(rng, tmp_path):
     image = nib.MGHImage(rng.random((4, 5, 6, 3), np.float32), AFFINE)
     image.header.set_zooms((2, 2, 3, 2500))
     nib.save(image, tmp_path / "series.mgz")
-    found = read_image(tmp_path / "series.mgz", series=True)
-    write_image(tmp_path / "out.nii", found.data, AFFINE, series=found.header)
+    result = read_image(tmp_path / "series.mgz", series=True)
+    write_image(tmp_path / "out.nii", result.data, AFFINE, series=result.header)
     header = nib.load(tmp_path / "out.nii").header
     assert header.get_zooms()[3] == 2500
     assert header.get_xyzt_units() == ("mm", "msec")
 
 
-def test_analyze_does_not_tell_left_from_right(rng, tmp_path):
+def test_analyze_images_without_mat_file_are_refused(rng, tmp_path):
     data = rng.random((4, 5, 6), np.float32)
     nib.save(nib.AnalyzeImage(data, AFFINE), tmp_path / "image.hdr")
     with pytest.raises(ValueError, match=r"Analyze 7\.5.*left from right"):

@@ -1,5 +1,3 @@
-import logging
-
 import nibabel as nib
 import numpy as np
 import numpy.testing as npt
@@ -7,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 import SimpleITK as sitk
 
-from dipy_nn_reg.io.fields import save_field
+from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import (
     read_affine,
@@ -23,33 +21,33 @@ from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
 @pytest.mark.parametrize("header", ["", "x,y,z\n"])
 @pytest.mark.parametrize("delimiter", [",", " "])
-def test_points_are_three_columns(header, delimiter, rng, tmp_path):
+def test_points_are_read_from_three_columns(header, delimiter, rng, tmp_path):
     points = rng.normal(size=(4, 3)).round(4)
     lines = [delimiter.join(map(str, point)) for point in points]
     (tmp_path / "points.csv").write_text(header + "\n".join(lines))
     npt.assert_array_equal(read_points(tmp_path / "points.csv"), points)
 
 
-def test_points_come_back(rng, tmp_path):
+def test_written_points_are_read_again(rng, tmp_path):
     points = rng.normal(size=(4, 3))
     write_points(tmp_path / "points.csv", points)
     npt.assert_allclose(read_points(tmp_path / "points.csv"), points, atol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["x,y,z\n", "1,2\n3,4\n", ""])
-def test_other_columns_are_refused(text, tmp_path):
+def test_tables_of_other_columns_are_refused(text, tmp_path):
     (tmp_path / "points.csv").write_text(text)
     with pytest.raises(ValueError, match="three columns"):
         read_points(tmp_path / "points.csv")
 
 
-def test_words_are_refused(tmp_path):
+def test_points_with_words_are_refused(tmp_path):
     (tmp_path / "points.csv").write_text("x,y,z\n1,2,three\n")
     with pytest.raises(ValueError, match="Expected points, numbers in columns"):
         read_points(tmp_path / "points.csv")
 
 
-def test_affines_are_checked(tmp_path):
+def test_invalid_affines_are_refused(tmp_path):
     np.savetxt(tmp_path / "affine.txt", np.eye(4))
     npt.assert_array_equal(read_affine(tmp_path / "affine.txt"), np.eye(4))
     np.savetxt(tmp_path / "affine.txt", np.zeros((4, 4)))
@@ -59,7 +57,7 @@ def test_affines_are_checked(tmp_path):
         read_affine(tmp_path / "nothing.txt")
 
 
-def test_a_tractogram_needs_streamlines(tmp_path):
+def test_empty_and_damaged_tractograms_are_refused(tmp_path):
     image = tmp_path / "image.nii"
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), image)
     empty = nib.streamlines.Tractogram([], affine_to_rasmm=np.eye(4))
@@ -71,19 +69,13 @@ def test_a_tractogram_needs_streamlines(tmp_path):
         read_streamlines(tmp_path / "broken.trk", image)
 
 
-@pytest.fixture
-def log(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
-    return caplog
-
-
-def test_numbers_of_columns_are_no_landmark(tmp_path, log):
+def test_a_header_of_column_numbers_is_skipped(tmp_path, dipy_log):
     path = tmp_path / "points.csv"
     points = np.array([[1.5, 2, 3], [4, 5, 6]])
     # pandas.DataFrame(points).to_csv(path, index=False)
     path.write_text("0,1,2\n1.5,2.0,3.0\n4.0,5.0,6.0\n")
     npt.assert_array_equal(read_points(path), points)
-    assert "names of columns" in log.text
+    assert "names of columns" in dipy_log.text
     path.write_text("0,1,2.0\n3,4,5\n")
     npt.assert_array_equal(read_points(path), [[0, 1, 2], [3, 4, 5]])
     path.write_text("0,1,2\n")
@@ -93,7 +85,7 @@ def test_numbers_of_columns_are_no_landmark(tmp_path, log):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "NaN"])
-def test_points_have_to_be_finite(value, tmp_path):
+def test_points_that_are_not_finite_are_refused(value, tmp_path):
     (tmp_path / "points.csv").write_text(f"x,y,z\n1,2,3\n4,{value},6\n")
     with pytest.raises(ValueError, match=r"finite.*points.csv.*1 of 2"):
         read_points(tmp_path / "points.csv")
@@ -101,7 +93,7 @@ def test_points_have_to_be_finite(value, tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("ending", [".trk", ".tck"])
-def test_streamlines_have_to_be_finite(value, ending, tmp_path):
+def test_streamlines_that_are_not_finite_are_refused(value, ending, tmp_path):
     image = tmp_path / "image.nii"
     nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.float32), np.eye(4)), image)
     lines = [np.ones((4, 3), np.float32), np.ones((3, 3), np.float32)]
@@ -120,7 +112,7 @@ def test_streamlines_have_to_be_finite(value, ending, tmp_path):
             pytest.skip("the value is part of the format")
 
 
-def test_b_vectors_are_rows_or_columns(rng, tmp_path):
+def test_b_vectors_are_read_from_rows_or_columns(rng, tmp_path):
     for n in (1, 2, 3, 7):
         vectors = rng.normal(size=(n, 3)).round(4)
         np.savetxt(tmp_path / "rows.bvec", vectors.T)  # as FSL
@@ -138,7 +130,7 @@ def test_b_vectors_are_rows_or_columns(rng, tmp_path):
 
 @pytest.fixture
 def pair_of_images(scene, tmp_path):
-    """Return images in files and the field between them."""
+    """Return two images and the file of the field between them."""
     pair = scene(3, False)
     images = {}
     for name, data, affine in (
@@ -150,11 +142,11 @@ def pair_of_images(scene, tmp_path):
         image.set_sform(affine, 1)
         nib.save(image, path)
         images[name] = read_image(path)
-    save_field(tmp_path / "field.nii.gz", pair.make_mapping())
+    save_mapping(tmp_path / "field.nii.gz", pair.make_mapping())
     return images, tmp_path / "field.nii.gz"
 
 
-def test_a_field_has_to_lie_on_the_static_image(pair_of_images):
+def test_a_field_on_another_grid_is_refused(pair_of_images):
     images, field = pair_of_images
     read_map(field, **images)
     for change in (np.eye(4), np.diag([1, 1, 1.2, 1])):
@@ -180,7 +172,7 @@ def test_fields_of_slices_have_as_many_axes_as_their_files(slice_files, tmp_path
 
 @pytest.fixture
 def slice_files(smooth_field, tmp_path):
-    """Return a maker of an image of one slice, and a map on it."""
+    """Return a function that makes an image of one slice and a map on it."""
 
     def make(axes):
         data = np.random.default_rng(0).random((12, 14), np.float32)
@@ -199,7 +191,7 @@ def slice_files(smooth_field, tmp_path):
 
 
 def test_simpleitk_warps_images_in_micrometres_as_we_do(smooth_field, tmp_path):
-    """It converts the images, and takes the field, which is in mm, as it is."""
+    """SimpleITK converts the images to mm, but not the field, which is in mm."""
     affine = np.diag([-25.0, -25, 30, 1])
     path, field = (str(tmp_path / f"{name}.nii.gz") for name in ("image", "field"))
     data = gaussian_filter(np.random.default_rng(0).random((20, 22, 18)), 2)
@@ -216,9 +208,9 @@ def test_simpleitk_warps_images_in_micrometres_as_we_do(smooth_field, tmp_path):
     mapping = displacement_to_mapping(displacement, **grids)
     write_map(field, mapping, image, image, format="itk")
     static = sitk.ReadImage(path, sitk.sitkFloat32)
-    found = sitk.ReadImage(field, sitk.sitkVectorFloat64)
-    npt.assert_allclose(found.GetSpacing(), static.GetSpacing(), rtol=1e-5)
-    transform = sitk.DisplacementFieldTransform(found)
+    result = sitk.ReadImage(field, sitk.sitkVectorFloat64)
+    npt.assert_allclose(result.GetSpacing(), static.GetSpacing(), rtol=1e-5)
+    transform = sitk.DisplacementFieldTransform(result)
     warped = sitk.GetArrayFromImage(sitk.Resample(static, static, transform)).T
     expected = mapping.transform(image.data)
     inner = (slice(4, -4),) * 3

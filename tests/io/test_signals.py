@@ -8,7 +8,7 @@ from dipy_nn_reg.io import signals
 
 
 @pytest.mark.parametrize("number", signals.ENDING)
-def test_signals_are_exceptions_within_and_as_before_afterwards(number):
+def test_signals_raise_exceptions_and_handlers_are_restored(number):
     before = {n: signal.getsignal(n) for n in signals.ENDING}
     signal.signal(number, signal.SIG_DFL)
     try:
@@ -24,7 +24,7 @@ def test_signals_are_exceptions_within_and_as_before_afterwards(number):
             signal.signal(n, handler)
 
 
-def test_what_was_ignored_stays_ignored():
+def test_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with signals.heard():
@@ -34,7 +34,7 @@ def test_what_was_ignored_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_signal_comes_after_the_block_that_holds_it_back():
+def test_a_signal_is_held_back_until_the_end_of_the_block():
     done = []
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -48,13 +48,13 @@ def test_a_signal_comes_after_the_block_that_holds_it_back():
     assert done == ["block"]
 
 
-def test_threads_hold_nothing_back():
+def test_holding_back_works_in_threads():
     def hold():
         with signals.held_back():
-            found.append(True)
+            result.append(True)
 
-    found = []
+    result = []
     thread = threading.Thread(target=hold)
     thread.start()
     thread.join()
-    assert found == [True]
+    assert result == [True]

@@ -8,7 +8,7 @@ FORMULAS = ["=cmd|'calc'!A0.nii.gz", "+1+cmd", "-2+3", "@SUM(1)", "\t=1", "\r=1"
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_a_formula_is_text_for_a_spreadsheet_and_comes_back(text, tmp_path):
+def test_formulas_are_guarded_and_read_again(text, tmp_path):
     path = tmp_path / "a.csv"
     write_csv([{"name": text, "quoted": f"'{text}"}], path)
     with open(path, newline="", encoding="utf-8") as file:
@@ -17,18 +17,18 @@ def test_a_formula_is_text_for_a_spreadsheet_and_comes_back(text, tmp_path):
     assert read_csv(path) == [{"name": text, "quoted": f"'{text}"}]
 
 
-def test_numbers_stay_numbers_and_ordinary_names_as_they_are(tmp_path):
+def test_numbers_and_ordinary_names_are_unchanged(tmp_path):
     path = tmp_path / "a.csv"
     rows = [{"loss": -0.5, "name": "sub-01 'a', é\n.nii.gz", "rate": "'t"}]
     write_csv(rows, path)
     read = read_csv(path)
     assert read == [{**rows[0], "loss": "-0.5"}]
-    write_csv(read, path)  # as a history that is continued
+    write_csv(read, path)  # like a history that is continued
     assert path.read_text(encoding="utf-8").splitlines()[1].startswith("-0.5,")
     assert read_csv(path) == read
 
 
-def test_names_that_are_not_text_are_kept(tmp_path):
+def test_names_that_are_not_utf8_are_kept(tmp_path):
     name = b"\xe9.nii.gz".decode("utf-8", "surrogateescape")
     write_csv([{"name": name}], tmp_path / "a.csv")
     assert b"\xe9.nii.gz" in (tmp_path / "a.csv").read_bytes()
@@ -44,18 +44,18 @@ def test_names_that_are_not_text_are_kept(tmp_path):
         (b"\x89PNG\x00\x01\x02\n\x00", "no text|cells|Expected a table"),
     ],
 )
-def test_what_is_no_table_is_refused(content, message, tmp_path):
+def test_invalid_tables_are_refused(content, message, tmp_path):
     (tmp_path / "history.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_csv(tmp_path / "history.csv")
 
 
-def test_an_empty_table_has_no_rows(tmp_path):
+def test_an_empty_file_has_no_rows(tmp_path):
     (tmp_path / "a.csv").touch()
     assert read_csv(tmp_path / "a.csv") == []
 
 
-def test_rows_are_lines_whatever_names_hold():
+def test_each_row_is_one_line_for_any_name():
     rows = [{"name": "a\n\x1b[2J", "n": 0.5}, {"name": "b"}]
     lines = format_rows(rows, ["name", "n"]).splitlines()
     assert len(lines) == 3

@@ -38,17 +38,17 @@ def write(folder):
     return {path.name for path in folder.iterdir()} - {"a.txt"}
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path):
+def test_files_of_a_killed_process_are_removed(tmp_path):
     for ending in (".nii.gz", ".keras", ""):
         left_by(gone(), tmp_path, ending=ending)
     (tmp_path / f".dipy_nn_reg-{temporaries._host()}-{gone()}-abc").mkdir()
     assert write(tmp_path) == set()
 
 
-def test_what_belongs_to_others_stays(tmp_path):
+def test_files_of_other_processes_are_kept(tmp_path):
     others = {
-        left_by(os.getppid(), tmp_path),  # which is alive
-        left_by(gone(), tmp_path, host="0" * 8),  # alive elsewhere, for all we know
+        left_by(os.getppid(), tmp_path),  # process that is alive
+        left_by(gone(), tmp_path, host="0" * 8),  # possibly alive on another host
         tmp_path / ".dipy_nn_reg-notes",
         tmp_path / ".hidden.nii.gz",
     }
@@ -57,15 +57,15 @@ def test_what_belongs_to_others_stays(tmp_path):
     assert write(tmp_path) == {path.name for path in others}
 
 
-def test_old_files_of_another_host_are_left_over(tmp_path):
+def test_old_files_of_another_host_are_removed(tmp_path):
     path = left_by(1, tmp_path, host="0" * 8)
     days_ago = time.time() - 2 * 24 * 3600
     os.utime(path, (days_ago, days_ago))
     assert write(tmp_path) == set()
 
 
-def test_a_number_that_a_process_has_again_protects_nothing(tmp_path):
-    """As in containers, where a command often has the same number."""
+def test_files_of_an_earlier_process_of_this_number_are_removed(tmp_path):
+    """In containers, a command often has the same number."""
     left_by(os.getpid(), tmp_path)
     with whole_file(tmp_path / "b.txt") as partial:
         partial.write_text("b")
@@ -74,7 +74,7 @@ def test_a_number_that_a_process_has_again_protects_nothing(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
 
 
-def test_folders_go_away_with_what_is_in_them(tmp_path, monkeypatch):
+def test_temporary_folders_are_removed_with_their_content(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = tmp_path / f".dipy_nn_reg-{temporaries._host()}-{gone()}-abc"
     left.mkdir()
@@ -86,8 +86,8 @@ def test_folders_go_away_with_what_is_in_them(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", ["pass", "raise KeyboardInterrupt", "exit(3)"])
-def test_what_libraries_leave_goes_away_after_they_had_their_turn(ending, tmp_path):
-    """Matplotlib removes a folder of its own at the end, where there is no home."""
+def test_files_of_libraries_are_removed_after_their_own_cleaning(ending, tmp_path):
+    """Matplotlib removes its own folder at exit if there is no home folder."""
     code = f"""
 import atexit, shutil, tempfile
 from dipy_nn_reg.io.temporaries import temporary_files_within

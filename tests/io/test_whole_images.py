@@ -1,4 +1,4 @@
-"""Files that are damaged, against gzip, and headers that ask for too much."""
+"""Damaged files, compared with gzip, and headers that ask for too much."""
 
 import bz2
 import gzip
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.io.fields import load_field, save_field
+from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.io.nifti import read_image, read_labels
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
@@ -20,29 +20,29 @@ AFFINE = np.diag([2.0, 2, 2, 1])
 
 
 def unpacks(path, content, expected):
-    """Tell whether the library itself finds nothing wrong with a stream."""
+    """Return whether the library itself accepts a stream."""
     unpack = bz2.decompress if path.suffix == ".bz2" else gzip.decompress
     try:
-        found = unpack(content)
+        result = unpack(content)
     except (EOFError, OSError, ValueError, zlib.error):
         return False
-    assert found == expected  # bits that pad, or the time in the header
+    assert result == expected  # a padding bit, or the time in the header
     return True
 
 
 def as_values(result):
-    """Return what was read as one array."""
+    """Return the result of a reader as an array."""
     return result.backward if hasattr(result, "backward") else np.asarray(result.data)
 
 
 @pytest.fixture(params=["image", "labels", "field"])
 def case(request, rng, tmp_path):
-    """Return the path of a small file, and its reader."""
+    """Return the path of a small file and a function that reads it."""
     path = tmp_path / f"{request.param}.nii.gz"
     if request.param == "field":
         field = rng.normal(size=(5, 6, 7, 3)).astype(np.float32) / 9
-        save_field(path, displacement_to_mapping(field, static_affine=AFFINE))
-        return path, load_field
+        save_mapping(path, displacement_to_mapping(field, static_affine=AFFINE))
+        return path, load_mapping
     data = rng.random((7, 8, 9), np.float32)
     if request.param == "labels":
         data = np.digitize(data, [0.3, 0.6]).astype(np.uint8)
@@ -50,7 +50,7 @@ def case(request, rng, tmp_path):
     return path, read_labels if request.param == "labels" else read_image
 
 
-def test_every_flipped_byte_is_refused(case, rng):
+def test_every_flipped_byte_is_detected(case, rng):
     path, read = case
     content, expected = path.read_bytes(), as_values(case[1](path))
     whole, harmless = gzip.decompress(content), 0
@@ -67,7 +67,7 @@ def test_every_flipped_byte_is_refused(case, rng):
     assert harmless < 60
 
 
-def test_every_short_cut_is_refused(case, rng):
+def test_every_truncated_file_is_refused(case, rng):
     path, read = case
     content = path.read_bytes()
     for cut in [*range(1, 26), *rng.integers(26, len(content), size=25)]:
@@ -76,7 +76,7 @@ def test_every_short_cut_is_refused(case, rng):
             read(path)
 
 
-def test_what_follows_a_stream_is_refused(case):
+def test_bytes_after_the_stream_are_refused(case):
     path, read = case
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(ValueError, match="damaged|Expected a NIfTI image"):
@@ -84,7 +84,7 @@ def test_what_follows_a_stream_is_refused(case):
 
 
 @pytest.mark.parametrize("name", ["i.mgz", "i.img.gz", "i.nii.bz2", "i.nii.zst"])
-def test_other_compressed_files_are_read_to_the_end(name, rng, tmp_path):
+def test_other_compressed_formats_are_checked_to_the_end(name, rng, tmp_path):
     data = rng.random((7, 8, 9), np.float32)
     path = tmp_path / name
     if name.endswith(".zst"):
@@ -101,7 +101,7 @@ def test_other_compressed_files_are_read_to_the_end(name, rng, tmp_path):
     with pytest.raises(ValueError, match="damaged|Expected a NIfTI image"):
         read_image(path)
     if name.endswith(".zst"):
-        return  # nibabel writes it without a checksum
+        return  # nibabel writes no checksum
     whole = (
         bz2.decompress(content) if name.endswith(".bz2") else gzip.decompress(content)
     )
@@ -124,7 +124,7 @@ def header_of(shape, *, dtype=np.float32):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
-def test_a_header_that_asks_for_too_much_takes_no_memory(pack, tmp_path):
+def test_a_header_that_asks_for_too_much_uses_no_memory(pack, tmp_path):
     ending = {bytes: "", gzip.compress: ".gz", bz2.compress: ".bz2"}[pack]
     path = tmp_path / f"image.nii{ending}"
     path.write_bytes(pack(header_of((1300, 1000, 1000)).binaryblock + bytes(6000)))
@@ -159,7 +159,7 @@ def test_a_header_that_asks_for_too_much_takes_no_memory(pack, tmp_path):
         (344, "<i", 0),  # magic
     ],
 )
-def test_a_bad_header_is_refused_or_reads_the_same(
+def test_a_bad_header_is_refused_or_changes_nothing(
     offset, format, value, ending, rng, tmp_path
 ):
     data = rng.random((4, 5, 6), np.float32)
@@ -171,17 +171,17 @@ def test_a_bad_header_is_refused_or_reads_the_same(
     content = bytearray(gzip.decompress(content) if ending == ".nii.gz" else content)
     struct.pack_into(format, content, offset, value)
     if offset == 256:
-        struct.pack_into("<h", content, 254, 0)  # the qform alone
+        struct.pack_into("<h", content, 254, 0)  # leaves only the qform
     path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
     try:
-        found = read_image(path)
+        result = read_image(path)
     except ValueError as error:
         assert str(path) in str(error)
     else:
-        npt.assert_array_equal(found.data, data)
+        npt.assert_array_equal(result.data, data)
 
 
-def test_what_nibabel_reads_but_is_no_image_is_refused(tmp_path):
+def test_surfaces_and_parcels_are_refused(tmp_path):
     path = tmp_path / "surface.gii"
     nib.save(nib.GiftiImage(), path)
     with pytest.raises(ValueError, match="Expected a NIfTI image"):

@@ -1,4 +1,4 @@
-"""Images in files, and a model that deforms them."""
+"""Fixtures of images and models in files, and of commands."""
 
 from pathlib import Path
 import subprocess
@@ -15,7 +15,7 @@ SHAPE = (17, 20, 15)
 
 @pytest.fixture
 def write(tmp_path):
-    """Return a writer of images in a folder of their own."""
+    """Return a function that writes images to a folder for inputs."""
 
     def write(name, data, affine=None):
         path = tmp_path / "in" / name
@@ -35,7 +35,7 @@ def brains(write, crops):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """Return paths of models for 2D and 3D whose weights are shaken, not trained."""
+    """Return paths of models for 2D and 3D with random weights."""
     folder = tmp_path_factory.mktemp("models")
     for ndim in (2, 3):
         registration = DeformableRegistration(input_shape=(16,) * ndim, seed=0)
@@ -48,7 +48,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_command():
-    """Return a caller of a command, as from a shell."""
+    """Return a function that runs a command in a process of its own."""
 
     def run(name, *arguments, **options):
         return subprocess.run(

@@ -5,7 +5,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.io.fields import FORMATS, save_field
+from dipy_nn_reg.io.fields import FORMATS, save_mapping
 from dipy_nn_reg.io.points import read_points, write_points
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.apply import ApplyFlow
@@ -23,7 +23,7 @@ def setting(scene, write, tmp_path):
         "moving.nii.gz", scene.moving.astype(np.float32), scene.moving_affine
     )
     scene.field_path = tmp_path / "in" / "field.nii.gz"
-    save_field(scene.field_path, scene.mapping)
+    save_mapping(scene.field_path, scene.mapping)
     return scene
 
 
@@ -45,8 +45,8 @@ def test_an_image_is_warped_as_by_its_map(setting, tmp_path):
     assert out.get_data_dtype() == np.float32
 
 
-def test_outside_of_an_image_is_its_background(setting, write, tmp_path):
-    """As for the same image less that value, which DIPY surrounds by 0."""
+def test_voxels_outside_of_an_image_get_its_background(setting, write, tmp_path):
+    """As if that value were subtracted: DIPY reads 0 outside."""
     ct = np.pad(1000 * setting.moving[2:-2, 2:-2, 2:-2], 2) - 1000
     path = write("ct.nii.gz", ct.astype(np.float32), setting.moving_affine)
     out = nib.load(apply(setting, path, fill=None, out=tmp_path)).get_fdata()
@@ -61,9 +61,7 @@ def test_outside_of_an_image_is_its_background(setting, write, tmp_path):
 @pytest.mark.parametrize(
     "options", [{"fill": np.nan}, {"fill": "x"}, {"fill": -1.0, "labels": True}]
 )
-def test_a_value_outside_that_does_not_fit_is_refused(
-    options, setting, write, tmp_path
-):
+def test_invalid_fill_is_refused(options, setting, write, tmp_path):
     path = setting.moving_path
     if options.pop("labels", False):
         labels = np.ones(setting.moving.shape, np.uint8)
@@ -74,7 +72,7 @@ def test_a_value_outside_that_does_not_fit_is_refused(
     assert not list((tmp_path / "out").glob("*"))
 
 
-def test_the_inverse_goes_the_other_way(setting, write, tmp_path):
+def test_the_inverse_transforms_from_static_to_moving(setting, write, tmp_path):
     image = np.random.default_rng(0).random(setting.field.shape[:-1], np.float32)
     path = write("image.nii.gz", image, setting.static_affine)
     out = apply(setting, path, static=setting.moving_path, inverse=True, out=tmp_path)
@@ -101,7 +99,7 @@ def test_labels_keep_values_and_type(setting, write, tmp_path):
 
 
 def test_several_transforms_interpolate_once(setting, write, tmp_path):
-    """A checkerboard would not survive a shift of half a voxel and back."""
+    """Two interpolations of a checkerboard by half a voxel would blur it."""
     image = np.indices(setting.field.shape[:-1]).sum(0) % 2
     path = write("image.nii.gz", image.astype(np.float32), setting.static_affine)
     shift = np.eye(4)
@@ -113,8 +111,8 @@ def test_several_transforms_interpolate_once(setting, write, tmp_path):
     npt.assert_allclose(nib.load(out).get_fdata(), image, atol=1e-5)
 
 
-def test_points_go_against_the_image(setting, tmp_path):
-    """From the moving to the static image, as anything that is moved."""
+def test_points_are_transformed_from_moving_to_static(setting, tmp_path):
+    """Points go in the same direction as images."""
     points = setting.moving_affine[:3, 3] + np.random.default_rng(0).normal(size=(9, 3))
     np.savetxt(tmp_path / "points.csv", points, delimiter=",")
     out = apply(setting, tmp_path / "points.csv", out=tmp_path / "out")
@@ -127,8 +125,8 @@ def test_points_go_against_the_image(setting, tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".trk", ".trx", ".tck"])
-def test_streamlines_end_where_the_map_says(ending, setting, tmp_path):
-    """Streamlines of known voxels, in the space of the moving image."""
+def test_streamlines_are_transformed_by_the_map(ending, setting, tmp_path):
+    """Streamlines through random voxels of the moving image."""
     rng = np.random.default_rng(0)
     voxels = [rng.uniform(6, 15, size=(n, 3)) for n in (5, 2, 8)]
     affine = setting.moving_affine
@@ -140,9 +138,9 @@ def test_streamlines_end_where_the_map_says(ending, setting, tmp_path):
     expected = [np.asarray(setting.mapping.transform_points_inverse(p)) for p in lines]
 
     reference = str(setting.static_path) if ending == ".tck" else "same"
-    found = load_tractogram(str(out), reference, bbox_valid_check=False).streamlines
-    assert len(found) == 3
-    for one, other in zip(found, expected):
+    result = load_tractogram(str(out), reference, bbox_valid_check=False).streamlines
+    assert len(result) == 3
+    for one, other in zip(result, expected):
         npt.assert_allclose(one, other, atol=1e-3)
     if ending != ".trx":
         for one, other in zip(nib.streamlines.load(out).streamlines, expected):
@@ -157,14 +155,14 @@ def write_lines(path, lines, setting):
     from dipy.io.stateful_tractogram import Space, StatefulTractogram
     from dipy.io.streamline import save_tractogram
 
-    if path.suffix == ".tck":  # by nibabel alone
+    if path.suffix == ".tck":  # written by nibabel
         nib.streamlines.save(Tractogram(lines, affine_to_rasmm=np.eye(4)), path)
         return
     tractogram = StatefulTractogram(lines, str(setting.moving_path), Space.RASMM)
     save_tractogram(tractogram, str(path), bbox_valid_check=False)
 
 
-def test_bvecs_turn_with_the_affine_part(setting, write, tmp_path):
+def test_bvecs_are_rotated_by_the_affine_part(setting, write, tmp_path):
     bvecs = np.eye(3)
     np.savetxt(tmp_path / "in.bvec", bvecs)
     series = np.repeat(setting.moving[..., None], 3, -1).astype(np.float32)
@@ -173,13 +171,13 @@ def test_bvecs_turn_with_the_affine_part(setting, write, tmp_path):
     rotated = np.loadtxt(tmp_path / "transformed.bvec").T
 
     def world(bvecs, affine):
-        """Return the directions that FSL's b-vectors mean in the world."""
+        """Return b-vectors of FSL as directions in world coordinates."""
         axes = np.linalg.qr(affine[:3, :3])[0]
         axes *= np.sign(np.sum(axes * affine[:3, :3], axis=0))
         flip = -1 if np.linalg.det(affine[:3, :3]) > 0 else 1
         return (bvecs * [flip, 1, 1]) @ axes.T
 
-    # Grids are all but orthogonal, and so is the affine: the angles are close.
+    # Grids and affine are almost orthogonal, so that angles are almost kept.
     turn = np.linalg.svd(setting.prealign[:3, :3])
     turned = world(rotated, setting.static_affine) @ (turn[0] @ turn[2]).T
     cosines = np.sum(turned * world(bvecs, setting.moving_affine), axis=1)
@@ -190,7 +188,7 @@ def test_bvecs_turn_with_the_affine_part(setting, write, tmp_path):
         apply(setting, path, bvecs=str(tmp_path / "few.bvec"), out=tmp_path / "few")
 
 
-def test_several_files_have_names_of_their_own(setting, tmp_path):
+def test_results_of_several_files_have_distinct_names(setting, tmp_path):
     np.savetxt(tmp_path / "in" / "points.csv", np.zeros((2, 3)), delimiter=",")
     pattern = tmp_path / "in" / "[mp]o*"
     apply(setting, pattern, out=tmp_path / "out")
@@ -200,11 +198,11 @@ def test_several_files_have_names_of_their_own(setting, tmp_path):
     }
 
 
-def test_a_field_of_two_axes_serves_slices(scene, write, tmp_path):
+def test_a_2d_field_transforms_slices(scene, write, tmp_path):
     flat = scene(2, False)
     flat.static_affine = flat.moving_affine = np.diag([2.0, 1.5, 1])
     mapping = flat.make_mapping()
-    save_field(tmp_path / "field.nii.gz", mapping)
+    save_mapping(tmp_path / "field.nii.gz", mapping)
     affine = np.diag([2.0, 1.5, 1, 1])
     static = write("static.nii", np.zeros(flat.field.shape[:-1], np.uint8), affine)
     moving = write("moving.nii", flat.moving.astype(np.float32), affine)
@@ -226,9 +224,7 @@ def test_a_field_of_another_image_is_refused(setting, write, tmp_path):
     assert apply(setting, other, any_grid=True, out=tmp_path / "out").is_file()
 
 
-def test_another_resolution_of_the_same_box_is_not_another_image(
-    setting, write, tmp_path
-):
+def test_an_image_of_another_resolution_is_accepted(setting, write, tmp_path):
     fine = np.repeat(np.repeat(np.repeat(setting.moving, 2, 0), 2, 1), 2, 2)
     affine = setting.moving_affine @ np.diag([0.5, 0.5, 0.5, 1])
     affine[:3, 3] = setting.moving_affine[:3, 3] - affine[:3, :3] @ [0.5, 0.5, 0.5]
@@ -238,20 +234,20 @@ def test_another_resolution_of_the_same_box_is_not_another_image(
     assert np.corrcoef(out.ravel(), expected.ravel())[0, 1] > 0.98
 
 
-def test_what_is_no_field_is_refused(setting, tmp_path):
+def test_images_that_are_no_fields_are_refused(setting, tmp_path):
     with pytest.raises(ValueError, match="Expected a field of format"):
         apply(setting, setting.moving_path, setting.static_path, out=tmp_path / "out")
 
 
-@pytest.mark.parametrize("what", ["image", "streamlines"])
-def test_an_interruption_leaves_no_half_file(what, setting, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["image", "streamlines"])
+def test_an_interruption_leaves_no_partial_file(kind, setting, tmp_path, monkeypatch):
     def interrupt(_, path, *args, **kwargs):
         with open(path, "wb") as file:
             file.write(b"half a file")
         raise KeyboardInterrupt
 
     moving = setting.moving_path
-    if what == "streamlines":
+    if kind == "streamlines":
         moving = tmp_path / "lines.trk"
         write_lines(moving, [np.zeros((2, 3))], setting)
         monkeypatch.setattr("dipy.io.streamline.save_tractogram", interrupt)
@@ -263,8 +259,10 @@ def test_an_interruption_leaves_no_half_file(what, setting, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("ending", [".trk", ".tck"])
-def test_tractograms_go_to_an_image_that_is_no_nifti(ending, setting, tmp_path):
-    """The same points as with the image as NIfTI."""
+def test_tractograms_are_transformed_to_images_of_other_formats(
+    ending, setting, tmp_path
+):
+    """The points are the same as with a NIfTI image."""
     static = nib.MGHImage(
         np.zeros(setting.field.shape[:-1], np.uint8), setting.static_affine
     )
@@ -286,11 +284,11 @@ def test_tractograms_go_to_an_image_that_is_no_nifti(ending, setting, tmp_path):
             else {}
         ),
     )
-    found = [
+    result = [
         apply(setting, path, static=static, out=tmp_path / name)
         for name, static in (("a", None), ("b", tmp_path / "static.mgz"))
     ]
-    expected, streamlines = (nib.streamlines.load(p).streamlines for p in found)
+    expected, streamlines = (nib.streamlines.load(p).streamlines for p in result)
     assert np.abs(expected.get_data() - np.concatenate(lines)).max() > 0.5
     npt.assert_allclose(streamlines.get_data(), expected.get_data(), atol=1e-3)
 
@@ -306,22 +304,22 @@ def test_a_series_keeps_its_time_step(setting, write, tmp_path):
     assert out.header.get_xyzt_units()[1] == "sec"
 
 
-def test_a_series_of_one_volume_has_one_b_vector(setting, tmp_path):
+def test_a_series_of_one_volume_needs_one_b_vector(setting, tmp_path):
     series = setting.moving[..., None].astype(np.float32)
     nib.save(nib.Nifti1Image(series, setting.moving_affine), tmp_path / "dwi.nii.gz")
     np.savetxt(tmp_path / "dwi.bvec", [[0.6], [0.8], [0]])
     options = {"bvecs": str(tmp_path / "dwi.bvec"), "out": tmp_path / "out"}
     apply(setting, tmp_path / "dwi.nii.gz", **options)
-    found = np.loadtxt(tmp_path / "out" / "transformed.bvec")
-    assert found.shape == (3,)
-    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
+    result = np.loadtxt(tmp_path / "out" / "transformed.bvec")
+    assert result.shape == (3,)
+    assert np.linalg.norm(result) == pytest.approx(1, abs=1e-6)
     np.savetxt(tmp_path / "dwi.bvec", np.eye(3)[:, :2])
     with pytest.raises(ValueError, match="a b-vector for each volume. Received 2"):
         apply(setting, tmp_path / "dwi.nii.gz", **(options | {"out": tmp_path / "b"}))
     assert not (tmp_path / "b" / "transformed.nii.gz").exists()
 
 
-def test_large_labels_survive(setting, write, tmp_path):
+def test_large_labels_keep_their_values(setting, write, tmp_path):
     values = np.array([0, 2**53 + 1, 2**64 - 1], np.uint64)
     labels = values[np.random.default_rng(0).integers(0, 3, setting.moving.shape)]
     path = tmp_path / "labels.nii.gz"
@@ -331,8 +329,8 @@ def test_large_labels_survive(setting, write, tmp_path):
     assert set(np.unique(np.asanyarray(out.dataobj))) == set(values)
 
 
-def test_points_follow_a_slice_in_every_format(smooth_field, write, tmp_path):
-    """And labels come back by the inverse, which was 0 for a single slice."""
+def test_points_and_labels_of_a_slice_in_every_format(smooth_field, write, tmp_path):
+    """Labels are moved by the inverse, which was 0 for a single slice earlier."""
     field = smooth_field((24, 26), sigma=4, largest=3)
     affine = np.diag([-1.5, -1.5, 4, 1])
     mapping = displacement_to_mapping(field, static_affine=affine, moving_affine=affine)
@@ -344,7 +342,7 @@ def test_points_follow_a_slice_in_every_format(smooth_field, write, tmp_path):
     for format in FORMATS:
         out = tmp_path / format
         saved = tmp_path / f"{format}.nii.gz"
-        save_field(saved, mapping, format=format)
+        save_mapping(saved, mapping, format=format)
         moved = []
         for name, inverse in (("points.csv", False), ("points.csv", True)):
             flow = ApplyFlow(force=True)
@@ -369,16 +367,16 @@ def test_points_follow_a_slice_in_every_format(smooth_field, write, tmp_path):
             interpolation="nearest",
             out_dir=str(out),
         )
-        found = nib.load(flow.last_generated_outputs["out_file"]).get_fdata()
+        result = nib.load(flow.last_generated_outputs["out_file"]).get_fdata()
         expected = mapping.transform_inverse(labels, interpolation="nearest")
-        # What comes from beyond the border is nowhere known.
-        assert np.mean((found != expected)[4:-4, 4:-4]) < 0.01
+        # Labels near the border come from outside of the grid.
+        assert np.mean((result != expected)[4:-4, 4:-4]) < 0.01
 
 
-def test_a_warp_of_fsl_may_be_absolute(setting, tmp_path):
-    """Its values do not tell: the images are turned round against each other."""
+def test_absolute_warps_of_fsl_are_applied(setting, tmp_path):
+    """Values are ambiguous because the images have opposite orientations."""
     path = tmp_path / "warp.nii.gz"
-    save_field(path, setting.mapping, format="fsl")
+    save_mapping(path, setting.mapping, format="fsl")
     image = nib.load(path)
     voxels = np.moveaxis(np.indices(setting.field.shape[:-1], float), 0, -1)
     if np.linalg.det(image.affine[:3, :3]) > 0:

@@ -1,9 +1,10 @@
-"""Defaults that help texts name are those of the code."""
+"""Defaults in help texts, compared with those of the code."""
 
 import inspect
 import re
 
-from dipy_nn_reg.pairwise import register, safeguard
+from dipy_nn_reg.pairwise import safeguard
+from dipy_nn_reg.pairwise.options import LOSS
 from dipy_nn_reg.training import optimizers
 from dipy_nn_reg.transform import kinds
 from dipy_nn_reg.workflows import mnist
@@ -15,11 +16,11 @@ from dipy_nn_reg.workflows.register import RegisterFlow
 def help_of(flow, option):
     """Return the description of an option, in one line."""
     text = inspect.getdoc(flow.run)
-    found = re.search(rf"^{option} : .*\n((?:    .*\n?)+)", text, re.MULTILINE)
-    return " ".join(found[1].split())
+    result = re.search(rf"^{option} : .*\n((?:    .*\n?)+)", text, re.MULTILINE)
+    return " ".join(result[1].split())
 
 
-def test_iterations_of_levels():
+def test_default_level_iters():
     text = help_of(RegisterFlow, "level_iters")
     numbers = [list(map(int, n.split())) for n in re.findall(r"\d+(?: \d+)+", text)]
     assert numbers == [
@@ -28,23 +29,23 @@ def test_iterations_of_levels():
     ]
 
 
-def test_window_of_the_loss():
+def test_default_window_of_the_loss():
     text = help_of(RegisterFlow, "loss")
     (window,) = re.findall(r"windows of (\d+) voxels", text)
-    assert int(window) == register.LOSS.keywords["window"]
+    assert int(window) == LOSS.keywords["window"]
 
 
-def test_learning_rate_and_stride_by_axes():
+def test_default_learning_rate_and_field_stride():
     rates = re.findall(r"([\d.]+) in (\d)D", help_of(FitFlow, "learning_rate"))
     assert {int(ndim): float(r) for r, ndim in rates} == optimizers.LEARNING_RATES
     strides = re.findall(r"(\d) in (\d)D", help_of(FitFlow, "field_stride"))
     for stride, ndim in strides:
         options = {"network": "unet", "field_stride": None}
-        found = kinds.choose_field_stride("velocity", ndim=int(ndim), **options)
-        assert found == int(stride)
+        result = kinds.choose_field_stride("velocity", ndim=int(ndim), **options)
+        assert result == int(stride)
 
 
-def test_epochs_of_mnist():
+def test_default_epochs_of_mnist():
     text = help_of(MnistFlow, "epochs")
     numbers = [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?= )", text)]
-    assert numbers == [mnist.TRAINING_STEPS, mnist.BATCH_SIZE, mnist.MOST_EPOCHS]
+    assert numbers == [mnist.TRAINING_STEPS, mnist.BATCH_SIZE, mnist.MAX_EPOCHS]

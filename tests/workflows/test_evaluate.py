@@ -7,7 +7,7 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.intensities import estimate_background
-from dipy_nn_reg.io.fields import save_field
+from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.points import write_points
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 
@@ -18,7 +18,7 @@ def setting(scene, write, tmp_path):
     scene = scene(3, False)
     scene.mapping = scene.make_mapping()
     outside = np.float32(estimate_background(scene.moving))
-    # The field makes it perfect, beyond the moving image as well.
+    # The static image is the warped one, also outside of the moving image.
     static = scene.mapping.transform(scene.moving - outside) + outside
     labels = np.digitize(scene.moving, [0.4, 0.6]).astype(np.int32)
     voxels = np.moveaxis(np.indices(scene.field.shape[:-1]), 0, -1) + scene.field
@@ -36,11 +36,11 @@ def setting(scene, write, tmp_path):
         "static_points": tmp_path / "in" / "static.csv",
         "moving_points": tmp_path / "in" / "moving.csv",
     }
-    save_field(scene.paths["field"], scene.mapping)
+    save_mapping(scene.paths["field"], scene.mapping)
     points = np.random.default_rng(0).normal(size=(8, 3)) * 3
     write_points(scene.paths["static_points"], points)
-    there = np.asarray(scene.mapping.transform_points(points))
-    write_points(scene.paths["moving_points"], there + [0, 0.3, 0.4])
+    moved = np.asarray(scene.mapping.transform_points(points))
+    write_points(scene.paths["moving_points"], moved + [0, 0.3, 0.4])
     scene.paths = {name: str(path) for name, path in scene.paths.items()}
     return scene
 
@@ -58,7 +58,7 @@ def evaluate(setting, out, **options):
         return list(csv.DictReader(file))
 
 
-def test_what_is_known_is_measured(setting, tmp_path):
+def test_all_measures_of_a_known_map(setting, tmp_path):
     named = ("static_labels", "moving_labels", "static_points", "moving_points")
     row, mean = evaluate(
         setting,
@@ -69,7 +69,7 @@ def test_what_is_known_is_measured(setting, tmp_path):
     numbers = {name: float(value) for name, value in mean.items() if value != "mean"}
     assert row["moving"] == "moving.nii.gz"
     assert numbers["ncc"] == pytest.approx(1, abs=1e-6)
-    # Rounding may send a voxel that lies halfway to either side.
+    # A voxel that lies halfway between two may be rounded either way.
     assert numbers["dice_label_1"] == pytest.approx(1, abs=1e-3)
     assert numbers["dice_label_2"] == pytest.approx(1, abs=1e-3)
     assert numbers["hd95_mm"] == 0
@@ -80,13 +80,13 @@ def test_what_is_known_is_measured(setting, tmp_path):
     points = np.moveaxis(np.indices(setting.field.shape[:-1]), 0, -1).reshape(-1, 3)
     affine = setting.static_affine
     points = points @ affine[:3, :3].T + affine[:3, 3]
-    there = setting.mapping.transform_points(points)
-    back = setting.mapping.transform_points_inverse(there)
+    moved = setting.mapping.transform_points(points)
+    back = setting.mapping.transform_points_inverse(moved)
     expected = np.linalg.norm(back - points, axis=1).mean()
     assert numbers["inverse_error_mm"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_without_a_field_images_are_compared_as_they_are(setting, tmp_path):
+def test_without_a_field_images_are_compared_by_their_headers(setting, tmp_path):
     row, _ = evaluate(setting, tmp_path)
     assert float(row["ncc"]) < 0.9
     assert set(row) == {"static", "moving", "ncc"}
@@ -108,7 +108,7 @@ def test_without_a_field_images_are_compared_as_they_are(setting, tmp_path):
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(options, message, setting, tmp_path):
+def test_invalid_files_are_refused(options, message, setting, tmp_path):
     options = {n: [setting.paths[p] for p in names] for n, names in options.items()}
     with pytest.raises(ValueError, match=message):
         evaluate(setting, tmp_path / "out", **options)
@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_refused(options, message, setting, tmp_path):
 
 
 def measure_labels(write, tmp_path, static, moving, affine):
-    """Compare two label maps, which are their own images."""
+    """Measure two label maps, which are also used as images."""
     paths = [
         str(write(f"{name}.nii.gz", labels.astype(np.uint8), affine))
         for name, labels in (("static", static), ("moving", moving))
@@ -133,8 +133,8 @@ def measure_labels(write, tmp_path, static, moving, affine):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_distance_of_slices(axis, write, tmp_path):
-    """A disc of radius 15 and its shift by 4: 4 mm apart, as SciPy has it in 2D."""
+def test_hausdorff_distance_in_slices_along_any_axis(axis, write, tmp_path):
+    """A disc of radius 15 is shifted by 4: the distance is 4 mm, by SciPy in 2D."""
     x, y = np.indices((48, 44)) - 22
     discs = [
         np.expand_dims((x - by) ** 2 + y**2 < 15**2, axis).astype(int) for by in (0, 4)
@@ -143,7 +143,7 @@ def test_the_distance_of_slices(axis, write, tmp_path):
     assert float(row["hd95_mm"]) == 4
 
 
-def test_a_lost_label_makes_the_mean_no_better(write, tmp_path):
+def test_a_lost_label_does_not_improve_the_mean(write, tmp_path):
     static = np.zeros((20, 21, 22), int)
     static[4:9, 4:9, 4:9], static[12:15, 12:15, 12:15] = 1, 2
     affine = np.diag([2.0, 2, 3, 1])
@@ -163,7 +163,7 @@ def test_label_maps_of_zeros_are_refused(write, tmp_path):
     assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
-def test_labels_stored_in_another_order_measure_the_same(setting, tmp_path):
+def test_the_storage_order_of_labels_does_not_matter(setting, tmp_path):
     named = ("static_labels", "moving_labels")
     options = {name: [setting.paths[name]] for name in named}
     field = {"field_files": [setting.paths["field"]]}
@@ -179,7 +179,7 @@ def test_labels_stored_in_another_order_measure_the_same(setting, tmp_path):
 
 
 @pytest.mark.parametrize("label", [3_000_000_001, 2**53 + 1, -5])
-def test_large_labels_keep_their_names(label, setting, write, tmp_path):
+def test_large_labels_keep_their_values(label, setting, write, tmp_path):
     options = {}
     for name, affine in zip(
         ("static_labels", "moving_labels"),
@@ -193,8 +193,8 @@ def test_large_labels_keep_their_names(label, setting, write, tmp_path):
     assert f"dice_label_{label}" in row
 
 
-def test_fields_of_another_grid_or_kind_are_refused(setting, tmp_path):
-    """A grid of the same size elsewhere; a field of ours said to be absolute."""
+def test_fields_of_another_grid_or_format_are_refused(setting, tmp_path):
+    """A grid of the same size elsewhere; a field of this package with absolute=True."""
     field = nib.load(setting.paths["field"])
     affine = np.linalg.inv(field.affine)
     affine[:3, 3] += 30

@@ -1,5 +1,4 @@
 import errno
-import logging
 
 import pytest
 
@@ -8,7 +7,7 @@ from dipy_nn_reg.workflows.failures import Failures
 
 
 def run(errors, failures):
-    """Pass through blocks that raise errors, or nothing; return what was recorded."""
+    """Run blocks that raise errors or nothing; return reasons and finished blocks."""
     recorded, done = [], []
     for i, error in enumerate(errors):
         with failures.caught(f"pair {i}", recorded.append):
@@ -18,32 +17,31 @@ def run(errors, failures):
     return recorded, done
 
 
-def test_the_others_are_done_and_the_end_says_what_failed(monkeypatch, caplog):
-    monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
+def test_other_inputs_are_done_and_the_final_error_lists_failures(dipy_log):
     failures = Failures(4)
     errors = [ValueError("Expected a.\n"), None, MemoryError(), None]
     recorded, done = run(errors, failures)
     assert recorded == ["Expected a.", "MemoryError: "]
     assert done == [1, 3]
-    assert "Failed: pair 0: Expected a." in caplog.text
+    assert "Failed: pair 0: Expected a." in dipy_log.text
     with pytest.raises(ValueError, match=r"^2 of 4 failed. pair 0: Expected a\.; pair"):
         failures.finish()
 
 
-def test_nothing_is_said_of_what_went_well():
+def test_no_failure_is_no_error():
     failures = Failures(2)
     assert run([None, None], failures) == ([], [0, 1])
     failures.finish()
 
 
-def test_many_are_counted():
+def test_the_final_error_counts_failures():
     failures = Failures(9)
     run([ValueError(str(i)) for i in range(9)], failures)
     with pytest.raises(ValueError, match="9 of 9.*pair 2: 2; and 6 more, see above$"):
         failures.finish()
 
 
-def test_one_alone_fails_as_ever():
+def test_the_error_of_a_single_input_is_raised():
     with pytest.raises(KeyError):
         run([KeyError()], Failures(1))
 
@@ -51,12 +49,12 @@ def test_one_alone_fails_as_ever():
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")]
 )
-def test_some_things_end_all(error):
+def test_interruptions_and_full_disks_are_raised(error):
     with pytest.raises(type(error)):
         run([error, None], Failures(2))
 
 
-def test_an_interruption_that_became_another_error_ends_all(monkeypatch):
+def test_an_interruption_disguised_as_another_error_is_raised(monkeypatch):
     monkeypatch.setattr(signals, "_first", 2)
     with pytest.raises(AttributeError):
         run([AttributeError("_type_spec"), None], Failures(2))

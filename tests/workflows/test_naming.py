@@ -26,11 +26,11 @@ def prefixes(*names):
         (["\u00e9.nii", "e\u0301.nii"], ["\u00e9_1__", "e\u0301_2__"]),
     ],
 )
-def test_prefixes_differ_by_what_files_are_called(names, expected):
+def test_prefixes_are_distinct(names, expected):
     assert prefixes(*names) == expected
 
 
-def test_names_that_only_look_alike_when_joined():
+def test_prefixes_that_look_alike_when_joined_are_distinct():
     static = [Path("sub-01.nii"), Path("sub-01_T1.nii")]
     moving = [Path("T1_x.nii"), Path("x.nii")]
     pairs = list(product(static, moving))
@@ -42,20 +42,20 @@ def test_names_that_only_look_alike_when_joined():
     ]
 
 
-def test_any_files_have_prefixes_of_their_own():
-    """Every set of three among names that are made to collide."""
+def test_prefixes_of_all_combinations_are_distinct():
+    """All sets of three names that are chosen to collide."""
     names = [
         "a.nii", "a.nii.gz", "A.nii", "a_nii.nii", "a/a.nii", "a_a.nii", "a_1.nii",
         "b/a.nii", "a/a/a.nii", "a_a/a.nii", ".nii", "a", "a__a.nii", "a_nii_gz.csv",
     ]  # fmt: skip
     for three in product(names, repeat=3):
-        found = {name.lower() for name in prefixes(*three)}
-        assert len(found) == 3, three
+        result = {name.lower() for name in prefixes(*three)}
+        assert len(result) == 3, three
     for static in product(names[:6], repeat=2):
         for moving in product(names[:8], repeat=2):
             pairs = list(product(map(Path, static), map(Path, moving)))
-            found = prefixes_of_sets([list(paths) for paths in zip(*pairs)])
-            assert len({name.lower() for name in found}) == 4, (static, moving)
+            result = prefixes_of_sets([list(paths) for paths in zip(*pairs)])
+            assert len({name.lower() for name in result}) == 4, (static, moving)
 
 
 def test_links_keep_their_own_names(tmp_path):
@@ -69,7 +69,7 @@ def test_links_keep_their_own_names(tmp_path):
     assert distinct_names(links) == ["sub-02/T1w.nii.gz", "sub-03/T1w.nii.gz"]
 
 
-def test_names_in_tables_are_as_short_as_they_can_be():
+def test_names_in_tables_are_as_short_as_possible():
     def names(*paths):
         return distinct_names(list(map(Path, paths)))
 
@@ -84,6 +84,6 @@ def test_names_in_tables_are_as_short_as_they_can_be():
     assert names("/t.nii", "/a/t.nii") == ["/t.nii", "a/t.nii"]
 
 
-def test_pairs_are_called_by_both_images():
+def test_names_of_pairs_contain_both_images():
     assert pair_name({"static": "s.nii.gz", "moving": "1/m.nii"}) == "1/m to s"
     assert pair_name({"static": "a.nii", "moving": "a.nii.gz"}) == "a.nii.gz to a.nii"

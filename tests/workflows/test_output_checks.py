@@ -26,20 +26,20 @@ def check(outputs, inputs=(), **options):
         ("out_history", "h.keras"),
     ],
 )
-def test_endings_are_asked_for(option, name, tmp_path):
+def test_wrong_endings_are_refused(option, name, tmp_path):
     with pytest.raises(ValueError, match=rf"Expected {option} to end with.*{name}"):
         check({option: tmp_path / "out" / name})
     assert not (tmp_path / "out").exists()
 
 
-def test_other_endings_can_be_asked_for(tmp_path):
+def test_accepted_endings_can_be_changed(tmp_path):
     options = {"endings": {"out_history": (".png",)}}
     check({"out_history": tmp_path / "h.png"}, **options)
     with pytest.raises(ValueError, match=r"'\.png'.*h\.csv"):
         check({"out_history": tmp_path / "h.csv"}, **options)
 
 
-def test_what_is_no_file_cannot_be_replaced(tmp_path):
+def test_folders_and_pipes_are_not_replaced(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "file").touch()
@@ -56,7 +56,7 @@ def test_what_is_no_file_cannot_be_replaced(tmp_path):
     check({"out_metrics": tmp_path / ("m" * 251 + ".csv")})
 
 
-def test_an_input_is_never_replaced(tmp_path, monkeypatch):
+def test_inputs_are_never_replaced(tmp_path, monkeypatch):
     points = tmp_path / "points.csv"
     points.touch()
     (tmp_path / "link.csv").symlink_to("points.csv")
@@ -65,15 +65,15 @@ def test_an_input_is_never_replaced(tmp_path, monkeypatch):
     names = ("points.csv", "link.csv", "here/points.csv", "second.csv", "a/../link.csv")
     monkeypatch.chdir(tmp_path)
     for name in names:
-        for given in (points, tmp_path / "link.csv"):
+        for source in (points, tmp_path / "link.csv"):
             with pytest.raises(ValueError, match="another output than the input"):
-                check({"out_metrics": tmp_path / name}, [given])
+                check({"out_metrics": tmp_path / name}, [source])
     with pytest.raises(ValueError, match="another output than the input"):
         check({"out_metrics": Path("points.csv")}, [points])
     assert not (tmp_path / "a").exists()
 
 
-def test_two_outputs_need_two_names(tmp_path):
+def test_outputs_of_the_same_name_are_refused(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "link").symlink_to("out")
     for other in ("out/r.nii.gz", "link/r.nii.gz", "out/deep/../r.nii.gz"):
@@ -88,8 +88,10 @@ def test_two_outputs_need_two_names(tmp_path):
 
 
 @pytest.mark.parametrize("blind", [True, False])
-def test_case_tells_names_apart_where_the_system_says_so(blind, tmp_path, monkeypatch):
-    monkeypatch.setattr(output_checks, "_is_blind_to_case", lambda folder: blind)
+def test_upper_and_lower_case_differ_unless_the_system_ignores_case(
+    blind, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(output_checks, "_ignores_case", lambda folder: blind)
     outputs = {"out_warped": tmp_path / "R.nii", "out_field": tmp_path / "r.nii"}
     if blind:
         with pytest.raises(ValueError, match="out_warped and out_field"):
@@ -98,13 +100,13 @@ def test_case_tells_names_apart_where_the_system_says_so(blind, tmp_path, monkey
         check(outputs)
 
 
-def test_folders_are_tried(tmp_path):
+def test_folders_are_made_and_left_empty(tmp_path):
     check({"out_metrics": tmp_path / "a" / "b" / "m.csv"})
     assert list((tmp_path / "a" / "b").iterdir()) == []
-    assert not output_checks._is_blind_to_case(tmp_path)  # on Linux
+    assert not output_checks._ignores_case(tmp_path)  # on Linux
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="asks for Linux")
-def test_a_folder_that_cannot_be_written_to_is_named():
+def test_errors_of_unwritable_folders_contain_the_path():
     with pytest.raises(OSError, match="/proc"):
         check({"out_metrics": Path("/proc/m.csv")})

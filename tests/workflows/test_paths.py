@@ -19,13 +19,13 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_paths_patterns_folders_and_lists_name_files(folder):
+def test_inputs_may_be_paths_patterns_folders_and_lists(folder):
     t1, t2 = folder / "b" / "t1.nii.gz", folder / "b" / "t2.nii.gz"
     assert find_inputs(str(t1)) == [t1]
     assert find_inputs(str(folder / "b" / "t*.gz")) == [t1, t2]
     assert find_inputs(folder / "b") == [t1, t2]
     assert find_inputs([str(t2), str(t1)]) == [t2, t1]
-    with pytest.raises(OSError, match=r"not found.*t9\*"):
+    with pytest.raises(OSError, match=r"not result.*t9\*"):
         find_inputs(str(folder / "t9*"))
 
 
@@ -33,7 +33,7 @@ def test_paths_patterns_folders_and_lists_name_files(folder):
     "name",
     ["scan[1].nii.gz", "what?.nii.gz", "a*.nii.gz", "a b é.nii.gz", "[!x]/a.nii"],
 )
-def test_a_path_that_exists_is_no_pattern(name, tmp_path):
+def test_existing_paths_are_not_read_as_patterns(name, tmp_path):
     others = ("scan1.nii.gz", "whata.nii.gz", "ab.nii.gz", "b/a.nii", "a1 b é.nii.gz")
     for other in (name, *others):
         (tmp_path / other).parent.mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def test_a_path_that_exists_is_no_pattern(name, tmp_path):
     assert find_input("mask_file", tmp_path / name) == tmp_path / name
 
 
-def test_a_folder_that_exists_is_no_pattern(tmp_path, monkeypatch):
+def test_existing_folders_are_not_read_as_patterns(tmp_path, monkeypatch):
     for folder in ("data[1]", "data1"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "s1.nii").touch()
@@ -53,7 +53,7 @@ def test_a_folder_that_exists_is_no_pattern(tmp_path, monkeypatch):
     assert find_inputs("d*[1]/s?.nii") == [Path("data1", "s1.nii")]
 
 
-def test_hidden_files_are_found_by_their_path_alone(folder):
+def test_hidden_files_are_found_only_by_their_path(folder):
     hidden = folder / "b" / ".dipy_nn_reg-0-1-2.nii.gz"
     hidden.touch()
     (folder / "b" / "deeper").mkdir()
@@ -65,13 +65,13 @@ def test_hidden_files_are_found_by_their_path_alone(folder):
         find_inputs(folder / "b" / ".*")
 
 
-def test_a_link_that_leads_nowhere_is_told(tmp_path):
+def test_broken_links_are_an_error(tmp_path):
     (tmp_path / "a.nii.gz").symlink_to("annex")
     with pytest.raises(FileNotFoundError, match="a link that leads nowhere"):
         find_inputs(tmp_path / "a.nii.gz")
 
 
-def test_one_file_is_not_chosen_from_several(folder):
+def test_several_files_for_one_option_are_refused(folder):
     assert find_input("mask_file", folder / "a" / "*") == folder / "a" / "t1.nii.gz"
     with pytest.raises(ValueError, match=r"one file for mask_file.*which names 2"):
         find_input("mask_file", folder / "b" / "*")
@@ -91,7 +91,7 @@ def test_images_are_paired_one_by_one_or_all_with_all():
         pair_inputs(["s", "t"], ["a", "b", "c"])
 
 
-def test_outputs_are_distinct(folder, tmp_path):
+def test_outputs_of_all_pairs_are_distinct(folder, tmp_path):
     static, moving = pair_inputs(
         [folder / "a/t1.nii.gz", folder / "b/t1.nii.gz", folder / "b/t2.nii.gz"],
         [folder / "a/t1.nii.gz", folder / "b/t1.nii.gz", folder / "b/t2.nii.gz"],
@@ -106,7 +106,7 @@ def test_outputs_are_distinct(folder, tmp_path):
     assert (tmp_path / "out").is_dir()
 
 
-def test_a_single_set_has_the_names_as_given(folder, tmp_path):
+def test_a_single_set_has_no_prefix(folder, tmp_path):
     flow, inputs = Workflow(), [[folder / "a/t1.nii.gz"]]
     assert plan_outputs(flow, inputs, tmp_path, {"out": "x.nii"}) == [
         {"out": tmp_path / "x.nii"}
@@ -117,7 +117,7 @@ def test_a_single_set_has_the_names_as_given(folder, tmp_path):
     ]
 
 
-def test_nothing_that_is_there_is_lost(folder, tmp_path):
+def test_earlier_results_and_inputs_are_not_replaced(folder, tmp_path):
     inputs = [[folder / "a/t1.nii.gz"]]
     (tmp_path / "x.nii").touch()
     with pytest.raises(FileExistsError, match=r"--force.*x\.nii"):
@@ -134,7 +134,7 @@ def test_nothing_that_is_there_is_lost(folder, tmp_path):
             )
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused(folder, tmp_path, monkeypatch):
+def test_unwritable_folders_are_refused(folder, tmp_path, monkeypatch):
     # The superuser can write anywhere.
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "locked")
     with pytest.raises(PermissionError, match="can be written to.*locked"):
@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(folder, tmp_path, monkeyp
         )
 
 
-def test_prefixes_stand_in_front_of_file_names(folder, tmp_path):
+def test_prefixes_are_put_before_file_names(folder, tmp_path):
     inputs = [[folder / "b/t1.nii.gz", folder / "b/t2.nii.gz"]]
     names = {"out": "deep/x.nii", "other": str(tmp_path / "far" / "y.nii")}
     first, _ = plan_outputs(Workflow(), inputs, tmp_path / "out", names)

@@ -6,7 +6,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
-from dipy_nn_reg.io.fields import FORMATS, load_field
+from dipy_nn_reg.io.fields import FORMATS, load_mapping
 from dipy_nn_reg.workflows.predict import PredictFlow
 
 OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
@@ -20,11 +20,9 @@ def predict(static, moving, model, out, *, force=False, **options):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_pair_leaves_image_field_inverse_and_measures(
-    format, scene, write, models, tmp_path
-):
+def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tmp_path):
     scene = scene(3, True)
-    # Noise to which the model, which has not been trained, brings the image closer.
+    # Noise, to which even the untrained model makes the image more similar.
     static = np.random.default_rng(1).random(scene.field.shape[:-1]).astype(np.float32)
     moving = scene.moving.astype(np.float32)
     paths = (
@@ -33,7 +31,7 @@ def test_a_pair_leaves_image_field_inverse_and_measures(
     )
     np.savetxt(tmp_path / "affine.txt", scene.prealign)
     out = tmp_path / "out"
-    found = predict(
+    result = predict(
         paths[0],
         paths[1:],
         models[3],
@@ -42,7 +40,7 @@ def test_a_pair_leaves_image_field_inverse_and_measures(
         field_format=format,
         fill=0.0,  # as DIPY's map reads outside of an image
     )
-    assert found == OUTPUTS | {"prealign.txt"}
+    assert result == OUTPUTS | {"prealign.txt"}
     npt.assert_allclose(np.loadtxt(out / "prealign.txt"), scene.prealign)
 
     mapping = DeformableRegistration.load(models[3]).predict_mapping(
@@ -56,7 +54,7 @@ def test_a_pair_leaves_image_field_inverse_and_measures(
     warped = nib.load(out / "warped.nii.gz")
     npt.assert_allclose(warped.get_fdata(), expected, atol=1e-4)
     npt.assert_allclose(warped.affine, scene.static_affine, atol=1e-5)
-    field, inverse = (load_field(out / f"{n}.nii.gz") for n in ("field", "inverse"))
+    field, inverse = (load_mapping(out / f"{n}.nii.gz") for n in ("field", "inverse"))
     npt.assert_allclose(field.transform(moving), expected, atol=1e-4)
     npt.assert_allclose(
         inverse.transform(static), mapping.transform_inverse(static), atol=1e-3
@@ -69,33 +67,33 @@ def test_a_pair_leaves_image_field_inverse_and_measures(
     assert float(row["inverse_error_mm"]) < 0.2
 
 
-def test_three_by_three_pairs_are_all_there(brains, models, tmp_path):
+def test_all_pairs_of_three_by_three_images_are_registered(brains, models, tmp_path):
     pattern = brains[0].parent / "brain_[0-2].nii.gz"
-    found = predict(pattern, [pattern], models[3], tmp_path / "all", all_pairs=True)
+    result = predict(pattern, [pattern], models[3], tmp_path / "all", all_pairs=True)
     for kind in OUTPUTS:
-        assert sum(name.endswith(kind) for name in found) == 9
-    found = predict(pattern, [pattern], models[3], tmp_path / "each")
-    assert {name for name in found if "warped" in name} == {
+        assert sum(name.endswith(kind) for name in result) == 9
+    result = predict(pattern, [pattern], models[3], tmp_path / "each")
+    assert {name for name in result if "warped" in name} == {
         f"brain_{i}_brain_{i}__warped.nii.gz" for i in range(3)
     }
 
 
-def test_dipy_finds_the_prealignment(brains, models, tmp_path):
-    found = predict(
+def test_prealignment_by_dipy_is_written(brains, models, tmp_path):
+    result = predict(
         brains[0], [brains[1]], models[3], tmp_path, prealign="rigid", voxel_size=2.5
     )
-    assert "prealign.txt" in found
+    assert "prealign.txt" in result
     affine = np.loadtxt(tmp_path / "prealign.txt")
     npt.assert_allclose(affine[:3, :3] @ affine[:3, :3].T, np.eye(3), atol=1e-6)
 
 
-def test_an_earlier_prealignment_does_not_stay(brains, models, tmp_path):
+def test_an_earlier_prealignment_is_removed(brains, models, tmp_path):
     predict(brains[0], [brains[1]], models[3], tmp_path, prealign="rigid")
-    found = predict(brains[0], [brains[1]], models[3], tmp_path, force=True)
-    assert "prealign.txt" not in found
+    result = predict(brains[0], [brains[1]], models[3], tmp_path, force=True)
+    assert "prealign.txt" not in result
 
 
-def test_few_slices_are_measured_as_well(crops, write, models, tmp_path):
+def test_volumes_of_few_slices_are_measured(crops, write, models, tmp_path):
     paths = [write(f"{i}.nii.gz", image[..., :4]) for i, image in enumerate(crops[:2])]
     assert predict(*paths[:1], paths[1:], models[3], tmp_path / "out") == OUTPUTS
     with open(tmp_path / "out" / "metrics.csv", newline="") as file:
@@ -123,7 +121,7 @@ def test_slices_are_registered_in_2d(sevens, write, models, tmp_path):
         ({"model_file": 2}, "an image of 2 axes, as the model"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(
+def test_invalid_input_is_refused_and_nothing_is_written(
     options, message, brains, models, tmp_path
 ):
     model = options.pop("model_file", 3)

@@ -6,7 +6,7 @@ import pytest
 from dipy_nn_reg.workflows import quiet
 
 
-def test_what_libraries_write_is_not_seen_and_errors_are(capfd):
+def test_output_of_libraries_is_hidden_and_errors_are_raised(capfd):
     with quiet._silent_standard_error():
         subprocess.run([sys.executable, "-c", "import os; os.write(2, b'noise')"])
     with pytest.raises(ImportError, match="no such"):
@@ -16,6 +16,6 @@ def test_what_libraries_write_is_not_seen_and_errors_are(capfd):
     assert capfd.readouterr().err == "said"
 
 
-def test_keras_is_there():
+def test_keras_is_imported():
     quiet.import_keras()
     assert "keras" in sys.modules

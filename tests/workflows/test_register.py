@@ -7,7 +7,7 @@ import pytest
 
 import dipy_nn_reg
 from dipy_nn_reg import DeformableRegistration, metrics
-from dipy_nn_reg.io.fields import load_field
+from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.pairwise import register as one_pair
 from dipy_nn_reg.workflows.register import RegisterFlow
 
@@ -27,13 +27,13 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
-def test_two_file_names_are_enough(brains, run_command, tmp_path):
+def test_two_file_names_suffice(brains, run_command, tmp_path):
     done = run_command("dipy_nn_reg_register", *brains[:2], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = {path.name for path in tmp_path.glob("*.*")}
-    assert found == OUTPUTS | {"prealign.txt", "report.html"}
-    assert done.stderr.count("%|") == 0  # no bars where nobody looks
-    assert "InitializeLog" not in done.stderr  # nor what TensorFlow says of itself
+    result = {path.name for path in tmp_path.glob("*.*")}
+    assert result == OUTPUTS | {"prealign.txt", "report.html"}
+    assert done.stderr.count("%|") == 0  # no bars without a terminal
+    assert "InitializeLog" not in done.stderr  # nor messages of TensorFlow
     (row,) = read_rows(tmp_path / "metrics.csv")
     assert row["used"] == "optimized"
     assert float(row["ncc_after"]) > float(row["ncc_headers"])
@@ -42,7 +42,7 @@ def test_two_file_names_are_enough(brains, run_command, tmp_path):
     assert float(row["ncc_after"]) == pytest.approx(
         metrics.ncc(static, warped), abs=1e-4
     )
-    mapping = load_field(
+    mapping = load_mapping(
         tmp_path / "field.nii.gz", prealign=np.loadtxt(tmp_path / "prealign.txt")
     )
     npt.assert_allclose(mapping.transform(moving), warped, atol=1e-3)
@@ -63,7 +63,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         write(f"labels_{i}.nii.gz", (nib.load(path).get_fdata() > 0.4).astype(np.uint8))
         for i, path in enumerate(brains[:2])
     ]
-    found = register(
+    result = register(
         brains[0],
         brains[1:2],
         tmp_path / "out",
@@ -79,7 +79,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         moving_labels=str(labels[1]),
         static_labels=str(labels[0]),
     )
-    assert found == OUTPUTS
+    assert result == OUTPUTS
     for name, value in {
         "prealign": None,
         "loss": "lncc",
@@ -104,18 +104,18 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
     assert not received
 
 
-def test_slices(sevens, write, tmp_path):
+def test_slices_are_registered(sevens, write, tmp_path):
     paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
     assert register(paths[0], paths[1:], tmp_path / "out", prealign="none") == OUTPUTS
     (row,) = read_rows(tmp_path / "out" / "metrics.csv")
     assert float(row["ncc_after"]) > float(row["ncc_headers"])
 
 
-def test_what_is_interrupted_leaves_nothing(brains, tmp_path, monkeypatch):
+def test_an_interruption_leaves_no_outputs(brains, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(one_pair, "predict_mapping", interrupt)
+    monkeypatch.setattr(one_pair, "best_sound_parts", interrupt)
     with pytest.raises(KeyboardInterrupt):
         register(brains[0], brains[1:2], tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
@@ -134,7 +134,7 @@ def test_what_is_interrupted_leaves_nothing(brains, tmp_path, monkeypatch):
         ({"mask_file": "moving", "several": True}, "one pair of images with .*mask"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(
+def test_invalid_input_is_refused_and_nothing_is_written(
     options, message, brains, write, tmp_path
 ):
     several = options.pop("several", False)
@@ -156,19 +156,23 @@ def test_a_series_and_an_empty_image_are_refused(brains, write, tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["mm", "micron"])
-def test_what_goes_with_an_image_keeps_its_own_header(unit, brains, write, tmp_path):
+def test_masks_and_labels_are_placed_by_their_own_headers(
+    unit, brains, write, tmp_path
+):
     """Stored in another order or unit, masks and labels give the same field."""
     images = [nib.load(path) for path in brains[:2]]
-    given = {
+    annotations = {
         "mask_file": np.arange(images[0].shape[0])[:, None, None] < 7,
         "static_labels": images[0].get_fdata() > 0.4,
         "moving_labels": images[1].get_fdata() > 0.4,
     }
-    given["mask_file"] = np.broadcast_to(given["mask_file"], images[0].shape)
+    annotations["mask_file"] = np.broadcast_to(
+        annotations["mask_file"], images[0].shape
+    )
     fields = []
     for turned in (False, True):
         paths = {}
-        for name, values in given.items():
+        for name, values in annotations.items():
             image = nib.Nifti1Image(values.astype(np.uint8), images[0].affine)
             if turned:
                 image = image.as_reoriented([[1, -1], [2, 1], [0, -1]])
@@ -193,16 +197,16 @@ def test_what_goes_with_an_image_keeps_its_own_header(unit, brains, write, tmp_p
 
 @pytest.mark.parametrize("shift", [0, 1000])
 @pytest.mark.parametrize("name", ["mask_file", "moving_labels"])
-def test_a_mask_or_labels_that_say_nothing_are_refused(
+def test_masks_and_labels_without_values_on_the_image_are_refused(
     name, shift, brains, write, tmp_path
 ):
     values = np.full(nib.load(brains[0]).shape, shift > 0, np.uint8)
     affine = np.diag([2.0, 2, 2, 1])
     affine[0, 3] = shift
-    path = str(write("given.nii.gz", values, affine))
+    path = str(write("annotation.nii.gz", values, affine))
     options = {name: path}
     if name == "moving_labels":
         options["static_labels"] = path
-    with pytest.raises(ValueError, match="given.nii.gz"):
+    with pytest.raises(ValueError, match="annotation.nii.gz"):
         register(brains[0], brains[1:2], tmp_path / "out", **options)
     assert not list((tmp_path / "out").glob("*"))

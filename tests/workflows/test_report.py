@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.io.fields import FORMATS, save_field
+from dipy_nn_reg.io.fields import FORMATS, save_mapping
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.predict import PredictFlow
@@ -15,7 +15,7 @@ from dipy_nn_reg.workflows.report import ReportFlow
 
 @pytest.fixture
 def pairs(brains, write, tmp_path):
-    """Return options for two pairs: one of equal images, one that is out of place."""
+    """Return options for two pairs: one of equal images and one misaligned."""
     static = nib.load(brains[0])
     labels = write("labels.nii.gz", (static.get_fdata() > 0.4).astype(np.uint8))
     equal = write("equal.nii.gz", static.get_fdata().astype(np.float32), static.affine)
@@ -25,7 +25,9 @@ def pairs(brains, write, tmp_path):
     for name, field in (("away", away), ("still", still)):
         fields.append(str(tmp_path / f"{name}.nii.gz"))
         grids = {"static_affine": static.affine, "moving_affine": static.affine}
-        save_field(fields[-1], displacement_to_mapping(field, inverse=-field, **grids))
+        save_mapping(
+            fields[-1], displacement_to_mapping(field, inverse=-field, **grids)
+        )
     return {
         "static_files": str(brains[0]),
         "moving_files": [str(brains[0]), str(equal)],
@@ -35,9 +37,9 @@ def pairs(brains, write, tmp_path):
     }
 
 
-def test_pages_of_several_pairs(pairs, tmp_path):
+def test_pages_of_several_pairs_are_linked_worst_first(pairs, tmp_path):
     out = tmp_path / "out"
-    # Both of one folder, so that a static image may be a moving one.
+    # The static image is also one of the moving images.
     ReportFlow().run(**pairs, out_dir=str(out))
     names = sorted(path.name for path in out.iterdir())
     assert len(names) == 3 and "cohort.html" in names
@@ -53,27 +55,27 @@ def test_pages_of_several_pairs(pairs, tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_fields_of_other_programs(format, pairs, tmp_path, brains):
+def test_fields_of_all_formats_are_reported(format, pairs, tmp_path, brains):
     static = nib.load(brains[0])
     field = np.zeros((*static.shape, 3), np.float32)
     field[..., 1] = 0.5
     grids = {"static_affine": static.affine, "moving_affine": static.affine}
     path = tmp_path / f"{format}.nii.gz"
-    save_field(path, displacement_to_mapping(field, **grids), format=format)
+    save_mapping(path, displacement_to_mapping(field, **grids), format=format)
     options = {n: pairs[n] for n in ("static_files", "moving_files")}
     options["moving_files"] = options["moving_files"][:1]
     ReportFlow().run(**options, field_files=[str(path)], out_dir=str(tmp_path / "out"))
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
 
 
-def test_without_a_field_nothing_moves(pairs, tmp_path):
+def test_without_a_field_nothing_is_displaced(pairs, tmp_path):
     options = {n: pairs[n] for n in ("static_files", "moving_files")}
     ReportFlow().run(**options, out_dir=str(tmp_path / "out"))
     cohort = (tmp_path / "out" / "cohort.html").read_text()
     assert "2 Good" in cohort
 
 
-def test_nothing_is_replaced(pairs, tmp_path):
+def test_earlier_pages_are_not_replaced(pairs, tmp_path):
     out = tmp_path / "out"
     ReportFlow().run(**pairs, out_dir=str(out))
     with pytest.raises(FileExistsError, match="--force"):
@@ -82,7 +84,7 @@ def test_nothing_is_replaced(pairs, tmp_path):
         ReportFlow().run(**pairs | {"field_files": pairs["field_files"] * 2})
 
 
-def test_predictions_come_with_pages(brains, models, tmp_path):
+def test_predict_writes_pages(brains, models, tmp_path):
     out = tmp_path / "out"
     static, moving = str(brains[0]), [str(path) for path in brains[1:3]]
     PredictFlow().run(static, moving, str(models[3]), out_dir=str(out))
@@ -92,7 +94,7 @@ def test_predictions_come_with_pages(brains, models, tmp_path):
         PredictFlow().run(static, moving, str(models[3]), out_dir=str(out))
 
 
-def test_help_and_quiet(run_command, pairs, tmp_path):
+def test_help_and_quiet_command(run_command, pairs, tmp_path):
     help_text = run_command("dipy_nn_reg_report", "--help").stdout
     assert "--quiet" in help_text and "out_cohort" in help_text
     options = [pairs["static_files"], pairs["moving_files"][0]]
@@ -107,16 +109,16 @@ def test_help_and_quiet(run_command, pairs, tmp_path):
 
 
 def measures_of(path):
-    """Return the table of a page: the last number of each row."""
+    """Return the name and the last number of each row of the table in a page."""
     page = path.read_text(encoding="utf-8")
     return re.findall(
         r'<tr><td>([^<]*)</td>.*?<td class="number">([^<]*)</td></tr>', page
     )
 
 
-def test_images_lie_where_their_own_headers_say(pairs, brains, tmp_path):
+def test_the_storage_order_of_images_does_not_matter(pairs, brains, tmp_path):
     """A moving image stored in another order is the same image."""
-    known = {"static_files": str(brains[0]), "field_files": pairs["field_files"][:1]}
+    inputs = {"static_files": str(brains[0]), "field_files": pairs["field_files"][:1]}
     image = nib.load(brains[1])
     flipped = nib.orientations.axcodes2ornt("LAS")
     other = image.as_reoriented(
@@ -126,7 +128,7 @@ def test_images_lie_where_their_own_headers_say(pairs, brains, tmp_path):
     pages = []
     for name, moving in (("a", brains[1]), ("b", tmp_path / "las.nii.gz")):
         ReportFlow().run(
-            moving_files=[str(moving)], out_dir=str(tmp_path / name), **known
+            moving_files=[str(moving)], out_dir=str(tmp_path / name), **inputs
         )
         pages.append(measures_of(tmp_path / name / "report.html"))
     assert len(pages[0]) > 5 and pages[0] == pages[1]
@@ -141,7 +143,7 @@ def test_images_lie_where_their_own_headers_say(pairs, brains, tmp_path):
     assert dict(pages[1])["Correlation of the images (NCC)"] == f"{ncc:.3f}"
 
 
-def test_a_name_with_an_accent_in_a_locale_that_is_not_utf8(
+def test_names_with_accents_in_a_locale_that_is_not_utf8(
     run_command, pairs, brains, tmp_path
 ):
     image = nib.load(brains[0])

@@ -1,4 +1,4 @@
-"""Several inputs of one command: some fail, some have one name, some are there."""
+"""Several inputs of one command: failures, equal names and earlier results."""
 
 import csv
 import errno
@@ -14,6 +14,7 @@ from dipy_nn_reg.workflows import pair_files, report_files
 from dipy_nn_reg.workflows.apply import ApplyFlow
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.fit import FitFlow
+from dipy_nn_reg.workflows.predict import PredictFlow
 from dipy_nn_reg.workflows.register import RegisterFlow
 from dipy_nn_reg.workflows.report import ReportFlow
 
@@ -46,7 +47,7 @@ def broken(brains):
     return path
 
 
-def test_a_pair_that_fails_is_a_row_and_the_others_are_done(brains, broken, tmp_path):
+def test_a_failed_pair_is_a_row_and_the_others_are_registered(brains, broken, tmp_path):
     out = tmp_path / "out"
     moving = [brains[1], broken, brains[2]]
     with pytest.raises(ValueError, match=r"1 of 3 failed. broken to brain_0: .*short"):
@@ -63,7 +64,7 @@ def test_a_pair_that_fails_is_a_row_and_the_others_are_done(brains, broken, tmp_
     assert re.search("<li>broken to brain_0: Expected a whole image", cohort)
 
 
-def test_earlier_results_of_a_pair_that_fails_stay_whole(brains, broken, tmp_path):
+def test_earlier_results_of_a_failed_pair_are_kept(brains, broken, tmp_path):
     out = tmp_path / "out"
     names = {"out_warped": "w.nii.gz"}
     register(brains[0], brains[1:3], out, **names)
@@ -81,7 +82,7 @@ def test_earlier_results_of_a_pair_that_fails_stay_whole(brains, broken, tmp_pat
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")]
 )
-def test_an_end_in_the_midst_of_a_pair_leaves_its_earlier_results(
+def test_earlier_results_of_an_interrupted_pair_are_kept(
     error, brains, tmp_path, monkeypatch
 ):
     out = tmp_path / "out"
@@ -97,7 +98,7 @@ def test_an_end_in_the_midst_of_a_pair_leaves_its_earlier_results(
     assert contents(out) == before
 
 
-def test_a_full_disk_is_told_by_name(brains, tmp_path, monkeypatch):
+def test_the_error_of_a_full_disk_names_the_output(brains, tmp_path, monkeypatch):
     def full(image, path):
         with open(path, "wb") as file:
             file.write(b"half a file")
@@ -111,14 +112,16 @@ def test_a_full_disk_is_told_by_name(brains, tmp_path, monkeypatch):
 
 @pytest.fixture
 def subjects(write, crops):
-    """Return images of one name, in folders of several people."""
+    """Return images of the same name in folders of several subjects."""
     return [
         write(f"sub-0{i}/T1w.nii.gz", np.asarray(image))
         for i, image in enumerate(crops)
     ]
 
 
-def test_inputs_of_one_name_can_be_told_apart(subjects, brains, tmp_path):
+def test_inputs_of_the_same_name_are_distinguished_by_folders(
+    subjects, brains, tmp_path
+):
     out = tmp_path / "out"
     EvaluateFlow().run(str(subjects[0]), list(map(str, subjects)), out_dir=str(out))
     rows = read_rows(out / "metrics.csv")
@@ -133,8 +136,8 @@ def test_inputs_of_one_name_can_be_told_apart(subjects, brains, tmp_path):
     assert sorted(names) == [f"sub-0{i}/T1w to sub-00/T1w" for i in (1, 2)]
 
 
-def test_links_into_an_annex_keep_their_names(subjects, write, tmp_path):
-    """Two people whose images are equal, and so one object of git-annex."""
+def test_links_to_the_same_file_keep_their_names(subjects, write, tmp_path):
+    """Equal images of two subjects are a single object of git-annex."""
     (tmp_path / "annex").mkdir()
     target = tmp_path / "annex" / "MD5E-s1--bbb.nii.gz"
     subjects[1].rename(target)
@@ -154,7 +157,9 @@ def test_links_into_an_annex_keep_their_names(subjects, write, tmp_path):
 
 
 @pytest.mark.parametrize("names", [["y.nii.gz", "y.nii"], ["y.nii", "y.nii"]])
-def test_as_many_results_as_inputs(names, brains, write, crops, tmp_path):
+def test_inputs_of_similar_names_have_separate_results(
+    names, brains, write, crops, tmp_path
+):
     paths = [str(write(name, crops[0])) for name in names]
     np.savetxt(tmp_path / "a.txt", np.eye(4))
     out, affine = tmp_path / "out", [str(tmp_path / "a.txt")]
@@ -162,7 +167,7 @@ def test_as_many_results_as_inputs(names, brains, write, crops, tmp_path):
     assert len(contents(out)) == 2
 
 
-def test_a_file_that_fails_keeps_none_from_being_moved(brains, broken, tmp_path):
+def test_after_a_failed_file_the_others_are_transformed(brains, broken, tmp_path):
     np.savetxt(tmp_path / "a.txt", np.eye(4))
     (tmp_path / "empty.csv").write_text("x,y,z\n1,2\n")
     moving = [str(path) for path in (broken, tmp_path / "empty.csv", brains[1])]
@@ -172,7 +177,7 @@ def test_a_file_that_fails_keeps_none_from_being_moved(brains, broken, tmp_path)
     assert set(contents(tmp_path / "out")) == {"brain_1__transformed.nii.gz"}
 
 
-def test_a_pair_that_cannot_be_measured_is_a_row(brains, broken, tmp_path):
+def test_a_failed_pair_is_a_row_of_the_measures(brains, broken, tmp_path):
     moving = [str(path) for path in (brains[1], broken, brains[2])]
     with pytest.raises(ValueError, match=r"1 of 3 failed\. broken to brain_0"):
         EvaluateFlow().run(str(brains[0]), moving, out_dir=str(tmp_path))
@@ -184,7 +189,7 @@ def test_a_pair_that_cannot_be_measured_is_a_row(brains, broken, tmp_path):
     assert mean["error"] == ""
 
 
-def test_a_page_that_fails_is_listed(brains, broken, tmp_path):
+def test_failed_pages_are_listed(brains, broken, tmp_path):
     moving = [str(path) for path in (brains[1], broken)]
     with pytest.raises(ValueError, match="1 of 2 failed"):
         ReportFlow().run(str(brains[0]), moving, out_dir=str(tmp_path / "out"))
@@ -203,7 +208,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_links_lead_to_pages_whatever_their_names(name, brains, write, crops, tmp_path):
+def test_links_to_pages_of_any_name(name, brains, write, crops, tmp_path):
     out = tmp_path / "out"
     static = write(name, np.asarray(crops[0]))
     moving = [str(path) for path in brains[1:3]]
@@ -212,12 +217,12 @@ def test_links_lead_to_pages_whatever_their_names(name, brains, write, crops, tm
     pages = {os.fsencode(path.name) for path in out.glob("*report.html")}
     assert len(links) == len(pages) == 2
     for link in links:
-        # As a browser takes it: a path, with neither scheme, query nor fragment.
+        # To a browser, it is a path without scheme, query or fragment.
         assert link.startswith("./") and not re.search("[#?:]|%(?![0-9A-F]{2})", link)
     assert {unquote_to_bytes(link[2:]) for link in links} == pages
 
 
-def test_links_spell_out_bytes_that_are_no_text(tmp_path):
+def test_links_escape_bytes_that_are_not_utf8(tmp_path):
     page = tmp_path / "deeper" / os.fsdecode(b"\xe9.html")
     assert report_files._address(page, tmp_path) == "./deeper/%E9.html"
 
@@ -250,8 +255,47 @@ def test_outputs_are_checked_before_anything_is_read(
     }
 
 
+WRONG_IN_BOTH = [
+    ({"voxel_size": -1.0}, "voxel_size"),
+    ({"field_format": "elastix"}, "field_format"),
+    ({"fill": float("nan")}, "fill"),
+]
+WRONG_IN_REGISTER = [
+    ({"loss": "dice"}, "loss.*'dice'"),
+    ({"penalty": "ridge"}, "penalty.*'ridge'"),
+    ({"smoothness": -1.0}, "smoothness"),
+    ({"level_iters": [-1]}, "level_iters"),
+    ({"transform": "tps"}, "transform.*'tps'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        *[("register", *case) for case in WRONG_IN_BOTH + WRONG_IN_REGISTER],
+        *[("predict", *case) for case in WRONG_IN_BOTH],
+    ],
+)
+def test_a_wrong_option_fails_once_before_any_image_is_read(
+    command, options, message, brains, models, tmp_path, monkeypatch
+):
+
+    def never(*args, **kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(pair_files, "read_image", never)
+    static, moving = str(brains[0]), [str(path) for path in brains[1:3]]
+    with pytest.raises(ValueError, match=f"^Expected .*{message}"):
+        if command == "register":
+            register(static, moving, tmp_path / "out", **options)
+        else:
+            out_dir = str(tmp_path / "out")
+            PredictFlow().run(static, moving, models[3], out_dir=out_dir, **options)
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_no_input_of_any_command_is_replaced(brains, write, crops, tmp_path):
-    """With --force, under the names of all that is read beside images."""
+    """Outputs with --force and the names of inputs other than images."""
     (tmp_path / "p.csv").write_text("x,y,z\n1,2,3\n")
     (tmp_path / "dwi.bvec").write_text("1 0\n0 1\n0 0\n")
     (tmp_path / "p.html").write_text("a field")

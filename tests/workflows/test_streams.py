@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def shell(tmp_path):
-    """Return a caller of Python code by a shell, with its streams redirected."""
+    """Return a function that runs Python code with redirected streams."""
 
     def run(code, redirection):
         code = f"from dipy_nn_reg.workflows import streams as s\n{code}"
@@ -35,11 +35,11 @@ s.report_lost_output("name")
 """
 
 
-LOST = "name: what was to be shown is lost: [Errno 28] No space left on device\n"
+LOST = "name: the output is incomplete: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize(
-    ("redirection", "told"),
+    ("redirection", "errors"),
     [
         ("", "an error\n"),
         (">&-", "an error\n"),
@@ -51,12 +51,12 @@ LOST = "name: what was to be shown is lost: [Errno 28] No space left on device\n
         (">/dev/full", f"an error\n{LOST}"),
     ],
 )
-def test_output_that_nobody_takes_ends_nothing(redirection, told, shell):
+def test_unwritable_output_does_not_end_the_process(redirection, errors, shell):
     done = shell(LINES, redirection)
-    assert (done.returncode, done.stderr) == (0, told)
+    assert (done.returncode, done.stderr) == (0, errors)
 
 
-def test_a_file_does_not_take_the_place_of_a_closed_stream(shell, tmp_path):
+def test_files_do_not_receive_output_of_closed_streams(shell, tmp_path):
     code = """
 import os
 s.open_streams()
@@ -69,14 +69,14 @@ with open("result", "w") as file:
     assert (tmp_path / "result").read_text() == "result"
 
 
-def test_names_that_are_not_text_can_be_shown(shell):
+def test_names_that_are_not_utf8_can_be_shown(shell):
     code = "import os\ns.open_streams()\nprint(os.fsdecode(b'\\xe9'))"
     assert shell(code, "").stdout == "\\udce9\n"
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full"])
-def test_commands_work_without_streams(redirection, brains, tmp_path):
-    """Whose libraries write to the streams below Python as well."""
+def test_commands_work_with_closed_or_full_streams(redirection, brains, tmp_path):
+    """Their libraries also write to the streams below Python."""
     command = os.path.join(os.path.dirname(sys.executable), "dipy_nn_reg_evaluate")
     line = f"{command} {brains[0]} {brains[1]} --out_dir out {redirection}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, cwd=tmp_path)
@@ -85,7 +85,7 @@ def test_commands_work_without_streams(redirection, brains, tmp_path):
     assert (tmp_path / "out" / "metrics.csv").read_text().startswith("static,moving")
 
 
-def test_keras_is_imported_without_standard_error():
+def test_keras_is_imported_with_closed_standard_error():
     code = "from dipy_nn_reg.workflows.quiet import import_keras; import_keras()"
     done = subprocess.run(["bash", "-c", f"{sys.executable} -c '{code}' 2>&-"])
     assert done.returncode == 0
