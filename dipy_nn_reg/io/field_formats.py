@@ -1,160 +1,99 @@
-"""Formats of fields, recognised by the header, the shape and the values of an image."""
+"""Formats of fields: a table of how their values lead to points in the world."""
 
-from dipy.utils.logging import logger
-from nibabel.affines import apply_affine
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
-from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.io.field_headers import FNIRT, check_intent
-from dipy_nn_reg.io.fsl_coordinates import to_fsl
+from dipy_nn_reg.io.field_headers import FNIRT, VECTOR
 from dipy_nn_reg.mapping.affines import grid_points
 
-# Formats that are written and read.
-FORMATS = ("afni", "dipy", "fsl", "itk")
-# Formats that are read.
-READABLE = (*FORMATS, "dispvect", "niftyreg", "spm")
-# Shapes after the first three axes in each format, and in all other formats.
-_VECTOR_SHAPES = {
-    "dipy": [(3, 2)],
-    "fsl": [(3,), (2,)],
-    "spm": [(1, 3), (1, 2), (3,)],
+# Signs of the axes between RAS+ (NIfTI) and LPS+ (ITK).
+_LPS = np.array([-1, -1, 1])
+
+
+class FieldValues(NamedTuple):
+    """Values of a field and their grid.
+
+    Attributes
+    ----------
+    data : ndarray of float64, shape (*spatial, ndim)
+        In the coordinates and the unit of the file; in the format of DIPY with a last
+        axis of size 2 for both directions.
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+        From voxels of the static grid to world coordinates in mm.
+    unit : float
+        Size in mm of the unit of the file.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    unit: float
+
+    @property
+    def points(self):
+        """World coordinates of the voxels, shape (n, ndim)."""
+        return grid_points(self.data.shape[:-1], self.affine)
+
+    @property
+    def vectors(self):
+        """Values of all voxels, shape (n, ndim)."""
+        return self.data.reshape(-1, self.data.shape[-1])
+
+
+class FieldFormat(NamedTuple):
+    """A format of field files.
+
+    Attributes
+    ----------
+    vectors : sequence of tuple of int
+        Axes that may follow the first three; the first of them is written.
+    read : callable, optional
+        Takes :class:`FieldValues` and returns the points that the voxels of the static
+        grid move to, shape (n, ndim), in mm (RAS+). Without it, the format needs more
+        than the file, see :mod:`dipy_nn_reg.io.field_values`.
+    write : callable, optional
+        Takes such points and the static Grid, and returns values, shape (n, ndim).
+    intent : int, optional
+        Intent code of NIfTI, without which its programs misread a file.
+    """
+
+    vectors: tuple
+    read: Callable | None = None
+    write: Callable | None = None
+    intent: int | None = None
+
+
+def _from_lps(field):
+    # ITK converts the grid to mm, and takes the values as they are.
+    return field.points + field.vectors * _LPS[: field.vectors.shape[1]]
+
+
+def _to_lps(moved, grid):
+    return (moved - grid.points()) * _LPS[: grid.ndim]
+
+
+def _from_positions(field):
+    return field.unit * field.vectors
+
+
+def _from_displacements(field):
+    return field.points + field.unit * field.vectors
+
+
+def _from_displacements_in_mm(field):
+    return field.points + field.vectors
+
+
+_OF_VOLUME = ((1, 3), (1, 2))
+FORMATS = {
+    "afni": FieldFormat(_OF_VOLUME, _from_lps, _to_lps, VECTOR),
+    "dipy": FieldFormat(((3, 2),)),
+    "dispvect": FieldFormat(_OF_VOLUME, _from_displacements_in_mm),
+    "fsl": FieldFormat(((3,), (2,)), intent=FNIRT),
+    "itk": FieldFormat(_OF_VOLUME, _from_lps, _to_lps, VECTOR),
+    "niftyreg": FieldFormat(_OF_VOLUME, _from_displacements),
+    "spm": FieldFormat(((1, 3), (1, 2), (3,)), _from_positions),
 }
-_OTHER_VECTOR_SHAPES = [(1, 3), (1, 2)]
-# Largest fraction of folded voxels in an image whose header does not say that it is a
-# field.
-_MAX_FOLDING = 0.05
-
-
-def find_format(image, about, format):
-    """Return the format of a file, from its header, the user's option or its values.
-
-    Parameters
-    ----------
-    image : dipy_nn_reg.io.nifti.Image
-    about : dipy_nn_reg.io.field_headers.About or None
-    format : str or None
-        The user's option.
-
-    Returns
-    -------
-    format : str
-
-    Raises
-    ------
-    ValueError
-        If header and option contradict each other, if the header says that the file
-        holds something else than a field, or if a value is not finite.
-    """
-    _check_finite(image)
-    if about is not None:
-        if format not in (None, about.format):
-            raise ValueError(
-                f"Expected a field of format {format!r}. {str(image.path)!r} says that "
-                f"it is of format {about.format!r}."
-            )
-        return about.format
-    by_intent = check_intent(image.header, image.path)
-    if format is not None:
-        check_name("format", format, READABLE)
-        return format
-    shape = image.data.shape
-    if by_intent is not None or len(shape) < 4:
-        return by_intent or "itk"
-    if shape[3:] == (3, 2):
-        return "dipy"
-    if len(shape) == 4 and int(image.header["intent_code"]) == FNIRT:
-        return "fsl"
-    if _holds_positions(image):
-        logger.info(f"{image.path} holds positions in mm, judging by its values.")
-        return "spm"
-    return "fsl" if len(shape) == 4 else "itk"
-
-
-def check_field_image(image, about, format):
-    """Raise ValueError unless an image has the shape and the type of its format.
-
-    Parameters
-    ----------
-    image : dipy_nn_reg.io.nifti.Image
-    about : dipy_nn_reg.io.field_headers.About or None
-    format : str
-    """
-    shape = image.data.shape
-    vectors = _VECTOR_SHAPES.get(format, _OTHER_VECTOR_SHAPES)
-    if len(shape) < 4 or shape[3:] not in vectors or image.data.dtype.kind != "f":
-        raise ValueError(
-            f"Expected a field of format {format!r}, with floats and axes "
-            f"{' or '.join(str(v) for v in vectors)} after the first three. Received "
-            f"{str(image.path)!r} of shape {shape} and type {image.data.dtype}."
-        )
-    stated = None if about is None else about.ndim
-    ndim = (stated or 3) if format == "dipy" else shape[-1]
-    fits = stated in (None, ndim) and (ndim == 3 or shape[2] == 1)
-    if about is not None and about.repeated:
-        fits = fits and (format, ndim, shape[2]) == ("itk", 3, 2)
-    if not fits:
-        raise ValueError(
-            f"Expected a field of as many axes as its vectors have components. "
-            f"Received {str(image.path)!r} of shape {shape}, whose header says "
-            f"that it has {ndim if stated is None else stated}."
-        )
-
-
-def check_plausible(moved, image):
-    """Raise ValueError if a supposed warp of FSL folds too much to be one.
-
-    Three volumes of anything have the shape of a warp.
-
-    Parameters
-    ----------
-    moved : ndarray, shape (*spatial, ndim)
-        Points to which the warp takes the voxels, in world coordinates.
-    image : dipy_nn_reg.io.nifti.Image
-        The file, which is not checked if its intent is that of FNIRT's fields.
-    """
-    if int(image.header["intent_code"]) == FNIRT:
-        return
-    logger.warning(
-        f"{image.path} does not say that it is a field. Its three volumes of floats "
-        f"are read as a warp of FSL."
-    )
-    axes = [axis for axis, size in enumerate(moved.shape[:-1]) if size > 1]
-    if len(axes) < moved.shape[-1]:
-        return
-    jacobian = np.stack(np.gradient(moved, axis=tuple(axes)), axis=-1)
-    signs = np.sign(np.linalg.det(jacobian))
-    folding = 1 - max(np.mean(signs > 0), np.mean(signs < 0))
-    if folding > _MAX_FOLDING:
-        raise ValueError(
-            f"Expected a field. {str(image.path)!r} does not say that it is "
-            f"one, and read as a warp of FSL it would fold {100 * folding:.0f} % of "
-            f"the voxels."
-        )
-
-
-def _holds_positions(image):
-    """Return whether values are positions in world coordinates.
-
-    Positions are close to their own voxels: the difference varies less than the values
-    themselves, and less than with FSL's coordinates.
-    """
-    data, shape = image.data, image.data.shape[:3]
-    if data.shape[3:] not in ((3,), (1, 3)) or data.dtype.kind != "f":
-        return False
-    values = np.asarray(data, np.float64).reshape(-1, 3)
-    voxels = grid_points(shape, np.eye(4))
-    fsl = to_fsl(voxels, shape, image.affine, image.zooms)
-    spread = [
-        (values - origin).std(axis=0).sum()
-        for origin in (apply_affine(image.affine, voxels), 0, fsl)
-    ]
-    return spread[0] < min(spread[1] / 2, spread[2])
-
-
-def _check_finite(image):
-    if image.data.dtype.kind == "f" and not np.all(np.isfinite(image.data)):
-        number = int(np.sum(~np.isfinite(image.data)))
-        raise ValueError(
-            f"Expected a field of finite values. Received {str(image.path)!r} with "
-            f"{number} of {image.data.size} values that are not finite."
-        )
+# Those of DIPY and FSL are written by code of their own.
+WRITABLE = tuple(n for n, f in FORMATS.items() if f.write or n in ("dipy", "fsl"))

@@ -70,7 +70,7 @@ class About(NamedTuple):
         return json.dumps({_SIGNATURE: values})
 
 
-def read_about(header, path):
+def read_about(header, path, formats):
     """Return the content of the header extension of this package.
 
     Parameters
@@ -78,6 +78,8 @@ def read_about(header, path):
     header : nibabel.Nifti1Header
     path : Path
         Name of the file in an error.
+    formats : sequence of str
+        Formats that the extension may name.
 
     Returns
     -------
@@ -95,7 +97,7 @@ def read_about(header, path):
             content = str(content).encode(errors="replace")
         if _BEGINNING.match(content):
             try:
-                return _check(json.loads(content)[_SIGNATURE])
+                return _check(json.loads(content)[_SIGNATURE], formats)
             except (ValueError, TypeError, RecursionError, OverflowError) as error:
                 raise ValueError(
                     f"Expected a header extension as dipy_nn_reg writes it. Received "
@@ -150,14 +152,14 @@ def check_intent(header, path):
     return "spm" if code == VECTOR and name == "Mapping" else None
 
 
-def _check(values):
+def _check(values, formats):
     """Return the content of an extension, or raise TypeError or ValueError."""
     if not isinstance(values, dict):
         raise TypeError(f"expected an object, received {values!r}")
     missing = set(About._fields[:5]) - set(values)
     if missing:
         raise ValueError(f"it lacks {sorted(missing)}")
-    check_name("format", values["format"], ("afni", "dipy", "fsl", "itk"))
+    check_name("format", values["format"], formats)
     ndim = values["ndim"]
     if type(ndim) is not int or ndim not in (2, 3):
         raise ValueError(f"expected ndim of 2 or 3, received {ndim!r}")

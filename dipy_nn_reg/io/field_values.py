@@ -1,43 +1,15 @@
 """Values of fields in files, converted from maps and to world coordinates."""
 
-from typing import NamedTuple
-
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
+from dipy_nn_reg.io.field_formats import FORMATS, FieldValues
 from dipy_nn_reg.io.field_headers import check_zooms
 from dipy_nn_reg.io.fsl_coordinates import from_fsl, to_fsl, warp_to_fsl
 from dipy_nn_reg.io.nifti_header import mm_per_unit
 from dipy_nn_reg.mapping.affines import grid_points, plane_affine
 from dipy_nn_reg.mapping.grid import moving_grid, static_grid
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
-
-# Signs of the axes between RAS+ (NIfTI) and LPS+ (ITK).
-_LPS = np.array([-1, -1, 1])
-
-
-class FieldValues(NamedTuple):
-    """Values of a field and their grid.
-
-    Attributes
-    ----------
-    data : ndarray of float64, shape (*spatial, ndim)
-        In the coordinates and the unit of the file; in the format of DIPY with a last
-        axis of size 2 for both directions.
-    affine : ndarray, shape (ndim + 1, ndim + 1)
-        From voxels of the static grid to world coordinates in mm.
-    unit : float
-        Size in mm of the unit of the file.
-    """
-
-    data: np.ndarray
-    affine: np.ndarray
-    unit: float
-
-    @property
-    def points(self):
-        """World coordinates of the voxels, shape (n, ndim)."""
-        return grid_points(self.data.shape[:-1], self.affine)
 
 
 def values_of(mapping, format, *, static_zooms, moving_zooms, repeated=False):
@@ -46,7 +18,8 @@ def values_of(mapping, format, *, static_zooms, moving_zooms, repeated=False):
     Parameters
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
-    format : {"dipy", "itk", "afni", "fsl"}
+    format : str
+        One of ``WRITABLE`` of :mod:`~dipy_nn_reg.io.field_formats`.
     static_zooms, moving_zooms : ndarray, shape (ndim,)
         Voxel sizes in mm, by which FSL measures.
     repeated : bool, optional
@@ -61,19 +34,18 @@ def values_of(mapping, format, *, static_zooms, moving_zooms, repeated=False):
     if format == "dipy":
         return _dipy_values(mapping, static.affine)
     ndim = mapping.dim
-    points = static.points()
-    moved = mapping.transform_points(points)
+    moved = mapping.transform_points(static.points())
     if format == "fsl":
         voxels = apply_affine(np.linalg.inv(moving.affine), moved)
         moved = to_fsl(voxels, moving.shape, moving.affine, moving_zooms)
         voxels = grid_points(static.shape, np.eye(ndim + 1))
         field = moved - to_fsl(voxels, static.shape, static.affine, static_zooms)
     else:
-        field = (moved - points) * _LPS[:ndim]
+        field = FORMATS[format].write(moved, static)
     field = field.reshape(*static.shape, ndim)
     field = field[:, :, None] if ndim == 2 else field
     field = np.repeat(field, 2, axis=2) if repeated else field
-    return field if format == "fsl" else field[..., None, :]
+    return field if len(FORMATS[format].vectors[0]) == 1 else field[..., None, :]
 
 
 def read_values(image, about, format):
@@ -103,30 +75,6 @@ def read_values(image, about, format):
     if data.shape[-1] == 2:
         return FieldValues(data[:, :, 0], plane_affine(affine), unit)
     return FieldValues(data, affine, unit)
-
-
-def moved_points(field, format):
-    """Return where a field takes the voxels of its grid, in world coordinates.
-
-    Parameters
-    ----------
-    field : FieldValues
-    format : {"itk", "afni", "spm", "niftyreg", "dispvect"}
-
-    Returns
-    -------
-    points : ndarray, shape (n, ndim)
-    """
-    ndim = field.data.shape[-1]
-    values = field.data.reshape(-1, ndim)
-    if format == "spm":
-        return field.unit * values
-    if format == "niftyreg":
-        return field.points + field.unit * values
-    if format == "dispvect":
-        return field.points + values
-    # ITK converts the grid to mm, and takes the values as they are.
-    return field.points + values * _LPS[:ndim]
 
 
 def moved_points_of_fsl(

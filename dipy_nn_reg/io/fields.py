@@ -30,19 +30,14 @@ from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.io.field_formats import (
-    FORMATS,
+from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE
+from dipy_nn_reg.io.field_headers import About, check_zooms, read_about
+from dipy_nn_reg.io.field_recognition import (
     check_field_image,
     check_plausible,
     find_format,
 )
-from dipy_nn_reg.io.field_headers import FNIRT, VECTOR, About, check_zooms, read_about
-from dipy_nn_reg.io.field_values import (
-    moved_points,
-    moved_points_of_fsl,
-    read_values,
-    values_of,
-)
+from dipy_nn_reg.io.field_values import moved_points_of_fsl, read_values, values_of
 from dipy_nn_reg.io.nifti import read_image, write_image
 from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
 from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
@@ -52,8 +47,6 @@ from dipy_nn_reg.mapping.maps import (
     displacement_to_mapping,
 )
 
-# Intent codes of each format, without which its programs misread a file.
-_INTENTS = {"itk": VECTOR, "afni": VECTOR, "fsl": FNIRT}
 # Smallest scale of an affine part of a field that counts as invertible.
 _MIN_SCALE = 1e-6
 
@@ -86,18 +79,14 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
     the prealignment. DIPY's own ``read_mapping`` also needs
     ``prealign=numpy.linalg.inv(prealign)``, as for a file of SyN.
     """
-    check_name("format", format, FORMATS)
+    check_name("format", format, WRITABLE)
     check_mapping(mapping)
     ndim = mapping.dim
     static, moving = static_grid(mapping), moving_grid(mapping)
-    static_zooms, moving_zooms = (
-        voxel_sizes(affine) if zooms is None else check_zooms(name, zooms, ndim)
-        for name, zooms, affine in (
-            ("static_zooms", static_zooms, static.affine),
-            ("moving_zooms", moving_zooms, moving.affine),
-        )
-    )
-    zooms = {"static_zooms": static_zooms, "moving_zooms": moving_zooms}
+    zooms = {
+        "static_zooms": _zooms_of(static, static_zooms, "static_zooms"),
+        "moving_zooms": _zooms_of(moving, moving_zooms, "moving_zooms"),
+    }
     repeated = format == "itk" and ndim == 3 and static.shape[2] == 1
     values = values_of(mapping, format, repeated=repeated, **zooms)
     about = About(
@@ -106,7 +95,7 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
         moving_shape=moving.shape,
         moving_affine=moving.affine,
         prealign=prealign_of(mapping),
-        moving_zooms=moving_zooms if format == "fsl" else None,
+        moving_zooms=zooms["moving_zooms"] if format == "fsl" else None,
         repeated=repeated,
     )
     affine = np.linalg.inv(static.affine) if format == "dipy" else static.affine
@@ -114,8 +103,8 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
         path,
         values.astype(np.float32),
         lift_affine(affine),
-        zooms=static_zooms if format == "fsl" else None,
-        intent=_INTENTS.get(format),
+        zooms=zooms["static_zooms"] if format == "fsl" else None,
+        intent=FORMATS[format].intent,
         extension=about.to_json(),
     )
 
@@ -165,7 +154,7 @@ def load_mapping(
         is of FSL and the moving grid is missing.
     """
     image = read_image(path, vectors=True)
-    about = read_about(image.header, path)
+    about = read_about(image.header, path, WRITABLE)
     guessed, format = format is None, find_format(image, about, format)
     check_field_image(image, about, format)
     if about is not None:
@@ -189,12 +178,19 @@ def load_mapping(
         if guessed and about is None:
             check_plausible(moved.reshape(field.data.shape), image)
     else:
-        moved = moved_points(field, format)
+        moved = FORMATS[format].read(field)
     return _from_points(field, moved, path, prealign=prealign, **grids)
 
 
 # Earlier names.
 save_field, load_field = save_mapping, load_mapping
+
+
+def _zooms_of(grid, zooms, name):
+    """Return voxel sizes as the user has them, by default those of the affine."""
+    if zooms is None:
+        return voxel_sizes(grid.affine)
+    return check_zooms(name, zooms, grid.ndim)
 
 
 def _check_not_absolute(absolute, path, origin):

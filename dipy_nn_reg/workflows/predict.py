@@ -3,7 +3,7 @@
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_fill, check_name, check_number
-from dipy_nn_reg.io.fields import FORMATS
+from dipy_nn_reg.io.field_formats import WRITABLE
 from dipy_nn_reg.workflows.pair_files import plan_pairs, read_prealign, register_files
 from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
@@ -89,7 +89,7 @@ class PredictFlow(Workflow):
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """
-        check_name("field_format", field_format, FORMATS)
+        check_name("field_format", field_format, WRITABLE)
         check_fill(fill)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)

@@ -3,7 +3,7 @@
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_fill, check_name, check_number
-from dipy_nn_reg.io.fields import FORMATS
+from dipy_nn_reg.io.field_formats import WRITABLE
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.workflows.pair_files import plan_pairs, read_prealign, register_files
@@ -125,7 +125,7 @@ class RegisterFlow(Workflow):
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """
-        check_name("field_format", field_format, FORMATS)
+        check_name("field_format", field_format, WRITABLE)
         check_fill(fill)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)

@@ -5,7 +5,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.io.fields import FORMATS, save_mapping
+from dipy_nn_reg.io.field_formats import WRITABLE
+from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.points import read_points, write_points
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.apply import ApplyFlow
@@ -339,7 +340,7 @@ def test_points_and_labels_of_a_slice_in_every_format(smooth_field, write, tmp_p
     path = write("labels.nii.gz", labels.astype(np.uint8), affine)
     points = np.random.default_rng(0).uniform([-24, -27, 0], [-9, -12, 0], (9, 3))
     write_points(tmp_path / "points.csv", points)
-    for format in FORMATS:
+    for format in WRITABLE:
         out = tmp_path / format
         saved = tmp_path / f"{format}.nii.gz"
         save_mapping(saved, mapping, format=format)
