@@ -8,7 +8,7 @@ another value in its place, or "repeat" for the border repeated.
 
 from keras import ops
 
-from dipy_nn_reg.backend import take_known
+from dipy_nn_reg.backend import take_rows
 
 # Width of the margin added around an image, in voxels, for each border mode.
 _MARGINS = {"zero": 1, "repeat": 0}
@@ -69,7 +69,7 @@ def read_linear(image, positions, border, offsets, fill=None):
 
     def interpolate(offset, axis):
         if axis == len(spatial):
-            return take_known(voxels, offset)
+            return take_rows(voxels, offset)
         upper = interpolate(offset + to_upper[axis], axis + 1)
         below = interpolate(offset, axis + 1)
         # In this form weights of 0 and of 1 give back a voxel bit for bit.
@@ -88,7 +88,7 @@ def read_nearest(image, positions, border, fill=None):
         inside = ops.logical_and(inside, (rounded >= 0) & (rounded <= last))
         index.append(ops.cast(ops.clip(rounded, 0, last), "int32"))
     voxels = ops.reshape(image, (-1, image.shape[-1]))
-    values = take_known(voxels, _offsets(index, shape[:-1]))
+    values = take_rows(voxels, _offsets(index, shape[:-1]))
     if border == "repeat":
         return values
     outside = ops.zeros_like(values)
