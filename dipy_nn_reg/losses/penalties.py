@@ -10,6 +10,7 @@ from itertools import combinations, product
 import keras
 from keras import ops
 
+from dipy_nn_reg.determinant import determinant
 from dipy_nn_reg.transform.functions import compose
 from dipy_nn_reg.transform.tensors import check_field
 
@@ -262,14 +263,4 @@ def _determinant(derivatives):
         ]
         for axis, d in enumerate(derivatives)
     ]
-    return _laplace(rows)
-
-
-def _laplace(rows):
-    """Expand a determinant along its first row."""
-    if len(rows) == 1:
-        return rows[0][0]
-    return sum(
-        (-1) ** i * entry * _laplace([row[:i] + row[i + 1 :] for row in rows[1:]])
-        for i, entry in enumerate(rows[0])
-    )
+    return determinant(rows)

@@ -58,7 +58,7 @@ def test_values_for_the_whole_image(name, shape, rng):
 
 
 @pytest.mark.parametrize("name", DENSE)
-def test_the_seed_decides_the_weights(name):
+def test_the_seed_determines_the_weights(name):
     one, same, other = (build(name, ndim=2, seed=s).get_weights() for s in (1, 1, 2))
     for a, b in zip(one, same):
         npt.assert_array_equal(a, b)
@@ -104,24 +104,26 @@ def test_unet_is_compact_and_starts_at_zero(rng):
         ("fcn", "tps", "displacement.*three resolutions.*'tps'"),
     ],
 )
-def test_what_makes_no_sense_says_why(network, transform, message):
+def test_networks_that_cannot_serve_a_transform_are_refused(
+    network, transform, message
+):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         check_network(network, transform)
 
 
-def test_a_network_that_cannot_be_called():
+def test_a_network_that_cannot_be_called_is_refused():
     for network in (keras.Sequential([layers.Dense(2)]), lambda moving: moving):
         with pytest.raises(ValueError, match="Expected a network that can be called"):
-            connect_own(network)
+            connect_user_network(network)
 
 
 @pytest.mark.parametrize("spacing", [5, 64])
-def test_spacing_of_dirnet(spacing):
+def test_other_spacings_of_dirnet_are_refused(spacing):
     with pytest.raises(ValueError, match=f"power of two .*spacing={spacing}"):
         build("dirnet", ndim=2, spacing=spacing)
 
 
-def connect_own(network, *, values=2, spacing=1, shape=(12, 14)):
+def connect_user_network(network, *, values=2, spacing=1, shape=(12, 14)):
     inputs = [keras.Input((*[None] * len(shape), 1)) for _ in range(2)]
     fields = connect(
         network, *inputs, shape=shape, values=values, spacing=spacing, seed=None
@@ -130,13 +132,13 @@ def connect_own(network, *, values=2, spacing=1, shape=(12, 14)):
 
 
 def one_convolution(values, strides=1):
-    """Return a network of one's own that sees both images in one input."""
+    """Return a user's network that takes both images as one input."""
     images = keras.Input((None, None, 2))
     x = layers.Conv2D(values, 3, strides=strides, padding="same")(images)
     return keras.Model(images, x)
 
 
-def test_networks_of_ones_own(rng):
+def test_networks_of_a_user(rng):
     images = [np.float32(rng.random((1, 12, 14, 1))) for _ in range(2)]
     together = one_convolution(2)
     expected = together.predict_on_batch(np.concatenate(images, axis=-1))
@@ -147,9 +149,9 @@ def test_networks_of_ones_own(rng):
         return together(layers.Concatenate()([moving, static]))
 
     for network in (together, apart, function):
-        found = connect_own(network).predict_on_batch(images)
+        found = connect_user_network(network).predict_on_batch(images)
         npt.assert_allclose(np.squeeze(found), expected[0], atol=1e-6)
-    control = connect_own(one_convolution(2, strides=4), spacing=4)
+    control = connect_user_network(one_convolution(2, strides=4), spacing=4)
     assert np.shape(np.squeeze(control.predict_on_batch(images))) == (3, 4, 2)
 
 
@@ -166,7 +168,8 @@ def test_networks_of_ones_own(rng):
         (lambda moving, static: [moving] * 4, "4"),
     ],
 )
-def test_a_network_whose_output_does_not_fit(network, received):
-    expected = r"(the network to return .*\(None, 12, 14, 2\)|3 fields at most)"
-    with pytest.raises(ValueError, match=f"Expected {expected}.*Received {received}"):
-        connect_own(network)
+def test_a_network_with_an_output_of_another_shape_is_refused(network, received):
+    expected = r"(.*\(None, 12, 14, 2\)|3 fields at most)"
+    expected = f"Expected the network to return {expected}"
+    with pytest.raises(ValueError, match=f"{expected}.*Received {received}"):
+        connect_user_network(network)
