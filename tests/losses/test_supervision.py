@@ -20,7 +20,7 @@ def one_hot(label_maps, number):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_label_overlap_is_the_mean_dice_of_the_labels_that_occur(shape, rng):
-    # Label 5 is in none of the maps, and 4 is in one of the second pair.
+    # Label 5 occurs in no map, and label 4 in one map of the second pair.
     static, warped = rng.integers(0, 4, (2, 3, *shape))
     static[1, 0] = 4
     warped[2] = static[2]
@@ -37,7 +37,7 @@ def test_label_overlap_is_the_mean_dice_of_the_labels_that_occur(shape, rng):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_label_overlap_of_shares(shape, rng):
+def test_label_overlap_of_fractions(shape, rng):
     static, warped = rng.random((2, 2, *shape, 3))
     static[..., 1] = warped[..., 1] = 0
     spatial = tuple(range(1, len(shape) + 1))
@@ -81,7 +81,7 @@ def test_gradients_of_label_overlap_agree_with_finite_differences(rng, gradient)
 def test_landmark_error_agrees_with_scipy(shape, rng):
     ndim = len(shape)
     displacement = rng.normal(size=(3, *shape, ndim))
-    # Some landmarks are beyond the border, which is repeated.
+    # Some landmarks lie beyond the border, which is repeated.
     static = rng.uniform(-2, np.array(shape) + 1, (3, 20, ndim))
     moving = static + rng.normal(size=static.shape)
     expected = []
