@@ -22,17 +22,17 @@ def test_compiled_functions_take_tensors_and_arrays(rng):
     function = compiled(waves)
     expected = np.sin(x) * y
     for convert in (np.asarray, ops.convert_to_tensor):
-        found = ops.convert_to_numpy(function(convert(x), convert(y)))
-        npt.assert_allclose(found, expected, rtol=1e-5)
+        actual = ops.convert_to_numpy(function(convert(x), convert(y)))
+        npt.assert_allclose(actual, expected, rtol=1e-5)
 
 
 def test_gradient_of_a_recomputed_function(rng, gradient):
     x, y, weight = rng.random((3, 3, 4), dtype=np.float32)
     function = recomputed(waves)
     npt.assert_allclose(ops.convert_to_numpy(function(x, y)), np.sin(x) * y, rtol=1e-5)
-    found = gradient(lambda x, y: ops.sum(weight * function(x, y)), x, y)
-    npt.assert_allclose(found[0], weight * np.cos(x) * y, rtol=1e-4)
-    npt.assert_allclose(found[1], weight * np.sin(x), rtol=1e-4)
+    actual = gradient(lambda x, y: ops.sum(weight * function(x, y)), x, y)
+    npt.assert_allclose(actual[0], weight * np.cos(x) * y, rtol=1e-4)
+    npt.assert_allclose(actual[1], weight * np.sin(x), rtol=1e-4)
 
 
 def test_value_and_gradient(rng):
@@ -73,8 +73,8 @@ def test_a_self_adjoint_function_is_its_own_gradient(rng, gradient):
     matrix = matrix + matrix.T
     x, weight = rng.random((2, 5, 1), dtype=np.float32)
     function = self_adjoint(lambda x, times: times * ops.matmul(matrix, x))
-    (found,) = gradient(lambda x: ops.sum(weight * function(x, 3)), x)
-    npt.assert_allclose(found, 3 * matrix @ weight, rtol=1e-5)
+    (actual,) = gradient(lambda x: ops.sum(weight * function(x, 3)), x)
+    npt.assert_allclose(actual, 3 * matrix @ weight, rtol=1e-5)
 
 
 def test_output_shape_and_errors_of_the_function():
@@ -94,6 +94,6 @@ def test_constants_get_no_gradient(rng):
     with tf.GradientTape() as tape:
         tape.watch([x, y])
         value = tf.reduce_sum(recomputed(waves, constants=1)(x, y))
-    found = tape.gradient(value, [x, y])
-    npt.assert_allclose(found[0], np.cos(x) * y, rtol=1e-4)
-    assert found[1] is None
+    actual = tape.gradient(value, [x, y])
+    npt.assert_allclose(actual[0], np.cos(x) * y, rtol=1e-4)
+    assert actual[1] is None

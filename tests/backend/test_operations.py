@@ -38,8 +38,8 @@ def test_matrices_from_known_and_unknown_sizes():
 def test_take_rows(rng):
     values = rng.random((6, 3), dtype=np.float32)
     index = rng.integers(0, 6, (2, 4)).astype(np.int32)
-    found = take_rows(ops.convert_to_tensor(values), ops.convert_to_tensor(index))
-    npt.assert_array_equal(ops.convert_to_numpy(found), values[index])
+    actual = take_rows(ops.convert_to_tensor(values), ops.convert_to_tensor(index))
+    npt.assert_array_equal(ops.convert_to_numpy(actual), values[index])
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (4, 5, 3), (1, 6)])
@@ -50,8 +50,8 @@ def test_grid_sample_of_pytorch_agrees_with_scipy(shape, rng):
     positions = rng.uniform(-2, np.array(shape) + 1, (2, 9, 8, 7, ndim)[-ndim - 2 :])
     positions = positions.astype(np.float32)
     axes = [torch.from_numpy(positions[..., axis]) for axis in range(ndim)]
-    found = grid_sample(torch.from_numpy(field), axes).numpy()
-    for item, where in zip(found, positions):
+    actual = grid_sample(torch.from_numpy(field), axes).numpy()
+    for item, where in zip(actual, positions):
         for component in range(ndim):
             expected = map_coordinates(
                 field[0, ..., component],

@@ -96,8 +96,8 @@ def test_invalid_sizes_of_a_grid_are_refused(shape):
     "convert", [list, tuple, np.array, lambda s: np.array(s, "u1")]
 )
 def test_any_sequence_of_integers_is_a_size_of_a_grid(convert):
-    found = check_shape("shape", convert((4, 5)))
-    assert found == (4, 5) and all(type(size) is int for size in found)
+    actual = check_shape("shape", convert((4, 5)))
+    assert actual == (4, 5) and all(type(size) is int for size in actual)
 
 
 @pytest.mark.parametrize("fill", [None, 0, -1000.0, np.float32(0.5), Fraction(1, 3)])

@@ -16,12 +16,12 @@ def test_mean_agrees_with_numpy(shape, keepdims, rng):
     mask = rng.random((3, *shape, 1), dtype=np.float32)
     tensors = [ops.convert_to_tensor(array) for array in (x, mask)]
     for weights, used in ((None, None), (mask, tensors[1])):
-        found = ops.convert_to_numpy(masked_mean(tensors[0], used, keepdims=keepdims))
+        actual = ops.convert_to_numpy(masked_mean(tensors[0], used, keepdims=keepdims))
         if weights is not None:
             weights = np.broadcast_to(weights, x.shape)
         axes = tuple(range(1, x.ndim))
         expected = np.average(x, axis=axes, weights=weights, keepdims=keepdims)
-        npt.assert_allclose(found, expected, rtol=1e-5)
+        npt.assert_allclose(actual, expected, rtol=1e-5)
 
 
 def test_mean_over_an_empty_mask_is_zero(rng):
@@ -33,8 +33,8 @@ def test_mean_over_an_empty_mask_is_zero(rng):
 def test_moving_average_agrees_with_scipy(shape, rng):
     x = rng.random((2, *shape, 2), dtype=np.float32)
     windows = (3, 5, 1)[: len(shape)]
-    found = ops.convert_to_numpy(moving_average(ops.convert_to_tensor(x), windows))
+    actual = ops.convert_to_numpy(moving_average(ops.convert_to_tensor(x), windows))
     expected = uniform_filter(x.astype(np.float64), (1, *windows, 1))
     # Windows inside of the image alone.
     inside = [slice(w // 2, n - w // 2) for w, n in zip(windows, shape)]
-    npt.assert_allclose(found, expected[(slice(None), *inside)], rtol=1e-5)
+    npt.assert_allclose(actual, expected[(slice(None), *inside)], rtol=1e-5)

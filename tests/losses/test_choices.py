@@ -62,10 +62,10 @@ def test_invalid_losses_are_refused(loss, message):
 
 def test_a_loss_with_a_value_for_each_voxel_is_averaged(rng):
     static, warped = rng.random((2, 3, 5, 6, 1), dtype="float32")
-    found = evaluate_loss(keras.losses.mean_absolute_error, static, warped)
-    found = ops.convert_to_numpy(found)
-    assert found.shape == (3,)
-    assert found == pytest.approx(abs(static - warped).mean(axis=(1, 2, 3)), abs=1e-6)
+    actual = evaluate_loss(keras.losses.mean_absolute_error, static, warped)
+    actual = ops.convert_to_numpy(actual)
+    assert actual.shape == (3,)
+    assert actual == pytest.approx(abs(static - warped).mean(axis=(1, 2, 3)), abs=1e-6)
 
 
 def test_which_losses_take_a_mask():

@@ -122,11 +122,11 @@ def test_lncc_windows(
     static, warped = make_images(shape)
     mask = make_mask(shape, "voxels" if masked else None)
     function, reference = loss_and_reference("lncc", window=window)
-    found = loss_of(function, static, warped, mask)
+    actual = loss_of(function, static, warped, mask)
     expected = expected_of(reference, static, warped, mask)
-    npt.assert_allclose(found, expected, rtol=1e-4)
+    npt.assert_allclose(actual, expected, rtol=1e-4)
     if window == 9:
-        npt.assert_array_equal(loss_of(lncc, static, warped, mask), found)
+        npt.assert_array_equal(loss_of(lncc, static, warped, mask), actual)
 
 
 @pytest.mark.parametrize("bins", [2, 7, 32])
@@ -148,13 +148,13 @@ def test_each_image_of_a_batch_has_its_own_loss(
     static, warped = make_images(shape)
     mask = make_mask(shape, "voxels")
     function, _ = loss_and_reference(name)
-    found = loss_of(function, static, warped, mask)
+    actual = loss_of(function, static, warped, mask)
     one_by_one = [
         loss_of(function, static[i : i + 1], warped[i : i + 1], mask[i : i + 1])[0]
         for i in range(3)
     ]
     assert len(set(one_by_one)) == 3
-    npt.assert_allclose(found, one_by_one, rtol=1e-5)
+    npt.assert_allclose(actual, one_by_one, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -177,7 +177,7 @@ def test_gradients_agree_with_finite_differences(
     images = make_images(shape)
     mask = make_mask(shape, kind)
     function, reference = loss_and_reference(name)
-    found = gradient(lambda s, w: ops.sum(masked(function, s, w, mask)), *images)
+    actual = gradient(lambda s, w: ops.sum(masked(function, s, w, mask)), *images)
     for which in (0, 1):
         indices = rng.choice(images[which].size, 15, replace=False)
         expected = []
@@ -190,7 +190,7 @@ def test_gradients_agree_with_finite_differences(
             expected.append((losses[0] - losses[1]) / 2e-5)
         largest = np.abs(expected).max()
         assert largest > 1e-3
-        npt.assert_allclose(found[which].flat[indices], expected, atol=1e-3 * largest)
+        npt.assert_allclose(actual[which].flat[indices], expected, atol=1e-3 * largest)
 
 
 @pytest.mark.parametrize("kind", [None, "empty"])
@@ -207,8 +207,8 @@ def test_gradients_of_constant_images_are_finite(
     mask = np.zeros((*shape[:-1], 1), np.float32) if kind == "empty" else None
     for pair in ((textured, constant), (constant, textured), (constant, constant)):
         assert np.all(np.isfinite(loss_of(function, *pair, mask)))
-        found = gradient(lambda s, w: ops.sum(masked(function, s, w, mask)), *pair)
-        assert np.all(np.isfinite(found))
+        actual = gradient(lambda s, w: ops.sum(masked(function, s, w, mask)), *pair)
+        assert np.all(np.isfinite(actual))
 
 
 def test_ncc_limits(rng):
@@ -251,10 +251,10 @@ def test_mi_of_values_on_all_centers_is_at_most_that_of_their_histogram(rng):
     image = rng.integers(0, 16, (1, 40, 41, 1))
     p = np.bincount(image.ravel()) / image.size
     entropy = -np.sum(p * np.log(p))
-    found = loss_of(mi, image / 15, image / 15)
-    assert 0.5 * entropy < -found < entropy
+    actual = loss_of(mi, image / 15, image / 15)
+    assert 0.5 * entropy < -actual < entropy
     npt.assert_allclose(
-        found, expected_of(mi_reference, image / 15, image / 15), rtol=1e-4
+        actual, expected_of(mi_reference, image / 15, image / 15), rtol=1e-4
     )
 
 
@@ -272,9 +272,9 @@ def test_mi_of_independent_images_is_zero(rng):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_inverted_contrast_changes_nothing(function, shape, make_images):
     static, warped = make_images(shape)
-    found = loss_of(function, static, 1 - warped)
-    npt.assert_allclose(found, loss_of(function, static, warped), rtol=1e-4)
-    assert np.all(np.abs(found) > 1e-3)
+    actual = loss_of(function, static, 1 - warped)
+    npt.assert_allclose(actual, loss_of(function, static, warped), rtol=1e-4)
+    assert np.all(np.abs(actual) > 1e-3)
 
 
 @pytest.mark.parametrize("function", [mse, ncc])

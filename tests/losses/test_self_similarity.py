@@ -51,11 +51,11 @@ def test_difference_to_an_image_of_inverted_contrast_is_zero(rng):
 @pytest.mark.parametrize(("shape", "pairs"), [((7, 8), 4), ((6, 5, 4), 12)])
 def test_descriptors_have_a_value_from_0_to_1_for_each_pair(shape, pairs, rng):
     image = ops.convert_to_tensor(rng.random((2, *shape, 3), dtype=np.float32))
-    found = ops.convert_to_numpy(descriptors(image, 1, 2))
-    assert found.shape == (2, *shape, 3 * pairs)
-    assert found.min() >= 0
+    actual = ops.convert_to_numpy(descriptors(image, 1, 2))
+    assert actual.shape == (2, *shape, 3 * pairs)
+    assert actual.min() >= 0
     # The most similar pair of neighbours of each voxel and channel has the value 1.
-    largest = found.reshape(2, *shape, pairs, 3).max(axis=-2)
+    largest = actual.reshape(2, *shape, pairs, 3).max(axis=-2)
     npt.assert_array_equal(largest, 1)
 
 

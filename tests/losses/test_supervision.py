@@ -32,8 +32,8 @@ def test_label_overlap_is_the_mean_dice_of_the_labels_that_occur(shape, rng):
             dice.append(2 * common / (np.sum(s == label) + np.sum(w == label)))
         expected.append(np.mean(dice))
     assert expected[2] == 1
-    found = value_of(label_overlap, one_hot(static, 5), one_hot(warped, 5))
-    npt.assert_allclose(found, expected, rtol=1e-5)
+    actual = value_of(label_overlap, one_hot(static, 5), one_hot(warped, 5))
+    npt.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -55,13 +55,13 @@ def test_label_overlap_limits(rng, gradient):
     assert value_of(label_overlap, labels, nothing) == 0
     assert value_of(label_overlap, nothing, nothing) == 1
     for pair in ((labels, nothing), (nothing, nothing)):
-        found = gradient(lambda s, w: ops.sum(label_overlap(s, w)), *pair)
-        assert np.all(np.isfinite(found))
+        actual = gradient(lambda s, w: ops.sum(label_overlap(s, w)), *pair)
+        assert np.all(np.isfinite(actual))
 
 
 def test_gradients_of_label_overlap_agree_with_finite_differences(rng, gradient):
     static, warped = rng.random((2, 2, 4, 3, 2))
-    (found,) = gradient(
+    (actual,) = gradient(
         lambda w: ops.sum(label_overlap(ops.cast(static, "float32"), w)), warped
     )
 
@@ -74,7 +74,7 @@ def test_gradients_of_label_overlap_agree_with_finite_differences(rng, gradient)
         change = np.zeros(warped.shape)
         change[index] = 1e-5
         expected[index] = (dice(warped + change) - dice(warped - change)) / 2e-5
-    npt.assert_allclose(found, expected, atol=1e-5)
+    npt.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -91,8 +91,8 @@ def test_landmark_error_agrees_with_scipy(shape, rng):
             for c in range(ndim)
         ]
         expected.append(np.mean(np.sum((s + np.transpose(moved) - m) ** 2, axis=1)))
-    found = value_of(landmark_error, displacement, static, moving)
-    npt.assert_allclose(found, expected, rtol=1e-4)
+    actual = value_of(landmark_error, displacement, static, moving)
+    npt.assert_allclose(actual, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -105,9 +105,9 @@ def test_landmark_error_of_a_shift(shape, gradient):
     npt.assert_allclose(error, 0, atol=1e-10)
     error = value_of(landmark_error, field, static, static)
     npt.assert_allclose(error, np.sum(shift**2), rtol=1e-5)
-    (found,) = gradient(
+    (actual,) = gradient(
         lambda u: ops.sum(landmark_error(u, *(ops.cast(static, "float32"),) * 2)), field
     )
     # The weights of linear interpolation sum to one.
     axes = tuple(range(ndim + 1))
-    npt.assert_allclose(np.sum(found, axis=axes), 2 * shift, rtol=1e-5)
+    npt.assert_allclose(np.sum(actual, axis=axes), 2 * shift, rtol=1e-5)

@@ -50,17 +50,17 @@ def test_layers_of_two_and_three_dimensions():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_convolution_agrees_with_scipy(shape, rng):
     x = rng.normal(size=(1, *shape, 2)).astype(np.float32)
-    model, found = run(lambda x: convolve(x, 3, initializer="glorot_uniform"), x)
+    model, actual = run(lambda x: convolve(x, 3, initializer="glorot_uniform"), x)
     kernel, bias = model.get_weights()
-    npt.assert_allclose(found[0], convolve_by_scipy(x[0], kernel, bias), atol=1e-5)
+    npt.assert_allclose(actual[0], convolve_by_scipy(x[0], kernel, bias), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_block_is_a_convolution_and_a_leaky_relu(shape, rng):
     x = rng.normal(size=(1, *shape, 2)).astype(np.float32)
-    model, found = run(lambda x: conv_block(x, 3, seed=lambda: 0), x)
+    model, actual = run(lambda x: conv_block(x, 3, seed=lambda: 0), x)
     linear = convolve_by_scipy(x[0], *model.get_weights())
-    npt.assert_allclose(found[0], np.where(linear < 0, 0.2, 1) * linear, atol=1e-5)
+    npt.assert_allclose(actual[0], np.where(linear < 0, 0.2, 1) * linear, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -68,11 +68,11 @@ def test_joined_features_have_the_size_of_the_skip_connection(shape, rng):
     skip = rng.normal(size=(1, *shape, 2)).astype(np.float32)
     half = [-(-n // 2) for n in shape]
     x = rng.normal(size=(1, *half, 3)).astype(np.float32)
-    _, found = run(join, x, skip)
+    _, actual = run(join, x, skip)
     doubled = x[0]
     for axis, n in enumerate(shape):
         doubled = np.take(np.repeat(doubled, 2, axis=axis), range(n), axis=axis)
-    npt.assert_array_equal(found[0], np.concatenate([doubled, skip[0]], axis=-1))
+    npt.assert_array_equal(actual[0], np.concatenate([doubled, skip[0]], axis=-1))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -80,9 +80,9 @@ def test_added_levels_of_constant_fields(shape):
     ndim = len(shape)
     sizes = [[-(-n // stride) for n in shape] for stride in (4, 2, 1)]
     fields = [np.full((1, *s, ndim), v, np.float32) for s, v in zip(sizes, (1, 10, 3))]
-    _, found = run(lambda *fields: add_levels(fields), *fields)
+    _, actual = run(lambda *fields: add_levels(fields), *fields)
     # A voxel of the coarsest grid is four voxels of the finest one.
-    npt.assert_allclose(found, np.full((1, *shape, ndim), 4 * 1 + 2 * 10 + 3.0))
+    npt.assert_allclose(actual, np.full((1, *shape, ndim), 4 * 1 + 2 * 10 + 3.0))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_stride_to_reach(spacing, expected):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_are_predicted_from_averages_between_control_points(shape, rng):
     x = rng.normal(size=(1, *[4 * n for n in shape], 2)).astype(np.float32)
-    model, found = run(
+    model, actual = run(
         lambda x: read_off(
             x, 3, spacing=4, seed=None, kernel_size=1, initializer="glorot_uniform"
         ),
@@ -104,7 +104,7 @@ def test_values_are_predicted_from_averages_between_control_points(shape, rng):
     kernel, bias = model.get_weights()
     blocks = x[0].reshape(*np.ravel([(n, 4) for n in shape]), 2)
     averages = blocks.mean(axis=tuple(range(1, 2 * len(shape), 2)))
-    npt.assert_allclose(found[0], averages @ np.squeeze(kernel) + bias, atol=1e-5)
+    npt.assert_allclose(actual[0], averages @ np.squeeze(kernel) + bias, atol=1e-5)
 
 
 def test_values_start_at_zero_and_are_float32_in_a_bfloat16_network():

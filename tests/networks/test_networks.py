@@ -24,17 +24,17 @@ def test_any_size_and_no_motion_before_training(name, shape, predict):
 @pytest.mark.parametrize("spacing", [2, 4, 8])
 def test_values_for_control_points(name, shape, spacing, predict):
     points = [-(-n // spacing) for n in shape]
-    found = predict(name, shape, spacing=spacing)
-    assert found.shape == (1, *points, 3)
-    npt.assert_allclose(found, 0, atol=1e-3)
+    actual = predict(name, shape, spacing=spacing)
+    assert actual.shape == (1, *points, 3)
+    npt.assert_allclose(actual, 0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", sorted(set(DENSE) - {"fcn"}))
 @pytest.mark.parametrize("shape", [(27, 31), (13, 9, 17)])
 def test_values_for_the_whole_image(name, shape, predict):
-    found = predict(name, shape, values=12, spacing=None)
-    assert found.shape == (1, 12)
-    npt.assert_allclose(found, 0, atol=1e-3)
+    actual = predict(name, shape, values=12, spacing=None)
+    assert actual.shape == (1, 12)
+    npt.assert_allclose(actual, 0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -94,8 +94,8 @@ def test_networks_of_a_user(rng):
         return together(layers.Concatenate()([moving, static]))
 
     for network in (together, apart, function):
-        found = connect_user_network(network).predict_on_batch(images)
-        npt.assert_allclose(np.squeeze(found), expected[0], atol=1e-6)
+        actual = connect_user_network(network).predict_on_batch(images)
+        npt.assert_allclose(np.squeeze(actual), expected[0], atol=1e-6)
     control = connect_user_network(one_convolution(2, strides=4), spacing=4)
     assert np.shape(np.squeeze(control.predict_on_batch(images))) == (3, 4, 2)
 

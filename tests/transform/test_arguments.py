@@ -40,9 +40,9 @@ def test_fill_broadcasts_to_the_image():
     image = np.ones((2, 4, 5, 3), np.float32)
     assert as_fill(None, image, "zero") is None
     for fill in (7.0, np.arange(3.0)[None], np.arange(6.0).reshape(2, 3)):
-        found = ops.convert_to_numpy(as_fill(fill, image, "zero"))
+        actual = ops.convert_to_numpy(as_fill(fill, image, "zero"))
         expected = np.broadcast_to(np.reshape(fill, np.shape(fill) or (1, 1)), (2, 3))
-        npt.assert_array_equal((found * image)[:, 1, 2], expected)
+        npt.assert_array_equal((actual * image)[:, 1, 2], expected)
 
 
 @pytest.mark.parametrize(

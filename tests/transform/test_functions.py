@@ -150,7 +150,7 @@ def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
 
     gradients = gradient(loss, image, displacement)
     step = 0.1  # within it the loss is linear in each value
-    for array, found in zip((image, displacement), gradients):
+    for array, actual in zip((image, displacement), gradients):
         for index in rng.choice(array.size, 20, replace=False):
             change = np.zeros(array.size, np.float32)
             change[index] = step
@@ -162,7 +162,7 @@ def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
                 for s in (1, -1)
             )
             expected = (up - down) / (2 * step)
-            npt.assert_allclose(found.flat[index], expected, atol=2e-4)
+            npt.assert_allclose(actual.flat[index], expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (4, 5, 4)])
@@ -191,8 +191,8 @@ def test_gradients_of_fields_agree_with_finite_differences(shape, rng, gradient)
                 for s in (1, -1)
             )
             expected = (up - down) / 2e-3
-            found = sum(np.sum(g * d) for g, d in zip(gradients, direction))
-            npt.assert_allclose(found, expected, rtol=2e-2, atol=2e-2)
+            actual = sum(np.sum(g * d) for g, d in zip(gradients, direction))
+            npt.assert_allclose(actual, expected, rtol=2e-2, atol=2e-2)
 
 
 def test_compose_agrees_with_two_successive_warps():
@@ -221,10 +221,10 @@ def test_integrate_a_linear_velocity_is_the_matrix_exponential(shape):
     generator = generator[:ndim, :ndim]
     centred = identity_grid(shape) - (np.array(shape) - 1) / 2
     expected = centred @ (expm(generator) - np.eye(ndim)).T
-    found = integrate(centred @ generator.T)
+    actual = integrate(centred @ generator.T)
     # Away from the border, beyond which the velocity is no longer linear.
     inside = (slice(8, -8),) * ndim
-    npt.assert_allclose(found[inside], expected[inside], atol=5e-3)
+    npt.assert_allclose(actual[inside], expected[inside], atol=5e-3)
 
 
 @pytest.mark.parametrize(("shape", "sigma"), [((64, 64), 6), ((32, 36, 30), 6)])
@@ -288,11 +288,11 @@ def test_a_constant_image_changes_neither_values_nor_the_gradient_of_the_field(
     npt.assert_array_equal(
         warp(image, displacement, **options), warp(image, displacement, border=border)
     )
-    found, expected = (
+    actual, expected = (
         gradient(lambda u, o=o: ops.sum(weight * warp(image, u, **o)), displacement)[0]
         for o in (options, {"border": border})
     )
-    npt.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    npt.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (6, 5, 7)])
@@ -320,10 +320,10 @@ def test_fill_agrees_with_scipy(ndim, interpolation, fill, rng):
         cval=fill,
     )
     options = {"interpolation": interpolation, "fill": fill}
-    found = warp(image, displacement, **options)
-    npt.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    actual = warp(image, displacement, **options)
+    npt.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
     npt.assert_allclose(
-        sample(image, np.moveaxis(positions, 0, -1), **options), found, rtol=1e-6
+        sample(image, np.moveaxis(positions, 0, -1), **options), actual, rtol=1e-6
     )
     npt.assert_array_equal(warp(image, 0 * displacement, **options), image)
 
@@ -332,8 +332,8 @@ def test_a_fill_for_each_image_and_channel(rng):
     images = rng.random((2, 5, 6, 3)).astype(np.float32)
     fill = np.arange(6.0).reshape(2, 3)
     far = np.full((2, 5, 6, 2), 50, np.float32)
-    found = warp(images, far, fill=fill)
-    npt.assert_array_equal(found, np.broadcast_to(fill[:, None, None], found.shape))
+    actual = warp(images, far, fill=fill)
+    npt.assert_array_equal(actual, np.broadcast_to(fill[:, None, None], actual.shape))
 
 
 def test_gradients_with_a_fill_agree_with_finite_differences(rng, gradient):

@@ -30,20 +30,20 @@ def scipy_compose(first, second):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_composition_agrees_with_scipy(shape, rng):
     first, second = rng.normal(size=(2, 2, *shape, len(shape))).astype(np.float32)
-    found = compose_fields(*map(ops.convert_to_tensor, (first, second)))
+    actual = compose_fields(*map(ops.convert_to_tensor, (first, second)))
     expected = [scipy_compose(*fields) for fields in zip(first, second)]
-    npt.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-5)
+    npt.assert_allclose(ops.convert_to_numpy(actual), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_integration_is_repeated_composition(shape, steps, rng):
     velocity = rng.normal(size=(1, *shape, len(shape))).astype(np.float32)
-    found = integrate_velocity(ops.convert_to_tensor(velocity), steps)
+    actual = integrate_velocity(ops.convert_to_tensor(velocity), steps)
     expected = velocity[0] / 2**steps
     for _ in range(steps):
         expected = scipy_compose(expected, expected)
-    npt.assert_allclose(ops.convert_to_numpy(found)[0], expected, atol=1e-4)
+    npt.assert_allclose(ops.convert_to_numpy(actual)[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])

@@ -21,9 +21,9 @@ def test_images_are_averaged_over_the_voxels_of_each_block(shape, stride, rng):
         sums = np.add.reduceat(expected, starts, axis=axis)
         counts = np.diff([*starts, size]).reshape([-1] + [1] * (len(shape) + 1 - axis))
         expected = sums / counts
-    found = ops.convert_to_numpy(shrink(ops.convert_to_tensor(image), stride))
-    assert found.shape[1:-1] == coarse_shape(shape, stride)
-    npt.assert_allclose(found, expected, rtol=1e-5)
+    actual = ops.convert_to_numpy(shrink(ops.convert_to_tensor(image), stride))
+    assert actual.shape[1:-1] == coarse_shape(shape, stride)
+    npt.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])
@@ -32,10 +32,10 @@ def test_enlarging_agrees_with_scipy(shape, stride, rng):
     ndim = len(shape)
     coarse = rng.normal(size=(2, *coarse_shape(shape, stride), ndim)).astype("float32")
     reference = np.zeros((2, *shape, 1), np.float32)
-    found = ops.convert_to_numpy(enlarge(coarse, reference, stride))
+    actual = ops.convert_to_numpy(enlarge(coarse, reference, stride))
     # A coarse voxel lies at the centre of those that it covers.
     positions = (np.indices(shape) - (stride - 1) / 2) / stride
-    for item, displacement in zip(found, coarse):
+    for item, displacement in zip(actual, coarse):
         for component in range(ndim):
             expected = map_coordinates(
                 displacement[..., component], positions, order=1, mode="nearest"
@@ -50,10 +50,10 @@ def test_the_gradient_of_enlarging_is_its_transpose(shape, rng, gradient):
     ndim = len(shape)
     coarse = rng.normal(size=(1, *coarse_shape(shape, 2), ndim)).astype("float32")
     weight = rng.normal(size=(1, *shape, ndim)).astype("float32")
-    (found,) = gradient(lambda u: ops.sum(weight * enlarge(u, weight, 2)), coarse)
+    (actual,) = gradient(lambda u: ops.sum(weight * enlarge(u, weight, 2)), coarse)
     # It is linear: the sum is the product of the gradient and the displacement.
     value = np.sum(weight * ops.convert_to_numpy(enlarge(coarse, weight, 2)))
-    npt.assert_allclose(np.sum(found * coarse), value, rtol=1e-3)
+    npt.assert_allclose(np.sum(actual * coarse), value, rtol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(13, 9), (7, 9, 11)])
@@ -72,8 +72,8 @@ def test_error_of_a_slope_at_the_border(n, last):
     slope = np.zeros((1, n, 4, 2), np.float32)
     slope[..., 0] = np.arange(n)[:, None]
     coarse = ops.convert_to_numpy(shrink(ops.convert_to_tensor(slope), 2)) / 2
-    found = ops.convert_to_numpy(enlarge(coarse, slope, 2))[0, :, 1, 0]
-    error = np.abs(found - np.arange(n))
+    actual = ops.convert_to_numpy(enlarge(coarse, slope, 2))[0, :, 1, 0]
+    error = np.abs(actual - np.arange(n))
     assert error[-1] == pytest.approx(last, abs=1e-5)
     inside = slice(1, n - 2)
     npt.assert_allclose(error[inside], 0, atol=1e-5)

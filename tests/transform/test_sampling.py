@@ -49,9 +49,9 @@ def test_linear_interpolation_agrees_with_scipy(shape, border, make):
     tensors = [ops.convert_to_tensor(axis) for axis in positions]
     image = ops.convert_to_tensor(images)
     offsets = locate(image, tensors, border)
-    found = ops.convert_to_numpy(read_linear(image, tensors, border, offsets))
+    actual = ops.convert_to_numpy(read_linear(image, tensors, border, offsets))
     expected = scipy_sample(images, positions, order=1, mode=MODES[border])
-    npt.assert_allclose(found, expected, atol=1e-5)
+    npt.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def test_linear_interpolation_agrees_with_scipy(shape, border, make):
 def test_nearest_interpolation_agrees_with_scipy(shape, border, fill, make):
     images, positions = make(shape)
     tensors = [ops.convert_to_tensor(axis) for axis in positions]
-    found = read_nearest(ops.convert_to_tensor(images), tensors, border, fill)
+    actual = read_nearest(ops.convert_to_tensor(images), tensors, border, fill)
     expected = scipy_sample(
         images, positions, order=0, mode=MODES[border], cval=fill or 0.0
     )
-    npt.assert_array_equal(ops.convert_to_numpy(found), expected)
+    npt.assert_array_equal(ops.convert_to_numpy(actual), expected)
 
 
 @pytest.mark.parametrize("border", MODES)
@@ -73,10 +73,12 @@ def test_nearest_interpolation_agrees_with_scipy(shape, border, fill, make):
 def test_located_voxel_is_below_each_position(shape, border, make):
     images, positions = make(shape)
     tensors = [ops.convert_to_tensor(axis) for axis in positions]
-    found = ops.convert_to_numpy(locate(ops.convert_to_tensor(images), tensors, border))
+    actual = ops.convert_to_numpy(
+        locate(ops.convert_to_tensor(images), tensors, border)
+    )
     margin = 1 if border == "zero" else 0
     padded = [n + 2 * margin for n in shape]
-    item, *index = np.unravel_index(found, (2, *padded))
+    item, *index = np.unravel_index(actual, (2, *padded))
     npt.assert_array_equal(item, np.broadcast_to([[0], [1]], item.shape))
     for voxel, position, n in zip(index, positions, padded):
         position = np.clip(position + margin, 0, n - 1)
@@ -88,8 +90,8 @@ def test_grid_and_displaced_voxels(shape, rng):
     grid = np.moveaxis(np.indices(shape), 0, -1)
     npt.assert_array_equal(ops.convert_to_numpy(voxel_grid(shape)), grid)
     displacement = rng.normal(size=(2, *shape, len(shape))).astype(np.float32)
-    found = displaced(ops.convert_to_tensor(displacement))
-    for axis, positions in enumerate(found):
+    actual = displaced(ops.convert_to_tensor(displacement))
+    for axis, positions in enumerate(actual):
         npt.assert_allclose(
             ops.convert_to_numpy(positions), (grid + displacement)[..., axis], rtol=1e-6
         )
@@ -104,5 +106,5 @@ def test_margins_agree_with_numpy(shape, rng):
     npt.assert_array_equal(ops.convert_to_numpy(repeat_border(image, 2)), expected)
     margins = (2, 0, 1)[: len(shape)]
     expected = np.pad(images, [(0, 0), *[(m, m) for m in margins], (0, 0)])
-    found = surround_by_zeros(image, margins)
-    npt.assert_array_equal(ops.convert_to_numpy(found), expected)
+    actual = surround_by_zeros(image, margins)
+    npt.assert_array_equal(ops.convert_to_numpy(actual), expected)

@@ -31,8 +31,8 @@ def test_losses_of_other_types(name, dtype, shape, rng):
         [images[0].tolist(), *single[1:]],
         [single[0], ops.convert_to_tensor(images[1]), mask],
     ):
-        found = LOSSES[name].function(*arguments[:2], mask=arguments[2])
-        npt.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-5)
+        actual = LOSSES[name].function(*arguments[:2], mask=arguments[2])
+        npt.assert_allclose(ops.convert_to_numpy(actual), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -50,8 +50,8 @@ def test_inverse_consistency_of_other_types(rng):
     expected = inverse_consistency(
         *(ops.convert_to_tensor(f, "float32") for f in (forward, backward))
     )
-    found = inverse_consistency(forward, backward.tolist())
-    npt.assert_allclose(*map(ops.convert_to_numpy, (found, expected)), rtol=1e-5)
+    actual = inverse_consistency(forward, backward.tolist())
+    npt.assert_allclose(*map(ops.convert_to_numpy, (actual, expected)), rtol=1e-5)
 
 
 IMAGES = np.ones((2, 9, 10, 1))

@@ -31,7 +31,7 @@ def test_composed_and_applied_affine_maps(shape, rng):
     last = np.eye(ndim + 1)[-1:]
     expected = np.vstack([outer[0], last]) @ np.vstack([inner[0], last])
     npt.assert_allclose(product, expected[:ndim], atol=1e-5)
-    found = keras.ops.convert_to_numpy(ApplyAffine()(outer, displacement))[0]
+    actual = keras.ops.convert_to_numpy(ApplyAffine()(outer, displacement))[0]
     grid = np.moveaxis(np.indices(shape), 0, -1)
     moved = (grid + displacement[0]) @ outer[0, :, :ndim].T + outer[0, :, ndim]
-    npt.assert_allclose(found, moved - grid, atol=1e-4)
+    npt.assert_allclose(actual, moved - grid, atol=1e-4)

@@ -10,9 +10,9 @@ from dipy_nn_reg.transform.layers.features import CutLike, Moments
 def test_cut_keeps_the_start_of_each_axis(shape, rng):
     features = rng.random((1, *[n + 1 for n in shape], 2), dtype=np.float32)
     reference = np.zeros((1, *shape, 1), np.float32)
-    found = keras.ops.convert_to_numpy(CutLike()(features, reference))
+    actual = keras.ops.convert_to_numpy(CutLike()(features, reference))
     start = (slice(None), *[slice(n) for n in shape])
-    npt.assert_array_equal(found, features[start])
+    npt.assert_array_equal(actual, features[start])
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (4, 6, 5)])
@@ -21,6 +21,6 @@ def test_moments_locate_a_single_voxel(shape):
     voxel = (1, 4, 2)[: len(shape)]
     features = np.zeros((1, *shape, 1), np.float32)
     features[(0, *voxel)] = 3 * np.prod(shape)
-    found = keras.ops.convert_to_numpy(Moments()(features))[0]
+    actual = keras.ops.convert_to_numpy(Moments()(features))[0]
     positions = [(2 * p - (n - 1)) / max(shape) for p, n in zip(voxel, shape)]
-    npt.assert_allclose(found, [3, *np.multiply(3, positions)], atol=1e-5)
+    npt.assert_allclose(actual, [3, *np.multiply(3, positions)], atol=1e-5)

@@ -18,13 +18,13 @@ def test_layers_agree_with_the_functions(ndim, rng):
     image = rng.normal(size=(2, *shape, 1)).astype(np.float32)
     field = rng.normal(size=(2, *shape, ndim)).astype(np.float32)
     for interpolation in ("linear", "nearest"):
-        found = keras.ops.convert_to_numpy(
+        actual = keras.ops.convert_to_numpy(
             Warp(interpolation=interpolation)(image, field)
         )
         expected = transform.warp(image, field, interpolation=interpolation)
-        npt.assert_array_equal(found, expected)
-    found = keras.ops.convert_to_numpy(IntegrateVelocity(steps=4)(field))
-    npt.assert_array_equal(found, transform.integrate(field, steps=4))
+        npt.assert_array_equal(actual, expected)
+    actual = keras.ops.convert_to_numpy(IntegrateVelocity(steps=4)(field))
+    npt.assert_array_equal(actual, transform.integrate(field, steps=4))
 
 
 @pytest.mark.parametrize("spline", ["bspline", "tps"])
@@ -43,7 +43,7 @@ def test_equal_control_points_make_a_constant_field(shape, spline):
 def test_an_enlarged_constant_displacement_is_in_fine_voxels(shape):
     coarse = np.full((1, *[-(-n // 4) for n in shape], len(shape)), 1.5, np.float32)
     reference = np.zeros((1, *shape, 1), np.float32)
-    found = EnlargeDisplacement(stride=4)(coarse, reference)
+    actual = EnlargeDisplacement(stride=4)(coarse, reference)
     npt.assert_allclose(
-        keras.ops.convert_to_numpy(found), np.full((1, *shape, len(shape)), 6.0)
+        keras.ops.convert_to_numpy(actual), np.full((1, *shape, len(shape)), 6.0)
     )

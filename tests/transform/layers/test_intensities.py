@@ -26,10 +26,10 @@ def test_rescale_is_not_misled_by_outliers(rng):
     image = rng.random((1, 30, 30, 30, 1)).astype(np.float32)
     spoilt = image.copy()
     spoilt[0, 3, :2, :4] = 50
-    clean, found = (
+    clean, actual = (
         keras.ops.convert_to_numpy(RescaleIntensity()(x)) for x in (image, spoilt)
     )
-    assert np.abs(clean - found)[spoilt == image].max() < 0.01
+    assert np.abs(clean - actual)[spoilt == image].max() < 0.01
 
 
 def test_rescale_of_a_small_object_on_a_constant_background_is_by_the_extremes():
@@ -45,9 +45,9 @@ def test_background_agrees_with_that_of_arrays(shape, rng):
     """Only some voxels of large faces are used, which hardly changes a median."""
     images = rng.random((2, *shape, 3)).astype(np.float32)
     images[:, 2:-2, 2:-2] += 5
-    found = keras.ops.convert_to_numpy(Background()(images))
+    actual = keras.ops.convert_to_numpy(Background()(images))
     expected = [
         [estimate_background(image[..., c]) for c in range(3)] for image in images
     ]
     exact = max(shape) <= 48
-    npt.assert_allclose(found, expected, atol=1e-7 if exact else 0.1)
+    npt.assert_allclose(actual, expected, atol=1e-7 if exact else 0.1)
