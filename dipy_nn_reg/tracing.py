@@ -1,4 +1,4 @@
-"""TensorFlow functions that are traced once for each signature, and freed again."""
+"""Tracing of TensorFlow functions, once for each signature, and release of graphs."""
 
 from collections import OrderedDict
 from functools import wraps
@@ -10,33 +10,36 @@ import weakref
 
 import numpy as np
 
-# Graphs of one function that are kept, and up to twice as many, so that memory is
-# tidied up now and then: of four levels each for some sizes.
+# Number of graphs of one function that are kept when memory is released, which is done
+# whenever there are more than twice as many. It suffices for the four levels of a few
+# image sizes.
 GRAPHS_KEPT = 8
-# Fewer voxels along an axis are known to a graph: there may be none to subtract from
-# the next one, or too few for what is asked.
-FEW = 8
-# One thread traces at a time, so that what a trace registers can be told apart.
+# Size of an axis below which a graph is made for that size alone: a short axis may have
+# no neighbouring voxels, or too few for a window, and so takes another branch.
+MIN_FREE_SIZE = 8
+# Lock under which one thread traces at a time, so that the gradients that a trace
+# registers can be attributed to it.
 _lock = RLock()
-# Names of gradients that belong to traces which are kept for good.
+# Names of the gradients of traces that are kept until the process ends.
 _names_kept = set()
+# Whether this process was forked from one in which TensorFlow had computed.
 _forked = False
 
 
 def traced(function, *, jit_compile, indices=False):
-    """Let TensorFlow trace a function, once for each signature.
+    """Return a function that TensorFlow traces once for each signature.
 
     Parameters
     ----------
     function : callable
         Takes tensors, and options that can be hashed.
     jit_compile : bool
-        Compile it with XLA, which does so for each shape, and keeps it for each graph
-        until the process ends. So there is one graph for images of all sizes, and it is
-        kept as well. Without XLA there is one for each shape: the last ones are kept,
-        and the memory of the others is given back.
+        Compile the function with XLA. XLA compiles a graph for each shape, and keeps
+        the results until the process ends. So one graph serves images of all sizes,
+        and it is kept as well. Without XLA there is one graph for each shape: the last
+        ones used are kept, and the memory of the others is released.
     indices : bool, optional
-        Tensors of integers are indices of voxels, without an axis for channels.
+        Whether tensors of integers are indices of voxels, without an axis for channels.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def traced(function, *, jit_compile, indices=False):
                 if not jit_compile and len(traces) > 2 * GRAPHS_KEPT:
                     while len(traces) > GRAPHS_KEPT:
                         traces.popitem(last=False)
-                    gc.collect()  # a graph is full of circles
+                    gc.collect()  # a graph is full of reference cycles
             traces.move_to_end(signature)
             graph = traces[signature]
         return graph(*filter(tf.is_tensor, flat))
@@ -79,10 +82,15 @@ def trace(function, arguments, specs, jit_compile):
     ----------
     function : callable
     arguments : sequence
-        Of the structure of its arguments.
+        Arguments of the function, which may be nested; only their structure is used.
     specs : sequence
-        The arguments, without structure: a TensorSpec in place of each tensor.
+        The arguments as a flat sequence, with a TensorSpec in place of each tensor.
     jit_compile : bool
+        Compile the graph with XLA.
+
+    Returns
+    -------
+    graph : tensorflow.types.experimental.ConcreteFunction
     """
     import tensorflow as tf
 
@@ -90,8 +98,8 @@ def trace(function, arguments, specs, jit_compile):
 
     def call(*tensors):
         tensors = iter(tensors)
-        known = [next(tensors) if isinstance(a, tf.TensorSpec) else a for a in specs]
-        return function(*tf.nest.pack_sequence_as(structure, known))
+        flat = [next(tensors) if isinstance(a, tf.TensorSpec) else a for a in specs]
+        return function(*tf.nest.pack_sequence_as(structure, flat))
 
     tensors = [a for a in specs if isinstance(a, tf.TensorSpec)]
     with _lock:
@@ -108,10 +116,10 @@ def trace(function, arguments, specs, jit_compile):
 
 
 def check_not_forked():
-    """Raise RuntimeError in a process in which TensorFlow would never answer.
+    """Raise RuntimeError in a process in which TensorFlow would hang.
 
-    TensorFlow's threads are not there in a process that was forked from one in which
-    it has computed, so that a call would wait for them forever.
+    A process that was forked from one in which TensorFlow had computed does not have
+    TensorFlow's threads, so a call would wait for them forever.
     """
     if _forked:
         raise RuntimeError(
@@ -123,23 +131,25 @@ def check_not_forked():
 
 
 def _spec(tensor, any_size, indices):
-    """Return what a graph knows of a tensor, which may be images of any size."""
+    """Return the TensorSpec of a tensor; free spatial sizes are unknown in it."""
     import tensorflow as tf
 
     shape = list(tensor.shape)
     if any_size and len(shape) > 2:
         has_channels = not (indices and tensor.dtype == "int32")
         sizes, channels = (shape[:-1], shape[-1:]) if has_channels else (shape, [])
-        shape = [s if s is not None and s < FEW else None for s in sizes] + channels
+        sizes = [s if s is not None and s < MIN_FREE_SIZE else None for s in sizes]
+        shape = sizes + channels
     return tf.TensorSpec(shape, tensor.dtype)
 
 
 def _compiled(trace, tensors):
-    """Return a graph for XLA.
+    """Return a graph that XLA compiles.
 
-    XLA keeps for each operation the lines of Python that it came from, 40 or more,
-    which is half of the memory that it takes. What is imported has none. That cannot
-    be done with functions inside of functions.
+    For each operation XLA keeps the Python stack that created it, 40 lines or more,
+    which is half of the memory of the compiled graph. Operations of an imported graph
+    have no such stack, so the graph is exported and imported. This does not work for
+    graphs that contain functions.
     """
     import tensorflow as tf
 
@@ -149,35 +159,35 @@ def _compiled(trace, tensors):
         return compiled.get_concrete_function(*tensors)
     nodes = [n for n in graph.node if n.op != "Placeholder"]
     read = {name for node in nodes for name in node.input}
-    given = [i.op.name if i.op.name in read else None for i in trace.inputs]
-    made = [tensor.name for tensor in trace.outputs]
+    inputs = [i.op.name if i.op.name in read else None for i in trace.inputs]
+    outputs = [tensor.name for tensor in trace.outputs]
     structure = tf.nest.map_structure(lambda _: None, trace.structured_outputs)
     del graph.node[:]
     graph.node.extend(nodes)
 
     def call(*tensors):
-        known = {name: t for name, t in zip(given, tensors) if name is not None}
-        results = tf.graph_util.import_graph_def(graph, known, made, name="")
+        values = {name: t for name, t in zip(inputs, tensors) if name is not None}
+        results = tf.graph_util.import_graph_def(graph, values, outputs, name="")
         return tf.nest.pack_sequence_as(structure, results)
 
     compiled = tf.function(call, autograph=False, jit_compile=True)
     compiled = compiled.get_concrete_function(*tensors)
-    graph.Clear()  # what was imported from is not held beside it
+    graph.Clear()  # the exported graph is not needed any more
     return compiled
 
 
 def _names_of_gradients():
-    """Return the names of the gradients that functions define for themselves."""
+    """Return the registered names of the gradients of ``tf.custom_gradient``."""
     from tensorflow.python.framework.ops import gradient_registry
 
     return {n for n in gradient_registry.list() if n.startswith("CustomGradient-")}
 
 
 def _forget_gradients(names):
-    """Free what belongs to gradients of a graph that is gone.
+    """Release the gradients of a graph that was freed.
 
-    TensorFlow holds it, and by it the whole graph, until the process ends, and has no
-    public function to give it up.
+    TensorFlow keeps references to them, and so to the whole graph, until the process
+    ends. It has no public function to release them.
     """
     from tensorflow.python.framework.ops import gradient_registry
 
@@ -186,11 +196,11 @@ def _forget_gradients(names):
 
 
 def _mark_fork():
-    """Note in a child process whether TensorFlow had computed in the parent."""
+    """Record in a child process whether TensorFlow had computed in the parent."""
     global _forked
     context = sys.modules.get("tensorflow.python.eager.context")
     _forked = context is not None and context.context()._initialized
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+if hasattr(os, "register_at_fork"):  # Windows does not fork
     os.register_at_fork(after_in_child=_mark_fork)

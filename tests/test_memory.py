@@ -6,7 +6,7 @@ from dipy_nn_reg.memory import check_memory
 GIB = 2**30
 
 
-def test_what_is_needed_is_stated_or_refused(monkeypatch, dipy_log):
+def test_needs_are_logged_and_too_large_ones_refused(monkeypatch, dipy_log):
     monkeypatch.setattr(memory, "memory_there", lambda: 3 * GIB)
     check_memory(2 * GIB, what="This", advice="")
     check_memory(0.5 * GIB, what="That", advice="")
@@ -32,5 +32,5 @@ def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
 
 
 def test_the_fractions_of_labels_are_held_five_times():
-    """Both maps, the warped one, and two gradients, in float32."""
+    """Both maps, the warped map, and two gradients, in float32."""
     assert memory.size_of_labels((2, 10, 12, 1), 7) == 5 * 4 * 7 * 2 * 10 * 12

@@ -17,7 +17,7 @@ pytest.importorskip("tensorflow")
 
 
 def run(code, *, seconds=240):
-    """Run Python in a process of its own, and return what it prints last."""
+    """Run Python in a new process, and return the last line that it prints."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=seconds
     )
@@ -25,7 +25,7 @@ def run(code, *, seconds=240):
     return done.stdout.splitlines()[-1]
 
 
-def test_graphs_of_sizes_long_past_are_freed():
+def test_graphs_of_old_sizes_are_freed():
     graphs = []
     cube = recomputed(lambda x: x**3)
 
@@ -40,12 +40,12 @@ def test_graphs_of_sizes_long_past_are_freed():
         return tape.gradient(y, x)
 
     for n in range(1, 2 * GRAPHS_KEPT + 2):
-        found = function(ops.convert_to_tensor(np.full(n, 2.0, np.float32)))
-        npt.assert_allclose(found, 12)
+        actual = function(ops.convert_to_tensor(np.full(n, 2.0, np.float32)))
+        npt.assert_allclose(actual, 12)
     gc.collect()
     alive = [graph() is not None for graph in graphs]
     assert alive == [False] * (GRAPHS_KEPT + 1) + [True] * GRAPHS_KEPT
-    # One that was freed is made again.
+    # A graph that was freed is traced again.
     npt.assert_allclose(function(ops.convert_to_tensor(np.full(1, 2.0, "f4"))), 12)
 
 
@@ -71,35 +71,35 @@ import gc, numpy as np, psutil
 from dipy_nn_reg import register
 def memory(size):
     image = np.exp(-((np.indices((size, 20)) - 10) ** 2).sum(0) / 20)
-    found.append(
+    actual.append(
         register(np.roll(image, 1, 0), image, prealign=None, level_iters=(1,))[0]
     )
     gc.collect()
     return psutil.Process().memory_info().rss / 2**20
-found = []
+actual = []
 sizes = [memory(size) for size in range(20, 32)]
 memory(20)
-assert np.array_equal(found[0].forward, found[-1].forward)
+assert np.array_equal(actual[0].forward, actual[-1].forward)
 print((sizes[-1] - sizes[3]) / 8)
 """
 
 
 def test_memory_for_each_new_size_is_bounded():
-    # In MiB; it was 32 before graphs were freed (tools/measure_memory.py measures it).
+    # In MiB; 32 if graphs are not freed, as tools/measure_memory.py measures.
     assert float(run(MEMORY, seconds=600)) < 20
 
 
-def test_threads_find_what_one_thread_does(rng):
+def test_threads_get_the_results_of_one_thread(rng):
     cube = recomputed(lambda x: x**3)
     function = as_one_graph(lambda x: ops.sum(cube(x)))
     sizes = [*range(1, 2 * GRAPHS_KEPT + 4), 1, 2]
     arrays = [rng.random(n, dtype=np.float32) for n in sizes for _ in range(2)]
     expected = [float(function(ops.convert_to_tensor(a))) for a in arrays]
     with ThreadPoolExecutor(4) as pool:
-        found = list(
+        actual = list(
             pool.map(lambda a: float(function(ops.convert_to_tensor(a))), arrays)
         )
-    assert found == expected
+    assert actual == expected
 
 
 PROCESSES = """
@@ -115,19 +115,19 @@ if __name__ == "__main__":
     with multiprocessing.get_context("{method}").Pool(2) as pool:
         print(pool.map(work, range(2), chunksize=1))
 """
-LIKE_THIS = "Expected a process that was spawned"
+MESSAGE = "Expected a process that was spawned"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(
     ("before", "method", "expected"),
     [
-        ("work(0)", "fork", LIKE_THIS),
+        ("work(0)", "fork", MESSAGE),
         ("pass", "fork", "[16.0, 16.0]"),
         ("work(0)", "spawn", "[16.0, 16.0]"),
     ],
 )
-def test_processes(before, method, expected, tmp_path):
+def test_forked_and_spawned_processes(before, method, expected, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(PROCESSES.format(before=before, method=method))
     done = subprocess.run(
@@ -137,8 +137,8 @@ def test_processes(before, method, expected, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_model_in_a_forked_process_says_what_to_do():
-    found = run("""
+def test_a_forked_process_raises_an_error_with_advice():
+    actual = run("""
 import os, sys, numpy as np
 from dipy_nn_reg import DeformableRegistration, register
 images = np.random.default_rng(0).random((2, 8, 8), dtype="f4")
@@ -150,13 +150,13 @@ calls = [
     lambda: DeformableRegistration(input_shape=(8, 8)),
 ]
 if (child := os.fork()) == 0:
-    told = 0
+    raised = 0
     for call in calls:
         try:
             call()
         except RuntimeError as error:
-            told += "spawn" in str(error)
-    os._exit(told)
+            raised += "spawn" in str(error)
+    os._exit(raised)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """)
-    assert found == "3"
+    assert actual == "3"

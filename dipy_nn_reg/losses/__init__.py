@@ -1,4 +1,4 @@
-"""Losses: dissimilarity of images, penalties of fields, labels and landmarks.
+"""Losses: dissimilarity of images, penalties of fields, supervision by annotations.
 
 The functions that this package exports are public. They take tensors and return one
 value for each item of the batch.

@@ -1,4 +1,4 @@
-"""Losses and penalties to choose from, by name or as functions of a user's own."""
+"""Choice of losses and penalties, by name or as a function of the user."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -21,21 +21,22 @@ from dipy_nn_reg.losses.self_similarity import mind
 
 
 class Loss(NamedTuple):
-    """A dissimilarity of images, and numbers that go with it.
+    """A dissimilarity of images, with its default weights and its need of memory.
 
     Attributes
     ----------
     function : callable
         See :mod:`dipy_nn_reg.losses.images`.
     smoothness : float
-        Default weight of a penalty, times that of :class:`Penalty`; chosen on held-out
-        training images of MNIST (doc/design.rst).
+        Factor of the default weight of a penalty, multiplied by that of
+        :class:`Penalty`. It was chosen on held-out training images of MNIST
+        (doc/design.rst).
     pair_smoothness : float
-        Factor on that for a velocity at each voxel of one pair, larger for losses that
-        constrain it weakly; chosen on SRI24 (doc/performance.md).
+        Further factor for a voxel-wise velocity of one pair, larger for losses that
+        constrain it weakly. It was chosen on SRI24 (doc/performance.md).
     values_per_voxel : int
-        Float32 numbers for each voxel that sampling and the loss hold while their
-        gradient is computed; measured (doc/performance.md).
+        Number of float32 values per voxel that sampling and the loss hold while their
+        gradient is computed, as measured (doc/performance.md).
     """
 
     function: Callable
@@ -45,17 +46,17 @@ class Loss(NamedTuple):
 
 
 class Penalty(NamedTuple):
-    """A penalty of fields, and its weight.
+    """A penalty of fields, with its default weight.
 
     Attributes
     ----------
     function : callable
         See :mod:`dipy_nn_reg.losses.penalties`.
     smoothness : float
-        Default weight, times that of :class:`Loss`.
+        Factor of the default weight, multiplied by that of :class:`Loss`.
     of : {"field", "displacement", "both directions"}
-        The field that a network predicts, the displacement that follows from it, or
-        the displacements of both directions, which are then computed.
+        Argument of the function: the field that a network predicts, the displacement
+        computed from it, or the displacements of both directions.
     """
 
     function: Callable
@@ -80,34 +81,34 @@ PENALTIES = {
 
 
 def get_loss(loss):
-    """Return the :class:`Loss` of a name, or of a function.
+    """Return the :class:`Loss` of a name or function.
 
     Parameters
     ----------
     loss : str or callable
-        A function that is ours, with or without options, has the numbers of its name;
-        any other has defaults.
+        A function of this package, with or without options, has the weights of its
+        name. Any other function has default weights.
     """
     if isinstance(loss, str):
         return LOSSES[loss]
     function = loss
     while isinstance(function, partial):
         function = function.func
-    for known in LOSSES.values():
-        if known.function == function:
-            return known._replace(function=loss)
+    for named in LOSSES.values():
+        if named.function == function:
+            return named._replace(function=loss)
     return Loss(loss)
 
 
 def get_penalty(penalty):
-    """Return the :class:`Penalty` of a name, or of a function of the field."""
+    """Return the :class:`Penalty` of a name or of a function of the field."""
     return PENALTIES[penalty] if isinstance(penalty, str) else Penalty(penalty, 1.0)
 
 
-def check_choice(option, choice, known):
-    """Raise ValueError unless a choice is one of the known names, or callable."""
+def check_choice(option, choice, names):
+    """Raise ValueError unless a choice is one of ``names``, or callable."""
     if not callable(choice):
-        check_name(option, choice, known)
+        check_name(option, choice, names)
     elif isinstance(choice, partial) and choice.args:
         raise ValueError(
             f"Expected {option} to be a partial with options by name. "
@@ -116,14 +117,14 @@ def check_choice(option, choice, known):
 
 
 def check_penalty_option(penalty, smoothness):
-    """Raise ValueError unless penalty and smoothness say what to penalise.
+    """Raise ValueError unless a penalty and its weight are valid.
 
     Parameters
     ----------
     penalty : str, callable or dict of float
-        A dictionary gives the weight of each penalty.
+        A penalty, or a dictionary with the weight of each of several penalties.
     smoothness : float or None
-        Weight of the penalty if it is one; None with a dictionary.
+        Weight of a single penalty; None with a dictionary.
     """
     if isinstance(penalty, dict):
         for name, weight in penalty.items():
@@ -141,9 +142,17 @@ def check_penalty_option(penalty, smoothness):
 
 
 def default_smoothness(loss, penalty, transform):
-    """Return the weight of a penalty that suits a loss.
+    """Return the default weight of a penalty beside a loss.
 
-    An affine map needs none.
+    Parameters
+    ----------
+    loss, penalty : str or callable
+    transform : str
+        An affine map needs no penalty: its weight is 0.
+
+    Returns
+    -------
+    smoothness : float
     """
     if transform == "affine":
         return 0.0
@@ -156,7 +165,7 @@ def evaluate_loss(loss, static, warped, mask=None):
     Parameters
     ----------
     loss : str or callable
-        A function may return a value for each voxel, as those of Keras do.
+        A function may return a value for each voxel, as losses of Keras do.
     static, warped : tensor, shape (batch, *spatial, channels)
     mask : tensor, shape (batch, *spatial, 1), optional
 
@@ -175,15 +184,15 @@ def takes_mask(loss):
     return isinstance(loss, str) or "mask" in signature(loss).parameters
 
 
-@lru_cache(maxsize=16)  # for each pair of a folder, the answer is the same
+@lru_cache(maxsize=16)  # the result is the same for each pair of a folder
 def check_loss(loss, shape):
-    """Raise ValueError unless a loss takes images of a shape.
+    """Raise ValueError unless a loss can be computed for images of a shape.
 
     Parameters
     ----------
     loss : str or callable
     shape : tuple of int
-        Of a batch of images: (batch, *spatial, channels).
+        Shape of a batch of images: (batch, *spatial, channels).
     """
 
     def evaluate(static, warped):
@@ -194,13 +203,13 @@ def check_loss(loss, shape):
 
 @lru_cache(maxsize=16)
 def check_penalty(penalty, shape):
-    """Raise ValueError unless a penalty takes fields of a shape.
+    """Raise ValueError unless a penalty can be computed for fields of a shape.
 
     Parameters
     ----------
     penalty : str or callable
     shape : tuple of int
-        Of a batch of fields: (batch, *spatial, ndim).
+        Shape of a batch of fields: (batch, *spatial, ndim).
     """
     function, _, of = get_penalty(penalty)
     if of != "both directions":
@@ -208,7 +217,7 @@ def check_penalty(penalty, shape):
 
 
 def _check_function(option, function, choice, shapes):
-    """Follow shapes through a function, without computing anything."""
+    """Raise ValueError unless a function returns a number for each item of a batch."""
     expected = (
         f"Expected {option} to be a function of {len(shapes)} tensors, of shapes "
         f"{shapes}, that returns a number for each item of the batch. "

@@ -1,10 +1,10 @@
 """Losses of images: dissimilarity of a static and a warped image.
 
 A loss takes ``(static, warped)``, tensors of shape (batch, *spatial, channels) in the
-range from 0 to 1, and an optional mask of shape (batch, *spatial, 1) that says which
-voxels count. It returns one value for each item of the batch. Arrays and other types
-are computed in float32. Where a loss has options,
-``functools.partial(lncc, window=5)`` is a loss as well.
+range from 0 to 1, and an optional mask of shape (batch, *spatial, 1) with the weight of
+each voxel. It returns one value for each item of the batch. Arrays and tensors of other
+types are converted to float32. The options of a loss are set by
+``functools.partial(lncc, window=5)``, which is a loss as well.
 """
 
 from math import prod
@@ -18,7 +18,7 @@ from dipy_nn_reg.losses.averages import EPSILON, masked_mean, moving_average
 from dipy_nn_reg.transform.sampling import surround_by_zeros
 from dipy_nn_reg.transform.tensors import check_image_pair
 
-# Largest number of bins of mutual information: more would not fit into memory.
+# Largest number of bins of mutual information; more would not fit into memory.
 MAX_BINS = 2**16
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
@@ -36,7 +36,7 @@ def mse(static, warped, *, mask=None):
     Returns
     -------
     loss : tensor, shape (batch,)
-        Over all voxels and channels.
+        Mean over all voxels and channels.
     """
     static, warped, mask = check_image_pair(static, warped, mask)
     return masked_mean(ops.square(static - warped), mask)
@@ -54,9 +54,9 @@ def ncc(static, warped, *, mask=None):
     Returns
     -------
     loss : tensor, shape (batch,)
-        From 0 (equal up to a positive scale and an offset) to 2. Over all voxels
-        and channels together; 1 if an image is constant. For images in the range
-        from 0 to 1: a standard deviation near 1e-5 counts as none.
+        From 0 (equal up to a positive scale and an offset) to 2, over all voxels and
+        channels together. It is 1 if an image is constant; in the range from 0 to 1, an
+        image with a standard deviation near 1e-5 counts as constant.
     """
     static, warped, mask = check_image_pair(static, warped, mask)
     static = static - masked_mean(static, mask, keepdims=True)
@@ -71,21 +71,21 @@ def ncc(static, warped, *, mask=None):
 def lncc(static, warped, *, mask=None, window=9):
     r"""Return one minus the squared normalised cross-correlation of small windows.
 
-    It tolerates contrast that varies slowly over the image.
+    It is insensitive to contrast that varies slowly over the image.
 
     Parameters
     ----------
     static, warped : tensor, shape (batch, *spatial, channels)
     mask : tensor, shape (batch, *spatial, 1), optional
-        Voxels outside of it count as those beyond the border.
+        Voxels outside of the mask are treated like those beyond the border.
     window : int, optional
-        Odd; width in voxels along each axis. Along an axis that has fewer voxels it is
-        the largest odd number that fits.
+        Width of the windows in voxels along each axis, an odd number. Along an axis
+        with fewer voxels it is reduced to the largest odd number that fits.
 
     Returns
     -------
     loss : tensor, shape (batch,)
-        From 0 to 1, averaged over the windows around all voxels, and channels.
+        From 0 to 1, averaged over the windows around all voxels and over channels.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def lncc(static, warped, *, mask=None, window=9):
 
     Notes
     -----
-    As in VoxelMorph :footcite:p:`Balakrishnan2018`: beyond the border are zeros, and
+    As in VoxelMorph :footcite:p:`Balakrishnan2018`: voxels beyond the border are 0, and
     :math:`10^{-5}` is added to the product of the two sums of squares.
 
     References
@@ -119,8 +119,8 @@ def lncc(static, warped, *, mask=None, window=9):
 def mi(static, warped, *, mask=None, bins=16):
     r"""Return the negative mutual information.
 
-    It asks only that intensities of one image tell something of those of the other,
-    and so serves for images of different contrast.
+    It requires only that the intensities of one image predict those of the other, and
+    is therefore suited to images of different contrast.
 
     Parameters
     ----------
@@ -133,13 +133,13 @@ def mi(static, warped, *, mask=None, bins=16):
     Returns
     -------
     loss : tensor, shape (batch,)
-        In nats, from -log(bins) to 0; the mean over the channels.
+        Mean over the channels, in nats, from -log(bins) to 0.
 
     Notes
     -----
-    Parzen windows as in :footcite:t:`Guo2019`: each voxel is shared among the bins in
-    proportion to a Gaussian of half the width of a bin. Memory for ``bins`` values a
-    voxel and image is needed.
+    Parzen windows as in :footcite:t:`Guo2019`: each voxel is distributed over the bins
+    in proportion to a Gaussian with a standard deviation of half the width of a bin.
+    This takes memory for ``bins`` values per voxel and image.
 
     References
     ----------
@@ -151,8 +151,10 @@ def mi(static, warped, *, mask=None, bins=16):
 
 
 def _squared_local_correlation(static, warped, windows):
-    """Correlate windows; each product by itself, whose memory is small enough to be
-    used again and again."""
+    """Return the squared correlation of the windows around each voxel.
+
+    Each product is averaged by itself, so that its memory is small and can be reused.
+    """
     voxels = prod(windows)
     means = [
         _box_mean(x, windows)
@@ -185,7 +187,7 @@ _correlation_of_means = recomputed(_correlation, constants=1)
 
 @compiled
 def _negative_mutual_information(static, warped, mask, bins):
-    a, b = _shares_of_bins(static, bins), _shares_of_bins(warped, bins)
+    a, b = _fractions_of_bins(static, bins), _fractions_of_bins(warped, bins)
     if mask is None:
         weights = ops.ones_like(static[..., :1])
     else:
@@ -199,8 +201,8 @@ def _negative_mutual_information(static, warped, mask, bins):
     return -ops.mean(ops.sum(information, axis=(2, 3)), axis=1)
 
 
-def _shares_of_bins(image, bins):
-    """Return how voxels are shared among bins: (batch, voxels, channels, bins)."""
+def _fractions_of_bins(image, bins):
+    """Return the fractions of voxels in bins, shape (batch, voxels, channels, bins)."""
     centers = ops.linspace(0.0, 1.0, bins, dtype="float32")
     sigma = 0.5 / (bins - 1)
     image = ops.cast(image, "float32")

@@ -1,4 +1,4 @@
-"""Objective of registration: minimised in training, and by the descent of one pair."""
+"""Objective that registration minimises, in training and by descent for one pair."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,20 +11,20 @@ from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
 from dipy_nn_reg.transform.functions import warp
 from dipy_nn_reg.transform.pyramid import shrink
 
-# Weights of the levels of a network with several fields, the finest first (Li and Fan,
-# 2017).
+# Weights of the levels of a network with several fields, the finest level first (Li and
+# Fan, 2017).
 LEVEL_WEIGHTS = (1.0, 0.6, 0.3)
 
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """Terms of an objective and their weights, as a value that can be hashed.
+    """Terms of an objective and their weights; hashable.
 
     Attributes
     ----------
     loss : str or callable
     penalties : tuple of (str or callable, float)
-        Penalties by name, or as a function of the field, with their weights.
+        Penalties, each a name or a function of the field, with their weights.
     label_weight, landmark_weight : float
     """
 
@@ -35,7 +35,7 @@ class ObjectiveOptions:
 
     @classmethod
     def of(cls, *, loss, penalty, smoothness, label_weight, landmark_weight, **others):
-        """Return the objective of the options of a model; ``others`` do not count.
+        """Return the terms that the options of a model define; ``others`` are ignored.
 
         See :class:`~dipy_nn_reg.model.DeformableRegistration`.
         """
@@ -44,7 +44,7 @@ class ObjectiveOptions:
 
     @property
     def needs_both_directions(self):
-        """Whether the displacements of both directions have to be computed."""
+        """Whether a penalty needs the displacements of both directions."""
         return any(get_penalty(p).of == "both directions" for p, _ in self.penalties)
 
 
@@ -65,18 +65,19 @@ class Objective:
         Parameters
         ----------
         outputs : dict of tensor
-            ``static``, ``warped``, ``field`` and ``displacement``; the same of the
-            other direction as ``backward``, and of coarser images as a list
-            ``coarser``, where there are any.
+            ``static``, ``warped``, ``field`` and ``displacement``. Optionally, the same
+            for the other direction as ``backward``, and for coarser images as a list
+            ``coarser``.
         annotations : Annotations
-            Tensors: labels as the fraction of each label in each voxel, a mask of
+            Tensors. Labels are the fraction of each label in each voxel; a mask has
             shape (batch, *spatial, 1).
 
         Returns
         -------
         terms : dict of tensor, shape (batch,)
-            ``loss`` is the sum to be minimised, ``penalty`` the part of the penalties;
-            ``label_overlap`` and ``landmark_error`` where there are such annotations.
+            ``loss`` is the sum that is minimised, and ``penalty`` the weighted sum of
+            the penalties. With labels or landmarks, ``label_overlap`` or
+            ``landmark_error``.
         """
         terms = self._one_way(outputs, annotations)
         if "backward" in outputs:
@@ -129,6 +130,6 @@ def _swap(annotations, displacement):
     swapped = annotations.swapped()
     if annotations.mask is None:
         return swapped
-    # A field must not learn to move the mask away from what is dissimilar.
+    # Without a gradient: a field must not learn to move the mask away from differences.
     mask = ops.stop_gradient(warp(annotations.mask, displacement))
     return replace(swapped, mask=mask)

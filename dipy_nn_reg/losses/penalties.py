@@ -1,8 +1,8 @@
-"""How rough a field is, how it folds, and how two fields undo each other.
+"""Penalties of fields: roughness, folding, and inconsistency of two directions.
 
 A penalty takes a field, a tensor of shape (batch, *spatial, ndim) in voxels, and
-returns one value for each item of the batch. Along an axis of one voxel nothing
-changes: it adds 0. Arrays and other types are computed in float32.
+returns one value for each item of the batch. Differences along an axis of one voxel are
+0. Arrays and tensors of other types are converted to float32.
 """
 
 from itertools import combinations, product
@@ -10,6 +10,7 @@ from itertools import combinations, product
 import keras
 from keras import ops
 
+from dipy_nn_reg.determinant import determinant
 from dipy_nn_reg.transform.functions import compose
 from dipy_nn_reg.transform.tensors import check_field
 
@@ -46,7 +47,7 @@ def gradient(field):
 
 @_register
 def tv(field):
-    r"""Return the total variation, which lets a field change abruptly.
+    r"""Return the total variation, which allows abrupt changes of a field.
 
     Parameters
     ----------
@@ -71,13 +72,13 @@ def tv(field):
     epsilon = 1e-3
     field = check_field("field", field)
     thick = _thick_axes(field)
-    # At the voxels that have a next one along each axis.
+    # Lengths are defined at voxels that have a next voxel along each axis.
     squares = (
         0.0 * field
         if not thick
         else sum(
             ops.square(
-                _cut(_difference(field, axis), _but(thick, axis), slice(None, -1))
+                _cut(_difference(field, axis), _without(thick, axis), slice(None, -1))
             )
             for axis in thick
         )
@@ -87,24 +88,23 @@ def tv(field):
 
 @_register
 def bending(field):
-    """Return the bending energy, which leaves affine motion free.
+    """Return the bending energy, which is 0 for affine motion.
 
     Parameters
     ----------
     field : tensor, shape (batch, *spatial, ndim)
-        Velocity or displacement in voxels; along each axis three voxels or more, or
-        one.
+        Velocity or displacement in voxels. Each axis has one voxel, or three or more.
 
     Returns
     -------
     penalty : tensor, shape (batch,)
-        Squared second derivatives, each mixed one counted twice, averaged over
-        voxels and components.
+        Squared second derivatives, averaged over voxels and components. Each mixed
+        derivative counts twice.
 
     Raises
     ------
     ValueError
-        If an axis has two voxels, which tell nothing of a second derivative.
+        If an axis has two voxels, too few for a second derivative.
 
     Notes
     -----
@@ -132,7 +132,7 @@ def bending(field):
 
 @_register
 def folding(displacement):
-    """Return how far the Jacobian determinant is below zero.
+    """Return the negative part of the Jacobian determinant.
 
     Parameters
     ----------
@@ -143,15 +143,15 @@ def folding(displacement):
     -------
     penalty : tensor, shape (batch,)
         The negative part of the determinant, averaged over voxels and over all
-        choices of a forward or a backward difference for each axis. It is 0 where
-        nothing folds, whichever way that is counted.
+        combinations of forward and backward differences along the axes. It is 0 if no
+        combination shows a fold.
     """
     displacement = check_field("displacement", displacement)
     differences = [
         _difference(displacement, axis) for axis in range(displacement.shape[-1])
     ]
     axes = _thick_axes(displacement)
-    # A choice of differences is a corner of the cell between neighbouring voxels.
+    # Each combination is a corner of the cell between neighbouring voxels.
     corners = list(product((slice(None, -1), slice(1, None)), repeat=len(axes)))
     negative_parts = []
     for corner in corners:
@@ -166,7 +166,7 @@ def folding(displacement):
 
 
 def folded(displacement):
-    """Tell where a field folds, which no penalty does.
+    """Return the voxels at which a field folds.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def folded(displacement):
     Returns
     -------
     folded : tensor of bool, shape (batch, *spatial)
-        As :func:`dipy_nn_reg.metrics.folding` counts them, NaN included.
+        Voxels that :func:`dipy_nn_reg.metrics.folding` counts, including NaN.
     """
     displacement = check_field("displacement", displacement)
     thick = _thick_axes(displacement)
@@ -196,23 +196,23 @@ def folded(displacement):
 
 
 def inverse_consistency(forward, backward):
-    """Return how far two displacements are from undoing each other.
+    """Return how far two displacements are from being inverse to each other.
 
     Parameters
     ----------
     forward, backward : tensor, shape (batch, *spatial, ndim)
-        Displacements from static to moving, and from moving to static image, in
-        voxels.
+        Displacements from the static to the moving image and from the moving to the
+        static image, in voxels.
 
     Returns
     -------
     penalty : tensor, shape (batch,)
-        Squared distance in voxels from where a point started, there and back,
+        Squared distance in voxels of a point from its start after both displacements,
         averaged over voxels and over both orders.
 
     Notes
     -----
-    As in :footcite:t:`Greer2021`, there for points between the voxels.
+    As in :footcite:t:`Greer2021`, who use points between the voxels.
 
     References
     ----------
@@ -221,8 +221,8 @@ def inverse_consistency(forward, backward):
     forward = check_field("forward", forward)
     backward = check_field("backward", backward)
     ndim = forward.shape[-1]
-    there, back = compose(backward, forward), compose(forward, backward)
-    return ndim * (_mean(ops.square(there)) + _mean(ops.square(back))) / 2
+    one, other = compose(backward, forward), compose(forward, backward)
+    return ndim * (_mean(ops.square(one)) + _mean(ops.square(other))) / 2
 
 
 def _mean(x):
@@ -230,14 +230,14 @@ def _mean(x):
 
 
 def _difference(field, axis):
-    """Subtract each voxel from the next one along a spatial axis; 0 if it has one."""
+    """Return forward differences along a spatial axis; 0 along an axis of one voxel."""
     if field.shape[axis + 1] == 1:
         return 0.0 * field
     return _cut(field, [axis], slice(1, None)) - _cut(field, [axis], slice(None, -1))
 
 
 def _cut(field, axes, window):
-    """Keep a window of each of some spatial axes."""
+    """Keep a window along some of the spatial axes."""
     windows = [slice(None)] * len(field.shape)
     for axis in axes:
         windows[axis + 1] = window
@@ -249,7 +249,7 @@ def _thick_axes(field):
     return [axis for axis, size in enumerate(field.shape[1:-1]) if size != 1]
 
 
-def _but(axes, axis):
+def _without(axes, axis):
     return [other for other in axes if other != axis]
 
 
@@ -262,14 +262,4 @@ def _determinant(derivatives):
         ]
         for axis, d in enumerate(derivatives)
     ]
-    return _laplace(rows)
-
-
-def _laplace(rows):
-    """Expand a determinant along its first row."""
-    if len(rows) == 1:
-        return rows[0][0]
-    return sum(
-        (-1) ** i * entry * _laplace([row[:i] + row[i + 1 :] for row in rows[1:]])
-        for i, entry in enumerate(rows[0])
-    )
+    return determinant(rows)

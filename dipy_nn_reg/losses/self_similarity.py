@@ -1,4 +1,4 @@
-"""Self-similarity descriptors (MIND-SSC), and the loss that compares them."""
+"""Self-similarity descriptors (MIND-SSC), and a loss that compares them."""
 
 from itertools import combinations
 
@@ -16,16 +16,18 @@ from dipy_nn_reg.transform.tensors import check_image_pair
 def mind(static, warped, *, mask=None, radius=1, dilation=2):
     """Return the mean squared difference of self-similarity descriptors (MIND-SSC).
 
-    A descriptor says how alike the neighbours of a voxel are to one another, which
-    images of different contrast have in common.
+    A descriptor measures the similarity between the neighbours of a voxel, which images
+    of different contrast have in common.
 
     Parameters
     ----------
     static, warped : tensor, shape (batch, *spatial, channels)
     mask : tensor, shape (batch, *spatial, 1), optional
-        Where the descriptors are compared; their neighbourhoods reach beyond it.
+        Voxels at which the descriptors are compared. The neighbourhoods of these voxels
+        may reach beyond the mask.
     radius : int, optional
-        Patches of ``2 * radius + 1`` voxels along each axis are compared.
+        Radius of the patches that are compared, of ``2 * radius + 1`` voxels along each
+        axis.
     dilation : int, optional
         Distance of the neighbours from the voxel, in voxels.
 
@@ -36,8 +38,9 @@ def mind(static, warped, *, mask=None, radius=1, dilation=2):
 
     Notes
     -----
-    See :footcite:t:`Heinrich2013`. Of the neighbours at ``dilation`` along each axis,
-    those pairs are compared that are not opposite each other: 4 in 2D, 12 in 3D.
+    See :footcite:t:`Heinrich2013`. The neighbours lie at a distance of ``dilation``
+    along each axis. Pairs of them are compared that are not opposite each other: 4
+    pairs in 2D, 12 in 3D.
 
     References
     ----------
@@ -65,7 +68,7 @@ def descriptors(image, radius, dilation):
     Returns
     -------
     descriptors : tensor, shape (batch, *spatial, pairs * channels)
-        From 0 to 1; the first of the channels first, for each pair.
+        From 0 to 1: all channels of the first pair, then of the second, and so on.
     """
     ndim = len(image.shape) - 2
     padded = repeat_border(image, dilation)
@@ -94,7 +97,7 @@ def descriptors(image, radius, dilation):
 
 
 def _shifted(padded, image, axis, offset, *, margin):
-    """Read a padded image at ``offset`` voxels along one axis from each voxel."""
+    """Return the voxels of a padded image at an offset along one axis."""
     window = [slice(None)]
     for a, size in enumerate(ops.shape(image)[1:-1]):
         start = margin + (offset if a == axis else 0)

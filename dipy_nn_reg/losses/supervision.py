@@ -13,13 +13,13 @@ def label_overlap(static, warped):
     Parameters
     ----------
     static, warped : tensor, shape (batch, *spatial, labels)
-        The share of each label in each voxel, from 0 to 1.
+        The fraction of each label in each voxel, from 0 to 1.
 
     Returns
     -------
     overlap : tensor, shape (batch,)
-        From 0 to 1; the mean over the labels that are in one of the two, 1 if there
-        is none.
+        Mean over the labels that occur in at least one of the two maps, from 0 to 1.
+        It is 1 if no label occurs.
 
     Notes
     -----
@@ -33,11 +33,11 @@ def label_overlap(static, warped):
     spatial = tuple(range(1, len(static.shape) - 1))
     common = 2 * ops.sum(static * warped, axis=spatial)
     total = ops.sum(static + warped, axis=spatial)
-    there = ops.cast(total > 0, "float32")
-    dice = (common + (1 - there)) / (total + (1 - there))
-    labels = ops.sum(there, axis=-1)
-    # Labels that are in neither image would count as perfect.
-    mean = ops.sum(dice * there, axis=-1) / ops.maximum(labels, 1)
+    occurs = ops.cast(total > 0, "float32")
+    dice = (common + (1 - occurs)) / (total + (1 - occurs))
+    labels = ops.sum(occurs, axis=-1)
+    # Labels that occur in neither image have a Dice overlap of 1, and are left out.
+    mean = ops.sum(dice * occurs, axis=-1) / ops.maximum(labels, 1)
     return ops.where(labels > 0, mean, ops.ones_like(mean))
 
 
@@ -47,14 +47,15 @@ def landmark_error(displacement, static, moving):
     Parameters
     ----------
     displacement : tensor, shape (batch, *spatial, ndim)
-        In voxels.
+        Displacement in voxels.
     static, moving : tensor, shape (batch, n, ndim)
         Pairs of landmarks in voxels.
 
     Returns
     -------
     error : tensor, shape (batch,)
-        In squared voxels: of ``static + displacement(static) - moving``.
+        Mean squared length of ``static + displacement(static) - moving``, in squared
+        voxels.
     """
     displacement = check_field("displacement", displacement)
     static, moving = as_float32("static", static), as_float32("moving", moving)
@@ -77,7 +78,7 @@ def one_hot(label_maps, labels):
 
     Returns
     -------
-    fractions : ndarray, shape (n, *spatial, number), float32
+    fractions : ndarray of float32, shape (n, *spatial, number)
 
     Examples
     --------

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.determinant import determinant
 from dipy_nn_reg.metrics.images import check_same_shape
 
 __all__ = [
@@ -245,25 +246,15 @@ def _field(displacement):
 def _determinant(derivatives):
     """Return ``det(1 + du/dx)`` from the derivatives along each axis.
 
-    The determinant is written out, since ``np.linalg.det`` of each small matrix takes
-    ten times as long.
+    It is written out, since ``np.linalg.det`` of each small matrix takes ten times as
+    long.
     """
     ndim = len(derivatives)
     rows = [
         [derivatives[a][..., d] + (a == d) for a in range(ndim)] for d in range(ndim)
     ]
     with np.errstate(invalid="ignore", over="ignore"):  # NaN stays NaN, not a warning
-        return _expand(rows)
-
-
-def _expand(rows):
-    """Return the determinant of a matrix of arrays, expanded along its first row."""
-    if len(rows) == 1:
-        return rows[0][0]
-    return sum(
-        (-1) ** i * rows[0][i] * _expand([row[:i] + row[i + 1 :] for row in rows[1:]])
-        for i in range(len(rows))
-    )
+        return determinant(rows)
 
 
 def _one_sided_differences(displacement, axis):

@@ -1,19 +1,20 @@
-"""Networks that read a moving and a static image and predict what a transform needs.
+"""Networks that predict the values of a transform from a moving and a static image.
 
 A builder connects its layers to two images of shape (batch, *spatial, channels), of
 any size, and returns ``values`` numbers for
 
 - each voxel, if ``spacing`` is 1: shape (batch, *spatial, values);
-- each control point, if it is more: shape (batch, *points, values), with
-  ceil(n / spacing) of them for n voxels;
-- the pair of images, if it is None: shape (batch, values).
+- each control point, if ``spacing`` is larger: shape (batch, *points, values), with
+  ceil(n / spacing) points for n voxels;
+- the pair of images, if ``spacing`` is None: shape (batch, values).
 
 ``seed`` is a function that returns a new seed for each layer. A builder may return a
-list of up to three fields for each voxel, each at half the resolution of the one before
-it; the first registers.
+list of up to three fields with values for each voxel, each at half the resolution of
+the one before it. The first field is used for registration.
 
-A network of one's own is called with the two images alone and returns the same. A
-function makes new layers each time; a Keras model is trained itself, not a copy of it.
+A user's own network is called with the two images alone and returns the same. A
+function creates new layers at each call; a Keras model is trained itself, not a copy of
+it.
 """
 
 import keras
@@ -34,11 +35,9 @@ NETWORKS = {
     "voxelmorph1": voxelmorph1,
     "voxelmorph2": voxelmorph2,
 }
-
-
-# At full, half and a quarter of the resolution.
-MOST_FIELDS = 3
-# What networks predict that cannot serve every transform, and why.
+# Largest number of fields of a network: at full, half and a quarter of the resolution.
+MAX_FIELDS = 3
+# Transforms of the networks that cannot predict the values of each, and the reason.
 LIMITED = {
     "dirnet": (
         ("bspline", "bspline_velocity", "tps"),
@@ -58,6 +57,12 @@ def check_network(network, transform):
     ----------
     network : str, keras.Model or callable
     transform : str
+        Name of the transform.
+
+    Raises
+    ------
+    ValueError
+        If there is no network of this name, or if it serves other transforms.
     """
     if callable(network):
         return
@@ -71,33 +76,35 @@ def check_network(network, transform):
 
 
 def connect(network, moving, static, *, shape, values, spacing, seed):
-    """Connect a network, ours or the user's, to two images.
+    """Connect a network of this package, or a user's, to two images.
 
     Parameters
     ----------
     network : str, keras.Model or callable
-        A model takes the two images, or both in one, channels together. A callable
-        takes the two.
+        A model takes the two images, or one image with the channels of both. A callable
+        takes the two images.
     moving, static : KerasTensor, shape (batch, *spatial, channels)
     shape : sequence of int
-        Spatial shape of the images, by which the output of a user's network is checked.
+        Spatial shape of the images, for which the output of a user's network is
+        checked.
     values : int
-        How many the transform needs.
+        Number of values that the transform needs.
     spacing : int or None
-        For what they are needed: 1 for each voxel, more for control points, None for
-        the pair of images.
+        Distance of the values in voxels: 1 for values at each voxel, more for control
+        points, None for values of the pair of images.
     seed : callable
         Returns a new seed for each layer.
 
     Returns
     -------
     fields : list of KerasTensor
-        The finest one first.
+        Predicted values; if there are several fields, the finest one first.
 
     Raises
     ------
     ValueError
-        If the output of a user's network does not fit.
+        If a user's network cannot be called, or if the shape of its output is not the
+        one that the transform needs.
     """
     if isinstance(network, str):
         builder = NETWORKS[network]
@@ -111,11 +118,11 @@ def connect(network, moving, static, *, shape, values, spacing, seed):
             f"image. Received {network!r}, which fails: {error}"
         ) from error
     fields = list(fields) if isinstance(fields, (list, tuple)) else [fields]
-    most = MOST_FIELDS if spacing == 1 else 1
-    if len(fields) > most:
+    max_fields = MAX_FIELDS if spacing == 1 else 1
+    if len(fields) > max_fields:
         raise ValueError(
-            f"Expected {most} fields at most of the network, several of them only for "
-            f"values at each voxel. Received {len(fields)}."
+            f"Expected the network to return {max_fields} fields at most, and several "
+            f"only for values at each voxel. Received {len(fields)} fields."
         )
     for level, field in enumerate(fields):
         expected = (None, values)
@@ -127,7 +134,7 @@ def connect(network, moving, static, *, shape, values, spacing, seed):
 
 
 def _call(network, moving, static):
-    """Call a user's network; a Keras model knows how many inputs it has."""
+    """Call a user's network with the two images, or with both as one input."""
     inputs = getattr(network, "inputs", None)
     if inputs is None:
         return network(moving, static)
@@ -137,14 +144,14 @@ def _call(network, moving, static):
 
 
 def _check_output(images, field, shape, expected):
-    """Raise ValueError unless a field has the expected shape for images of a size."""
+    """Raise ValueError unless a field of images of ``shape`` has the expected shape."""
     channels = images[0].shape[-1]
     sized = [keras.KerasTensor((None, *shape, channels), "float32") for _ in images]
     if keras.backend.is_keras_tensor(field):
-        found = tuple(keras.Model(images, field).compute_output_spec(sized).shape)
-        if found == expected:
+        output = tuple(keras.Model(images, field).compute_output_spec(sized).shape)
+        if output == expected:
             return
-        received = f"output of shape {found}"
+        received = f"output of shape {output}"
     else:
         received = f"a {type(field).__name__}"
     raise ValueError(

@@ -1,4 +1,4 @@
-"""What the networks have in common."""
+"""Blocks of layers that several networks share."""
 
 from math import gcd
 
@@ -6,50 +6,80 @@ from keras import initializers, layers
 
 from dipy_nn_reg.transform.layers import CutLike, EnlargeDisplacement, Moments
 
-# Of batch normalisation. With Keras's 0.99, a training of few steps leaves means behind
-# that are still those from before it.
+# Momentum of batch normalisation. With Keras's default of 0.99, the moving averages
+# would still be close to their initial values after a short training.
 MOMENTUM = 0.9
-# Of what reads off values, in a network that computes in bfloat16: a field of ten
-# voxels would be known to a thirtieth of a voxel.
+# Dtype of output layers, also in a bfloat16 network: with its 8 bits a displacement of
+# 10 voxels would be rounded to about 1/30 voxel.
 FLOAT = "float32"
 
 
 def ranked(x, name):
-    """Return the Keras layer of a name for 2D or 3D: of ``Conv``, Conv2D or Conv3D."""
+    """Return the Keras layer class of a name for 2D or 3D images.
+
+    Parameters
+    ----------
+    x : KerasTensor, shape (batch, *spatial, channels)
+    name : str
+        Name without "2D" or "3D": "Conv" for Conv2D or Conv3D. Braces mark where the
+        number of dimensions is inserted, if it is not at the end: "Conv{}Transpose".
+    """
     rank = f"{len(x.shape) - 2}D"
     return getattr(layers, name.format(rank) if "{}" in name else name + rank)
 
 
+def convolve(x, filters, kernel_size=3, *, initializer, kind="Conv", **options):
+    """Convolve features with padding.
+
+    Parameters
+    ----------
+    x : KerasTensor, shape (batch, *spatial, channels)
+    filters : int
+        Number of filters.
+    kernel_size : int, optional
+        Width of the kernel in voxels.
+    initializer : str or keras.initializers.Initializer
+        Initializer of the kernel.
+    kind : {"Conv", "Conv{}Transpose"}, optional
+        Layer, see :func:`ranked`.
+    **options
+        Further options of the layer, such as ``strides``.
+
+    Returns
+    -------
+    x : KerasTensor
+    """
+    layer = ranked(x, kind)(
+        filters, kernel_size, padding="same", kernel_initializer=initializer, **options
+    )
+    return layer(x)
+
+
 def conv_block(x, filters, *, seed, strides=1):
     """Convolve, then apply a leaky ReLU, as VoxelMorph does."""
-    convolution = ranked(x, "Conv")(
-        filters,
-        3,
-        strides=strides,
-        padding="same",
-        kernel_initializer=initializers.HeNormal(seed=seed()),
-    )
-    return layers.LeakyReLU(negative_slope=0.2)(convolution(x))
+    kernel = initializers.HeNormal(seed=seed())
+    x = convolve(x, filters, initializer=kernel, strides=strides)
+    return layers.LeakyReLU(negative_slope=0.2)(x)
 
 
 def join(x, skip):
-    """Double the resolution of features, and add those that were there before."""
+    """Double the resolution of features, and concatenate those of a skip connection."""
     x = CutLike()(ranked(x, "UpSampling")(2)(x), skip)
     return layers.Concatenate()([x, skip])
 
 
 def add_levels(fields):
-    """Add fields, each at half the resolution of the next, all in voxels of their own.
+    """Sum fields of several resolutions.
 
     Parameters
     ----------
-    fields : list of KerasTensor
-        The coarsest one first.
+    fields : list of KerasTensor, shape (batch, *spatial, ndim)
+        Fields in voxels of their own grid, each at half the resolution of the next.
 
     Returns
     -------
-    field : KerasTensor
-        On the grid of the last one.
+    field : KerasTensor, shape (batch, *spatial, ndim)
+        Sum on the grid of the last field, in its voxels.
     """
     total, *finer = fields
     for field in finer:
@@ -59,25 +89,26 @@ def add_levels(fields):
 
 
 def stride_to_reach(spacing, *, coarsest):
-    """Return the resolution at which features serve to read off values.
+    """Return the stride of the features from which the values are predicted.
 
     Parameters
     ----------
     spacing : int or None
-        Of the values, see :mod:`dipy_nn_reg.networks`.
+        Spacing of the values, see :mod:`dipy_nn_reg.networks`.
     coarsest : int
         Largest stride of the network, a power of two.
 
     Returns
     -------
     stride : int
-        The largest power of two that divides the spacing.
+        The largest power of two, ``coarsest`` at most, that divides the spacing;
+        ``coarsest`` if ``spacing`` is None.
     """
     return coarsest if spacing is None else gcd(spacing, coarsest)
 
 
 def read_off(x, values, *, spacing, seed, stride=1, kernel_size=3, initializer=None):
-    """Read off the values that a transform needs.
+    """Predict the values that a transform needs from features.
 
     Parameters
     ----------
@@ -88,9 +119,10 @@ def read_off(x, values, *, spacing, seed, stride=1, kernel_size=3, initializer=N
     stride : int, optional
         Distance of the features in voxels; divides the spacing.
     kernel_size : int, optional
-        Of the last convolution.
+        Width of the kernel of the last convolution in voxels.
     initializer : keras.initializers.Initializer, optional
-        Of its weights; by default 0, so that an untrained network predicts no motion.
+        Initializer of the weights of the last layer; by default 0, so that an untrained
+        network predicts no motion.
 
     Returns
     -------
@@ -107,10 +139,4 @@ def read_off(x, values, *, spacing, seed, stride=1, kernel_size=3, initializer=N
         return layers.Dense(values, kernel_initializer=initializer, dtype=FLOAT)(x)
     if spacing > stride:
         x = ranked(x, "AveragePooling")(spacing // stride, padding="same")(x)
-    return ranked(x, "Conv")(
-        values,
-        kernel_size,
-        padding="same",
-        kernel_initializer=initializer,
-        dtype=FLOAT,
-    )(x)
+    return convolve(x, values, kernel_size, initializer=initializer, dtype=FLOAT)

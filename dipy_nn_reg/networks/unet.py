@@ -1,4 +1,4 @@
-"""The default network."""
+"""U-Net, the default network."""
 
 from keras import layers
 
@@ -10,11 +10,13 @@ from dipy_nn_reg.networks.blocks import (
     stride_to_reach,
 )
 
-# Wide where the resolution is low and voxels are few: on MNIST worth as much as a
-# decoder of twice the width at full resolution, which would cost far more in 3D.
+# Numbers of filters of the encoder and the decoder. They are large at low resolution,
+# where there are few voxels: on MNIST this does as well as a decoder of twice the width
+# at full resolution, which would take far more time in 3D.
 ENCODER = (32, 64, 64, 64)
 DECODER = (64, 64, 32, 16)
-# The finest levels that add to the field. The coarse ones learn large motion early.
+# Number of the finest levels that contribute to the field. The coarse ones learn large
+# motion early in the training.
 LEVELS = 3
 
 
@@ -22,9 +24,10 @@ def unet(moving, static, *, values, spacing, seed):
     """Connect a U-Net in the spirit of VoxelMorph, wider at low resolution.
 
     Four levels, each at half the resolution of the one above; leaky ReLU; no
-    normalisation. The way up ends where the resolution suffices for ``spacing``. The
-    values are the sum of what the last three levels tell, each at its resolution. The
-    layers that tell it start at zero, so an untrained network predicts no motion.
+    normalisation. The decoder ends at the resolution that ``spacing`` needs. The values
+    are the sum of the predictions of the last three levels, each at its own resolution.
+    The layers that predict them start at zero, so an untrained network predicts no
+    motion.
 
     Parameters
     ----------
@@ -59,7 +62,23 @@ def unet(moving, static, *, values, spacing, seed):
 
 
 def encode(x, filters, *, seed):
-    """Halve the resolution once for each; also return what was there before."""
+    """Halve the resolution of features repeatedly, by strided convolutions.
+
+    Parameters
+    ----------
+    x : KerasTensor, shape (batch, *spatial, channels)
+    filters : sequence of int
+        Number of filters of each convolution.
+    seed : callable
+        Returns a new seed for each layer.
+
+    Returns
+    -------
+    x : KerasTensor
+        Features of the lowest resolution.
+    skips : list of KerasTensor
+        Features before each convolution, for skip connections.
+    """
     skips = []
     for n in filters:
         skips.append(x)

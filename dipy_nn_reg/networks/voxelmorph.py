@@ -1,4 +1,4 @@
-"""The networks of VoxelMorph, as first published."""
+"""Networks of VoxelMorph, as first published."""
 
 from functools import partial
 
@@ -7,22 +7,24 @@ from keras import initializers, layers
 from dipy_nn_reg.networks.blocks import conv_block, join, read_off
 from dipy_nn_reg.networks.unet import encode
 
+# Numbers of filters of the encoder.
 ENCODER = (16, 32, 32, 32)
 
 
 def voxelmorph(moving, static, *, values, spacing, seed, filters):
     """Connect the network of VoxelMorph.
 
-    In contrast to :func:`~dipy_nn_reg.networks.unet.unet`, the finest features are
-    made at half the resolution, and those at full resolution from them and the images.
+    In contrast to :func:`~dipy_nn_reg.networks.unet.unet`, there is no convolution at
+    full resolution before the encoder: the features at full resolution are computed
+    from those at half the resolution and the images.
 
     Parameters
     ----------
     moving, static, values, spacing, seed
         See :mod:`dipy_nn_reg.networks`.
     filters : tuple of int
-        Of the last convolution at half the resolution, and of those at full
-        resolution: (8, 8) in VoxelMorph-1, (32, 16, 16) in VoxelMorph-2.
+        Numbers of filters of the last convolution at half the resolution, and of those
+        at full resolution: (8, 8) in VoxelMorph-1, (32, 16, 16) in VoxelMorph-2.
 
     Returns
     -------
@@ -30,9 +32,10 @@ def voxelmorph(moving, static, *, values, spacing, seed, filters):
 
     Notes
     -----
-    Kernels and numbers of filters as in the authors' code for
-    :footcite:t:`Balakrishnan2018`: 259,675 and 300,547 parameters in 3D, 86,658 and
-    100,242 in 2D. The weights of the last layer start near zero.
+    Kernels and numbers of filters are those of the authors' code for
+    :footcite:t:`Balakrishnan2018`. VoxelMorph-1 and VoxelMorph-2 have 259,675 and
+    300,547 parameters in 3D, 86,658 and 100,242 in 2D. The weights of the last layer
+    start near zero.
 
     References
     ----------

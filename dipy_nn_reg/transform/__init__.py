@@ -1,7 +1,7 @@
-"""Tensors: sampling, warping, composition and integration of dense fields.
+"""Transforms of tensors: sampling, warping, composition and integration of fields.
 
 The functions that this package exports are public. Everything is in voxels, with the
-batch first and the channels last, and runs on any backend of Keras.
+batch first and the channels last. All backends of Keras are supported.
 """
 
 from dipy_nn_reg.transform.functions import (

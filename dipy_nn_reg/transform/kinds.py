@@ -1,4 +1,4 @@
-"""From the values that a network predicts to a displacement: the transforms."""
+"""Kinds of transforms: from the values that a network predicts to a displacement."""
 
 from dataclasses import dataclass
 from math import ceil, log2, prod
@@ -14,23 +14,26 @@ from dipy_nn_reg.transform.layers import (
     Warp,
 )
 
-# For a thin-plate spline: 1 GiB of influences of control points on voxels.
-MOST_INFLUENCES = 2**28
+# Largest number of influences of control points on voxels of a thin-plate spline, which
+# take 1 GiB.
+MAX_INFLUENCES = 2**28
+# Strides of the grid of a field, in voxels of the images.
 FIELD_STRIDES = (1, 2, 4)
 
 
 @dataclass(frozen=True)
 class Transform:
-    """What the values of a network are.
+    """Meaning of the values that a network predicts.
 
     Attributes
     ----------
     spline : {"bspline", "tps"} or None
-        They belong to control points of this spline; else to voxels.
+        Spline of which the values are the control points; None for values of voxels.
     integrated : bool
-        They make a velocity, which is integrated; else a displacement.
+        Whether the values define a velocity, which is integrated, and not a
+        displacement.
     affine : bool
-        They are the parameters of one affine map.
+        Whether the values are the parameters of an affine map.
     """
 
     spline: str | None = None
@@ -49,7 +52,14 @@ TRANSFORMS = {
 
 
 def values_needed(transform, ndim):
-    """Return how many values a transform needs, for a voxel, a point or an image."""
+    """Return the number of values of a transform per voxel, control point or image.
+
+    Parameters
+    ----------
+    transform : str
+    ndim : int
+        Number of spatial axes.
+    """
     return ndim * (ndim + 1) if TRANSFORMS[transform].affine else ndim
 
 
@@ -64,19 +74,19 @@ def choose_spacing(transform, shape, spacing=None):
     spacing : int, optional
         Distance of control points in voxels. By default 4 for B-splines; for
         thin-plate splines, whose cost grows with their number, a quarter of the
-        longest axis, rounded up to a power of two; less where an axis is short.
+        longest axis, rounded up to a power of two. It is less if an axis is short.
 
     Returns
     -------
     spacing : int or None
-        As :mod:`dipy_nn_reg.networks` has it: 1 for values at each voxel, None for
-        values of the whole image.
+        As in :mod:`dipy_nn_reg.networks`: 1 for values at each voxel, None for values
+        of the whole image.
 
     Raises
     ------
     ValueError
-        If a spacing is given where there are no control points, or is not an integer
-        of 2 or more, or as :func:`check_spacing`.
+        If a transform without control points has a spacing, if the spacing is not an
+        integer of 2 or more, or as :func:`check_spacing`.
     """
     kind = TRANSFORMS[transform]
     if kind.spline is None:
@@ -100,7 +110,7 @@ def choose_spacing(transform, shape, spacing=None):
 
 
 def choose_field_stride(transform, network, ndim, field_stride=None):
-    """Return the distance of the voxels that the network sees and predicts for.
+    """Return the stride of the grid on which the network works.
 
     Parameters
     ----------
@@ -108,8 +118,8 @@ def choose_field_stride(transform, network, ndim, field_stride=None):
     network : str, keras.Model or callable
     ndim : int
     field_stride : int, optional
-        1, 2 or 4. By default 2 in 3D if there are values for each voxel, except for a
-        network of the user's.
+        1, 2 or 4. By default 2 in 3D if there are values for each voxel, but 1 for a
+        user's own network.
 
     Returns
     -------
@@ -118,7 +128,8 @@ def choose_field_stride(transform, network, ndim, field_stride=None):
     Raises
     ------
     ValueError
-        If it is another number, or not 1 where there are no values for each voxel.
+        If it is another number, or if it is not 1 and the transform has no values for
+        each voxel.
     """
     kind = TRANSFORMS[transform]
     dense = kind.spline is None and not kind.affine
@@ -138,7 +149,7 @@ def choose_field_stride(transform, network, ndim, field_stride=None):
 
 
 def check_spacing(transform, shape, spacing):
-    """Raise ValueError unless control points of a spacing fit into an image.
+    """Raise ValueError unless control points with a spacing fit into an image.
 
     Parameters
     ----------
@@ -146,7 +157,13 @@ def check_spacing(transform, shape, spacing):
     shape : sequence of int
         Spatial shape of the image.
     spacing : int or None
-        Of :func:`choose_spacing`.
+        Spacing in voxels, see :func:`choose_spacing`.
+
+    Raises
+    ------
+    ValueError
+        If the spacing is too large for the image, or so small that a thin-plate spline
+        would need more than 1 GiB.
     """
     if TRANSFORMS[transform].spline is None:
         return
@@ -157,7 +174,7 @@ def check_spacing(transform, shape, spacing):
             f"points fit into an image of {tuple(shape)}. Received spacing={spacing}."
         )
     points = prod(-(-size // spacing) for size in shape)
-    if transform == "tps" and points * prod(shape) > MOST_INFLUENCES:
+    if transform == "tps" and points * prod(shape) > MAX_INFLUENCES:
         raise ValueError(
             f"Expected a larger spacing with transform='tps', which needs a number for "
             f"each voxel and control point. Received spacing={spacing}, that is "
@@ -166,7 +183,10 @@ def check_spacing(transform, shape, spacing):
 
 
 def _largest_spacing(transform, shape):
-    """A thin-plate spline needs two points along each axis, a B-spline one."""
+    """Return the largest spacing of control points in an image.
+
+    A thin-plate spline needs two points along each axis, a B-spline one.
+    """
     return min(shape) - 1 if transform == "tps" else min(shape)
 
 
@@ -176,23 +196,22 @@ def connect_field(transform, values, reference, *, spacing, stride=1):
     Parameters
     ----------
     transform : str
-        Any but "affine".
+        Any transform except "affine".
     values : KerasTensor
-        What the network predicts.
+        Output of the network.
     reference : KerasTensor, shape (batch, *spatial, any)
-        On the grid of the displacement.
+        Image on the grid of the displacement; only its shape is used.
     spacing : int
-        Of :func:`choose_spacing`.
+        Spacing of the values, see :func:`choose_spacing`.
     stride : int, optional
-        Of :func:`choose_field_stride`.
+        Stride of the grid of the field, see :func:`choose_field_stride`.
 
     Returns
     -------
     field : KerasTensor, shape (batch, *coarse, ndim)
-        In coarse voxels: a velocity if the transform is integrated, else the
-        displacement.
+        Velocity, if the transform is integrated, or displacement, in coarse voxels.
     displacement : KerasTensor, shape (batch, *spatial, ndim)
-        In voxels.
+        Displacement in voxels.
     """
     kind = TRANSFORMS[transform]
     field = values
@@ -210,25 +229,27 @@ def connect_affine(predict, moving, static, background, passes):
     Parameters
     ----------
     predict : keras.Model
-        Predicts parameters, shape (batch, ndim * (ndim + 1)), from moving and static
-        images.
+        Network that predicts parameters, shape (batch, ndim * (ndim + 1)), from moving
+        and static images.
     moving, static : KerasTensor, shape (batch, *spatial, channels)
     background : KerasTensor, shape (batch, channels)
-        What the moving image shows where there is nothing.
+        Background of the moving image.
     passes : int
-        How often it predicts: after the first time, what is left to do.
+        Number of predictions. Each one after the first aligns the image further that
+        the ones before have aligned.
 
     Returns
     -------
     matrix : KerasTensor, shape (batch, ndim, ndim + 1)
         From voxels of the static to voxels of the moving image.
     displacement : KerasTensor, shape (batch, *spatial, ndim)
+        Displacement in voxels.
     """
-    nowhere = 0 * static[..., :1]
+    no_displacement = 0 * static[..., :1]
     matrix, aligned = None, moving
     for _ in range(passes):
         step = AffineMatrix()(predict([aligned, static]), static)
         matrix = step if matrix is None else ComposeAffine()(matrix, step)
-        displacement = ApplyAffine()(matrix, nowhere)
+        displacement = ApplyAffine()(matrix, no_displacement)
         aligned = Warp(image_is_constant=True)(moving, displacement, background)
     return matrix, displacement

@@ -1,10 +1,10 @@
-"""Images and fields on every second or fourth voxel.
+"""Pyramid of images and fields: averages on coarse grids, interpolation on fine ones.
 
-Tensors only. An image of n voxels along an axis has ceil(n / stride) coarse ones, each
-of which covers ``stride`` voxels and lies at their centre. The last one may reach
-beyond the image, whose border is taken to be repeated there. A field of constant slope
-that is shrunk by 2 and enlarged again is off by 0.375 of the slope at the last voxel of
-an odd axis, and by 0.5 at that of an even one.
+The functions take tensors. An axis of n voxels has ceil(n / stride) coarse voxels, each
+of which covers ``stride`` voxels and lies at their centre. The last coarse voxel may
+reach beyond the image, the border of which is repeated there. A field of constant slope
+that is shrunk by 2 and enlarged again has an error of 0.375 times the slope at the last
+voxel of an odd axis, and of 0.5 times the slope at that of an even axis.
 """
 
 from keras import ops
@@ -13,12 +13,12 @@ from dipy_nn_reg.backend import compiled
 
 
 def coarse_shape(shape, stride):
-    """Return the spatial shape of what :func:`shrink` makes of an image."""
+    """Return the spatial shape of an image after :func:`shrink`."""
     return tuple(-(-size // stride) for size in shape)
 
 
 def shrink(images, stride):
-    """Average images over the voxels that each coarse one covers.
+    """Average images over the voxels that each coarse voxel covers.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def shrink(images, stride):
     -------
     images : tensor, shape (batch, *coarse, channels)
     """
-    # Halved again and again: padding for another stride would begin before the image.
+    # Pooling by 4 at once would pad the image at its start as well.
     while stride > 1:
         images = ops.average_pool(
             images, 2, strides=2, padding="same", data_format="channels_last"
@@ -40,26 +40,27 @@ def shrink(images, stride):
 
 
 def enlarge(displacement, reference, stride):
-    """Interpolate a coarse displacement linearly; its border is repeated outside.
+    """Interpolate a coarse displacement linearly on a finer grid.
 
     Parameters
     ----------
     displacement : tensor, shape (batch, *coarse, ndim)
-        In coarse voxels.
+        Displacement in coarse voxels. Outside of the grid its border is repeated.
     reference : tensor, shape (batch, *spatial, any)
-        On the grid of the result.
+        Image or field on the fine grid; only its shape is used.
     stride : int
+        Size of a coarse voxel in fine voxels: 1, 2 or 4.
 
     Returns
     -------
     displacement : tensor, shape (batch, *spatial, ndim)
-        In voxels.
+        Displacement in fine voxels.
     """
     if stride == 1:
         return displacement
     displacement = ops.convert_to_tensor(displacement)
-    # The last axis first, while there is little to do for it. In 3D each is compiled by
-    # itself: XLA would merge them and read eight neighbours for each voxel.
+    # The last axis comes first, while the field is still small. In 3D each axis is
+    # compiled by itself: XLA would fuse them and read eight neighbours for each voxel.
     if len(reference.shape) == 4:
         return _enlarge(displacement, reference, (2, 1), stride)
     for axis in (3, 2, 1):
@@ -75,7 +76,7 @@ def _enlarge(values, reference, axes, stride):
 
 
 def _enlarge_axis(values, reference, axis, stride):
-    """Interpolate along one axis; the last one to be done brings voxels as the unit."""
+    """Interpolate along one axis; along axis 1, the last one, also convert the unit."""
     size = ops.shape(reference)[axis]
     before = (slice(None),) * axis
     first, last = values[(*before, slice(0, 1))], values[(*before, slice(-1, None))]

@@ -1,4 +1,4 @@
-"""Random displacements: an affine and a smooth B-spline field."""
+"""Random displacements: affine motion plus a smooth B-spline field."""
 
 from keras import ops
 import numpy as np
@@ -9,20 +9,20 @@ from dipy_nn_reg.transform.sampling import voxel_grid
 
 # Spacing of the control points as a fraction of the longest axis, and standard
 # deviation of their displacement as a fraction of that spacing: roughly the variation
-# between people, and too small to fold.
+# between people, and small enough that the field does not fold.
 _SPACING, _MOTION = 1 / 6, 0.15
-# Standard deviation of the entries of the affine, and of its translation as a fraction
-# of the longest axis.
+# Standard deviation of the entries of the affine matrix, and of its translation as a
+# fraction of the longest axis.
 _LINEAR, _TRANSLATION = 0.03, 0.01
 
 
 def random_displacements(shape, rng):
-    """Return affine motion and a smooth B-spline field for each of some images.
+    """Return a random displacement for each image: affine plus smooth B-spline.
 
     Parameters
     ----------
     shape : tuple of int
-        (n, *spatial)
+        Number of images, and their spatial shape: (n, *spatial).
     rng : numpy.random.Generator
 
     Returns

@@ -1,14 +1,14 @@
-"""Read images between their voxels and beyond their border.
+"""Sampling of images between their voxels and beyond their border.
 
-The inside of :func:`dipy_nn_reg.transform.sample`: tensors only, of known layout. A
-reader takes images of shape (batch, *spatial, channels), positions in voxels as a list
-of a tensor for each axis, of shape (batch, ...), and what lies outside: "zero", or
-another value in its place, or "repeat" for the border repeated.
+The functions take tensors: images of shape (batch, *spatial, channels), and positions
+in voxels as a list with a tensor of shape (batch, ...) for each axis. Outside of an
+image there are zeros or another value (border "zero"), or its border is repeated
+("repeat").
 """
 
 from keras import ops
 
-from dipy_nn_reg.backend import take_known
+from dipy_nn_reg.backend import take_rows
 
 # Width of the margin added around an image, in voxels, for each border mode.
 _MARGINS = {"zero": 1, "repeat": 0}
@@ -17,7 +17,7 @@ INTERPOLATIONS = ("linear", "nearest")
 
 
 def displaced(displacement):
-    """Return where voxels go, a tensor for each axis."""
+    """Return the positions of voxels after a displacement, a tensor for each axis."""
     positions = []
     for axis, size in enumerate(ops.shape(displacement)[1:-1]):
         along_axis = [1] * (len(displacement.shape) - 1)
@@ -28,17 +28,22 @@ def displaced(displacement):
 
 
 def locate(image, positions, border):
-    """Return the index of the voxel below each position, among those of all images.
+    """Return the index of the voxel below each position.
 
-    To be compiled apart from what reads there: XLA would compute it anew for each of
-    the neighbours.
+    It is compiled apart from the sampling: XLA would compute the index again for each
+    of the neighbours.
 
     Parameters
     ----------
     image : tensor, shape (batch, *spatial, channels)
     positions : list of tensor, shape (batch, ...)
-        For each axis, in voxels.
+        Positions in voxels along each axis.
     border : {"zero", "repeat"}
+
+    Returns
+    -------
+    offsets : tensor of int32, shape (batch, ...)
+        Indices into the voxels of all images with their margins, in one sequence.
     """
     margin = _MARGINS[border]
     spatial = ops.shape(image)[1:-1]
@@ -51,9 +56,22 @@ def locate(image, positions, border):
 
 
 def read_linear(image, positions, border, offsets, fill=None):
-    """Interpolate along one axis after the other, from what :func:`locate` found.
+    """Sample images by linear interpolation, along one axis after the other.
 
-    ``fill``, a tensor that broadcasts to the image, lies outside in place of zeros.
+    Parameters
+    ----------
+    image : tensor, shape (batch, *spatial, channels)
+    positions : list of tensor, shape (batch, ...)
+        Positions in voxels along each axis.
+    border : {"zero", "repeat"}
+    offsets : tensor of int32, shape (batch, ...)
+        Result of :func:`locate` for these positions.
+    fill : tensor, optional
+        Values outside of the image in place of zeros; broadcasts to the image.
+
+    Returns
+    -------
+    values : tensor of float32, shape (batch, ..., channels)
     """
     margin = _MARGINS[border]
     spatial = ops.shape(image)[1:-1]
@@ -69,17 +87,32 @@ def read_linear(image, positions, border, offsets, fill=None):
 
     def interpolate(offset, axis):
         if axis == len(spatial):
-            return take_known(voxels, offset)
+            return take_rows(voxels, offset)
         upper = interpolate(offset + to_upper[axis], axis + 1)
         below = interpolate(offset, axis + 1)
-        # In this form weights of 0 and of 1 give back a voxel bit for bit.
+        # In this form, weights of 0 and 1 return the value of a voxel bit for bit.
         return (1 - weights[axis]) * below + weights[axis] * upper
 
     return interpolate(offsets, 0)
 
 
 def read_nearest(image, positions, border, fill=None):
-    """Take the nearest voxel, in the type of the image."""
+    """Sample images at the nearest voxel.
+
+    Parameters
+    ----------
+    image : tensor, shape (batch, *spatial, channels)
+    positions : list of tensor, shape (batch, ...)
+        Positions in voxels along each axis.
+    border : {"zero", "repeat"}
+    fill : tensor, optional
+        Values outside of the image in place of zeros.
+
+    Returns
+    -------
+    values : tensor, shape (batch, ..., channels)
+        In the type of the image.
+    """
     shape = ops.shape(image)
     index, inside = [], True
     for position, size in zip(positions, shape[1:-1]):
@@ -88,7 +121,7 @@ def read_nearest(image, positions, border, fill=None):
         inside = ops.logical_and(inside, (rounded >= 0) & (rounded <= last))
         index.append(ops.cast(ops.clip(rounded, 0, last), "int32"))
     voxels = ops.reshape(image, (-1, image.shape[-1]))
-    values = take_known(voxels, _offsets(index, shape[:-1]))
+    values = take_rows(voxels, _offsets(index, shape[:-1]))
     if border == "repeat":
         return values
     outside = ops.zeros_like(values)
@@ -98,7 +131,7 @@ def read_nearest(image, positions, border, fill=None):
 
 
 def voxel_grid(shape):
-    """Return the position of each voxel of a grid, a tensor of (*shape, ndim)."""
+    """Return the position of each voxel of a grid, a tensor of shape (*shape, ndim)."""
     axes = [ops.arange(0, size, dtype="float32") for size in shape]
     return ops.stack(ops.meshgrid(*axes, indexing="ij"), axis=-1)
 
@@ -115,14 +148,14 @@ def repeat_border(image, margin):
 
 
 def surround_by_zeros(image, margins):
-    """Put zeros before and behind images, as many along each axis as its margin."""
+    """Pad images with zeros by the margin of each axis, on both sides."""
     if not any(margins):
         return image
     return ops.pad(image, [(0, 0), *[(margin, margin) for margin in margins], (0, 0)])
 
 
 def _surround(image, margin, fill):
-    """Put a margin around images: zeros, or ``fill``; the image keeps its bits."""
+    """Pad images with zeros or ``fill``; the values of the image are unchanged."""
     margins = (margin,) * (len(image.shape) - 2)
     padded = surround_by_zeros(image, margins)
     if fill is None or not margin:
@@ -132,18 +165,18 @@ def _surround(image, margin, fill):
 
 
 def _split(position, size, margin):
-    """Split a position into the voxel below, as a float, and the weight of the next."""
+    """Split a position into the voxel below, as float, and the weight of the next."""
     first, last = -margin, size - 1 + margin
     position = ops.clip(position, first, ops.cast(last, "float32"))
-    # The last voxel is reached as the upper neighbour, with weight 1, so that there
-    # is always one; an axis of a single voxel has none.
+    # The last voxel is the upper neighbour with weight 1, so that each voxel below has
+    # an upper neighbour, except along an axis of a single voxel.
     highest = ops.cast(ops.maximum(last - 1, first), "float32")
     below = ops.minimum(ops.floor(position), highest)
     return below, position - below
 
 
 def _strides(spatial):
-    """Number of voxels from one index to the next, for each axis."""
+    """Return the number of voxels from one index to the next, for each axis."""
     strides = [1]
     for size in reversed(spatial[1:]):
         strides.insert(0, strides[0] * size)
@@ -151,7 +184,7 @@ def _strides(spatial):
 
 
 def _offsets(index, shape):
-    """Turn an index for each axis into one index for all voxels of the batch."""
+    """Convert an index for each axis into one index of all voxels of the batch."""
     rank = len(index[0].shape)
     batch, *spatial = shape
     strides = _strides(spatial)

@@ -1,7 +1,7 @@
-"""Checks of tensors that a user gives to losses and penalties.
+"""Checks of tensors that are arguments of losses, penalties and transforms.
 
-Only what is known of a tensor without computing is looked at, its rank, its sizes and
-its type: inside of a compiled function there are no values yet.
+Only the rank, the sizes and the type of a tensor are checked: in a function that is
+being compiled, a tensor has no values yet.
 """
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_real
 
-# Number of axes in 2D and 3D, with batch and channels.
+# Numbers of axes in 2D and 3D, with batch and channels.
 _RANKS = (4, 5)
 
 
@@ -20,13 +20,13 @@ def check_field(name, field):
     Parameters
     ----------
     name : str
-        What to call it in an error.
+        Name of the argument in an error.
     field : tensor or array-like, shape (batch, *spatial, ndim)
 
     Returns
     -------
     field : tensor
-        The same one if there is nothing to do.
+        The same tensor if it is of float32 already.
     """
     field = as_float32(name, field)
     ndim = len(field.shape) - 2
@@ -49,14 +49,15 @@ def check_image_pair(static, warped, mask=None):
     Returns
     -------
     static, warped, mask : tensor
-        The mask is None if there is none.
+        The mask is None if no mask is passed.
     """
     static, warped = as_float32("static", static), as_float32("warped", warped)
     shapes = (
         f"static.shape={tuple(static.shape)} and warped.shape={tuple(warped.shape)}"
     )
-    fit = _fit(static.shape, warped.shape) and static.shape[-1] == warped.shape[-1]
-    if len(static.shape) not in _RANKS or not fit:
+    same_channels = static.shape[-1] == warped.shape[-1]
+    same_shape = _match(static.shape, warped.shape) and same_channels
+    if len(static.shape) not in _RANKS or not same_shape:
         raise ValueError(
             f"Expected images of one shape (batch, *spatial, channels) in 2D or 3D. "
             f"Received {shapes}."
@@ -64,9 +65,9 @@ def check_image_pair(static, warped, mask=None):
     if mask is None:
         return static, warped, None
     mask = as_float32("mask", mask)
-    if not _fit(mask.shape, static.shape) or mask.shape[-1] != 1:
+    if not _match(mask.shape, static.shape) or mask.shape[-1] != 1:
         raise ValueError(
-            f"Expected mask of shape (batch, *spatial, 1), as the images. Received "
+            f"Expected mask of shape (batch, *spatial, 1), like the images. Received "
             f"mask.shape={tuple(mask.shape)} and {shapes}."
         )
     return static, warped, mask
@@ -78,14 +79,14 @@ def as_float32(name, values):
     Parameters
     ----------
     name : str
-        What to call it in an error.
+        Name of the argument in an error.
     values : tensor or array-like
-        Of real numbers.
+        Real numbers.
 
     Returns
     -------
     tensor : tensor
-        The same one if there is nothing to do.
+        The same tensor if it is of float32 already.
     """
     if not ops.is_tensor(values) and not isinstance(values, keras.KerasTensor):
         values = _from_array(name, values)
@@ -103,6 +104,7 @@ def as_float32(name, values):
 
 
 def _from_array(name, values):
+    """Return an array as a tensor of float32, or raise ValueError on overflow."""
     array = check_real(name, values)
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
@@ -114,8 +116,11 @@ def _from_array(name, values):
     return ops.convert_to_tensor(single)
 
 
-def _fit(one, other):
-    """Tell whether shapes agree, but for channels, batches of one and unknown sizes."""
+def _match(one, other):
+    """Return whether shapes match, except for channels.
+
+    A batch of one matches any other, and so does an unknown size.
+    """
     if len(one) != len(other):
         return False
     unknown_or_one = {one[0], other[0]} & {1, None}

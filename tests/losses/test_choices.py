@@ -41,7 +41,7 @@ def test_each_loss_and_penalty_has_a_default_weight():
 @pytest.mark.parametrize(
     "loss", [*LOSSES, partial(lncc, window=5), keras.losses.mean_squared_error]
 )
-def test_losses_that_fit(loss, shape):
+def test_losses_of_two_and_three_dimensions_are_accepted(loss, shape):
     check_loss(loss, shape)
 
 
@@ -55,17 +55,17 @@ def test_losses_that_fit(loss, shape):
         (lambda static: static, "function of 2 tensors.*fails"),
     ],
 )
-def test_losses_that_do_not_fit(loss, message):
+def test_invalid_losses_are_refused(loss, message):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         check_loss(loss, (1, 8, 9, 1))
 
 
 def test_a_loss_with_a_value_for_each_voxel_is_averaged(rng):
     static, warped = rng.random((2, 3, 5, 6, 1), dtype="float32")
-    found = evaluate_loss(keras.losses.mean_absolute_error, static, warped)
-    found = ops.convert_to_numpy(found)
-    assert found.shape == (3,)
-    assert found == pytest.approx(abs(static - warped).mean(axis=(1, 2, 3)), abs=1e-6)
+    actual = evaluate_loss(keras.losses.mean_absolute_error, static, warped)
+    actual = ops.convert_to_numpy(actual)
+    assert actual.shape == (3,)
+    assert actual == pytest.approx(abs(static - warped).mean(axis=(1, 2, 3)), abs=1e-6)
 
 
 def test_which_losses_take_a_mask():
@@ -75,13 +75,13 @@ def test_which_losses_take_a_mask():
     assert not takes_mask(keras.losses.MeanSquaredError())
 
 
-def test_numbers_of_a_loss_with_options_are_those_of_its_name():
+def test_a_loss_with_options_has_the_weights_of_its_name():
     window = partial(partial(mi, bins=8), mask=None)
     assert get_loss(window) == LOSSES["mi"]._replace(function=window)
     assert get_loss(absolute).values_per_voxel < LOSSES["mi"].values_per_voxel
 
 
-def test_penalties_that_can_be_chosen():
+def test_valid_penalties_are_accepted():
     for penalty in (*PENALTIES, {"gradient": 0.5, "folding": 3}, absolute):
         check_penalty_option(penalty, None)
 
@@ -98,12 +98,12 @@ def test_penalties_that_can_be_chosen():
         ("tv", float("nan"), "smoothness.*nan"),
     ],
 )
-def test_bad_penalties(penalty, smoothness, message):
+def test_invalid_penalties_are_refused(penalty, smoothness, message):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         check_penalty_option(penalty, smoothness)
 
 
-def test_penalties_that_do_not_fit_the_field():
+def test_penalties_that_cannot_be_computed_are_refused():
     for penalty, shape, message in [
         ("bending", (1, 2, 9, 2), "three voxels"),
         (
@@ -117,6 +117,6 @@ def test_penalties_that_do_not_fit_the_field():
             check_penalty(penalty, shape)
 
 
-def test_a_partial_of_a_user_has_its_options_by_name():
+def test_a_partial_with_options_by_position_is_refused():
     with pytest.raises(ValueError, match="loss to be a partial with options by name"):
         check_choice("loss", partial(absolute, 5), LOSSES)

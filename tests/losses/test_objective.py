@@ -43,7 +43,7 @@ def test_it_is_the_weighted_sum_of_its_terms(outputs):
     field = outputs["field"]
     penalty = 0.5 * gradient(field) + 2 * bending(field)
     npt.assert_allclose(terms["penalty"], penalty, rtol=1e-5)
-    # Two of four columns are common; landmarks are (2, 2) apart.
+    # Two of four columns overlap; the landmarks differ by (2, 2).
     npt.assert_allclose(terms["label_overlap"], [0.5, 0.5], rtol=1e-5)
     npt.assert_allclose(terms["landmark_error"], [8, 8], rtol=1e-5)
     expected = mse(outputs["static"], outputs["warped"]) + penalty
@@ -58,7 +58,7 @@ def test_coarser_levels_count_less(outputs):
     npt.assert_allclose(terms["loss"], 1.9 * np.asarray(alone), rtol=1e-5)
 
 
-def test_options_are_one_value_that_can_be_hashed():
+def test_options_can_be_hashed():
     both = {"gradient": 0.5, "folding": 3}
     options = ObjectiveOptions.of(**{**OPTIONS, "penalty": both, "spacing": 4})
     assert dict(options.penalties) == both

@@ -59,12 +59,12 @@ def folding_reference(field):
     for signs in product((1, -1), repeat=ndim):  # forward or backward
         negative_parts = []
         for voxel in np.ndindex(*shape):
-            places = voxel + np.diag(signs)
-            if np.any(places < 0) or np.any(places >= shape):
+            neighbours = voxel + np.diag(signs)
+            if np.any(neighbours < 0) or np.any(neighbours >= shape):
                 continue
             jacobian = np.eye(ndim)
-            for axis, (place, sign) in enumerate(zip(places, signs)):
-                jacobian[:, axis] += sign * (field[tuple(place)] - field[voxel])
+            for axis, (neighbour, sign) in enumerate(zip(neighbours, signs)):
+                jacobian[:, axis] += sign * (field[tuple(neighbour)] - field[voxel])
             negative_parts.append(max(-np.linalg.det(jacobian), 0))
         means.append(np.mean(negative_parts))
     return np.mean(means)
@@ -94,7 +94,7 @@ REFERENCES = {
 
 @pytest.fixture
 def make_fields(rng):
-    """Return a maker of the fields that a penalty takes."""
+    """Return a maker of the fields that are arguments of a penalty."""
 
     def make(name, shape):
         number = 2 if name == "inverse_consistency" else 1
@@ -130,7 +130,7 @@ def test_tv_of_a_linear_field(shape, rng):
     fields = [linear_field(matrix, shape), np.ones((*shape, len(shape)))]
     lengths = np.linalg.norm(matrix, axis=1)  # a row is the gradient of a component
     npt.assert_allclose(penalty_of(tv, fields), [np.mean(lengths), 0], atol=1e-3)
-    # Rounded off near 0: at a length of epsilon, what is left of it is 0.41.
+    # Smoothed near 0: a length of epsilon counts as 0.41 epsilon.
     slight = linear_field(1e-3 * matrix / lengths[:, None], shape)
     expected = 1e-3 * (np.sqrt(2) - 1)
     npt.assert_allclose(penalty_of(tv, [slight]), expected, rtol=1e-2)
@@ -144,10 +144,10 @@ def test_bending_of_a_quadratic_field(shape, rng):
     grid = np.moveaxis(np.indices(shape), 0, -1)
     quadratic = np.einsum("...i,cij,...j->...c", grid, hessians, grid) / 2
     affine = linear_field(rng.normal(size=(ndim, ndim)), shape, rng.normal(size=ndim))
-    # Of a quadratic function, differences of differences are exact.
+    # Second differences of a quadratic function are exact.
     expected = np.mean(np.sum(hessians**2, axis=(1, 2)))
-    found = penalty_of(bending, [quadratic + affine, affine])
-    npt.assert_allclose(found, [expected, 0], rtol=1e-4, atol=1e-9)
+    actual = penalty_of(bending, [quadratic + affine, affine])
+    npt.assert_allclose(actual, [expected, 0], rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (5, 2), (4, 4, 2)])
@@ -175,20 +175,20 @@ def test_folding_of_a_linear_map(shape, rng):
 @pytest.mark.parametrize("shape", [(20, 23), (12, 15, 13)])
 def test_folding_where_nothing_folds(shape, smooth_field):
     small = smooth_field(shape, sigma=4, largest=1)
-    found = penalty_of(folding, [small, np.zeros_like(small), 40 * small])
-    npt.assert_array_equal(found[:2], 0)
-    assert found[2] > 0
+    actual = penalty_of(folding, [small, np.zeros_like(small), 40 * small])
+    npt.assert_array_equal(actual[:2], 0)
+    assert actual[2] > 0
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_inverse_consistency_of_shifts(shape):
     ndim = len(shape)
-    # The border is repeated: a constant field goes on beyond it.
+    # The border is repeated, so a constant field continues beyond it.
     shift, rest = np.array([1.7, -2.5, 0.6])[:ndim], np.array([0.3, 0, -0.4])[:ndim]
     forward = np.broadcast_to(shift, (2, *shape, ndim))
     backward = np.stack([-forward[0], rest - forward[1]])
-    found = penalty_of(inverse_consistency, forward, backward)
-    npt.assert_allclose(found, [0, np.sum(rest**2)], rtol=1e-4, atol=1e-12)
+    actual = penalty_of(inverse_consistency, forward, backward)
+    npt.assert_allclose(actual, [0, np.sum(rest**2)], rtol=1e-4, atol=1e-12)
 
 
 def test_all_penalties_are_tested():
@@ -201,8 +201,8 @@ def test_gradients_at_a_field_of_zero_are_zero(name, shape, gradient):
     fields = np.zeros(
         (2 if name == "inverse_consistency" else 1, 2, *shape, len(shape))
     )
-    found = gradient(lambda *fields: ops.sum(FUNCTIONS[name](*fields)), *fields)
-    npt.assert_array_equal(found, 0)
+    actual = gradient(lambda *fields: ops.sum(FUNCTIONS[name](*fields)), *fields)
+    npt.assert_array_equal(actual, 0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -220,7 +220,7 @@ def test_gradients_agree_with_finite_differences(
     name, shape, make_fields, rng, gradient
 ):
     fields = make_fields(name, shape)
-    found = gradient(lambda *fields: ops.sum(FUNCTIONS[name](*fields)), *fields)
+    actual = gradient(lambda *fields: ops.sum(FUNCTIONS[name](*fields)), *fields)
     indices = rng.choice(fields.size, 10, replace=False)
     expected = []
     for index in indices:
@@ -234,7 +234,7 @@ def test_gradients_agree_with_finite_differences(
         expected.append((penalties[0] - penalties[1]) / 2e-5)
     largest = np.abs(expected).max()
     assert largest > 1e-3
-    npt.assert_allclose(np.ravel(found)[indices], expected, atol=1e-3 * largest)
+    npt.assert_allclose(np.ravel(actual)[indices], expected, atol=1e-3 * largest)
 
 
 @pytest.mark.parametrize("shape", [(2, 9, 10, 2), (2, 7, 8, 9, 3)])
@@ -245,15 +245,15 @@ def test_folds_are_counted_as_in_numpy(shape, rng):
     expected = [metrics.is_folded(metrics.jacobian_determinant(f)) for f in fields]
     assert np.mean(expected[0]) > 0.01
     assert not expected[1].any()
-    found = ops.convert_to_numpy(folded(ops.convert_to_tensor(fields)))
-    npt.assert_array_equal(found, expected)
+    actual = ops.convert_to_numpy(folded(ops.convert_to_tensor(fields)))
+    npt.assert_array_equal(actual, expected)
 
 
 THIN = [(6, 7, 1), (6, 1, 7), (1, 6, 7), (6, 1), (1, 6), (1, 1, 6), (1, 1)]
 
 
 def penalty_in_plane(name, field):
-    """Evaluate a reference on the axes of more than one voxel, alone."""
+    """Evaluate a reference on the axes of more than one voxel only."""
     flat = [np.squeeze(component) for component in np.moveaxis(field, -1, 0)]
     thick = [axis for axis, size in enumerate(field.shape[:-1]) if size > 1]
     if not thick:
@@ -263,7 +263,7 @@ def penalty_in_plane(name, field):
     if name == "gradient":  # averaged over all axes
         squares = [np.mean(np.diff(flat, axis=1 + a) ** 2) for a in range(len(thick))]
         return sum(squares) / field.shape[-1]
-    # Component by component, each of which is repeated to make a field.
+    # Each component is repeated to make a field, and evaluated by itself.
     each = [np.stack([f] * len(thick), axis=-1) for f in flat]
     return np.mean([REFERENCES[name](f) for f in each])
 
@@ -273,10 +273,10 @@ def penalty_in_plane(name, field):
 def test_axes_of_one_voxel_add_nothing(name, shape, make_fields, gradient):
     (fields,) = make_fields(name, shape)
     expected = [penalty_in_plane(name, field.astype(np.float64)) for field in fields]
-    used = PENALTIES[name].function
-    for function in (FUNCTIONS[name], used):
-        found = penalty_of(function, fields)
-        npt.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+    compiled = PENALTIES[name].function
+    for function in (FUNCTIONS[name], compiled):
+        actual = penalty_of(function, fields)
+        npt.assert_allclose(actual, expected, rtol=1e-4, atol=1e-7)
         (slope,) = gradient(lambda f, run=function: ops.sum(run(f)), fields)
         assert slope.shape == fields.shape and np.isfinite(slope).all()
 
@@ -286,8 +286,8 @@ def test_inverse_consistency_of_thin_fields(shape):
     shift = np.array([1.7, -2.5, 0.6])[: len(shape)]
     forward = np.broadcast_to(shift, (2, *shape, len(shape)))
     backward = np.stack([-forward[0], 0 * forward[1]])
-    found = penalty_of(inverse_consistency, forward, backward)
-    npt.assert_allclose(found, [0, np.sum(shift**2)], rtol=1e-4, atol=1e-12)
+    actual = penalty_of(inverse_consistency, forward, backward)
+    npt.assert_allclose(actual, [0, np.sum(shift**2)], rtol=1e-4, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 1), (6, 1, 7), (1, 6, 7), (6, 2, 7), (2, 2)])

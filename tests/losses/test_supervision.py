@@ -20,7 +20,7 @@ def one_hot(label_maps, number):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_label_overlap_is_the_mean_dice_of_the_labels_that_occur(shape, rng):
-    # Label 5 is in none of the maps, and 4 is in one of the second pair.
+    # Label 5 occurs in no map, and label 4 in one map of the second pair.
     static, warped = rng.integers(0, 4, (2, 3, *shape))
     static[1, 0] = 4
     warped[2] = static[2]
@@ -32,12 +32,12 @@ def test_label_overlap_is_the_mean_dice_of_the_labels_that_occur(shape, rng):
             dice.append(2 * common / (np.sum(s == label) + np.sum(w == label)))
         expected.append(np.mean(dice))
     assert expected[2] == 1
-    found = value_of(label_overlap, one_hot(static, 5), one_hot(warped, 5))
-    npt.assert_allclose(found, expected, rtol=1e-5)
+    actual = value_of(label_overlap, one_hot(static, 5), one_hot(warped, 5))
+    npt.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_label_overlap_of_shares(shape, rng):
+def test_label_overlap_of_fractions(shape, rng):
     static, warped = rng.random((2, 2, *shape, 3))
     static[..., 1] = warped[..., 1] = 0
     spatial = tuple(range(1, len(shape) + 1))
@@ -55,13 +55,13 @@ def test_label_overlap_limits(rng, gradient):
     assert value_of(label_overlap, labels, nothing) == 0
     assert value_of(label_overlap, nothing, nothing) == 1
     for pair in ((labels, nothing), (nothing, nothing)):
-        found = gradient(lambda s, w: ops.sum(label_overlap(s, w)), *pair)
-        assert np.all(np.isfinite(found))
+        actual = gradient(lambda s, w: ops.sum(label_overlap(s, w)), *pair)
+        assert np.all(np.isfinite(actual))
 
 
 def test_gradients_of_label_overlap_agree_with_finite_differences(rng, gradient):
     static, warped = rng.random((2, 2, 4, 3, 2))
-    (found,) = gradient(
+    (actual,) = gradient(
         lambda w: ops.sum(label_overlap(ops.cast(static, "float32"), w)), warped
     )
 
@@ -74,14 +74,14 @@ def test_gradients_of_label_overlap_agree_with_finite_differences(rng, gradient)
         change = np.zeros(warped.shape)
         change[index] = 1e-5
         expected[index] = (dice(warped + change) - dice(warped - change)) / 2e-5
-    npt.assert_allclose(found, expected, atol=1e-5)
+    npt.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_landmark_error_agrees_with_scipy(shape, rng):
     ndim = len(shape)
     displacement = rng.normal(size=(3, *shape, ndim))
-    # Some landmarks are beyond the border, which is repeated.
+    # Some landmarks lie beyond the border, which is repeated.
     static = rng.uniform(-2, np.array(shape) + 1, (3, 20, ndim))
     moving = static + rng.normal(size=static.shape)
     expected = []
@@ -91,8 +91,8 @@ def test_landmark_error_agrees_with_scipy(shape, rng):
             for c in range(ndim)
         ]
         expected.append(np.mean(np.sum((s + np.transpose(moved) - m) ** 2, axis=1)))
-    found = value_of(landmark_error, displacement, static, moving)
-    npt.assert_allclose(found, expected, rtol=1e-4)
+    actual = value_of(landmark_error, displacement, static, moving)
+    npt.assert_allclose(actual, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -105,9 +105,9 @@ def test_landmark_error_of_a_shift(shape, gradient):
     npt.assert_allclose(error, 0, atol=1e-10)
     error = value_of(landmark_error, field, static, static)
     npt.assert_allclose(error, np.sum(shift**2), rtol=1e-5)
-    (found,) = gradient(
+    (actual,) = gradient(
         lambda u: ops.sum(landmark_error(u, *(ops.cast(static, "float32"),) * 2)), field
     )
     # The weights of linear interpolation sum to one.
     axes = tuple(range(ndim + 1))
-    npt.assert_allclose(np.sum(found, axis=axes), 2 * shift, rtol=1e-5)
+    npt.assert_allclose(np.sum(actual, axis=axes), 2 * shift, rtol=1e-5)

@@ -18,7 +18,7 @@ SHAPES = [(28, 28), (27, 31), (12, 9, 10)]
 
 
 def scipy_warp(image, displacement, *, order, mode):
-    """Warp a batch with channels by SciPy, the independent oracle."""
+    """Warp a batch with channels by SciPy, an independent oracle."""
     warped = np.empty((*displacement.shape[:-1], image.shape[-1]))
     grid = identity_grid(displacement.shape[1:-1])
     for i, c in np.ndindex(len(image), image.shape[-1]):
@@ -88,7 +88,7 @@ def test_nearest_keeps_labels_and_their_type(rng):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64, bool])
-def test_any_type_of_image(dtype, rng):
+def test_images_of_other_types(dtype, rng):
     image = rng.integers(0, 2, (1, 8, 9)).astype(dtype)
     displacement = np.full((1, 8, 9, 2), 0.5)
     expected = warp(image.astype(np.float32), displacement)
@@ -108,7 +108,7 @@ def test_layouts_agree(ndim, rng):
     npt.assert_array_equal(sample(image[0, ..., 0], positions), expected[0, ..., 0])
 
 
-def test_a_batch_of_one_serves_all(rng):
+def test_a_batch_of_one_is_used_for_all_items(rng):
     image = rng.random((1, 8, 8, 2), dtype=np.float32)
     fields = rng.normal(size=(3, 8, 8, 2)).astype(np.float32)
     one_by_one = np.concatenate([warp(image, f[None]) for f in fields])
@@ -128,7 +128,7 @@ def test_image_and_field_may_differ_in_size(rng):
 def test_tensors_in_tensors_out():
     image, field = ops.ones((1, 4, 4, 1)), ops.zeros((1, 4, 4, 2))
     by_keyword = warp(image=image, displacement=field)
-    at_once = warp(np.ones((1, 4, 4, 1)), field)  # one of them is enough
+    at_once = warp(np.ones((1, 4, 4, 1)), field)  # one tensor is enough
     for result in (by_keyword, at_once, compose(field, field), integrate(field)):
         assert ops.is_tensor(result)
         assert not isinstance(result, np.ndarray)
@@ -150,7 +150,7 @@ def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
 
     gradients = gradient(loss, image, displacement)
     step = 0.1  # within it the loss is linear in each value
-    for array, found in zip((image, displacement), gradients):
+    for array, actual in zip((image, displacement), gradients):
         for index in rng.choice(array.size, 20, replace=False):
             change = np.zeros(array.size, np.float32)
             change[index] = step
@@ -162,7 +162,7 @@ def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
                 for s in (1, -1)
             )
             expected = (up - down) / (2 * step)
-            npt.assert_allclose(found.flat[index], expected, atol=2e-4)
+            npt.assert_allclose(actual.flat[index], expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (4, 5, 4)])
@@ -191,20 +191,20 @@ def test_gradients_of_fields_agree_with_finite_differences(shape, rng, gradient)
                 for s in (1, -1)
             )
             expected = (up - down) / 2e-3
-            found = sum(np.sum(g * d) for g, d in zip(gradients, direction))
-            npt.assert_allclose(found, expected, rtol=2e-2, atol=2e-2)
+            actual = sum(np.sum(g * d) for g, d in zip(gradients, direction))
+            npt.assert_allclose(actual, expected, rtol=2e-2, atol=2e-2)
 
 
-def test_compose_is_one_warp_after_the_other():
+def test_compose_agrees_with_two_successive_warps():
     # A linear image is interpolated exactly, so both ways agree inside.
     rows, columns = np.mgrid[:20, :20].astype(np.float32)
     image = 2 * rows + 3 * columns
     first = np.stack([0.1 * rows, -0.05 * columns], axis=-1).astype(np.float32)
     second = np.stack([0.08 * columns - 1, 0.04 * rows - 1], axis=-1)
     second = second.astype(np.float32)
-    in_a_row = warp(warp(image, first), second)
+    successive = warp(warp(image, first), second)
     at_once = warp(image, compose(first, second))
-    npt.assert_allclose(at_once[3:-5, 3:-5], in_a_row[3:-5, 3:-5], atol=1e-3)
+    npt.assert_allclose(at_once[3:-5, 3:-5], successive[3:-5, 3:-5], atol=1e-3)
     npt.assert_array_equal(compose(np.zeros_like(second), second), second)
 
 
@@ -221,21 +221,21 @@ def test_integrate_a_linear_velocity_is_the_matrix_exponential(shape):
     generator = generator[:ndim, :ndim]
     centred = identity_grid(shape) - (np.array(shape) - 1) / 2
     expected = centred @ (expm(generator) - np.eye(ndim)).T
-    found = integrate(centred @ generator.T)
+    actual = integrate(centred @ generator.T)
     # Away from the border, beyond which the velocity is no longer linear.
     inside = (slice(8, -8),) * ndim
-    npt.assert_allclose(found[inside], expected[inside], atol=5e-3)
+    npt.assert_allclose(actual[inside], expected[inside], atol=5e-3)
 
 
 @pytest.mark.parametrize(("shape", "sigma"), [((64, 64), 6), ((32, 36, 30), 6)])
 def test_integrate_of_the_negative_is_the_inverse(shape, sigma, smooth_field):
     velocity = smooth_field(shape, sigma=sigma, largest=3)
-    there, back = integrate(velocity), integrate(-velocity)
-    # Where no path leaves the grid: beyond it a field is only known as repeated.
+    forward, backward = integrate(velocity), integrate(-velocity)
+    # Away from the border, so that no path leaves the grid.
     inside = (slice(4, -4),) * len(shape)
-    for both in (compose(there, back), compose(back, there)):
+    for both in (compose(forward, backward), compose(backward, forward)):
         assert np.linalg.norm(both[inside], axis=-1).max() < 0.05
-    assert np.linalg.norm(there, axis=-1).max() > 1
+    assert np.linalg.norm(forward, axis=-1).max() > 1
 
 
 def test_integrate_batches_and_no_steps(rng):
@@ -271,14 +271,14 @@ def test_integrate_batches_and_no_steps(rng):
         (lambda: integrate(np.ones((4, 2))), "Expected a velocity"),
     ],
 )
-def test_bad_input(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
 @pytest.mark.parametrize("border", ["zero", "repeat"])
 @pytest.mark.parametrize("shape", [(7, 9), (6, 5, 8)])
-def test_a_constant_image_changes_neither_values_nor_the_field_gradient(
+def test_a_constant_image_changes_neither_values_nor_the_gradient_of_the_field(
     shape, border, rng, gradient
 ):
     image = rng.random((2, *shape, 3), dtype=np.float32)
@@ -288,11 +288,11 @@ def test_a_constant_image_changes_neither_values_nor_the_field_gradient(
     npt.assert_array_equal(
         warp(image, displacement, **options), warp(image, displacement, border=border)
     )
-    found, expected = (
+    actual, expected = (
         gradient(lambda u, o=o: ops.sum(weight * warp(image, u, **o)), displacement)[0]
         for o in (options, {"border": border})
     )
-    npt.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    npt.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (6, 5, 7)])
@@ -307,8 +307,7 @@ def test_composed_fields_may_differ_in_size(shape, rng):
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
 @pytest.mark.parametrize("fill", [-1000.0, 0.7, 0.0])
-def test_another_value_outside(ndim, interpolation, fill, rng):
-    """As SciPy fades to it."""
+def test_fill_agrees_with_scipy(ndim, interpolation, fill, rng):
     shape = (7, 6, 5)[:ndim]
     image = rng.random(shape).astype(np.float32)
     displacement = rng.uniform(-4, 4, (*shape, ndim)).astype(np.float32)
@@ -321,24 +320,23 @@ def test_another_value_outside(ndim, interpolation, fill, rng):
         cval=fill,
     )
     options = {"interpolation": interpolation, "fill": fill}
-    found = warp(image, displacement, **options)
-    npt.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    actual = warp(image, displacement, **options)
+    npt.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
     npt.assert_allclose(
-        sample(image, np.moveaxis(positions, 0, -1), **options), found, rtol=1e-6
+        sample(image, np.moveaxis(positions, 0, -1), **options), actual, rtol=1e-6
     )
     npt.assert_array_equal(warp(image, 0 * displacement, **options), image)
 
 
-def test_a_value_outside_for_each_image_and_channel(rng):
+def test_a_fill_for_each_image_and_channel(rng):
     images = rng.random((2, 5, 6, 3)).astype(np.float32)
     fill = np.arange(6.0).reshape(2, 3)
     far = np.full((2, 5, 6, 2), 50, np.float32)
-    found = warp(images, far, fill=fill)
-    npt.assert_array_equal(found, np.broadcast_to(fill[:, None, None], found.shape))
+    actual = warp(images, far, fill=fill)
+    npt.assert_array_equal(actual, np.broadcast_to(fill[:, None, None], actual.shape))
 
 
-def test_the_gradient_beside_another_value_outside(rng, gradient):
-    """As by finite differences; there is one in the image, and none in the value."""
+def test_gradients_with_a_fill_agree_with_finite_differences(rng, gradient):
     image = rng.random((1, 5, 6, 1)).astype(np.float32)
     displacement = rng.uniform(-2, 2, (1, 5, 6, 2)).astype(np.float32)
 
@@ -365,25 +363,25 @@ def test_the_gradient_beside_another_value_outside(rng, gradient):
         {"fill": np.ones((3, 1))},
     ],
 )
-def test_a_value_outside_that_does_not_fit_is_refused(options):
+def test_an_invalid_fill_is_refused(options):
     with pytest.raises(ValueError, match="Expected fill"):
         warp(np.ones((2, 4, 4, 1)), np.zeros((2, 4, 4, 2)), **options)
 
 
 @pytest.mark.parametrize("steps", [65, 10**20, 10**400])
-def test_an_integration_of_more_steps_than_ever_help_is_refused(steps):
+def test_more_than_64_steps_of_an_integration_are_refused(steps):
     with pytest.raises(ValueError, match="steps to be 64 at most"):
         integrate(np.zeros((4, 4, 2), np.float32), steps=steps)
 
 
-def test_the_most_steps_are_as_good_as_any(smooth_field):
+def test_64_steps_keep_a_velocity_of_zero(smooth_field):
     velocity = smooth_field((12, 13), sigma=3, largest=1.0)
     still = integrate(0 * velocity, steps=64)
     npt.assert_array_equal(still, 0)
 
 
 @pytest.mark.parametrize("constant", [2, "yes", None, 1.0])
-def test_whether_an_image_is_constant_is_true_or_false(constant):
+def test_image_is_constant_must_be_true_or_false(constant):
     image, displacement = np.ones((4, 4), "f4"), np.zeros((4, 4, 2), "f4")
     with pytest.raises(ValueError, match="image_is_constant to be True or False"):
         warp(image, displacement, image_is_constant=constant)

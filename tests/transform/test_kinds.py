@@ -19,7 +19,7 @@ from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 
 @pytest.mark.parametrize("transform", sorted(set(TRANSFORMS) - {"affine"}))
 @pytest.mark.parametrize("shape", [(9, 13), (7, 8, 9)])
-def test_what_values_mean(transform, shape, rng):
+def test_displacement_of_the_values_of_each_transform(transform, shape, rng):
     kind, ndim = TRANSFORMS[transform], len(shape)
     spacing = choose_spacing(transform, shape)
     points = [-(-n // spacing) for n in shape]
@@ -38,7 +38,7 @@ def test_what_values_mean(transform, shape, rng):
 
 
 def test_passes_of_an_affine_map_are_composed(rng):
-    """The image is interpolated once: by what two maps in a row do to positions."""
+    """The image is interpolated once, at the positions after both maps."""
     shape = (15, 12)
     parameters = rng.normal(0, 0.1, (1, 6)).astype(np.float32)
     inputs = [keras.Input((None, None, 1)) for _ in range(2)]
@@ -105,7 +105,7 @@ def test_values_needed():
         ("tps", (160, 192, 224), 8, "larger spacing.*13440 points"),
     ],
 )
-def test_spacing_that_does_not_fit(transform, shape, spacing, message):
+def test_an_invalid_spacing_is_refused(transform, shape, spacing, message):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         choose_spacing(transform, shape, spacing)
 
@@ -134,7 +134,7 @@ def test_default_field_stride(transform, network, ndim, expected):
         ("bspline", 2, "field_stride=1 with transform='bspline'.*2"),
     ],
 )
-def test_field_stride_that_does_not_fit(transform, stride, message):
+def test_an_invalid_field_stride_is_refused(transform, stride, message):
     with pytest.raises(ValueError, match=message):
         choose_field_stride(transform, "unet", 3, stride)
 

@@ -8,7 +8,7 @@ SHAPES = [(3, 28, 31), (2, 24, 20, 22)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=["2D", "3D"])
-def test_random_displacements(shape, rng):
+def test_random_displacements_differ_and_do_not_fold(shape, rng):
     fields = random_displacements(shape, rng)
     assert fields.shape == (*shape, len(shape) - 1)
     assert fields.dtype == np.float32

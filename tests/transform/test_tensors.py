@@ -26,13 +26,13 @@ def test_losses_of_other_types(name, dtype, shape, rng):
     mask = (rng.random((*shape, 1)) > 0.3).astype(dtype)
     single = [ops.convert_to_tensor(i.astype(np.float32)) for i in (*images, mask)]
     expected = ops.convert_to_numpy(LOSSES[name].function(*single[:2], mask=single[2]))
-    for given in (
+    for arguments in (
         [*images, mask],
         [images[0].tolist(), *single[1:]],
         [single[0], ops.convert_to_tensor(images[1]), mask],
     ):
-        found = LOSSES[name].function(*given[:2], mask=given[2])
-        npt.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-5)
+        actual = LOSSES[name].function(*arguments[:2], mask=arguments[2])
+        npt.assert_allclose(ops.convert_to_numpy(actual), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -41,8 +41,8 @@ def test_losses_of_other_types(name, dtype, shape, rng):
 def test_penalties_of_other_types(penalty, dtype, shape, rng):
     field = (3 * rng.random((*shape, len(shape) - 1))).astype(dtype)
     expected = ops.convert_to_numpy(penalty(field.astype(np.float32)))
-    for given in (field, field.tolist(), ops.convert_to_tensor(field)):
-        npt.assert_allclose(ops.convert_to_numpy(penalty(given)), expected, rtol=1e-5)
+    for values in (field, field.tolist(), ops.convert_to_tensor(field)):
+        npt.assert_allclose(ops.convert_to_numpy(penalty(values)), expected, rtol=1e-5)
 
 
 def test_inverse_consistency_of_other_types(rng):
@@ -50,8 +50,8 @@ def test_inverse_consistency_of_other_types(rng):
     expected = inverse_consistency(
         *(ops.convert_to_tensor(f, "float32") for f in (forward, backward))
     )
-    found = inverse_consistency(forward, backward.tolist())
-    npt.assert_allclose(*map(ops.convert_to_numpy, (found, expected)), rtol=1e-5)
+    actual = inverse_consistency(forward, backward.tolist())
+    npt.assert_allclose(*map(ops.convert_to_numpy, (actual, expected)), rtol=1e-5)
 
 
 IMAGES = np.ones((2, 9, 10, 1))
@@ -77,7 +77,7 @@ IMAGES = np.ones((2, 9, 10, 1))
     ],
 )
 @pytest.mark.parametrize("name", LOSSES)
-def test_what_a_loss_refuses(name, static, warped, mask, message):
+def test_losses_refuse_invalid_arguments(name, static, warped, mask, message):
     with pytest.raises(ValueError, match=f"Expected.*{message}"):
         LOSSES[name].function(static, warped, mask=mask)
 
@@ -101,7 +101,7 @@ def test_what_a_loss_refuses(name, static, warped, mask, message):
     ],
 )
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_what_a_penalty_refuses(penalty, field):
+def test_penalties_refuse_invalid_fields(penalty, field):
     with pytest.raises(ValueError, match=r"Expected .*\. Received "):
         penalty(field)
     with pytest.raises(ValueError, match=r"Expected .*\. Received "):
@@ -118,14 +118,16 @@ def test_supervision_of_other_types(rng):
     npt.assert_allclose(landmark_error(field, *points), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("junk", [np.ones((9, 10)), None, "3", 5, np.ones((2, 0, 3))])
-def test_what_supervision_refuses(junk):
+@pytest.mark.parametrize(
+    "invalid", [np.ones((9, 10)), None, "3", 5, np.ones((2, 0, 3))]
+)
+def test_supervision_refuses_invalid_arguments(invalid):
     field, points = np.ones((2, 9, 10, 2)), np.ones((2, 4, 2))
     for call in (
-        lambda: label_overlap(IMAGES, junk),
-        lambda: landmark_error(junk, points, points),
-        lambda: landmark_error(field, junk, points),
-        lambda: landmark_error(field, points, junk),
+        lambda: label_overlap(IMAGES, invalid),
+        lambda: landmark_error(invalid, points, points),
+        lambda: landmark_error(field, invalid, points),
+        lambda: landmark_error(field, points, invalid),
     ):
         with pytest.raises(ValueError, match=r"Expected .*\. Received "):
             call()

