@@ -10,6 +10,7 @@ import dipy_nn_reg
 PACKAGE = Path(dipy_nn_reg.__file__).parent
 # Rooms from the ground up: each may import those above it in this list.
 ROOMS = [
+    "determinant",
     "progress",
     "text",
     "tracing",

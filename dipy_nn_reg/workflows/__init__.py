@@ -1,0 +1,1 @@
+"""Commands: workflows of DIPY, and their console scripts."""
