@@ -7,7 +7,7 @@ from dipy_nn_reg.losses.choices import (
     check_penalty_option,
     default_smoothness,
 )
-from dipy_nn_reg.mapping.maps import with_last_row
+from dipy_nn_reg.mapping.affines import with_last_row
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.registration import Registration
 from dipy_nn_reg.training.optimizers import get_optimizer
@@ -111,8 +111,6 @@ class DeformableRegistration(Registration):
     True
     """
 
-    TRANSFORMS = tuple(TRANSFORMS)
-
     def __init__(
         self,
         *,
@@ -172,6 +170,10 @@ class DeformableRegistration(Registration):
             seed=seed,
         )
 
+    @classmethod
+    def _class_for(cls, transform):
+        return AffineRegistration if TRANSFORMS[transform].affine else cls
+
 
 class AffineRegistration(Registration):
     """Learn to align images by affine maps without ground truth, in 2D and 3D.
@@ -197,8 +199,6 @@ class AffineRegistration(Registration):
     ValueError
         If an option is not one of those listed.
     """
-
-    TRANSFORMS = ("affine",)
 
     def __init__(
         self,
@@ -237,6 +237,10 @@ class AffineRegistration(Registration):
             precision=precision,
             seed=seed,
         )
+
+    @classmethod
+    def _class_for(cls, transform):
+        return cls if TRANSFORMS[transform].affine else DeformableRegistration
 
     def predict_affine(self, moving, static):
         """Predict affine maps from voxels of the static to those of the moving image.

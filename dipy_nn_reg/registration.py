@@ -13,7 +13,12 @@ from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.pairwise.register import register
 from dipy_nn_reg.training.config import check_can_be_loaded
 from dipy_nn_reg.training.data_checks import check_training_data, check_validation_data
-from dipy_nn_reg.training.fitting import FitOptions, check_annotations_fit, fit
+from dipy_nn_reg.training.fitting import (
+    BATCH_SIZES,
+    FitOptions,
+    check_annotations_fit,
+    fit,
+)
 from dipy_nn_reg.training.keras_model import RegistrationModel
 from dipy_nn_reg.training.options import as_plain, check_options
 from dipy_nn_reg.training.precision import layers_in
@@ -38,8 +43,6 @@ class Registration:
 
     Attributes
     ----------
-    TRANSFORMS : collection of str
-        Transforms that a class is for.
     model : keras.Model
     predictor : Predictor
     """
@@ -93,7 +96,7 @@ class Registration:
         mask=None,
         epochs=5,
         warm_up=0,
-        batch_size=32,
+        batch_size=None,
         mirror=None,
         augment=False,
         validation_data=None,
@@ -124,20 +127,22 @@ class Registration:
         mask : ndarray, shape (n, *spatial), optional
             One for all or one for each static image: where it is 0, the images are
             not compared.
-        epochs, batch_size : int, optional
-            In an epoch each moving image is seen once; some are seen twice to fill
-            the last batch.
+        epochs : int, optional
+            Number of epochs. In an epoch each moving image is used once; some are used
+            twice to fill the last batch.
         warm_up : int, optional
-            So many epochs before these, on images shrunk by two along each axis, which
-            take a fraction of the time. Callbacks and history begin after them.
+            Number of epochs before these, on images shrunk by two along each axis,
+            which take a fraction of the time. Callbacks and history begin after them.
+        batch_size : int, optional
+            Number of pairs in a step. By default 32 in 2D and 1 in 3D.
         mirror : int, optional
             Axis of the image, from 0, along which half of the pairs are mirrored, drawn
-            anew in each epoch, with all that belongs to them.
+            anew in each epoch, together with their annotations.
         augment : bool or float, optional
             Deform each image by a random affine and a smooth random field, and change
-            its contrast, anew in each epoch: what is learned from few people then
-            serves others better. A number multiplies these displacements: below 1 for
-            images that have been aligned.
+            its contrast, anew in each epoch. A model that is trained on images of few
+            people then generalises better. A number is a factor on these
+            displacements, below 1 for images that have been aligned.
         validation_data : tuple or dict, optional
             ``(moving, static)``, or any of the arrays above by name; with None as
             static, each image is registered to the one before it.
@@ -173,6 +178,8 @@ class Registration:
         MemoryError
             If a step needs more memory than there is.
         """
+        if batch_size is None:
+            batch_size = BATCH_SIZES[self.ndim]
         options = FitOptions(epochs, warm_up, batch_size, mirror, augment, resume)
         options.check(self.ndim)
         layout = self.predictor.layout
@@ -395,7 +402,7 @@ class Registration:
 
     @classmethod
     def load(cls, path):
-        """Load what :meth:`save` has written.
+        """Load a model that :meth:`save` has written.
 
         Parameters
         ----------
@@ -404,22 +411,34 @@ class Registration:
         Returns
         -------
         registration : DeformableRegistration or AffineRegistration
-            Of the class that loads it.
+            An AffineRegistration if the transform of the model is "affine", whichever
+            of the two classes loads it.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If the file is not such a model, or if a function of the user's in it is
-            not known to Keras, see ``keras.saving.register_keras_serializable``.
+            If the file is not such a model, or if it refers to a function of the user
+            that is not registered by ``keras.saving.register_keras_serializable``.
         """
+        model = load_model(path, cls.__name__)
+        return cls._class_for(model.options["transform"])._of(model)
+
+    @classmethod
+    def _class_for(cls, transform):
+        """Return the class of models that predict a transform."""
+        return cls
+
+    @classmethod
+    def _of(cls, model):
+        """Return a registration by a model that exists."""
         registration = cls.__new__(cls)
-        registration._adopt(load_model(path, cls.__name__, cls.TRANSFORMS))
+        registration._adopt(model)
         return registration
 
     def __reduce__(self):
-        """Pickle and copy as :meth:`save` writes, and :meth:`load` checks."""
+        """Pickle and copy the file that :meth:`save` writes."""
         with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
             self.save(path := Path(folder, "model.keras"))
             return _from_bytes, (type(self), path.read_bytes())
@@ -452,7 +471,7 @@ def _from_bytes(cls, content):
     with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
         path = Path(folder, "model.keras")
         path.write_bytes(content)
-        return cls.load(path)
+        return cls._of(load_model(path, cls.__name__))
 
 
 def _measure(moving, static, warped, displacement):

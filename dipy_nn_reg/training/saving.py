@@ -1,4 +1,4 @@
-"""Save and load models, whole or not at all."""
+"""Saving and loading of models, complete or not at all."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +33,7 @@ def save_whole(save, path, *, ending):
         save(partial)
 
 
-def load_model(path, owner, transforms):
+def load_model(path, owner):
     """Load a model that ``owner.save`` has written.
 
     Parameters
@@ -41,8 +41,6 @@ def load_model(path, owner, transforms):
     path : string or Path
     owner : str
         Name of the class that loads it.
-    transforms : collection of str
-        Those that the class is for.
 
     Returns
     -------
@@ -59,7 +57,6 @@ def load_model(path, owner, transforms):
     """
     _check_is_file(path)
     check_keras()
-    expected = f"Expected a file written by {owner}.save"
     try:
         config, shapes = read_archive(path)
         check_weights_fit(config, shapes)
@@ -71,12 +68,9 @@ def load_model(path, owner, transforms):
         raise
     except Exception as error:
         raise ValueError(
-            f"{expected}. Received path={str(path)!r}, which cannot be loaded: "
-            f"{_cause(error)}"
+            f"Expected a file written by {owner}.save. Received path={str(path)!r}, "
+            f"which cannot be loaded: {_cause(error)}"
         ) from error
-    transform = model.options["transform"]
-    if transform not in transforms:
-        raise ValueError(f"{expected}. Received one with transform={transform!r}.")
     _check_finite(model, path)
     return model
 
