@@ -199,7 +199,7 @@ class Frame:
             size = self.images["static"].shape[:-1]
             fields = [_field_on_grid(field, size, to_grid) for field in fields]
         if self.slices:
-            fields = [self.slices["static"].field_as_given(field) for field in fields]
+            fields = [self.slices["static"].field_as_stored(field) for field in fields]
         displacement, inverse = fields
         return displacement_to_mapping(
             displacement,

@@ -57,7 +57,7 @@ class Slice(NamedTuple):
         """Turn a map of the shape of the image as the image was."""
         return array.transpose(self.order)
 
-    def field_as_given(self, field):
+    def field_as_stored(self, field):
         """Return a field in the plane as one of the image as it is stored.
 
         Parameters
