@@ -156,7 +156,7 @@ def check_size(shape, options, annotations):
     check_memory(
         4 * values * prod(batch) + size_of_labels(batch, labels),
         what=f"Registering images of {spatial}",
-        advice="A voxel_size above that of the images reduces the need.",
+        advice="A voxel_size above that of the images needs less.",
     )
 
 
