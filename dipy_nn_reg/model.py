@@ -49,8 +49,9 @@ class DeformableRegistration(Registration):
         "bspline", or of a thin-plate spline, "tps". Or the parameters of an "affine"
         map, see :class:`AffineRegistration`.
     spacing : int, optional
-        Distance of the control points in voxels. By default at most 4 for B-splines;
-        for thin-plate splines a quarter of the longest axis, rounded up to a power of 2.
+        Distance of the control points in voxels. By default at most 4 for B-splines,
+        and for thin-plate splines a quarter of the longest axis, rounded up to a power
+        of 2.
     field_stride : int, optional
         1, 2 or 4: distance in voxels, along each axis, between the points at which the
         network reads the images and predicts the field, which is then interpolated. By

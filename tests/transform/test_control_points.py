@@ -41,9 +41,8 @@ def test_bspline_agrees_with_scipy(shape, spacing, rng):
     values = random_values(rng, shape, spacing)
     first = np.array([axis[0] for axis in control_axes(shape, spacing)])
     positions = (grid_of([np.arange(n) for n in shape]) - first) / spacing
-    margin = (
-        4  # beyond the reach of a cubic B-spline, so that SciPy's border has no effect
-    )
+    # Beyond the reach of a cubic B-spline, so that the border of SciPy has no effect.
+    margin = 4
     padded = np.pad(values, [(0, 0), *[(margin, margin)] * ndim, (0, 0)], mode="edge")
     expected = np.zeros((2, *shape, ndim))
     for image, component in np.ndindex(2, ndim):
