@@ -1,19 +1,21 @@
 """Learning-based deformable image registration for DIPY users.
 
-Importing the package loads no framework: Keras is imported with the first
-name that needs it.
+Importing the package loads no framework: Keras is imported with the first name that
+needs it.
 """
 
 from importlib import import_module
 from os import environ
 
-# TensorFlow reads this when it is loaded. By itself it leaves oneDNN aside on
-# processors without AVX512, where that trains and predicts in 3D several times faster.
+# TensorFlow reads this when it is loaded. By default it does not use oneDNN on
+# processors without AVX512, where oneDNN makes training and prediction in 3D several
+# times faster.
 environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0.dev0"
 
-_HOMES = {
+# Module of each public name.
+_MODULES = {
     "AffineRegistration": "dipy_nn_reg.model",
     "DeformableRegistration": "dipy_nn_reg.model",
     "cohort_report": "dipy_nn_reg.quality.reports",
@@ -21,14 +23,14 @@ _HOMES = {
     "report": "dipy_nn_reg.quality.reports",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name):
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted(set(globals()) | set(_HOMES))
+    return sorted(set(globals()) | set(_MODULES))

@@ -28,17 +28,17 @@ NAMES = tuple(place.name for place in PLACES)
 class Annotations:
     """Label maps, landmarks and a mask of a pair of images, or of a batch of pairs.
 
-    Each is an array or a tensor, or None. Nothing here depends on their shapes, which
-    the functions that take annotations state.
+    Each is an array or a tensor, or None. The functions that take annotations state the
+    shapes.
 
     Attributes
     ----------
     moving_labels, static_labels
-        Label maps: integers, or the fraction of each label in each voxel.
+        Label maps: integers, or fractions of each label in each voxel.
     moving_landmarks, static_landmarks
         Corresponding points, in voxels.
     mask
-        Voxels of the static image that count.
+        Voxels of the static image at which the images are compared.
     label_values : ndarray of int, optional
         Labels other than 0 that occur in the label maps.
     """
@@ -51,17 +51,18 @@ class Annotations:
     label_values: Any = None
 
     def as_dict(self):
-        """Return those that are not None by name, without the label values."""
+        """Return the annotations that are not None by name, without label values."""
         named = {name: getattr(self, name) for name in NAMES}
         return {name: array for name, array in named.items() if array is not None}
 
     def map(self, function):
-        """Return annotations with ``function(array, place)`` of each of them.
+        """Return annotations to each of which a function has been applied.
 
         Parameters
         ----------
         function : callable
-            Its ``place`` is a :class:`Place`.
+            ``function(array, place)``, with ``place`` a :class:`Place`, returns the new
+            array.
 
         Returns
         -------
@@ -76,7 +77,7 @@ class Annotations:
         return replace(self, **results)
 
     def swapped(self):
-        """Return the labels and landmarks of the other direction; the mask stays."""
+        """Return annotations with moving and static exchanged, and the same mask."""
         return replace(
             self,
             moving_labels=self.static_labels,
@@ -87,7 +88,7 @@ class Annotations:
 
 
 def labels_of_one_type(moving, static):
-    """Return label maps in a type of integers that holds the values of both.
+    """Return two label maps in one type of integers that holds the values of both.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def labels_of_one_type(moving, static):
     """
     if np.result_type(moving, static).kind != "f":
         return moving, static
-    # NumPy would compare them as float64, which does not tell large values apart.
+    # NumPy would compare them as float64, in which large values are equal.
     highest = max(int(labels.max()) for labels in (moving, static))
     lowest = min(int(labels.min()) for labels in (moving, static))
     for dtype in (np.int64, np.uint64):

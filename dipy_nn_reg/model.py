@@ -1,4 +1,4 @@
-"""The classes that a user meets."""
+"""Public classes: registration by a network that is trained."""
 
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.losses.choices import (
@@ -7,94 +7,97 @@ from dipy_nn_reg.losses.choices import (
     check_penalty_option,
     default_smoothness,
 )
-from dipy_nn_reg.mapping.maps import with_last_row
+from dipy_nn_reg.mapping.affines import with_last_row
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.registration import Registration
 from dipy_nn_reg.training.optimizers import get_optimizer
 from dipy_nn_reg.training.options import check_image_options
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 
-# Beside a loss between 0 and 1; landmarks that are ten voxels apart add as much.
+# Default weights of labels and landmarks, for a loss between 0 and 1: landmarks ten
+# voxels apart then add 1, as labels without overlap do.
 LABEL_WEIGHT, LANDMARK_WEIGHT = 1.0, 0.01
-# How often an affine network looks. On brain slices of 128 x 128 voxels, two passes
-# halve the error of one, and three halve it again.
+# Default number of passes of an affine network. On brain slices of 128 x 128 voxels,
+# two passes halve the error of one, and three halve it again.
 AFFINE_PASSES = 3
 
 
 class DeformableRegistration(Registration):
     """Learn to register images without ground truth, in 2D and 3D.
 
-    A network sees a moving and a static image and predicts a field; the moving image
-    is warped by it, and training makes the result similar to the static image. The
+    A network predicts a field from a moving and a static image. The field warps the
+    moving image, and training makes the warped image similar to the static one. The
     model is built and compiled on construction, as in
     ``dipy.nn.model.SingleLayerPerceptron``.
 
     Parameters
     ----------
     input_shape : tuple of int, optional
-        Spatial shape of the images. Its length decides between 2D and 3D; images of
-        any other size are taken as well.
+        Spatial shape of the images. Its length selects 2D or 3D; images of other sizes
+        are accepted too.
     num_channels : int, optional
         Number of channels of each image.
     network : str, keras.Model or callable, optional
-        What predicts the field: "unet", "voxelmorph1", "voxelmorph2",
-        "encoder_decoder", "fcn" or "dirnet", see :mod:`dipy_nn_reg.networks`, or one
-        of your own, called with the moving and the static image. A Keras model is
-        trained itself, not a copy.
+        Network that predicts the field: "unet", "voxelmorph1", "voxelmorph2",
+        "encoder_decoder", "fcn" or "dirnet", see :mod:`dipy_nn_reg.networks`; or a
+        network of your own, which is called with the moving and the static image. A
+        Keras model is trained itself, not a copy of it.
     transform : str, optional
-        What the network predicts. A field at each voxel: a stationary "velocity",
+        Prediction of the network. A field at each voxel: a stationary "velocity",
         which is integrated so that folds are rare, or the "displacement" itself.
         Control points of a cubic B-spline that is one of these, "bspline_velocity" or
-        "bspline", or of a thin-plate spline, "tps". Or the parameters of one "affine"
+        "bspline", or of a thin-plate spline, "tps". Or the parameters of an "affine"
         map, see :class:`AffineRegistration`.
     spacing : int, optional
-        Distance of the control points in voxels. By default 4 for B-splines, and a
-        quarter of the longest axis, or a little more, for thin-plate splines.
+        Distance of the control points in voxels. By default at most 4 for B-splines,
+        and for thin-plate splines a quarter of the longest axis, rounded up to a power
+        of 2.
     field_stride : int, optional
-        1, 2 or 4: the network sees and predicts every voxel, every second or every
-        fourth along each axis, and its field is interpolated. By default 2 in 3D for a
-        velocity or displacement, which is several times as fast, with less memory; 1
-        in 2D, and for a network of your own. The penalty is that of the coarse field.
+        1, 2 or 4: distance in voxels, along each axis, between the points at which the
+        network reads the images and predicts the field, which is then interpolated. By
+        default 2 in 3D for a velocity or displacement, which is several times as fast
+        and takes less memory; 1 in 2D and for a network of your own. The penalty is
+        that of the coarse field.
     loss : str or callable, optional
         Dissimilarity of the static and the warped image: "ncc", "mse", "lncc", "mi"
         or "mind", see :mod:`dipy_nn_reg.losses`; or a function of
-        ``(static, warped)``, such as ``functools.partial(lncc, window=5)``. It has to
-        take ``mask`` as well to be used with one. To be saved, a function of your own
-        is registered by ``keras.saving.register_keras_serializable``.
+        ``(static, warped)``, such as ``functools.partial(lncc, window=5)``. To be used
+        with a mask, it must take a ``mask`` as well. To be saved, a function of your
+        own must be registered by ``keras.saving.register_keras_serializable``.
     penalty : str, callable or dict of float, optional
-        What is penalised: "gradient", "tv" or "bending" of the field, "folding" of the
+        Penalty: "gradient", "tv" or "bending" of the field, "folding" of the
         displacement, or "inverse_consistency", for which both directions are
         registered, see :mod:`dipy_nn_reg.losses.penalties`; a function of the field;
         or a weight for each of several names.
     smoothness : float, optional
-        Weight of the penalty, 0 or more. By default one that suits both the loss and
-        the penalty if they are given by name; 0 for affine maps.
+        Weight of the penalty, 0 or more. The default depends on the loss and the
+        penalty, if they are given by name; it is 0 for affine maps.
     label_weight, landmark_weight : float, optional
         Weights of one minus the soft Dice overlap of labels, and of the squared
-        distance of landmarks in voxels, where :meth:`fit` is given any.
+        distance of landmarks in voxels, if :meth:`fit` is called with any.
     affine : AffineRegistration, optional
-        A first stage, trained before. The field is predicted for the moving image
-        after it, and both are composed, so that the image is interpolated once. It is
-        copied and does not change.
+        First stage, which has been trained. The field is predicted for the moving image
+        after the affine, and both are composed, so that the image is interpolated once.
+        The first stage is copied and does not change.
     optimizer : str or keras.optimizers.Optimizer, optional
         With a name, the learning rate rises and falls during each fit, unless a
-        callback of Keras's changes it. An optimizer is used as it is.
+        callback of Keras changes it. An optimizer object is used as it is.
     learning_rate : float, optional
         Highest learning rate of an optimizer given by name; by default 0.004 in 2D and
         0.0015 in 3D.
     precision : {"float32", "bfloat16", "auto"}, optional
-        In which the network computes, but for its last layer; weights, fields, sampling
-        and losses are float32. With "auto", bfloat16 on machines that are faster with
-        it: where a model is loaded, this is asked anew.
+        Precision in which the network computes, except for its last layer; weights,
+        fields, sampling and losses are float32. With "auto", bfloat16 on machines that
+        are faster with it, which is determined again when a model is loaded.
     seed : int, optional
-        Of the weights and of the order of images: the same seed gives the same
-        result on the same machine.
+        Seed of the weights and of the order of the images: the same seed gives the
+        same result on the same machine.
 
     Attributes
     ----------
     model : keras.Model
-        From ``{"moving": ..., "static": ...}`` to the field, the displacement and
-        the warped image.
+        Model from ``{"moving": ..., "static": ...}`` to the field, the displacement
+        and the warped image.
 
     Raises
     ------
@@ -110,8 +113,6 @@ class DeformableRegistration(Registration):
     >>> bool(np.all(warped == image))  # no motion before training
     True
     """
-
-    TRANSFORMS = tuple(TRANSFORMS)
 
     def __init__(
         self,
@@ -172,21 +173,25 @@ class DeformableRegistration(Registration):
             seed=seed,
         )
 
+    @classmethod
+    def _class_for(cls, transform):
+        return AffineRegistration if TRANSFORMS[transform].affine else cls
+
 
 class AffineRegistration(Registration):
     """Learn to align images by affine maps without ground truth, in 2D and 3D.
 
-    A network sees a moving and a static image and predicts the 6 (3D: 12) parameters
-    of an affine map about the centre of the image; before training they are those of
-    the identity. It is trained, used and saved as :class:`DeformableRegistration` is.
+    A network predicts the 6 (in 3D: 12) parameters of an affine map about the centre
+    of the image from a moving and a static image; before training they are those of
+    the identity. It is trained, used and saved as :class:`DeformableRegistration`.
 
     Parameters
     ----------
     input_shape, num_channels, network, loss, optimizer, learning_rate, precision, seed
         As for :class:`DeformableRegistration`.
     passes : int, optional
-        How often the network predicts: after the first time, what is left to do. The
-        maps are composed.
+        Number of predictions. Each one after the first is made for the image that the
+        previous maps have warped, and all maps are composed.
 
     Attributes
     ----------
@@ -197,8 +202,6 @@ class AffineRegistration(Registration):
     ValueError
         If an option is not one of those listed.
     """
-
-    TRANSFORMS = ("affine",)
 
     def __init__(
         self,
@@ -238,6 +241,10 @@ class AffineRegistration(Registration):
             seed=seed,
         )
 
+    @classmethod
+    def _class_for(cls, transform):
+        return cls if TRANSFORMS[transform].affine else DeformableRegistration
+
     def predict_affine(self, moving, static):
         """Predict affine maps from voxels of the static to those of the moving image.
 
@@ -249,8 +256,8 @@ class AffineRegistration(Registration):
         Returns
         -------
         affine : ndarray, shape (n, ndim + 1, ndim + 1)
-            Float32, in voxels: ``affine @ [*x, 1]`` is where the moving image is read
-            for voxel x of the static grid.
+            Float32, in voxels: ``affine @ [*x, 1]`` is the position at which the moving
+            image is read for voxel x of the static grid.
 
         Raises
         ------

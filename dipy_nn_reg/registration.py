@@ -1,4 +1,4 @@
-"""Registration by a network, whatever its transform: training, use and saving."""
+"""Base class of registration by a network: training, prediction and saving."""
 
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,12 @@ from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.pairwise.register import register
 from dipy_nn_reg.training.config import check_can_be_loaded
 from dipy_nn_reg.training.data_checks import check_training_data, check_validation_data
-from dipy_nn_reg.training.fitting import FitOptions, check_annotations_fit, fit
+from dipy_nn_reg.training.fitting import (
+    BATCH_SIZES,
+    FitOptions,
+    check_annotations_fit,
+    fit,
+)
 from dipy_nn_reg.training.keras_model import RegistrationModel
 from dipy_nn_reg.training.options import as_plain, check_options
 from dipy_nn_reg.training.precision import layers_in
@@ -24,22 +29,20 @@ from dipy_nn_reg.transform.pyramid import coarse_shape
 
 
 class Registration:
-    """Training, use and saving of a registration network, whatever its transform.
+    """Training, prediction and saving of a registration network.
 
-    The methods that :class:`~dipy_nn_reg.model.DeformableRegistration` and
-    :class:`~dipy_nn_reg.model.AffineRegistration` share; these say how it is built.
+    :class:`~dipy_nn_reg.model.DeformableRegistration` and
+    :class:`~dipy_nn_reg.model.AffineRegistration` share these methods.
 
     Parameters
     ----------
     optimizer : keras.optimizers.Optimizer
-        One that no other model uses.
+        Optimizer that no other model uses.
     **options
-        Those of :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
+        Options of :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
 
     Attributes
     ----------
-    TRANSFORMS : collection of str
-        Transforms that a class is for.
     model : keras.Model
     predictor : Predictor
     """
@@ -47,9 +50,9 @@ class Registration:
     def __init__(self, *, optimizer, **options):
         check_options(options)
         model = RegistrationModel(**as_plain(options))
-        # Built now, so that weights can be loaded before any training.
+        # The optimizer is built so that weights can be loaded before any training.
         optimizer.build(model.trainable_variables)
-        with layers_in("float32"):  # the means that Keras keeps, too
+        with layers_in("float32"):  # also for the metrics of Keras
             model.compile(optimizer=optimizer, jit_compile=JIT_COMPILE)
         self._adopt(model)
         self.predictor.check_size(options["input_shape"], for_loss=True)
@@ -59,7 +62,7 @@ class Registration:
 
     @property
     def options(self):
-        """Options of the model: a dictionary, by their names in the constructor."""
+        """Options of the model: a dictionary by their names in the constructor."""
         return dict(self.model.options)
 
     @property
@@ -93,7 +96,7 @@ class Registration:
         mask=None,
         epochs=5,
         warm_up=0,
-        batch_size=32,
+        batch_size=None,
         mirror=None,
         augment=False,
         validation_data=None,
@@ -106,58 +109,60 @@ class Registration:
         Parameters
         ----------
         moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
-            Of intensities that float32 holds; NaN counts as background. A list of
-            images of several sizes is padded with the background of each to the
-            largest, as are lists of static images; label maps and masks with 0.
+            Images with intensities that float32 holds; NaN counts as background. Lists
+            of moving or static images of several sizes are padded to the largest size,
+            with the background of each image; label maps and masks with 0.
         static : ndarray, optional
             One image, with or without an axis for n, or one for each moving image.
             By default each moving image is registered to another one, drawn anew in
             each epoch.
         moving_labels, static_labels : ndarray of int, shape (n, *spatial), optional
-            Label maps of the images, 0 for background: their overlap is trained as
-            well, of more than eight labels that of eight drawn for each batch. For one
-            static image, one map. Without static images, those of the moving ones are
-            used.
+            Label maps of the images, 0 for background, whose overlap is trained too. Of
+            more than eight labels, eight are drawn for each batch. One static image has
+            one map. Without static images, the maps of the moving images are used.
         moving_landmarks, static_landmarks : ndarray, shape (n, points, ndim), optional
-            Positions in voxels that correspond, given as the label maps are: their
-            distance after registration is trained as well.
+            Corresponding positions in voxels, one array per image as for label maps.
+            Their distance after registration is trained too.
         mask : ndarray, shape (n, *spatial), optional
-            One for all or one for each static image: where it is 0, the images are
-            not compared.
-        epochs, batch_size : int, optional
-            In an epoch each moving image is seen once; some are seen twice to fill
-            the last batch.
+            One mask for all static images or one for each: where it is 0, the images
+            are not compared.
+        epochs : int, optional
+            Number of epochs. In an epoch each moving image is used once; some are used
+            twice to fill the last batch.
         warm_up : int, optional
-            So many epochs before these, on images shrunk by two along each axis, which
-            take a fraction of the time. Callbacks and history begin after them.
+            Number of epochs before these, on images shrunk by two along each axis,
+            which take a fraction of the time. Callbacks and history begin after them.
+        batch_size : int, optional
+            Number of pairs in a step. By default 32 in 2D and 1 in 3D.
         mirror : int, optional
             Axis of the image, from 0, along which half of the pairs are mirrored, drawn
-            anew in each epoch, with all that belongs to them.
+            anew in each epoch, together with their annotations.
         augment : bool or float, optional
             Deform each image by a random affine and a smooth random field, and change
-            its contrast, anew in each epoch: what is learned from few people then
-            serves others better. A number multiplies these displacements: below 1 for
-            images that have been aligned.
+            its contrast, anew in each epoch. A model that is trained on images of few
+            people then generalises better. A number is a factor on these
+            displacements, below 1 for images that have been aligned.
         validation_data : tuple or dict, optional
-            ``(moving, static)``, or any of the arrays above by name; with None as
-            static, each image is registered to the one before it.
+            ``(moving, static)``, or any of the arrays above by name. If static is None,
+            each image is registered to the one before it.
         callbacks : keras.callbacks.Callback or list of these, optional
         verbose : "auto", 0, 1 or 2, optional
             As in Keras.
         resume : bool, optional
-            Go on with a fit that was interrupted, with the same data and options, from
-            the end of the last epoch: as if it had not been, bit for bit. That needs a
-            model that a callback has saved at the end of an epoch. Callbacks of your
-            own begin anew. Otherwise a new training begins with what was learned.
+            Resume a fit that was interrupted, with the same data and options, from the
+            end of the last epoch. The result is the same, bit for bit, as without the
+            interruption. The model must have been saved by a callback at the end of an
+            epoch. Callbacks of your own start anew. By default a new training starts
+            from the weights of the model.
 
         Returns
         -------
         history : keras.callbacks.History
-            ``loss``, ``similarity`` (normalised cross-correlation of the whole images,
-            rescaled as the network sees them) and ``penalty`` (its part of the loss) of
-            each epoch, ``label_overlap`` (soft Dice) and ``landmark_error`` (squared,
-            in voxels) where there are any, and the same with ``val_`` in front, with
-            ``val_folding`` in percent of the voxels.
+            For each epoch ``loss``, ``similarity`` (normalised cross-correlation of the
+            whole images, rescaled as for the network) and ``penalty`` (its part of the
+            loss); with labels ``label_overlap`` (soft Dice) and with landmarks
+            ``landmark_error`` (squared, in voxels). For validation data the same with
+            ``val_`` in front, and ``val_folding`` in percent of the voxels.
 
         Raises
         ------
@@ -166,13 +171,16 @@ class Registration:
             the mask do not fit the images, if values are not finite, if the loss does
             not take images of this size, or if an option is out of range.
         ResumeError
-            A ValueError: if there is nothing to resume, or with other data or options.
+            A ValueError: if there is no training to resume, or one with other data or
+            options.
         DivergenceError
-            A ValueError: if a loss or a weight is no longer finite. The model is put
-            back to the end of the last epoch that was good.
+            A ValueError: if a loss or a weight is no longer finite. The model is
+            restored to the end of the last good epoch.
         MemoryError
             If a step needs more memory than there is.
         """
+        if batch_size is None:
+            batch_size = BATCH_SIZES[self.ndim]
         options = FitOptions(epochs, warm_up, batch_size, mirror, augment, resume)
         options.check(self.ndim)
         layout = self.predictor.layout
@@ -213,23 +221,22 @@ class Registration:
         static : ndarray
             One image, with or without an axis for n, or one for each moving image.
         return_field : bool, optional
-            Return the displacement as well, which takes no more time.
+            Return the displacement as well, which takes no extra time.
 
         Returns
         -------
         warped : ndarray, float32
             In the layout and the intensities of ``moving``.
         displacement : ndarray, shape (n, *spatial, ndim)
-            If asked for, as of :meth:`predict_field`.
+            Only with ``return_field``, as from :meth:`predict_field`.
 
         Raises
         ------
         ValueError
-            If the images do not fit the model or each other, or hold values that are
-            not finite; or if what is predicted is not, as by weights of a training that
-            diverged.
+            If the images do not fit the model or each other, or have infinite values;
+            or if the prediction is not finite, as after a training that diverged.
         MemoryError
-            If more memory is needed than there is.
+            If the prediction needs more memory than there is.
         """
         warped, displacement = self.predictor.warp(moving, static)
         return (warped, displacement) if return_field else warped
@@ -266,32 +273,33 @@ class Registration:
     ):
         """Register one pair of images, on any grids, and return DIPY's map.
 
-        The moving image is resampled to the static grid for the network; the map reads
-        the one that was given, and interpolates it once.
+        The moving image is resampled to the static grid for the network. The map reads
+        the original image, and interpolates it once.
 
         Parameters
         ----------
         moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-            Of any sizes.
+            Images of any size.
         moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
             From voxels to world coordinates in mm. Without them both images are on one
-            grid. A 2D model takes affines of 4 x 4 as well, those of slices as NIfTI
-            files have them: the map is then one in 3D, of a single slice.
+            grid. A 2D model also takes affines of 4 x 4, as slices in NIfTI files have
+            them. The map is then a 3D map of a single slice.
         prealign : {"affine", "rigid"} or ndarray, optional
-            From static to moving world coordinates, shape (ndim + 1, ndim + 1), as
-            ``dipy.align.affine_registration`` returns it; or how DIPY is to find it.
+            Alignment that DIPY estimates before; or an affine from static to moving
+            world coordinates, shape (ndim + 1, ndim + 1), as
+            ``dipy.align.affine_registration`` returns it.
         voxel_size : float, optional
-            In mm, for the images that the network sees: that of the images with which
-            it was trained. By default it sees the voxels of the static image.
+            Voxel size in mm of the images for the network: that of the images on which
+            it was trained. By default that of the static image.
 
         Returns
         -------
         mapping : dipy.align.imwarp.DiffeomorphicMap
-            ``mapping.transform(moving)`` is the moving image on the static grid, in its
-            own intensities; ``mapping.transform_inverse(static)`` the reverse. The
-            inverse is integrated from the velocity if there is one, else computed by
-            fixed-point iteration. An affine first stage becomes part of the map's
-            prealignment. The fields of the map are in mm.
+            ``mapping.transform(moving)`` is the moving image on the static grid, with
+            its own intensities; ``mapping.transform_inverse(static)`` is the reverse.
+            The inverse is integrated from the velocity, or computed by fixed-point
+            iteration if the model predicts none. An affine first stage becomes part of
+            the prealignment of the map. The fields of the map are in mm.
 
         Raises
         ------
@@ -313,24 +321,24 @@ class Registration:
         return frame.to_mapping(prediction.parts, pair.prealign)
 
     def refine(self, moving, static, *, prealign=None, **options):
-        """Register one pair of images, and optimise what is predicted for it.
+        """Register one pair of images by optimising the prediction of the model.
 
         Neither the model nor its optimizer changes.
 
         Parameters
         ----------
         moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-            Of any sizes.
+            Images of any size.
         prealign : {"affine", "rigid"} or ndarray, optional
             As for :meth:`predict_mapping`.
         **options
-            Further ones of :func:`~dipy_nn_reg.register`, which returns a
-            report as well.
+            Further options of :func:`~dipy_nn_reg.register`, which also returns an
+            outcome.
 
         Returns
         -------
         mapping : dipy.align.imwarp.DiffeomorphicMap
-            As of :meth:`predict_mapping`.
+            As from :meth:`predict_mapping`.
 
         Raises
         ------
@@ -381,21 +389,21 @@ class Registration:
         Parameters
         ----------
         path : string or Path
-            Ends with ``.keras``. An existing file is replaced once the new one is
-            complete.
+            Path that ends with ``.keras``. An existing file is replaced once the new
+            one is complete.
 
         Raises
         ------
         ValueError
-            If the name ends otherwise, or if a function of your own is not known to
-            Keras, so that the file could not be loaded again.
+            If the path has another ending, or if a function of your own is not
+            registered by Keras, so that the file could not be loaded again.
         """
         check_can_be_loaded(self.model.options)
         save_whole(self.model.save, path, ending=".keras")
 
     @classmethod
     def load(cls, path):
-        """Load what :meth:`save` has written.
+        """Load a model that :meth:`save` has written.
 
         Parameters
         ----------
@@ -404,22 +412,34 @@ class Registration:
         Returns
         -------
         registration : DeformableRegistration or AffineRegistration
-            Of the class that loads it.
+            An AffineRegistration if the transform of the model is "affine", whichever
+            of the two classes loads it.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If the file is not such a model, or if a function of the user's in it is
-            not known to Keras, see ``keras.saving.register_keras_serializable``.
+            If the file is not such a model, or if it refers to a function of the user
+            that is not registered by ``keras.saving.register_keras_serializable``.
         """
+        model = load_model(path, cls.__name__)
+        return cls._class_for(model.options["transform"])._of(model)
+
+    @classmethod
+    def _class_for(cls, transform):
+        """Return the class of models that predict a transform."""
+        return cls
+
+    @classmethod
+    def _of(cls, model):
+        """Return a registration by a model that exists."""
         registration = cls.__new__(cls)
-        registration._adopt(load_model(path, cls.__name__, cls.TRANSFORMS))
+        registration._adopt(model)
         return registration
 
     def __reduce__(self):
-        """Pickle and copy as :meth:`save` writes, and :meth:`load` checks."""
+        """Pickle and copy the file that :meth:`save` writes."""
         with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
             self.save(path := Path(folder, "model.keras"))
             return _from_bytes, (type(self), path.read_bytes())
@@ -434,15 +454,15 @@ class Registration:
         Parameters
         ----------
         path : string or Path
-            Of what :meth:`save_weights`, or :meth:`save`, has written.
+            File that :meth:`save_weights` or :meth:`save` has written.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If it is not such a file, or one of another network: the model stays as it
-            was.
+            If the file has another format or is one of another network. The model then
+            does not change.
         """
         load_weights(self.model, path)
         self.model.state = {**self.model.state, "unfinished": None}
@@ -452,7 +472,7 @@ def _from_bytes(cls, content):
     with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
         path = Path(folder, "model.keras")
         path.write_bytes(content)
-        return cls.load(path)
+        return cls._of(load_model(path, cls.__name__))
 
 
 def _measure(moving, static, warped, displacement):

@@ -1,7 +1,7 @@
 """Physical space: grids, maps between them, resampling and alignment, in mm.
 
-The functions that this package exports are public. None of them needs Keras: maps of
-DIPY's SyN are treated with the same functions.
+The functions that this package exports are public. None of them needs Keras, so they
+work on maps of DIPY's SyN as well.
 """
 
 from dipy_nn_reg.mapping.inversion import invert_displacement

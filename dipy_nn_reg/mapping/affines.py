@@ -1,20 +1,20 @@
-"""Affines from voxels to the world, and of one slice in three axes."""
+"""Affines from voxels to world coordinates, in volumes and in single slices."""
 
 from nibabel.affines import apply_affine
 import numpy as np
 
-# In an affine of 4 x 4, what belongs to the first two axes.
+# Index of the rows and columns of the first two axes in an affine of 4 x 4.
 _PLANE = np.ix_([0, 1, 3], [0, 1, 3])
 
 
 def check_affine(affine, *, name, ndim):
-    """Return an affine as float64 after looking for what would go wrong.
+    """Return an affine as float64, or raise ValueError if it is invalid.
 
     Parameters
     ----------
     affine : array-like, shape (ndim + 1, ndim + 1)
     name : str
-        What to call it in an error.
+        Name of the affine in an error.
     ndim : int
 
     Returns
@@ -24,16 +24,16 @@ def check_affine(affine, *, name, ndim):
     Raises
     ------
     ValueError
-        If the shape is another, if a value is not finite, if the last row is not that
-        of an affine, or if it cannot be inverted.
+        If the shape differs, if a value is not finite, if the last row is not that of
+        an affine, or if the affine cannot be inverted.
     """
     try:
-        given = np.asarray(affine)
-    except ValueError:  # rows of several lengths
-        given = np.asarray(None)
-    if given.dtype.kind not in "biuf":
+        array = np.asarray(affine)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
         raise ValueError(f"Expected {name} of numbers. Received {affine!r}.")
-    affine = given.astype(np.float64)
+    affine = array.astype(np.float64)
     size = ndim + 1
     if affine.shape != (size, size):
         raise ValueError(
@@ -44,8 +44,8 @@ def check_affine(affine, *, name, ndim):
             f"Expected {name} with finite values and {np.eye(size)[-1].tolist()} as "
             f"its last row. Received {affine.tolist()}."
         )
-    # Independent of the size of voxels: 0 where columns are dependent, 1 where at
-    # right angles.
+    # The determinant of unit columns does not depend on the voxel sizes: it is 0 for
+    # linearly dependent columns and 1 for columns at right angles.
     linear = affine[:-1, :-1]
     lengths = np.linalg.norm(linear, axis=0)
     if np.any(lengths == 0) or abs(np.linalg.det(linear / lengths)) < 1e-6:
@@ -56,7 +56,7 @@ def check_affine(affine, *, name, ndim):
 
 
 def world_affine(affine, ndim):
-    """Return an affine of DIPY's, for which None is the identity."""
+    """Return an affine of a DIPY map as float64; None stands for the identity."""
     return np.eye(ndim + 1) if affine is None else np.asarray(affine, np.float64)
 
 
@@ -67,14 +67,14 @@ def grid_points(shape, affine):
 
 
 def with_last_row(matrices):
-    """Make affines, (n, ndim + 1, ndim + 1), of matrices, (n, ndim, ndim + 1)."""
+    """Return affines, (n, ndim + 1, ndim + 1), of matrices, (n, ndim, ndim + 1)."""
     last_row = np.eye(matrices.shape[2], dtype=matrices.dtype)[-1:]
     last_rows = np.broadcast_to(last_row, (len(matrices), *last_row.shape))
     return np.concatenate([matrices, last_rows], axis=1)
 
 
 def lift_affine(affine):
-    """Return an affine of 4 x 4 that does in two axes what one of 3 x 3 does."""
+    """Return an affine of 3 x 3 as one of 4 x 4 that acts in the first two axes."""
     if len(affine) == 4:
         return affine
     whole = np.eye(4)
@@ -83,5 +83,5 @@ def lift_affine(affine):
 
 
 def plane_affine(affine):
-    """Return what an affine of 4 x 4 does in the first two axes."""
+    """Return the part of an affine of 4 x 4 that acts in the first two axes."""
     return affine[_PLANE]

@@ -1,4 +1,4 @@
-"""What a registration does to the directions of diffusion gradients."""
+"""Rotation of diffusion gradient directions (b-vectors) after a registration."""
 
 import numpy as np
 from scipy.linalg import polar
@@ -8,13 +8,13 @@ from dipy_nn_reg.mapping.affines import check_affine
 
 
 def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
-    """Rotate the b-vectors of a DWI series that is brought to a static image.
+    """Rotate the b-vectors of a DWI series that is registered to a static image.
 
     Parameters
     ----------
     bvecs : array-like, shape (n, 3)
         Unit vectors, or zeros, as FSL and DIPY store them: along the voxel axes of the
-        moving series, the first component with its sign changed where the affine has a
+        moving series, with the sign of the first component changed if the affine has a
         positive determinant.
     moving_affine, static_affine : ndarray, shape (4, 4)
         From voxels to world coordinates.
@@ -24,18 +24,18 @@ def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
     Returns
     -------
     rotated : ndarray, float64, shape (n, 3)
-        The same directions of the tissue, along the voxel axes of the static image.
+        The same directions in the tissue, along the voxel axes of the static image.
 
     Raises
     ------
     ValueError
-        If a shape is another, a value is not finite, or an affine cannot be inverted.
+        If a shape differs, a value is not finite, or an affine cannot be inverted.
 
     Notes
     -----
-    Of an affine, the rotation of its polar decomposition is applied: "finite strain"
-    :footcite:p:`Alexander2001`. The deformation beyond it is left out, since it
-    differs from voxel to voxel, and b-vectors are those of all.
+    The rotation of the polar decomposition of an affine is applied: "finite strain"
+    :footcite:p:`Alexander2001`. The deformation is ignored, since its rotation differs
+    from voxel to voxel, and all voxels share the b-vectors.
 
     References
     ----------
@@ -51,7 +51,7 @@ def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
     rotation = np.eye(3)
     if prealign is not None:
         rotation = _rotation(check_affine(prealign, name="prealign", ndim=3))
-    # Along columns of each matrix: series to world, moving to static, world to image.
+    # From right to left: series to world, moving to static, world to static voxels.
     to_static = static_axes.T @ rotation.T @ moving_axes
     return bvecs @ to_static.T
 
@@ -66,5 +66,5 @@ def _gradient_axes(affine, name):
 
 
 def _rotation(affine):
-    """Return the orthogonal part of an affine; of voxels, the direction of axes."""
+    """Return the orthogonal part of an affine, which has the directions of its axes."""
     return polar(affine[:3, :3])[0]

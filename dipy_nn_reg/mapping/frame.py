@@ -27,23 +27,24 @@ from dipy_nn_reg.mapping.resampling import resample, to_moving
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
 from dipy_nn_reg.memory import check_memory
 
-# Bytes for each value of an image that is read: float64, and some copies in float32.
+# Bytes of memory for each value of an image: one float64 and four float32 copies.
 _BYTES = 24
 
 NO_ANNOTATIONS = Annotations()
 
 
 class PairOnGrid(NamedTuple):
-    """Two images on one grid, with all that belongs to them.
+    """Two images on one grid, with their annotations.
 
     Attributes
     ----------
     moving, static : ndarray, shape (*spatial, channels)
-        In float32, with a background of 0.
+        Intensities in float32, with a background of 0.
     annotations : Annotations
         Label maps and a mask, shape (*spatial,).
     prealign : ndarray
-        By which the moving image was read, from static to moving world coordinates.
+        Affine by which the moving image was read, from static to moving world
+        coordinates.
     """
 
     moving: np.ndarray
@@ -53,7 +54,7 @@ class PairOnGrid(NamedTuple):
 
 
 class Frame:
-    """Grid on which two images are compared, and the ways to it and back.
+    """Grid on which two images are compared, with the transforms to it and back.
 
     Parameters
     ----------
@@ -64,22 +65,22 @@ class Frame:
         From voxels to world coordinates in mm; affines of 4 x 4 with ``ndim=2`` are
         those of slices, which may be stored along any axis.
     prealign : {"rigid", "affine"}, ndarray or None, optional
-        Alignment that is to be estimated, or the affine from static to moving world
-        coordinates. Slices stay in their plane, however far they are apart across it.
+        Alignment to be estimated, or the affine from static to moving world
+        coordinates. Slices stay in their plane, whatever their distance across it.
     voxel_size : float, optional
-        In mm, of the grid; by default that of the static image.
+        Voxel size of the grid in mm; by default that of the static image.
 
     Attributes
     ----------
     dim : int
-        Number of axes of the world.
+        Number of world axes.
     shape : tuple of int
         Shape of the images on the grid: (*spatial, channels).
 
     Raises
     ------
     ValueError
-        If an image, an affine, ``prealign`` or the voxel size is not as said above.
+        If an image, an affine, ``prealign`` or the voxel size is invalid.
     """
 
     def __init__(
@@ -125,17 +126,17 @@ class Frame:
         Raises
         ------
         ValueError
-            If a shape is another, or values are not integers; a mask may hold other
-            finite numbers.
+            If a shape differs from that of the image, or if values are not integers;
+            a mask may hold any finite numbers.
         """
         return annotations.map(
             lambda array, place: check_annotation(
-                array, place, self._given_shape(place.image)
+                array, place, self._stored_shape(place.image)
             )
         )
 
     def read(self, annotations=NO_ANNOTATIONS):
-        """Align the images, and read them on the grid with their annotations.
+        """Align the images, and resample them to the grid with their annotations.
 
         Parameters
         ----------
@@ -155,17 +156,17 @@ class Frame:
         """
         check_memory(
             sum(_BYTES * image.size for image in self.images.values()),
-            what=f"Reading images of {self._given_shape('moving')} and "
-            f"{self._given_shape('static')}",
+            what=f"Reading images of {self._stored_shape('moving')} and "
+            f"{self._stored_shape('static')}",
             advice="Crop them, or store them with larger voxels.",
         )
         prealign = self._align()
         moving, static = (self._read(name, prealign) for name in ("moving", "static"))
         if moving.min() == moving.max() and self._normalized["moving"].any():
             raise ValueError(
-                "Expected images that overlap. Received a moving image of which no "
-                "part lies on the grid of the static one. Align them first, for "
-                'example with prealign="affine".'
+                "Expected images that overlap. Received a moving image that lies "
+                "outside the grid of the static image. Align them first, for example "
+                'with prealign="affine".'
             )
         annotations = annotations.map(
             lambda array, place: self._in_plane(
@@ -175,12 +176,11 @@ class Frame:
         return PairOnGrid(moving, static, annotations, prealign)
 
     def to_mapping(self, parts, prealign):
-        """Return the map whose :class:`~dipy_nn_reg.mapping.parts.Parts` are given.
+        """Return the map of :class:`~dipy_nn_reg.mapping.parts.Parts` on the grid.
 
         Parameters
         ----------
         parts : Parts
-            On the grid.
         prealign : ndarray
             That of the :class:`PairOnGrid`.
 
@@ -199,14 +199,14 @@ class Frame:
             size = self.images["static"].shape[:-1]
             fields = [_field_on_grid(field, size, to_grid) for field in fields]
         if self.slices:
-            fields = [self.slices["static"].field_as_given(field) for field in fields]
+            fields = [self.slices["static"].field_as_stored(field) for field in fields]
         displacement, inverse = fields
         return displacement_to_mapping(
             displacement,
             inverse=inverse,
             static_affine=self.affines["static"],
             moving_affine=self.affines["moving"],
-            moving_shape=self._given_shape("moving"),
+            moving_shape=self._stored_shape("moving"),
             prealign=prealign,
         )
 
@@ -215,7 +215,7 @@ class Frame:
         prealign = self.prealign
         if isinstance(prealign, str):
             moving, static = (
-                self._as_stored(self._normalized[name].mean(-1))
+                self._in_world(self._normalized[name].mean(-1))
                 for name in ("moving", "static")
             )
             prealign = estimate_prealign(
@@ -233,8 +233,8 @@ class Frame:
         return in_one_plane(prealign, self._affine("moving"), self._affine("static"))
 
     def _read(self, name, prealign):
-        """Read an image on the grid, (*spatial, channels)."""
-        image = self._as_stored(self._normalized[name])
+        """Return an image on the grid, (*spatial, channels)."""
+        image = self._in_world(self._normalized[name])
         maps = [prealign] if name == "moving" else []
         return self._in_plane(read_on_grid(image, self._affine(name), maps, self.grid))
 
@@ -247,27 +247,29 @@ class Frame:
         }
 
     def _affine(self, name):
-        """Return the affine of an image whose slice, if it is one, lies along z."""
+        """Return the affine of an image; the third axis of a slice is across it."""
         return self.slices[name].affine if self.slices else self.affines[name]
 
     def _grid_shape(self, name):
         shape = self.images[name].shape[:-1]
         return (*shape, 1) if self.slices else shape
 
-    def _given_shape(self, name):
+    def _stored_shape(self, name):
+        """Return the spatial shape of an image as the user passed it."""
         if self.slices:
             return self.slices[name].shape
         return self.images[name].shape[:-1]
 
-    def _as_stored(self, array):
-        """Give an image in a plane its third axis."""
+    def _in_world(self, array):
+        """Return an image with as many axes as the world: a slice gets a third one."""
         return array[:, :, None] if self.slices else array
 
     def _in_plane(self, array):
+        """Return an image without the axis across a slice."""
         return array[:, :, 0] if self.slices else array
 
     def _read_annotation(self, array, image, prealign):
-        """Read a label map or a mask where its image was read."""
+        """Return a label map or a mask on the grid."""
         if self.slices:
             array = self.slices[image].turn(array)
         affine, maps = self._affine(image), [prealign] if image == "moving" else []
@@ -285,7 +287,7 @@ class Frame:
 
 
 def _field_on_grid(field, shape, to_grid):
-    """Read a field of the working grid at the voxels of the static one."""
+    """Return a field of the working grid at the voxels of the static image."""
     positions = grid_points(shape, to_grid).T
     values = [
         map_coordinates(component, positions, order=1, mode="nearest")

@@ -7,7 +7,10 @@ from dipy_nn_reg.mapping.affines import check_affine
 
 
 def check_annotation(array, place, shape):
-    """Return integers of the shape of their image; a slice may lack its last axis."""
+    """Return an annotation as integers of the shape of its image.
+
+    The annotation of a slice may lack the last axis.
+    """
     name, array = place.name, np.asarray(array)
     if array.shape not in (shape, shape[:-1] if shape[-1] == 1 else shape):
         raise ValueError(
@@ -35,7 +38,7 @@ def check_annotation(array, place, shape):
 
 
 def check_affines(static_affine, moving_affine, ndim):
-    """Return both; without any, those of one grid of voxels."""
+    """Return both affines as float64; the identity for both if both are None."""
     if (static_affine is None) != (moving_affine is None):
         raise ValueError(
             "Expected affines of both images or of none. Received "
@@ -50,12 +53,12 @@ def check_affines(static_affine, moving_affine, ndim):
 
 
 def check_image(image, name, ndim, num_channels):
-    """Return one image with a channel axis, after looking for what would go wrong."""
+    """Return one image with a channel axis, or raise ValueError if it is invalid."""
     image = np.asarray(image)[None]
     image = check_images(image, name=name, ndim=ndim, num_channels=num_channels)[0]
     if image.min() == image.max():
         raise ValueError(
-            f"Expected a {name} image with contrast. Received one whose values are all "
-            f"{image.flat[0]}."
+            f"Expected a {name} image with contrast. Received an image whose values "
+            f"are all {image.flat[0]}."
         )
     return image

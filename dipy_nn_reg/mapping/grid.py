@@ -1,4 +1,4 @@
-"""Grids of voxels in the world: a shape and an affine that belong together."""
+"""Grids of voxels in world coordinates: a shape and an affine."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -9,15 +9,15 @@ import numpy as np
 from dipy_nn_reg.checks import check_number, check_shape
 from dipy_nn_reg.mapping.affines import check_affine, grid_points, world_affine
 
-# Voxel sizes that differ by less than this fraction are the same one in two headers.
+# Relative difference below which two voxel sizes count as equal.
 _SAME_SIZE = 1e-3
-# Largest number of voxels of a grid with other voxels: more than any memory holds.
+# Largest number of voxels of a resampled grid: more do not fit in any memory.
 _MAX_VOXELS = 2**36
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A grid of voxels in the world.
+    """A grid of voxels in world coordinates.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Grid:
     Raises
     ------
     ValueError
-        If the shape is none, or the affine has another size or cannot be inverted.
+        If the shape is invalid, or the affine has another size or cannot be inverted.
     """
 
     shape: tuple
@@ -71,8 +71,8 @@ class Grid:
         Parameters
         ----------
         voxel_size : float
-            In mm, along each axis but one of size 1, as that across a slice is. An
-            axis that has voxels of this size keeps them.
+            Voxel size in mm along each axis. Axes of size 1, as that across a slice,
+            and axes that have voxels of this size do not change.
 
         Returns
         -------
@@ -81,14 +81,14 @@ class Grid:
         Raises
         ------
         ValueError
-            If the grid would have more voxels than any memory holds, or if the size is
-            not a positive number.
+            If the grid would have more than 2**36 voxels, or if the size is not a
+            positive number.
         """
         check_number("voxel_size", voxel_size)
         sizes, shape = voxel_sizes(self.affine), np.array(self.shape)
         factors = voxel_size / sizes
         factors[(np.abs(factors - 1) < _SAME_SIZE) | (shape == 1)] = 1
-        # Less than a thousandth of a voxel is rounding, not a further voxel.
+        # An excess of less than 1/1000 voxel is rounding and adds no voxel.
         new_shape = np.maximum(np.ceil(shape / factors - 1e-3), 1)
         if np.prod(new_shape) > _MAX_VOXELS:
             raise ValueError(

@@ -1,7 +1,7 @@
 """Inversion of displacements in voxels, up to the last voxel of each axis.
 
-DIPY's registration takes most of a second to import, and is imported where it is
-called, so that commands show their help at once.
+DIPY's registration takes most of a second to import; it is imported where it is called,
+so that commands show their help at once.
 """
 
 import numpy as np
@@ -9,9 +9,14 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.checks import check_real
 
+# Largest number of iterations in a call of DIPY, and of calls.
 _MAX_ITERATIONS, _MAX_ROUNDS = 100, 10
-# In voxels: of the inverse, at a sample of so many points; and how far the border goes.
-_TOLERANCE, _SAMPLE, _MAX_BORDER = 1e-4, 2**14, 32
+# Mean error of the inverse at which it is good enough, in voxels.
+_TOLERANCE = 1e-4
+# Number of points at which the error is measured.
+_SAMPLE_SIZE = 2**14
+# Largest width of the border that is added to a displacement, in voxels.
+_MAX_BORDER = 32
 
 
 def invert_displacement(displacement):
@@ -20,19 +25,18 @@ def invert_displacement(displacement):
     Parameters
     ----------
     displacement : ndarray, shape (*spatial, ndim)
-        In voxels. Where it folds there is no inverse. Any axis may have a single
-        voxel.
+        In voxels. It has no inverse at folds. Any axis may have a single voxel.
 
     Returns
     -------
     inverse : ndarray, float32, shape (*spatial, ndim)
-        In voxels, on the same grid. Up to 32 voxels outside of the grid, the
-        displacement counts as it is at the border.
+        In voxels, on the same grid. Up to 32 voxels outside the grid, the displacement
+        is taken to be that at the border.
 
     Raises
     ------
     ValueError
-        If the shape is another, or a value is not finite.
+        If the shape differs, or if a value is not finite.
     """
     from dipy.align import vector_fields
 
@@ -42,34 +46,35 @@ def invert_displacement(displacement):
         2: vector_fields.invert_vector_field_fixed_point_2d,
         3: vector_fields.invert_vector_field_fixed_point_3d,
     }[ndim]
-    # Beyond the first and the last voxels DIPY reads 0, and returns 0 where it does.
+    # DIPY reads 0 beyond the first and the last voxels, and the inverse is then 0.
     largest = np.abs(displacement).reshape(-1, ndim).max(axis=0)
     border = [int(np.ceil(min(size, _MAX_BORDER))) + 1 for size in largest]
     padded = np.pad(displacement, [*((n, n) for n in border), (0, 0)], mode="edge")
     inside = tuple(slice(n, -n) for n in border)
     inverse, error = None, np.inf
-    # DIPY stops long before its tolerance in 3D, but goes on from where it was.
+    # In 3D DIPY stops long before its tolerance; the next call continues from there.
     for _ in range(_MAX_ROUNDS):
         inverse = invert(
             padded, np.eye(ndim + 1), np.ones(ndim), _MAX_ITERATIONS, 1e-6, inverse
         )
         inverse, before = np.asarray(inverse), error
         error = _error(displacement, inverse[inside])
-        if error < _TOLERANCE or error > 0.9 * before:  # which it is where it folds
+        # At folds the error does not decrease.
+        if error < _TOLERANCE or error > 0.9 * before:
             break
     return np.ascontiguousarray(inverse[inside])
 
 
 def check_field(name, field, *, shape=None):
-    """Return a field as float32, unless DIPY could not deal with it.
+    """Return a field as float32, or raise ValueError if DIPY could not use it.
 
     Parameters
     ----------
     name : str
-        What to call it in an error.
+        Name of the field in an error.
     field : array-like, shape (*spatial, ndim)
     shape : tuple of int, optional
-        What its shape has to be.
+        Expected shape.
 
     Returns
     -------
@@ -78,10 +83,10 @@ def check_field(name, field, *, shape=None):
     Raises
     ------
     ValueError
-        If the shape is another, or a value is not finite.
+        If the shape differs, or if a value is not finite.
     """
     field = check_real(name, field)
-    with np.errstate(over="ignore"):  # which is not finite then
+    with np.errstate(over="ignore"):  # values that overflow are refused below
         field = field.astype(np.float32, copy=False)
     fits = field.ndim in (3, 4) and field.shape[-1] == field.ndim - 1
     if not fits or shape not in (None, field.shape):
@@ -89,7 +94,7 @@ def check_field(name, field, *, shape=None):
         raise ValueError(
             f"Expected {name} of shape {expected}. Received {field.shape}."
         )
-    # On which DIPY would end the process, in 2D.
+    # In 2D DIPY ends the process on values that are not finite.
     if not np.all(np.isfinite(field)):
         number = int(np.sum(~np.isfinite(field)))
         raise ValueError(
@@ -100,14 +105,14 @@ def check_field(name, field, *, shape=None):
 
 
 def _error(displacement, inverse):
-    """Return how far points come back from where they were: the mean of a sample."""
+    """Return the mean distance of points from where they were, there and back."""
     shape = displacement.shape[:-1]
-    sample = np.random.default_rng(0).integers(np.prod(shape), size=_SAMPLE)
+    sample = np.random.default_rng(0).integers(np.prod(shape), size=_SAMPLE_SIZE)
     index = np.unravel_index(sample, shape)
-    found = inverse[index].astype(np.float64)
-    at = np.stack(index) + found.T
-    there = [
-        map_coordinates(component, at, order=1, mode="nearest")
+    first = inverse[index].astype(np.float64)
+    positions = np.stack(index) + first.T
+    second = [
+        map_coordinates(component, positions, order=1, mode="nearest")
         for component in np.moveaxis(displacement, -1, 0)
     ]
-    return float(np.linalg.norm(found + np.stack(there, axis=-1), axis=1).mean())
+    return float(np.linalg.norm(first + np.stack(second, axis=-1), axis=1).mean())

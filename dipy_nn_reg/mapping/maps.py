@@ -1,14 +1,14 @@
 """Maps in physical space: DIPY's ``DiffeomorphicMap`` and displacements in voxels.
 
-Millimetres are dealt with in this module and in those that build on it,
-:mod:`~dipy_nn_reg.io.fields` and :mod:`~dipy_nn_reg.mapping.resampling`. Maps are
-laid out as those of DIPY's SyN: codomain and field on the grid of the static image,
-domain the grid of the moving one. With the affines S and M of these grids and a
-prealignment P from static to moving world coordinates, the moving image is read at
+Millimetres occur in this module and in those that build on it,
+:mod:`~dipy_nn_reg.io.fields` and :mod:`~dipy_nn_reg.mapping.resampling`. Maps have the
+layout of DIPY's SyN: the codomain and the fields are on the grid of the static image,
+the domain is the grid of the moving image. With the affines S and M of these grids and
+a prealignment P from static to moving world coordinates, the moving image is read at
 ``M^-1 P (S i + b(i))`` for voxel i, where b is ``mapping.backward`` in mm.
 
-Nothing here needs Keras: a SyN result is treated with the same functions. DIPY's
-registration takes most of a second to import, and is imported where it is called, so
+Nothing here needs Keras, so the same functions work on a result of SyN. DIPY's
+registration takes most of a second to import; it is imported where it is called, so
 that commands show their help at once.
 """
 
@@ -22,8 +22,8 @@ from dipy_nn_reg.mapping.affines import (
     plane_affine,
     world_affine,
 )
-from dipy_nn_reg.mapping.affines import with_last_row as with_last_row
 from dipy_nn_reg.mapping.inversion import check_field, invert_displacement
+from dipy_nn_reg.mapping.map_checks import check_mapping, check_moving_shape
 
 
 def displacement_to_mapping(
@@ -35,7 +35,7 @@ def displacement_to_mapping(
     prealign=None,
     inverse=None,
 ):
-    """Make a DIPY map of a displacement in voxels.
+    """Return the DIPY map of a displacement in voxels.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ def displacement_to_mapping(
         image has been resampled to the static grid through the affines and
         ``prealign``.
     static_affine, moving_affine : ndarray, shape (ndim + 1, ndim + 1), optional
-        From voxels to world coordinates in mm; the identity by default. A field of two
-        axes with affines of 4 x 4 makes a map of one slice in 3D.
+        From voxels to world coordinates in mm; the identity by default. With affines
+        of 4 x 4, a field of two axes makes a 3D map of one slice.
     moving_shape : tuple of int, optional
-        Size of the moving image; that of the static one by default.
+        Shape of the moving image; that of the static image by default.
     prealign : ndarray, shape (ndim + 1, ndim + 1), optional
-        From static to moving world coordinates, as ``prealign`` of
-        ``dipy.align.syn_registration`` and what ``dipy.align.affine_registration``
-        returns.
+        From static to moving world coordinates, as
+        ``dipy.align.affine_registration`` returns it and
+        ``dipy.align.syn_registration`` takes it.
     inverse : ndarray, shape (*spatial, ndim), optional
         The inverse displacement, on the same grid. By default it is computed, see
         :func:`~dipy_nn_reg.mapping.inversion.invert_displacement`.
@@ -59,14 +59,14 @@ def displacement_to_mapping(
     Returns
     -------
     mapping : dipy.align.imwarp.DiffeomorphicMap
-        ``transform`` brings the moving image to the static one,
-        ``transform_inverse`` the static to the moving one.
+        ``transform`` warps the moving image to the static one,
+        ``transform_inverse`` the static image to the moving one.
 
     Raises
     ------
     ValueError
-        If an array has another shape than said above, or holds values that are not
-        finite, or an affine cannot be inverted.
+        If the shape of an array differs from those above, if a value is not finite,
+        or if an affine cannot be inverted.
     """
     displacement = check_field("displacement", displacement)
     if inverse is None:
@@ -77,8 +77,6 @@ def displacement_to_mapping(
         ndim = 3
         displacement, inverse = _as_slice(displacement), _as_slice(inverse)
         moving_shape = None if moving_shape is None else (*moving_shape, 1)[:3]
-    from dipy.align.imwarp import DiffeomorphicMap
-
     static_shape = displacement.shape[:-1]
     moving_shape = check_moving_shape(moving_shape, static_shape)
     affines = {
@@ -90,8 +88,23 @@ def displacement_to_mapping(
         np.eye(ndim + 1) if affine is None else check_affine(affine, name=n, ndim=ndim)
         for n, affine in affines.items()
     )
+    mapping = _make_map(
+        static_shape, static_affine, moving_shape, moving_affine, prealign
+    )
+    to_mm = static_affine[:ndim, :ndim].T.astype(np.float32)
+    with np.errstate(over="ignore"):  # check_field finds values that overflow
+        fields = displacement @ to_mm, inverse @ to_mm
+    mapping.backward = check_field("displacement in mm", fields[0])
+    mapping.forward = check_field("inverse in mm", fields[1])
+    return mapping
+
+
+def _make_map(static_shape, static_affine, moving_shape, moving_affine, prealign):
+    """Return a DIPY map between two grids, still without fields."""
+    from dipy.align.imwarp import DiffeomorphicMap
+
     mapping = DiffeomorphicMap(
-        ndim,
+        len(static_shape),
         static_shape,
         disp_grid2world=static_affine,
         domain_shape=moving_shape,
@@ -100,44 +113,8 @@ def displacement_to_mapping(
         codomain_grid2world=static_affine,
         prealign=np.linalg.inv(prealign),
     )
-    to_mm = static_affine[:ndim, :ndim].T.astype(np.float32)
-    with np.errstate(over="ignore"):  # which is found afterwards
-        fields = displacement @ to_mm, inverse @ to_mm
-    mapping.backward = check_field("displacement in mm", fields[0])
-    mapping.forward = check_field("inverse in mm", fields[1])
     mapping.is_inverse = True
     return mapping
-
-
-def check_mapping(mapping):
-    """Raise ValueError unless this is a map as DIPY's SyN returns it.
-
-    Parameters
-    ----------
-    mapping : dipy.align.imwarp.DiffeomorphicMap
-    """
-    names = ("dim", "backward", "forward", "codomain_shape", "domain_shape")
-    if isinstance(mapping, type) or not all(hasattr(mapping, name) for name in names):
-        raise ValueError(
-            f"Expected a DiffeomorphicMap. Received a {type(mapping).__name__}."
-        )
-    ndim = mapping.dim
-    for name, field in (("backward", mapping.backward), ("forward", mapping.forward)):
-        shape = np.shape(field)
-        if ndim not in (2, 3) or len(shape) != ndim + 1 or shape[-1] != ndim:
-            raise ValueError(
-                f"Expected a map with a {name} field of shape (*spatial, ndim). "
-                f"Received one of dim={ndim} and a field of shape {shape}."
-            )
-    if np.shape(mapping.backward) != np.shape(mapping.forward):
-        raise ValueError(
-            f"Expected a map whose fields are of one size. Received fields of shape "
-            f"{np.shape(mapping.backward)} and {np.shape(mapping.forward)}."
-        )
-    for name in ("prealign", "codomain_grid2world", "domain_grid2world"):
-        affine = getattr(mapping, name, None)
-        if affine is not None:
-            check_affine(affine, name=f"{name} of the map", ndim=ndim)
 
 
 def mapping_to_displacement(mapping):
@@ -146,7 +123,7 @@ def mapping_to_displacement(mapping):
     Parameters
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
-        As :func:`displacement_to_mapping` or DIPY's SyN make it.
+        As :func:`displacement_to_mapping` or DIPY's SyN returns it.
 
     Returns
     -------
@@ -156,7 +133,7 @@ def mapping_to_displacement(mapping):
     Raises
     ------
     ValueError
-        If the map is laid out otherwise.
+        If the map has another layout.
     """
     check_mapping(mapping)
     return tuple(
@@ -165,17 +142,17 @@ def mapping_to_displacement(mapping):
 
 
 def displacement_of(mapping):
-    """Return the first of what :func:`mapping_to_displacement` does."""
+    """Return the displacement of a map in voxels, without that of its inverse."""
     check_mapping(mapping)
     return _in_voxels(mapping.backward, mapping)
 
 
 def _in_voxels(field, mapping):
-    """Bring a field of a map from mm to voxels of the static grid."""
+    """Convert a field of a map from mm to voxels of the static grid."""
     if not mapping.is_inverse:
         raise ValueError(
-            "Expected a map whose transform reads its backward field, as SyN returns "
-            "it. Received one with is_inverse=False."
+            "Expected a map whose transform uses its backward field, as SyN returns "
+            "it. Received a map with is_inverse=False."
         )
     ndim = mapping.dim
     linear = world_affine(mapping.disp_grid2world, ndim)[:ndim, :ndim]
@@ -189,23 +166,23 @@ def invert_mapping(mapping):
     Parameters
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
-        As :func:`displacement_to_mapping` makes it.
+        As :func:`displacement_to_mapping` returns it.
 
     Returns
     -------
     inverse : dipy.align.imwarp.DiffeomorphicMap
-        Laid out in the same way, with static and moving exchanged.
+        In the same layout, with the static and the moving image exchanged.
 
     Raises
     ------
     ValueError
-        If it is no such map, or if a value of it is not finite.
+        If the map has another layout, or if a value is not finite.
     """
     check_mapping(mapping)
     ndim, moving_shape = mapping.dim, tuple(mapping.domain_shape)
     moving_affine = world_affine(mapping.domain_grid2world, ndim)
     static_affine = world_affine(mapping.codomain_grid2world, ndim)
-    # DIPY's prealign goes from moving to static, as that of the inverse has to.
+    # DIPY's prealign goes from moving to static: the direction that the inverse needs.
     to_static = world_affine(mapping.prealign, ndim)
     to_moving = np.linalg.inv(to_static)
     points = grid_points(moving_shape, moving_affine)
@@ -227,7 +204,7 @@ def invert_mapping(mapping):
 
 
 def lift_mapping(mapping):
-    """Return the map of one slice in 3D that does what a 2D map does."""
+    """Return a 2D map as a 3D map of one slice."""
     displacement, inverse = mapping_to_displacement(mapping)
     static_affine, moving_affine, to_static = (
         lift_affine(world_affine(affine, 2))
@@ -248,12 +225,12 @@ def lift_mapping(mapping):
 
 
 def flatten_mapping(mapping):
-    """Return the 2D map that does what a map of one slice in 3D does in its plane.
+    """Return a 3D map of one slice as a 2D map in the plane of the slice.
 
     Raises
     ------
     ValueError
-        If there are more slices, or something moves across them.
+        If the map has more slices, or displacements across the slice.
     """
     displacement, inverse = mapping_to_displacement(mapping)
     if displacement.shape[2:] != (1, 3):
@@ -261,7 +238,9 @@ def flatten_mapping(mapping):
             f"Expected a map of one slice. Received one of {displacement.shape[:-1]}."
         )
     if np.any(displacement[..., 2]) or np.any(inverse[..., 2]):
-        raise ValueError("Expected a map that moves nothing across the slice.")
+        raise ValueError(
+            "Expected a map without displacements across the slice. Received one with."
+        )
     static_affine, moving_affine, to_static = (
         plane_affine(world_affine(affine, 3))
         for affine in (
@@ -281,31 +260,5 @@ def flatten_mapping(mapping):
 
 
 def _as_slice(field):
-    """Give a field of two axes a third one, along which nothing moves."""
+    """Return a 2D field as a 3D field of one slice, without motion across it."""
     return np.pad(field[:, :, None], [(0, 0)] * 3 + [(0, 1)])
-
-
-def check_moving_shape(shape, default):
-    """Return the size of a moving image as a tuple of int; by default the other one.
-
-    Parameters
-    ----------
-    shape : sequence of int or None
-    default : tuple of int
-        As long as the size has to be.
-
-    Raises
-    ------
-    ValueError
-        If it is anything else.
-    """
-    if shape is None:
-        return default
-    sizes = np.asarray(shape)
-    if sizes.shape != (len(default),) or sizes.dtype.kind not in "iu":
-        raise ValueError(
-            f"Expected moving_shape of {len(default)} integers. Received {shape!r}."
-        )
-    if sizes.min() < 1:
-        raise ValueError(f"Expected moving_shape of 1 or more. Received {shape!r}.")
-    return tuple(int(size) for size in sizes)

@@ -1,4 +1,4 @@
-"""Measures of a map, whatever made it."""
+"""Measures of a map, by any registration."""
 
 import numpy as np
 
@@ -9,27 +9,28 @@ from dipy_nn_reg.mapping.resampling import inverse_error
 
 
 def measure_field(mapping, *, roughness=True):
-    """Return folding in percent, SDlogJ, and lengths and inverse error in mm.
-
-    SDlogJ is not a number for images of less than five voxels along an axis.
+    """Return the folding, roughness, displacement and inverse error of a map.
 
     Parameters
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
-        In 2D or 3D, perhaps of one slice along any axis.
+        Map in 2D or 3D, or of one slice along any axis.
     roughness : bool, optional
-        Whether SDlogJ is wanted.
+        Whether to compute SDlogJ.
 
     Returns
     -------
     row : dict of float
+        ``folding`` in percent of the voxels; ``sd_log_jacobian``, NaN for images of
+        less than five voxels along an axis; ``mean_displacement_mm``,
+        ``largest_displacement_mm`` and ``inverse_error_mm``.
     """
     displacement = metrics.in_plane(displacement_of(mapping))
     lengths = np.sqrt(np.einsum("...d,...d->...", mapping.backward, mapping.backward))
     determinant = metrics.jacobian_determinant(displacement)
     row = {"folding": 100 * float(np.mean(metrics.is_folded(determinant)))}
     if roughness:
-        # Learn2Reg leaves out two voxels on each side: of few slices, none is left.
+        # Learn2Reg leaves out two voxels on each side, so few slices leave none.
         thin = min(displacement.shape[:-1]) < 5
         row["sd_log_jacobian"] = np.nan if thin else metrics.sd_log(determinant)
     return {

@@ -1,4 +1,4 @@
-"""Parts of a map between two images on one grid."""
+"""Parts of a map between two images on one grid: a displacement and an affine."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,15 +8,16 @@ import numpy as np
 
 
 class Parts(NamedTuple):
-    """Result of the registration of two images on one grid, in voxels.
+    """Displacement and affine between two images on one grid, in voxels.
 
     Attributes
     ----------
     displacement : ndarray, shape (*spatial, ndim)
     invert : callable
-        Makes the inverse displacement, which is needed of the result alone.
+        Function without arguments that returns the inverse displacement. It is called
+        for the final result alone, since the inverse takes time.
     matrix : ndarray, shape (ndim + 1, ndim + 1), optional
-        An affine that follows the displacement.
+        Affine in voxels that follows the displacement.
     """
 
     displacement: np.ndarray
@@ -24,10 +25,11 @@ class Parts(NamedTuple):
     matrix: np.ndarray | None = None
 
     def whole_displacement(self):
-        """Return the displacement in voxels with the affine: (*spatial, ndim)."""
+        """Return the displacement including the affine, shape (*spatial, ndim)."""
         if self.matrix is None:
             return self.displacement
         shape = self.displacement.shape[:-1]
         grid = np.moveaxis(np.indices(shape, np.float32), 0, -1)
-        moved = apply_affine(self.matrix, grid + self.displacement) - grid
+        with np.errstate(invalid="ignore"):  # a prediction may not be finite
+            moved = apply_affine(self.matrix, grid + self.displacement) - grid
         return moved.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Align two images before a network sees them, by DIPY's affine registration."""
+"""Alignment of two images by DIPY's affine registration, before deformation."""
 
 from dipy.utils.logging import logger
 from nibabel.affines import voxel_sizes
@@ -13,17 +13,18 @@ from dipy_nn_reg.mapping.resampling import resample, to_moving
 from dipy_nn_reg.metrics.images import entropies
 from dipy_nn_reg.progress import progress_bar
 
+# Transforms of DIPY that are estimated one after another.
 _STEPS = ("Translation", "Rigid", "Affine")
 KINDS = ("rigid", "affine")
-# Voxels along the longest axis: with more, DIPY's registration takes minutes and gains
-# nothing that the deformable stage does not correct.
+# Number of voxels along the longest axis: with more, DIPY's registration takes minutes
+# and gains nothing that the deformable stage does not correct.
 FINE_ENOUGH = 64
-# Number of intensities that are told apart where images are compared.
+# Number of bins of the histograms in which intensities are compared.
 _BINS = 32
 
 
 def check_prealign(prealign, *, ndim):
-    """Raise ValueError unless this says how to align images.
+    """Raise ValueError unless ``prealign`` is a kind of alignment, an affine or None.
 
     Parameters
     ----------
@@ -41,12 +42,12 @@ def check_prealign(prealign, *, ndim):
 
 
 def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="affine"):
-    """Align two images by DIPY: from a start, with ever more parameters.
+    """Align two images by DIPY, by transforms of more and more parameters.
 
     Parameters
     ----------
     moving, static : ndarray, shape (*spatial,)
-        In 2D or 3D, or of one slice in 3D, whose third axis goes across.
+        Images in 2D or 3D; or 3D images of one slice, whose third axis lies across it.
     moving_affine, static_affine : ndarray
         From voxels to world coordinates in mm.
     kind : {"rigid", "affine"}, optional
@@ -55,19 +56,19 @@ def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="aff
     -------
     prealign : ndarray, shape (ndim + 1, ndim + 1)
         From static to moving world coordinates. The identity, with a warning, if the
-        images are more alike as their headers place them.
+        images have more mutual information at the positions in their headers.
 
     Notes
     -----
-    It starts from the headers or from the centres of mass, where the images have more
-    mutual information. Mass is the difference from the background, so that neither an
-    offset nor the sign of the intensities changes anything.
+    The start is the positions in the headers or the alignment of the centres of mass,
+    whichever gives more mutual information. Mass is the difference from the background,
+    so that the offset and the sign of the intensities do not matter.
     """
     check_name("kind", kind, KINDS)
     moving, static = check_real("moving", moving), check_real("static", static)
     if moving.ndim != static.ndim or static.ndim not in (2, 3):
         raise ValueError(
-            f"Expected two images of two axes or of three. Received moving.shape="
+            f"Expected two images of two or three axes. Received moving.shape="
             f"{moving.shape} and static.shape={static.shape}."
         )
     moving_affine, static_affine = (
@@ -85,18 +86,19 @@ def estimate_prealign(moving, static, *, moving_affine, static_affine, kind="aff
     headers = np.eye(static.ndim + 1)
     starts = [headers, _between_centers_of_mass(*images)]
     start = max(starts, key=lambda affine: _mutual_information(affine, *images))
-    found = _optimize(start, kind, *images)
-    if _mutual_information(found, *images) < _mutual_information(headers, *images):
+    affine = _optimize(start, kind, *images)
+    if _mutual_information(affine, *images) < _mutual_information(headers, *images):
         logger.warning(
-            "No alignment was found by which the images are more alike than as their "
-            "headers place them. The headers are used."
+            "The alignment by DIPY makes the images less similar than the positions in "
+            "their headers. The headers are used."
         )
         return headers
-    return found
+    return affine
 
 
 def _between_centers_of_mass(moving, static, moving_affine, static_affine):
-    # Imported here for the reason given in dipy_nn_reg.mapping.
+    """Return the affine that aligns the centres of mass."""
+    # Imported here, since it takes most of a second, see dipy_nn_reg.mapping.maps.
     from dipy.align import imaffine
 
     masses = np.abs(static), static_affine, np.abs(moving), moving_affine
@@ -144,7 +146,7 @@ def _mutual_information(affine, moving, static, moving_affine, static_affine):
 
 
 def _coarsen(image, affine):
-    """Bring an image of many voxels to fewer ones, as long as wide."""
+    """Return an image of many voxels on a grid of fewer, isotropic voxels."""
     sizes = voxel_sizes(affine)
     size = max(sizes * image.shape) / FINE_ENOUGH
     if size <= min(sizes):
@@ -154,7 +156,7 @@ def _coarsen(image, affine):
 
 
 def _estimate_in_plane(moving, static, moving_affine, static_affine, kind):
-    """Align slices in 2D, in mm along the axes of the static one."""
+    """Return the alignment of slices in 2D, in mm along the axes of the static one."""
     sizes = np.diag([*voxel_sizes(static_affine), 1])
     to_plane = sizes @ np.linalg.inv(static_affine)
     in_plane = estimate_prealign(

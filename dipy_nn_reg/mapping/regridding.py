@@ -1,4 +1,4 @@
-"""Resampling to larger voxels: images are smoothed before they are read there."""
+"""Resampling of images to another grid, with smoothing if its voxels are larger."""
 
 import numpy as np
 from scipy.linalg import polar
@@ -11,22 +11,23 @@ from dipy_nn_reg.mapping.resampling import check_maps, resample, to_moving
 
 
 def read_on_grid(image, affine, maps, grid):
-    """Resample an image, but smooth it before where voxels become larger.
+    """Resample an image to a grid, after smoothing if voxels become larger.
 
-    Outside of the image is its background.
+    The background of the image continues outside of it.
 
     Parameters
     ----------
     image : ndarray, shape (*spatial,) or (*spatial, channels)
-    affine : ndarray
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+        From voxels of the image to world coordinates in mm.
     maps : sequence
-        As for :func:`to_moving`.
+        As for :func:`~dipy_nn_reg.mapping.resampling.to_moving`.
     grid : Grid
 
     Returns
     -------
     resampled : ndarray, shape (*shape,) or (*shape, channels)
-        The image itself if there is nothing to do.
+        The same array if the image is on the grid and no map moves it.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def read_on_grid(image, affine, maps, grid):
     fill = estimate_backgrounds(image, ndim)
     sigma = _smoothing(affine, maps, grid.affine, image.shape)
     if np.any(sigma > 0.1):
-        # The last axis of several channels is not one to smooth along.
+        # Channels are not smoothed across.
         sigma = [*sigma, *[0] * (image.ndim - ndim)]
         image = gaussian_filter(image, sigma)
     return resample(
@@ -58,14 +59,16 @@ def read_on_grid(image, affine, maps, grid):
 
 
 def _smoothing(affine, maps, grid_affine, shape):
-    """Return the standard deviations, in voxels of an image, that a grid asks for.
+    """Return the standard deviations of the smoothing, in voxels of the image.
 
-    Along each axis of the image, the variance of a box of the size and the direction
-    of the new voxels, less that of a box of the old ones.
+    Along each axis of the image, the variance is that of a box with the size and the
+    direction of the new voxels, minus that of a box of the old voxels.
     """
     axes = grid_affine[:-1, :-1]
     for step in maps:
-        if isinstance(step, np.ndarray):  # the directions alone: sizes are the grid's
+        if isinstance(
+            step, np.ndarray
+        ):  # only rotated: the sizes are those of the grid
             axes = polar(step[:-1, :-1])[0] @ axes
     axes = np.linalg.solve(affine[:-1, :-1], axes)
     variances = np.maximum(np.sum(axes**2, axis=1) - 1, 0) / 12

@@ -1,8 +1,8 @@
-"""Bring images, points and streamlines from one space to another, through many maps.
+"""Resampling of images, and transformation of points, through one or more maps.
 
-Maps are given in the order in which a point of the static image passes through them on
-its way to the moving one: DIPY maps, and affines from static to moving world
-coordinates. However many there are, an image is interpolated once.
+Maps are DIPY maps and affines from static to moving world coordinates. They are passed
+in the order in which a point of the static image goes through them to the moving image.
+An image is interpolated once, whatever the number of maps.
 """
 
 from math import prod
@@ -16,13 +16,15 @@ from dipy_nn_reg.intensities import estimate_backgrounds, float_type
 from dipy_nn_reg.mapping.affines import check_affine, grid_points
 from dipy_nn_reg.progress import progress_bar
 
+# Order of the spline of each interpolation.
 ORDERS = {"linear": 1, "nearest": 0}
-# More than that are represented by an eighth of them (in 2D a quarter).
+# Number of voxels above which the inverse error is measured at every second voxel along
+# each axis.
 _MANY_VOXELS = 2**18
 
 
 def to_moving(points, maps):
-    """Take points of the static image to the moving one.
+    """Map points of the static image to the moving image.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ def to_moving(points, maps):
 
 
 def to_static(points, maps):
-    """Take points of the moving image to the static one.
+    """Map points of the moving image to the static image.
 
     Parameters
     ----------
@@ -86,8 +88,7 @@ def check_maps(maps):
     steps = list(maps) if is_list else [None]
     if not all(isinstance(s, np.ndarray) or _is_map(s) for s in steps):
         raise ValueError(
-            f"Expected maps to be a list of maps of DIPY and of affines. "
-            f"Received {maps!r}."
+            f"Expected maps to be a list of DIPY maps and affines. Received {maps!r}."
         )
     return steps
 
@@ -115,7 +116,7 @@ def _check_step(affine, points):
 
 
 def _where_finite(transform, points):
-    """Transform points, but those that are not finite, on which DIPY would crash."""
+    """Transform finite points; DIPY would crash on the others, which become NaN."""
     finite = np.isfinite(points).all(1)
     if finite.all():
         return np.asarray(transform(points))
@@ -126,27 +127,27 @@ def _where_finite(transform, points):
 
 
 def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
-    """Read an image at other places, on another grid.
+    """Resample an image to another grid.
 
     Parameters
     ----------
     image : ndarray, shape (*spatial,) or (*spatial, volumes)
     affine : ndarray, shape (ndim + 1, ndim + 1)
-        Of the image, from voxels to world coordinates.
+        From voxels of the image to world coordinates.
     find : callable
-        Takes world coordinates of the grid, shape (n, ndim), and returns those in the
+        Function from world coordinates of the grid, shape (n, ndim), to those in the
         space of the image.
     grid : Grid
     interpolation : {"linear", "nearest"}, optional
         "nearest" keeps the values and the type of a label map.
     fill : float or sequence of float, optional
-        What lies outside of the image, or of each volume, to which linear interpolation
-        fades over one voxel.
+        Value outside of the image, or of each volume. Linear interpolation fades to it
+        over one voxel.
 
     Returns
     -------
     resampled : ndarray, shape (*shape,) or (*shape, volumes)
-        If linear, float32, or float64 where that could not hold the contrast.
+        With "linear", float32, or float64 if float32 would lose the contrast.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
     fills = np.broadcast_to(_as_type(fill, dtype), volumes.shape[-1:])
     read = _read_linear if interpolation == "linear" else _read_nearest
     resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
-    # Slab by slab: a point is three numbers of 8 bytes, some times over.
+    # One slab at a time: each point takes 24 bytes, in several copies.
     for i in progress_bar(range(shape[0]), desc="Resampling"):
         points = grid_points((1, *shape[1:]), _starting_at(i, grid.affine))
         voxels = apply_affine(world_to_image, find(points)).T
@@ -178,28 +179,28 @@ def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
 
 
 def _as_type(fill, dtype):
-    """Return what lies outside in the type of the result, if that holds it."""
+    """Return the fill value in the type of the result, or raise ValueError."""
     fill = np.asarray(fill, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
-        found = fill.astype(dtype)
-    if not np.allclose(found.astype(np.float64), fill, rtol=1e-2, atol=0):
+        converted = fill.astype(dtype)
+    if not np.allclose(converted.astype(np.float64), fill, rtol=1e-2, atol=0):
         raise ValueError(
             f"Expected fill to be a value of the type {np.dtype(dtype)}. "
             f"Received {fill.tolist()}."
         )
-    return found
+    return converted
 
 
 def _read_linear(volume, voxels, fill, dtype):
     if volume.dtype.kind == "b" or volume.dtype == np.float16:
-        volume = volume.astype(np.float32)  # which SciPy takes
+        volume = volume.astype(np.float32)  # SciPy does not take these types
     return map_coordinates(
         volume, voxels, order=1, output=dtype, mode="grid-constant", cval=fill
     )
 
 
 def _read_nearest(volume, voxels, fill, dtype):
-    """Read voxels by their index: values beyond 2**53 would not survive a float."""
+    """Read voxels by index: integers beyond 2**53 would change as float64."""
     index = np.floor(voxels + 0.5)
     last = np.array(volume.shape)[:, None] - 1
     inside = np.all((index >= 0) & (index <= last), axis=0)
@@ -209,7 +210,7 @@ def _read_nearest(volume, voxels, fill, dtype):
 
 
 def _starting_at(index, affine):
-    """Return the affine of a grid without the first planes."""
+    """Return the affine of a grid that starts at a plane of the first axis."""
     moved = affine.copy()
     moved[:-1, -1] += index * affine[:-1, 0]
     return moved
@@ -218,20 +219,20 @@ def _starting_at(index, affine):
 def warp_image(
     moving, static, maps, *, inverse=False, interpolation="linear", fill=None
 ):
-    """Bring an image to the grid of another one.
+    """Warp an image to the grid of another one.
 
     Parameters
     ----------
     moving, static : dipy_nn_reg.io.nifti.Image
-        The static image is on the grid of the result.
+        The result is on the grid of the static image.
     maps : sequence
-        As for :func:`to_moving`; none for the affines of the images alone.
+        As for :func:`to_moving`; empty to use only the affines of the images.
     inverse : bool, optional
-        The maps lead the other way: from the space of ``moving``.
+        Whether the maps lead from the space of ``moving`` to that of ``static``.
     interpolation : {"linear", "nearest"}, optional
     fill : float, optional
-        What lies outside of the moving image. By default its background, of each volume
-        of a series; 0 with "nearest", as label maps have it.
+        Value outside of the moving image. By default the background of each volume;
+        0 with "nearest", as in label maps.
 
     Returns
     -------
@@ -253,21 +254,21 @@ def warp_image(
 
 
 def inverse_error(maps, grid):
-    """Return how far points come back from where they were.
+    """Return the mean distance of points from where they were, there and back.
 
     Parameters
     ----------
     maps : sequence
         As for :func:`to_moving`.
     grid : Grid
-        That of the static image.
+        Grid of the static image.
 
     Returns
     -------
     error : float
-        Mean distance in mm over the voxels of the grid, after going to the moving
-        image and back; of more than a quarter of a million, over every second one
-        along each axis.
+        Mean distance in mm between the voxels of the grid and the same points mapped
+        to the moving image and back. In grids of more than 2**18 voxels, every second
+        voxel along each axis is used.
 
     Raises
     ------

@@ -11,7 +11,7 @@ _MIN_COSINE = 0.5
 
 
 class Slice(NamedTuple):
-    """An image of one slice, turned so that its third axis goes across.
+    """An image of one slice, turned so that its third axis lies across the slice.
 
     Attributes
     ----------
@@ -19,9 +19,9 @@ class Slice(NamedTuple):
     affine : ndarray, shape (4, 4)
         From voxels of the turned image, with its third axis, to world coordinates.
     order : tuple of int
-        The axes as they are stored, in the order of the turned image.
+        Axes of the stored image, in the order of the turned image.
     shape : tuple of int
-        Spatial shape as it is stored, of three axes.
+        Spatial shape of the stored image, of three axes.
     """
 
     image: np.ndarray
@@ -31,13 +31,13 @@ class Slice(NamedTuple):
 
     @classmethod
     def of(cls, image, affine, num_channels):
-        """Turn an image.
+        """Return an image as a Slice.
 
         Parameters
         ----------
         image : array-like, shape (*spatial,) or (*spatial, channels)
-            With one axis of size 1, or none and two axes alone. Other images stay as
-            they are: what comes after refuses them.
+            Image of two axes, or of three with one of size 1. Other images are not
+            turned; later checks refuse them.
         affine : ndarray, shape (4, 4)
         num_channels : int
         """
@@ -54,11 +54,11 @@ class Slice(NamedTuple):
         return cls(image.take(0, axis=across), affine[:, [*order, 3]], order, shape)
 
     def turn(self, array):
-        """Turn a map of the shape of the image as the image was."""
+        """Turn an array of the shape of the stored image as the image was turned."""
         return array.transpose(self.order)
 
-    def field_as_given(self, field):
-        """Return a field in the plane as one of the image as it is stored.
+    def field_as_stored(self, field):
+        """Return a field in the plane as a field of the stored image.
 
         Parameters
         ----------
@@ -69,28 +69,29 @@ class Slice(NamedTuple):
         -------
         field : ndarray, shape (*shape, 3)
         """
-        given = np.zeros((*field.shape[:2], 1, 3), field.dtype)
-        given[:, :, 0, list(self.order[:2])] = field
+        turned = np.zeros((*field.shape[:2], 1, 3), field.dtype)
+        turned[:, :, 0, list(self.order[:2])] = field
         back = np.argsort(self.order)
-        return given.transpose(*back, 3)
+        return turned.transpose(*back, 3)
 
 
 def in_one_plane(prealign, moving_affine, static_affine):
-    """Let an affine lead from the plane of one slice into that of another.
+    """Return an affine that maps the plane of one slice into that of another.
 
-    What it does across the planes is left aside: slices are registered in their plane.
+    Motion across the planes is dropped, since slices are registered in their plane.
 
     Parameters
     ----------
     prealign : ndarray, shape (4, 4)
         From static to moving world coordinates.
     moving_affine, static_affine : ndarray, shape (4, 4)
-        Of images whose third axis goes across.
+        From voxels to world coordinates, for images whose third axis lies across the
+        slice.
 
     Returns
     -------
     prealign : ndarray, shape (4, 4)
-        The same array if it does so already.
+        The same array if it maps the planes into each other already.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def in_one_plane(prealign, moving_affine, static_affine):
     cosine = abs(plane @ normal) / lengths
     if cosine < _MIN_COSINE:
         raise ValueError(
-            f"Expected slices of about one plane. Received slices whose planes are "
+            f"Expected slices of similar orientation. Received slices whose planes are "
             f"{np.degrees(np.arccos(min(cosine, 1))):.0f} degrees apart."
         )
     across = to_moving[2, [0, 1, 3]]
@@ -112,8 +113,8 @@ def in_one_plane(prealign, moving_affine, static_affine):
         return prealign
     thickness = voxel_sizes(moving_affine)[2]
     logger.info(
-        f"The slices are registered in their plane: they are "
-        f"{abs(across[2]) * thickness:.3g} mm apart across it, which is left aside."
+        f"The slices are registered in their plane. They are "
+        f"{abs(across[2]) * thickness:.3g} mm apart across it, which is ignored."
     )
     to_moving[2, [0, 1, 3]] = 0
     return moving_affine @ to_moving @ np.linalg.inv(static_affine)

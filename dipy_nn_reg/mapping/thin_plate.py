@@ -1,27 +1,28 @@
-"""Thin-plate splines through landmarks, over those of SciPy."""
+"""Thin-plate splines through landmarks, by ``scipy.interpolate``."""
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
 from dipy_nn_reg.checks import check_number, check_real, check_shape
 
-# Kernel of SciPy for each number of axes, and factor on ``smoothing``: in 2D SciPy's
-# kernel is half of Bookstein's.
+# Name of SciPy's kernel and factor on ``smoothing``, by the number of axes: in 2D
+# SciPy's kernel is half of Bookstein's.
 KERNELS = {2: ("thin_plate_spline", 0.5), 3: ("linear", 1.0)}
-# Largest coordinate: beyond it the terms of a spline are too large for float32.
+# Largest coordinate. The terms of a spline with larger ones overflow float32.
 _MAX_COORDINATE = 1e15
 
 
 class ThinPlateSpline:
     r"""Smooth map through pairs of landmarks, in 2D and 3D.
 
-    Among all maps that meet the landmarks it bends least: it has the smallest integral
-    of squared second derivatives.
+    Among all maps through the landmarks it has the smallest bending energy, the
+    integral of the squared second derivatives.
 
     Parameters
     ----------
     smoothing : float, optional
-        0 meets the landmarks; larger values let the map miss them to bend less.
+        With 0 the map passes through the landmarks. Larger values allow distances from
+        them, for less bending.
 
     Notes
     -----
@@ -51,8 +52,8 @@ class ThinPlateSpline:
         Parameters
         ----------
         moving, static : array-like, shape (n, ndim)
-            Pairs of landmarks, in voxels or in mm. At least ndim + 1, and not all on
-            one line (3D: in one plane).
+            Pairs of landmarks, in voxels or in mm: at least ndim + 1, not all on one
+            line (in 3D: in one plane).
 
         Returns
         -------
@@ -69,7 +70,7 @@ class ThinPlateSpline:
         if self.smoothing == 0 and len(np.unique(static, axis=0)) < len(static):
             raise ValueError(
                 "Expected static landmarks that differ from one another, or "
-                "smoothing > 0. Received some that coincide and smoothing=0."
+                "smoothing > 0. Received coinciding landmarks and smoothing=0."
             )
         kernel, factor = KERNELS[static.shape[1]]
         self._ndim, self._spline = (
@@ -103,11 +104,11 @@ class ThinPlateSpline:
             than the landmarks, or are not finite.
         """
         if self._spline is None:
-            raise ValueError("Expected landmarks, by fit. Received none yet.")
+            raise ValueError("Expected landmarks, by fit. Received no call of fit yet.")
         points = _as_points("points", points)
         if points.shape[-1:] != (self._ndim,):
             raise ValueError(
-                f"Expected points of shape (..., {self._ndim}), as the landmarks are. "
+                f"Expected points of shape (..., {self._ndim}), as the landmarks have. "
                 f"Received points of shape {points.shape}."
             )
         return self._spline(points.reshape(-1, self._ndim)).reshape(points.shape)
@@ -138,7 +139,7 @@ class ThinPlateSpline:
 def _as_points(name, points):
     """Return points as float64, or raise ValueError."""
     points = check_real(name, points).astype(np.float64)
-    if not np.all(np.abs(points) <= _MAX_COORDINATE):  # NaN neither
+    if not np.all(np.abs(points) <= _MAX_COORDINATE):  # also False for NaN
         raise ValueError(
             f"Expected finite {name} within {_MAX_COORDINATE:g}. Received {name} from "
             f"{points.min()} to {points.max()}."

@@ -1,8 +1,8 @@
-"""Find large motion between coarse images by trying all that is possible.
+"""Exhaustive search for large motion between coarse images.
 
-Going down a gradient finds the nearest match, which is a wrong one where structures
-are apart by more than their size. Here every displacement of a few coarse voxels is
-tried at each voxel, before any descent.
+Gradient descent finds the nearest match, which is wrong if structures are displaced by
+more than their size. Here every displacement of a few coarse voxels is tried at each
+voxel, before any descent.
 """
 
 from itertools import product
@@ -14,27 +14,29 @@ from scipy.ndimage import gaussian_filter
 from dipy_nn_reg.losses.self_similarity import descriptors
 from dipy_nn_reg.transform.pyramid import shrink
 
-# Farthest displacement along each axis, in coarse voxels.
+# Largest displacement along each axis, in coarse voxels.
 _REACH = 3
-# How strongly a voxel is drawn to the smooth field, round after round; the cost of a
-# displacement has a standard deviation of one. And how smooth that is, in voxels.
-_COUPLINGS, _SMOOTH = (0.03, 0.2, 1.5, 10.0), 1.0
-# Of the descriptors, in voxels of the images that they are made of.
+# Weight of the squared distance between the displacement of a voxel and the smooth
+# field, in each round; costs are divided by their standard deviation.
+_COUPLINGS = (0.03, 0.2, 1.5, 10.0)
+# Standard deviation of the Gaussian that smooths the field, in coarse voxels.
+_SIGMA = 1.0
+# Radius and dilation of the descriptors, in voxels of the images that they describe.
 _RADIUS, _DILATION = 1, 2
 
 
 def search_displacement(moving, static, level, mask=None):
-    """Return a smooth displacement under which coarse images are alike.
+    """Return a smooth displacement that makes coarse images similar.
 
-    They are compared by self-similarity, so that their contrast may differ.
+    The images are compared by self-similarity, so their contrast may differ.
 
     Parameters
     ----------
     moving, static : tensor, shape (1, *spatial, channels)
     level : int
-        2 or another power of it: what the images are shrunk by.
+        Factor by which the images are shrunk: 2 or a higher power of 2.
     mask : tensor, shape (1, *spatial, 1), optional
-        Outside of it the static image counts for nothing.
+        Voxels of the static image outside of the mask have no cost.
 
     Returns
     -------
@@ -43,10 +45,11 @@ def search_displacement(moving, static, level, mask=None):
 
     Notes
     -----
-    Each voxel takes the displacement that is best for it alone and not far from a
-    smooth field, which then follows: in turns, ever closer to each other. See
-    :footcite:t:`Heinrich2014`, and :footcite:t:`Siebert2021`, who go on from it as we
-    do.
+    Two steps alternate: each voxel takes the displacement of lowest cost, to which the
+    distance from a smooth field is added; then the smooth field is made from these
+    displacements. The weight of the distance rises from round to round. See
+    :footcite:t:`Heinrich2014`, and :footcite:t:`Siebert2021`, who also continue by
+    gradient descent.
 
     References
     ----------
@@ -63,21 +66,21 @@ def search_displacement(moving, static, level, mask=None):
     field = np.zeros((*costs.shape[:-1], ndim), np.float32)
     lengths = np.square(offsets).sum(axis=-1)
     for coupling in _COUPLINGS:
-        # The squared distance to the field, but for a part that is the same for all.
-        far = lengths - 2 * field @ offsets.T
-        field = offsets[np.argmin(costs + coupling * far, axis=-1)]
-        field = gaussian_filter(field, (*[_SMOOTH] * ndim, 0), mode="nearest")
+        # Squared distance to the field, without a term that is equal for all offsets.
+        distances = lengths - 2 * field @ offsets.T
+        field = offsets[np.argmin(costs + coupling * distances, axis=-1)]
+        field = gaussian_filter(field, (*[_SIGMA] * ndim, 0), mode="nearest")
     return field[None]
 
 
 def _features(image, level):
-    """Describe an image of twice the resolution, and average: it costs little."""
-    described = descriptors(shrink(image, level // 2), _RADIUS, _DILATION)
-    return ops.convert_to_numpy(shrink(described, 2))[0]
+    """Return descriptors of an image at twice the resolution, then averaged."""
+    features = descriptors(shrink(image, level // 2), _RADIUS, _DILATION)
+    return ops.convert_to_numpy(shrink(features, 2))[0]
 
 
 def _costs(moving, static, offsets):
-    """Return how much voxels differ for each offset, shape (*coarse, offsets)."""
+    """Return the squared differences for each offset, shape (*coarse, offsets)."""
     shape = static.shape[:-1]
     moving = np.pad(moving, [*[(_REACH, _REACH)] * len(shape), (0, 0)], mode="edge")
     costs = np.empty((*shape, len(offsets)), np.float32)

@@ -1,9 +1,10 @@
 """Descent of a velocity that registers one pair of images.
 
-A velocity goes down the gradient of the loss that trains a network, from coarse images
-to fine ones. The gradient in the displacement is taken for that in the velocity, as in
-log-domain demons (Vercauteren et al., MICCAI 2008): this spares the way back through
-the integration, and is exact where the velocity is small.
+The velocity minimises the loss with which networks are trained, by gradient descent
+from coarse images to fine ones. The gradient with respect to the displacement is used
+in place of that with respect to the velocity, as in log-domain demons (Vercauteren et
+al., MICCAI 2008). This avoids backpropagation through the integration, and is exact in
+the limit of small velocities.
 """
 
 from functools import lru_cache
@@ -24,20 +25,20 @@ from dipy_nn_reg.transform.kinds import TRANSFORMS
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 from dipy_nn_reg.transform.smoothing import smooth
 
-# Root mean square of the first step of a level, in voxels. It falls as a square root,
-# and to half where the loss rises. This and what follows was chosen on pairs of brains
-# at 2 mm (doc/performance.md).
+# Root mean square of the first step of a level, in voxels. The step decays as a square
+# root, and is halved when the loss rises. This value and those below were chosen on
+# pairs of brains at 2 mm (doc/performance.md).
 FIRST_STEP = 0.3
 # Decay of the running means of the gradient and of its square. The latter is one number
-# for all voxels: one for each, as in Adam, would amplify noise where images are flat.
-_MEMORY, _SQUARE_MEMORY = 0.5, 0.9
+# for all voxels: one per voxel, as in Adam, would amplify noise where images are flat.
+_DECAY, _SQUARE_DECAY = 0.5, 0.9
 # A level ends when the last _PATIENCE iterations contributed less than _TOLERANCE of
 # the total decrease of its loss.
 _PATIENCE, _TOLERANCE = 5, 0.01
-# Squarings of the integration during the descent: with five, overlaps are the same
+# Number of squarings of the integration during the descent. Five give the same overlaps
 # (doc/performance.md).
 _SQUARINGS = 3
-# Smallest size along each axis to which images are shrunk.
+# Smallest size of a shrunk image along each axis, in voxels.
 _MIN_SIZE = 12
 # Largest number of voxels of the coarsest images for which the exhaustive search is
 # run.
@@ -45,7 +46,7 @@ MAX_SEARCHED = 2**15
 
 
 class DescentOptions(NamedTuple):
-    """Options of the descent of one pair.
+    """Options of the descent for one pair.
 
     Attributes
     ----------
@@ -64,17 +65,17 @@ class DescentOptions(NamedTuple):
 
 
 class PairTensors(NamedTuple):
-    """Two images on one grid as tensors, with all that belongs to them.
+    """Two images on one grid as tensors, with their backgrounds and annotations.
 
     Attributes
     ----------
     moving, static : tensor, shape (1, *spatial, channels)
-        From 0 to 1.
+        Intensities from 0 to 1.
     moving_fill, static_fill : tensor, shape (1, channels)
-        Background of each image, which lies outside of it.
+        Background of each image, with which it continues outside of the grid.
     annotations : Annotations
-        Labels as the fraction of each label in each voxel, and a mask, shape
-        (1, *spatial, any).
+        Labels as the fraction of each label in each voxel, shape
+        (1, *spatial, labels), and a mask, shape (1, *spatial, 1).
     """
 
     moving: Any
@@ -85,25 +86,25 @@ class PairTensors(NamedTuple):
 
 
 def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_stride=1):
-    """Return the velocity that brings a moving image to a static one.
+    """Return the velocity that registers a moving image to a static one.
 
     Parameters
     ----------
     pair : PairTensors
     options : DescentOptions
     level_iters : sequence of int
-        Largest number of iterations of each level. The last one is for the images as
-        they are, the one before for images shrunk by 2, and so on.
+        Largest number of iterations of each level. The last one is for the images in
+        full resolution, the one before for images shrunk by 2, and so on.
     velocity : tensor, shape (1, *coarse, ndim), optional
-        The start, in voxels of ``velocity_stride``. Without one, the descent starts
-        from no motion, and from the result of a coarse search if the coarsest images
-        are small; the better end is kept.
+        Start of the descent, in voxels of a grid of ``velocity_stride``. Without it,
+        the descent starts from zero, and a second time from the result of a coarse
+        search if the coarsest images are small; the better result is kept.
     velocity_stride : int, optional
 
     Returns
     -------
     velocity : tensor, shape (1, *coarse, ndim)
-        In voxels of ``field_stride``.
+        In voxels of a grid of ``field_stride``.
     """
     shape = tuple(pair.static.shape[1:-1])
     levels = [(2**i, iterations) for i, iterations in enumerate(reversed(level_iters))]
@@ -125,7 +126,7 @@ def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_str
                     pair.moving, pair.static, level, pair.annotations.mask
                 )
                 match = ops.convert_to_tensor(match)
-                # Rough, as matching alone is, it is not always the better start.
+                # The result of matching is rough, and not always the better start.
                 starts.append(_on_grid(match, level, grid, still))
             ends = [
                 _descend(evaluate, start, options, iterations, progress)
@@ -137,14 +138,14 @@ def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_str
 
 
 def _on_grid(velocity, stride, grid, reference):
-    """Bring a velocity from voxels of one stride to those of another."""
+    """Resample a velocity from a grid of one stride to that of another."""
     if grid > stride:
         return shrink(velocity, grid // stride) * (stride / grid)
     return enlarge(velocity, reference, stride // grid)
 
 
 def _loss_at(level, grid, pair, options):
-    """Return a function: the loss of values to add to a velocity, and its gradient."""
+    """Return a function of values to add to a velocity: the loss and its gradient."""
     evaluate = _evaluator(options, grid // level)
     images = {"moving": pair.moving, "static": pair.static}
     fills = {"moving": pair.moving_fill, "static": pair.static_fill}
@@ -160,7 +161,7 @@ def _is_searched(shape, level):
 
 
 def _no_values(start, options):
-    """Return values to add to a velocity that change nothing."""
+    """Return zeros in the shape of values to add to a velocity."""
     if not _is_spline(options.transform):
         return _zeros(start.shape)
     points = coarse_shape(start.shape[1:-1], options.spacing)
@@ -176,11 +177,10 @@ def _is_spline(transform):
 
 
 def _descend(evaluate, start, options, iterations, progress):
-    """Return the best of the velocities on the way down, and its loss."""
-    values = _no_values(start, options)
-    step, mean, square = FIRST_STEP, values, 0.0
-    best, losses = values, []
-    for i in range(iterations):
+    """Return the best velocity of a descent, and its loss."""
+    values = best = _no_values(start, options)
+    steps, losses = _Steps(values, iterations), []
+    for _ in range(iterations):
         loss, gradient = evaluate(values, start)
         loss = float(loss)
         if not losses or loss < min(losses):
@@ -191,16 +191,10 @@ def _descend(evaluate, start, options, iterations, progress):
             break
         if not _is_spline(options.transform):
             gradient = smooth(gradient)
-        mean, size = _accumulate(mean, gradient)
-        square = _SQUARE_MEMORY * square + (1 - _SQUARE_MEMORY) * float(size)
-        if square == 0:
+        rate = steps.next_rate(gradient, losses)
+        if rate is None:
             break
-        unbiased = (1 - _MEMORY ** (i + 1)) / (1 - _SQUARE_MEMORY ** (i + 1)) ** 0.5
-        if i > 0 and loss > losses[-2]:
-            step /= 2
-        rate = step * (1 - i / iterations) ** 0.5
-        rate = ops.convert_to_tensor(rate / (unbiased * square**0.5), "float32")
-        values = _step(values, mean, rate)
+        values = _step(values, steps.mean, rate)
     else:
         # The step after the last evaluation is not evaluated. It is the smallest, so it
         # is kept if that evaluation was the best.
@@ -210,6 +204,47 @@ def _descend(evaluate, start, options, iterations, progress):
     return start + best, min(losses, default=0.0)
 
 
+class _Steps:
+    """Directions and sizes of the steps of one level.
+
+    Parameters
+    ----------
+    zeros : tensor
+        In the shape of the gradient.
+    iterations : int
+        Largest number of steps.
+
+    Attributes
+    ----------
+    mean : tensor
+        Running mean of the gradient: the direction, not corrected for its start at 0.
+    """
+
+    def __init__(self, zeros, iterations):
+        self.mean, self._square = zeros, 0.0
+        self._size, self._iterations, self._done = FIRST_STEP, iterations, 0
+
+    def next_rate(self, gradient, losses):
+        """Return the factor on the mean gradient; None if all gradients were zero.
+
+        Parameters
+        ----------
+        gradient : tensor
+        losses : list of float
+            Losses of the level until now.
+        """
+        self.mean, size = _accumulate(self.mean, gradient)
+        self._square = _SQUARE_DECAY * self._square + (1 - _SQUARE_DECAY) * float(size)
+        if self._square == 0:
+            return None
+        i, self._done = self._done, self._done + 1
+        unbiased = (1 - _DECAY ** (i + 1)) / (1 - _SQUARE_DECAY ** (i + 1)) ** 0.5
+        if i > 0 and losses[-1] > losses[-2]:
+            self._size /= 2
+        rate = self._size * (1 - i / self._iterations) ** 0.5
+        return ops.convert_to_tensor(rate / (unbiased * self._square**0.5), "float32")
+
+
 def _has_converged(losses):
     if len(losses) <= _PATIENCE:
         return False
@@ -217,9 +252,9 @@ def _has_converged(losses):
     return before - now <= _TOLERANCE * (losses[0] - now)
 
 
-@lru_cache(maxsize=16)  # what JAX compiles belongs to one function
+@lru_cache(maxsize=16)  # JAX compiles each function object anew
 def _evaluator(options, ratio):
-    """Return a function: the loss of values to add to a velocity, and its gradient."""
+    """Return a function of values to add to a velocity: the loss and its gradient."""
     objective = Objective(options.objective)
 
     def connect(velocity, moving, static, fill):
@@ -247,6 +282,7 @@ def _evaluator(options, ratio):
 
 
 def _spread(values, shape, options):
+    """Return the velocity of values at voxels or at control points."""
     if not _is_spline(options.transform):
         return values
     return bspline(values, shape, options.spacing)
@@ -254,9 +290,9 @@ def _spread(values, shape, options):
 
 @compiled
 def _accumulate(mean, gradient):
-    """Return the mean gradient with a new one, and the mean square of that."""
+    """Return the updated running mean, and the mean square of the new gradient."""
     square = ops.mean(ops.sum(ops.square(gradient), axis=-1))
-    return _MEMORY * mean + (1 - _MEMORY) * gradient, square
+    return _DECAY * mean + (1 - _DECAY) * gradient, square
 
 
 @compiled

@@ -29,31 +29,31 @@ from dipy_nn_reg.transform.kinds import (
 )
 from dipy_nn_reg.transform.pyramid import coarse_shape
 
-# Default loss, for images of one contrast. Windows of 5 voxels do better than the usual
-# 9 where the displacement that remains is small (doc/performance.md).
+# Default loss, for images of one contrast. Windows of 5 voxels give better results than
+# the usual 9 if the remaining displacement is small (doc/performance.md).
 LOSS = partial(lncc, window=5)
 PAIRWISE_TRANSFORMS = ("bspline_velocity", "velocity")
-# Float32 numbers for each voxel that the descent holds beside the loss: fields, and
-# what folds are counted from.
-FIELDS_PER_VOXEL = 70
+# Number of float32 values per voxel that the descent holds in addition to the loss:
+# fields, and the Jacobians from which folds are counted.
+VALUES_PER_VOXEL = 70
 
 
 def find_layout(static, static_affine, num_channels, model):
-    """Return the number of spatial axes and of channels."""
+    """Return the layout of the images: ``ndim`` and ``num_channels``, by name."""
     if model is not None:
         if num_channels not in (None, model.num_channels):
             raise ValueError(
                 f"Expected num_channels={model.num_channels}, that of the model. "
                 f"Received num_channels={num_channels!r}."
             )
-        return model.ndim, model.num_channels
+        return {"ndim": model.ndim, "num_channels": model.num_channels}
     num_channels = 1 if num_channels is None else num_channels
     check_integer("num_channels", num_channels, lowest=1)
     num_channels = int(num_channels)  # that of NumPy may be of 8 bits
     in_world = np.shape(static_affine) == (4, 4)
     spatial = static.shape if num_channels == 1 else static.shape[:-1]
     if num_channels == 1 and static.shape[-1:] == (1,):
-        # The last axis is that of the channel, unless it is that across a slice.
+        # The last axis is that of the channel, unless it lies across a slice.
         spatial = static.shape[: 3 if in_world else -1]
     if len(spatial) not in (2, 3):
         raise ValueError(
@@ -61,11 +61,12 @@ def find_layout(static, static_affine, num_channels, model):
             f"{'' if num_channels == 1 else ' and one for channels'}. "
             f"Received static.shape={static.shape} and num_channels={num_channels}."
         )
-    return 2 if in_world and 1 in spatial else len(spatial), num_channels
+    ndim = 2 if in_world and 1 in spatial else len(spatial)
+    return {"ndim": ndim, "num_channels": num_channels}
 
 
 def spatial_shape(image, ndim):
-    """Return the axes along which an image is registered: of a slice, those in it."""
+    """Return the shape along the axes of registration; for a slice, those within it."""
     shape = image.shape
     if ndim == 2 and 1 in shape[:3] and len(shape) > 2:
         shape = [size for size in shape[:3] if size > 1]
@@ -73,6 +74,7 @@ def spatial_shape(image, ndim):
 
 
 def check_model(model):
+    """Raise ValueError unless the model is a registration, or None."""
     if model is not None and not hasattr(model, "predict_mapping"):
         raise ValueError(
             f"Expected model to be a DeformableRegistration or an AffineRegistration. "
@@ -86,9 +88,9 @@ def check_options(shape, trained, field, objective, label_weight):
     Parameters
     ----------
     shape : tuple of int
-        Along the axes in which the images are registered.
+        Shape of the static image along the axes of registration.
     trained : dict
-        Options of a model, whose loss and penalty are defaults; or none.
+        Options of a model, whose loss and penalty are the defaults; empty without one.
     field : dict
         ``transform``, ``spacing`` and ``field_stride``.
     objective : dict
@@ -126,16 +128,31 @@ def check_options(shape, trained, field, objective, label_weight):
 
 
 def check_size(shape, options, annotations):
-    """Raise an error unless images of a shape, (*spatial, channels), can be used."""
+    """Raise an error unless images of a shape can be registered in memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (*spatial, channels).
+    options : DescentOptions
+    annotations : Annotations
+
+    Raises
+    ------
+    ValueError
+        If the loss, the penalty or the spacing does not allow this shape.
+    MemoryError
+        If the registration needs more memory than there is.
+    """
     spatial, batch = shape[:-1], (1, *shape)
     check_loss(options.objective.loss, batch)
     check_spacing(options.transform, spatial, options.spacing)
     field = coarse_shape(spatial, options.field_stride)
     for penalty, _ in options.objective.penalties:
         check_penalty(penalty, (1, *field, len(spatial)))
-    values = get_loss(options.objective.loss).values_per_voxel + FIELDS_PER_VOXEL
-    values_of_labels = annotations.label_values
-    labels = 0 if values_of_labels is None else len(values_of_labels)
+    values = get_loss(options.objective.loss).values_per_voxel + VALUES_PER_VOXEL
+    label_values = annotations.label_values
+    labels = 0 if label_values is None else len(label_values)
     check_memory(
         4 * values * prod(batch) + size_of_labels(batch, labels),
         what=f"Registering images of {spatial}",
@@ -144,6 +161,7 @@ def check_size(shape, options, annotations):
 
 
 def check_level_iters(level_iters):
+    """Raise ValueError unless these are None or numbers of iterations."""
     if level_iters is None:
         return
     if not isinstance(level_iters, (list, tuple)) or not level_iters:
@@ -151,8 +169,8 @@ def check_level_iters(level_iters):
             f"Expected level_iters to be a list of numbers of iterations. "
             f"Received {level_iters!r}."
         )
-    for most in level_iters:
-        check_integer("each of level_iters", most, lowest=0)
+    for max_iterations in level_iters:
+        check_integer("each of level_iters", max_iterations, lowest=0)
 
 
 def check_annotations(annotations, loss):
@@ -161,8 +179,9 @@ def check_annotations(annotations, loss):
     Raises
     ------
     ValueError
-        If the loss takes no mask, or if label maps are of one image alone, are no
-        integers, or have no label but 0 in common: their overlap could not grow.
+        If the loss does not take the mask, if only one image has a label map, or if
+        the label maps are not integers or have no label other than 0 in common, so
+        that their overlap could not grow.
     """
     moving, static = annotations.moving_labels, annotations.static_labels
     if (moving is None) != (static is None):
@@ -193,7 +212,7 @@ def _check_labels(annotations):
     values = [np.setdiff1d(labels, 0) for labels in (moving, static)]
     if not np.intersect1d(*values).size:
         raise ValueError(
-            f"Expected labels that both maps have. Received moving_labels of "
+            f"Expected labels that both maps have in common. Received moving_labels of "
             f"{values[0][:5].tolist()} and static_labels of {values[1][:5].tolist()}."
         )
     return replace(

@@ -7,26 +7,28 @@ from dipy_nn_reg.mapping.measures import measure_field
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of the registration of one pair: what was used, and measures.
+    """Outcome of the registration of one pair: source of the field, and measures.
 
     Attributes
     ----------
     used : str
-        "optimized", "model", "model, optimized", or "affine" where a field would have
-        made things worse, or where the images were equal before.
+        Source of the field: "optimized", "model" or "model, optimized"; "affine" if
+        every field would have made the images less similar, or if the images were
+        equal after the affine.
     loss_before, loss_after : float
-        Dissimilarity of the images that were compared, after the affine alone and
-        after all.
+        Dissimilarity of the images on the grid of the registration, after the affine
+        alone and after the whole map.
     ncc_before, ncc_after : float
-        Their normalised cross-correlation.
+        Normalised cross-correlation of these images.
     folding : float
         Percentage of the voxels at which the field folds.
     mean_displacement_mm, largest_displacement_mm : float
-        Of the field, without the affine.
+        Mean and largest length of the displacements, without the affine.
     inverse_error_mm : float
-        How far points come back from where they were, on average.
+        Mean distance between points and the same points mapped to the moving image and
+        back.
     seconds : float
-        From images to the map, the affine included.
+        Time from the images to the map, including the affine.
     """
 
     used: str
@@ -42,7 +44,7 @@ class Outcome:
 
     @classmethod
     def of(cls, affine, best, mapping, *, seconds):
-        """Return the outcome of two candidates, and of the map of the better one.
+        """Return the outcome of two candidates and the map of the better one.
 
         Parameters
         ----------

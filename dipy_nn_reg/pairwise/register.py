@@ -46,55 +46,59 @@ def register(
 ):
     """Register one pair of images, on any grids, by optimisation.
 
-    No trained model is needed; where there is one, the optimisation starts from what it
-    predicts, else from a search for large motion between coarse images. A field that
-    folds at more than 0.001 % of the voxels, or makes the images less similar, is not
-    returned: what was there before it is, the affine alone if need be, and the outcome
-    says so.
+    The optimisation starts from the prediction of a trained model, if one is given,
+    and from a search for large motion between coarse images otherwise. A field that
+    folds at more than 0.001 % of the voxels, or that makes the images less similar, is
+    not returned. The best result before it is returned instead, if need be the affine
+    alone, and ``outcome.used`` names it.
 
     Parameters
     ----------
     moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-        Of any sizes and intensities: an offset or a factor changes nothing, and what
-        lies outside of the moving image is its background. NaN counts as background.
+        Images of any size and range: an offset or a factor of the intensities does not
+        change the result. The background of the moving image continues outside of it.
+        NaN counts as background.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
         From voxels to world coordinates in mm. Without them both images are on one
         grid. Slices with affines of 4 x 4, stored along any axis, are registered in
-        their plane, however far they are apart across it.
+        their plane, whatever their distance across it.
     prealign : {"affine", "rigid"}, ndarray or None, optional
-        How DIPY is to align the images before, or an affine from static to moving world
+        Alignment that DIPY estimates before, or an affine from static to moving world
         coordinates; None for images that are aligned.
     voxel_size : float, optional
-        In mm, of the images that are compared. By default those of the static image.
+        Voxel size in mm of the grid on which the images are compared. By default that
+        of the static image.
     num_channels : int, optional
-        By default those of the model, or 1.
+        Number of channels; by default that of the model, or 1.
     model : DeformableRegistration or AffineRegistration, optional
-        Where to start. It does not change.
+        Trained model, whose prediction is the start. It does not change.
     optimize : bool, optional
-        If not, what the model predicts is returned, unless it has to be put right.
+        If False, the prediction of the model is returned without optimisation, unless
+        it has to be repaired.
     transform : {"velocity", "bspline_velocity"}, optional
-        What is optimised: a velocity at each voxel, or at control points.
+        Field that is optimised: a velocity at each voxel, or at control points.
     spacing : int, optional
         Distance of the control points in voxels; by default 4.
     field_stride : int, optional
         1, 2 or 4: distance in voxels of the values of a velocity; by default 1.
     loss, penalty : optional
-        As for ``DeformableRegistration``. By default those of the model; without one,
-        local normalised cross-correlation in windows of 5 voxels, and the gradient of
-        the velocity.
+        As for ``DeformableRegistration``. By default those of the model; without a
+        model, local normalised cross-correlation in windows of 5 voxels, and the
+        gradient of the velocity.
     smoothness : float, optional
-        Weight of the penalty; by default one that suits both.
+        Weight of the penalty. The default depends on the loss and the penalty.
     level_iters : sequence of int, optional
-        Most iterations of each level, as for DIPY's SyN: the last one for the images as
-        they are, the ones before for images shrunk by 2, 4 ... A level ends when it no
-        longer improves. By default (10, 10, 20, 30); after a model, (10, 4).
+        Largest number of iterations of each level, as for DIPY's SyN: the last one is
+        for the images in full resolution, those before for images shrunk by 2, 4 and
+        so on. A level ends early when it no longer improves. By default
+        (10, 10, 20, 30); after a model, (10, 4).
     mask : ndarray, shape (*spatial,), optional
-        On the static grid: where it is 0, the images are not compared. Integers,
+        Mask on the static grid: where it is 0, the images are not compared. Integers,
         booleans or finite floats.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
-        Label maps of both images, 0 for background: their overlap counts as well.
+        Label maps of both images, 0 for background, whose overlap is optimised too.
     label_weight : float, optional
-        Of one minus the overlap of labels.
+        Weight of one minus the overlap of labels.
 
     Returns
     -------
@@ -105,10 +109,11 @@ def register(
     Raises
     ------
     ValueError
-        If the images are constant, do not overlap, do not fit each other or the model,
-        or hold values that are not finite; or if an option is not one of those listed.
+        If an image is constant or has infinite values, if the images do not overlap,
+        if they do not fit each other or the model, or if an option is not one of those
+        listed.
     MemoryError
-        If more memory is needed than there is.
+        If the registration needs more memory than there is.
 
     Examples
     --------
@@ -121,40 +126,42 @@ def register(
     start = perf_counter()
     moving, static = check_real("moving", moving), check_real("static", static)
     check_model(model)
-    ndim, num_channels = find_layout(static, static_affine, num_channels, model)
-    annotations = Annotations(
-        moving_labels=moving_labels, static_labels=static_labels, mask=mask
-    )
+    check_level_iters(level_iters)
+    layout = find_layout(static, static_affine, num_channels, model)
     options = check_options(
-        spatial_shape(static, ndim),
+        spatial_shape(static, layout["ndim"]),
         {} if model is None else model.options,
         {"transform": transform, "spacing": spacing, "field_stride": field_stride},
         {"loss": loss, "penalty": penalty, "smoothness": smoothness},
         label_weight,
     )
-    check_level_iters(level_iters)
-    annotations = check_annotations(annotations, options.objective.loss)
-    frame = Frame(
-        moving,
-        static,
-        ndim=ndim,
-        num_channels=num_channels,
-        moving_affine=moving_affine,
-        static_affine=static_affine,
-        prealign=prealign,
-        voxel_size=voxel_size,
+    annotations = Annotations(
+        moving_labels=moving_labels, static_labels=static_labels, mask=mask
     )
+    annotations = check_annotations(annotations, options.objective.loss)
+    affines = {"moving_affine": moving_affine, "static_affine": static_affine}
+    place = {**affines, "prealign": prealign, "voxel_size": voxel_size}
+
+    frame = Frame(moving, static, **layout, **place)
     annotations = frame.check_annotations(annotations)
     check_size(frame.shape, options, annotations)
     pair = frame.read(annotations)
-    prediction = None
-    if model is not None:
-        predict = model.predictor.predict_on_grid
-        prediction = predict(pair.moving, pair.static, finite=False)
     affine, best = best_sound_parts(
-        pair, prediction, options, level_iters=level_iters, optimize=optimize
+        pair,
+        _predict(model, pair),
+        options,
+        level_iters=level_iters,
+        optimize=optimize,
     )
     mapping = frame.to_mapping(best.parts, pair.prealign)
+
     outcome = Outcome.of(affine, best, mapping, seconds=perf_counter() - start)
     logger.info(str(outcome))
     return mapping, outcome
+
+
+def _predict(model, pair):
+    """Return the prediction of a model, which may not be finite; None without one."""
+    if model is None:
+        return None
+    return model.predictor.predict_on_grid(pair.moving, pair.static, finite=False)

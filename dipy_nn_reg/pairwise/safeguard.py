@@ -1,7 +1,7 @@
 """Choice of the best sound field between two images on one grid.
 
-A field is sound if it is finite, does not fold, and makes the images no less similar
-than the affine alone.
+A field is sound if it is finite, does not fold, and makes the images at least as
+similar as the affine alone does.
 """
 
 from dataclasses import replace
@@ -24,29 +24,30 @@ from dipy_nn_reg.transform.functions import compose, integrate, warp
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, intensity_range, rescale
 from dipy_nn_reg.transform.pyramid import enlarge
 
-# Largest number of iterations on images shrunk by 8, 4, 2 and 1; after a model, by 2
-# and 1.
+# Largest numbers of iterations on images shrunk by 8, 4, 2 and 1; after a model, on
+# images shrunk by 2 and 1.
 LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
-# Correlation above which images count as equal: a loss of small windows would still
-# gain a little where they are almost flat.
+# Correlation above which images count as equal and are not registered: a loss of small
+# windows would still improve a little in almost flat regions.
 EQUAL = 1 - 1e-6
-# Correlation above which images count as nearly equal, and the fall of it that is then
-# a loss: a loss of small windows still gains a little from noise.
-_NEARLY_EQUAL, _SMALL_LOSS = 0.995, 0.001
-# Largest percentage of voxels at which a field that is returned may fold.
+# Correlation from which images count as nearly equal, and the largest decrease of it
+# that is then accepted: a loss of small windows still improves a little by fitting
+# noise.
+_NEARLY_EQUAL, _MAX_DECREASE = 0.995, 0.001
+# Largest percentage of folded voxels of a field that is returned.
 MAX_FOLDING = 0.001
 
 
 class Candidate(NamedTuple):
-    """A field, how it came about, and how similar it makes the images.
+    """A field, its source, and the similarity of the images that it registers.
 
     Attributes
     ----------
     used : str
-        "affine", "model", "optimized" or "model, optimized".
+        Source of the field: "affine", "model", "optimized" or "model, optimized".
     parts : Parts
     measures : dict of float
-        ``loss`` and ``ncc``, after the field.
+        ``loss`` and ``ncc`` of the images after registration by the field.
     """
 
     used: str
@@ -61,17 +62,18 @@ def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=Tr
     ----------
     pair : dipy_nn_reg.mapping.frame.PairOnGrid
     prediction : dipy_nn_reg.training.predictor.Prediction or None
-        The start of a trained model.
+        Prediction of a trained model, from which the optimisation starts.
     options : DescentOptions
     level_iters : sequence of int, optional
         Largest number of iterations of each level.
     optimize : bool, optional
-        Whether a sound prediction is optimised as well.
+        Whether a sound prediction is optimised. Without one, the optimisation runs in
+        any case.
 
     Returns
     -------
     affine, best : Candidate
-        They are one if no field is sound and better.
+        The same object twice if no field is sound and better than the affine.
     """
     tensors = _as_tensors(pair)
     still = np.zeros((*pair.static.shape[:-1], pair.static.ndim - 1), np.float32)
@@ -89,30 +91,35 @@ def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=Tr
     if best is affine:
         best = judge("optimized", descend(tensors, default_iters=LEVEL_ITERS), affine)
     if best is affine:
-        logger.warning("No field was found: the affine alone is returned.")
+        logger.warning(
+            "No field makes the images more similar. The affine alone is returned."
+        )
     return affine, best
 
 
 def _after_model(tensors, prediction, affine, judge, descend):
-    """Return a prediction, optimised if it may be; or the affine alone."""
+    """Return the best candidate that starts from a prediction, or the affine alone.
+
+    Without ``descend`` the prediction is not optimised.
+    """
     parts, velocity, stride = prediction
-    # A velocity that folds is smoothed, but not before it has been optimised.
+    # A velocity that folds is optimised first and smoothed after that.
     start = judge("model", parts, affine, may_fold=velocity is not None)
     if start is affine:
         return affine
     if descend is not None:
-        optimized = _go_on(tensors, prediction, descend)
+        optimized = _continue(tensors, prediction, descend)
         best = judge("model, optimized", optimized, start)
         if best is not start:
             return best
     if velocity is None or not _folding(parts):
         return start
-    mended = _unfolded(velocity, tensors.static, stride)
-    return judge("model", mended._replace(matrix=parts.matrix), affine)
+    repaired = _unfolded(velocity, tensors.static, stride)
+    return judge("model", repaired._replace(matrix=parts.matrix), affine)
 
 
-def _go_on(tensors, prediction, descend):
-    """Optimise from where a prediction ends."""
+def _continue(tensors, prediction, descend):
+    """Return Parts of the optimisation that starts from a prediction."""
     parts, velocity, stride = prediction
     descend = partial(descend, default_iters=LEVEL_ITERS_AFTER_MODEL)
     if velocity is None:
@@ -122,26 +129,27 @@ def _go_on(tensors, prediction, descend):
             lambda: compose(added.invert(), parts.invert()),
             parts.matrix,
         )
-    # The velocity itself goes on; the affine alone has been done.
+    # The velocity itself is optimised, on images that are aligned by the affine alone.
     if parts.matrix is not None:
-        done = parts._replace(displacement=0 * parts.displacement)
-        tensors = _warped(tensors, done)
+        affine = parts._replace(displacement=0 * parts.displacement)
+        tensors = _warped(tensors, affine)
     optimized = descend(tensors, velocity=velocity, velocity_stride=stride)
     return optimized._replace(matrix=parts.matrix)
 
 
 def _descend(tensors, *, options, level_iters, default_iters, **start):
+    """Return Parts of the optimisation of a velocity, without folds."""
     level_iters = level_iters or default_iters
     velocity = optimize_velocity(tensors, options, level_iters=level_iters, **start)
     return _unfolded(velocity, tensors.static, options.field_stride)
 
 
 def _judge(tensors, options, used, parts, before, *, may_fold=False):
-    """Return the candidate of a field; or the one before, if that is no worse."""
+    """Return the candidate of a field, or the one before if the field is not better."""
     measures = _measure(tensors, options, parts)
-    gains = measures["loss"] < before.measures["loss"]
-    # A model may find that there is nothing to do.
-    if not (gains or used == "model"):
+    is_better = measures["loss"] < before.measures["loss"]
+    # A prediction may equal the affine, as that of images which need no field.
+    if not (is_better or used == "model"):
         return before
     fault = _find_fault(parts, measures, before.measures, may_fold)
     if fault:
@@ -154,7 +162,7 @@ def _judge(tensors, options, used, parts, before, *, may_fold=False):
 def _measure(tensors, options, parts):
     """Return the loss of the images, labels included, and their correlation."""
     displacement = ops.convert_to_tensor(parts.whole_displacement()[None])
-    # However a field came about, the images alone are compared.
+    # Only the images are compared, not the smoothness of fields of several sources.
     measure = _measurer(replace(options.objective, penalties=()))
     loss, warped = measure(
         tensors.moving,
@@ -169,7 +177,7 @@ def _measure(tensors, options, parts):
 
 @lru_cache(maxsize=16)
 def _measurer(objective):
-    """Return a function: how dissimilar images are after a warp, and the warped one."""
+    """Return a function that warps the moving image: the loss, and the warped image."""
     evaluate = Objective(objective)
 
     def measure(moving, static, fill, displacement, annotations):
@@ -187,7 +195,7 @@ def _measurer(objective):
 
 
 def _as_tensors(pair):
-    """Return two images from 0 to 1, with their backgrounds and annotations."""
+    """Return a pair as tensors, with intensities from 0 to 1."""
     (moving, moving_fill), (static, static_fill) = map(
         _rescale, (pair.moving, pair.static)
     )
@@ -208,7 +216,7 @@ def _as_tensors(pair):
 
 
 def _rescale(image):
-    """Return an image from 0 to 1, and its background there, shape (1, channels)."""
+    """Return an image from 0 to 1, and its background on this scale, (1, channels)."""
     image = ops.convert_to_tensor(image[None].astype(np.float32))
     ends = intensity_range(image)
     fill = rescale(ops.zeros_like(ends[0]), *ends)
@@ -234,22 +242,22 @@ def _unfolded(velocity, static, stride):
 
 
 def _find_fault(parts, measures, before, may_fold):
-    """Return why a field may not be returned, or None."""
+    """Return the reason for which a field is rejected, or None."""
     arrays = [part for part in (parts.displacement, parts.matrix) if part is not None]
     if not all(np.all(np.isfinite(array)) for array in arrays):
         return "holds values that are not finite"
     if not may_fold and (folding := _folding(parts)) > MAX_FOLDING:
         return f"folds at {folding:.4f} % of the voxels"
     nearly_equal = before["ncc"] >= _NEARLY_EQUAL
-    if nearly_equal and measures["ncc"] < before["ncc"] - _SMALL_LOSS:
+    if nearly_equal and measures["ncc"] < before["ncc"] - _MAX_DECREASE:
         return (
-            f"makes images less similar that are nearly equal: their correlation goes "
-            f"from {before['ncc']:.4f} to {measures['ncc']:.4f}"
+            f"makes nearly equal images less similar: their correlation decreases from "
+            f"{before['ncc']:.4f} to {measures['ncc']:.4f}"
         )
     if not measures["loss"] <= before["loss"]:
         return (
-            f"makes the images less similar: the loss goes from {before['loss']:.4f} "
-            f"to {measures['loss']:.4f}"
+            f"makes the images less similar: the loss rises from "
+            f"{before['loss']:.4f} to {measures['loss']:.4f}"
         )
     return None
 

@@ -18,15 +18,15 @@ def unfold(velocity, displace):
     ----------
     velocity : tensor, shape (1, *coarse, ndim)
     displace : callable
-        Takes a velocity, and returns a displacement in voxels, a tensor of shape
-        (1, *spatial, ndim).
+        Function that returns the displacement of a velocity in voxels, a tensor of
+        shape (1, *spatial, ndim).
 
     Returns
     -------
     velocity : tensor, shape (1, *coarse, ndim)
-        Unchanged if nothing folds; after the last repair, it may still fold.
+        The same tensor if nothing folds. After the last repair it may still fold.
     displacement : ndarray, shape (*spatial, ndim)
-        That of the velocity.
+        Displacement of the velocity that is returned.
     """
     for repairs in range(_MAX_REPAIRS + 1):
         displacement = ops.convert_to_numpy(displace(velocity))[0]
@@ -34,7 +34,7 @@ def unfold(velocity, displace):
         if not where.any() or repairs == _MAX_REPAIRS:
             break
         passed = _voxels_passed(where, displacement, velocity.shape[1:-1])
-        # All of it within two voxels, less and less beyond.
+        # 1 within two voxels of the paths, and falling to 0 beyond.
         near = ops.clip(40 * smooth(smooth(ops.convert_to_tensor(passed))), 0, 1)
         velocity = velocity + near * (smooth(velocity) - velocity)
     return velocity, displacement
@@ -50,7 +50,8 @@ def where_folded(displacement):
     Returns
     -------
     folded : ndarray of bool, shape (*spatial,)
-        As :func:`~dipy_nn_reg.metrics.folding` counts them, in a third of the time.
+        The voxels that :func:`~dipy_nn_reg.metrics.folding` counts, found in a third
+        of the time.
     """
     return ops.convert_to_numpy(_folded(ops.convert_to_tensor(displacement[None])))[0]
 
@@ -59,14 +60,14 @@ _folded = compiled(folded)
 
 
 def _voxels_passed(folded, displacement, shape):
-    """Mark the voxels of a coarse grid on the straight way from where a field folds.
+    """Mark the voxels of a coarse grid on the straight paths of folded voxels.
 
-    What folds a displacement is the velocity anywhere on the way, not at its start.
+    A fold may be caused by the velocity anywhere on the path, not only at its start.
     """
-    starts, ways = np.argwhere(folded), np.nan_to_num(displacement[folded])
+    starts, steps = np.argwhere(folded), np.nan_to_num(displacement[folded])
     passed = np.zeros((1, *shape, 1), np.float32)
-    for share in np.linspace(0, 1, 5):
-        places = (starts + share * ways + 0.5) * np.divide(shape, folded.shape)
-        places = np.clip(places, 0, np.array(shape) - 1).astype(int)
-        passed[(0, *places.T)] = 1
+    for fraction in np.linspace(0, 1, 5):
+        points = (starts + fraction * steps + 0.5) * np.divide(shape, folded.shape)
+        points = np.clip(points, 0, np.array(shape) - 1).astype(int)
+        passed[(0, *points.T)] = 1
     return passed

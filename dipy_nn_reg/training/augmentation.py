@@ -11,7 +11,7 @@ _LOG_GAMMA = 0.2
 
 
 def augment(images, annotations, rng, *, strength=1.0):
-    """Deform images at random, with their labels and mask, and change their contrast.
+    """Deform images at random, with labels and mask, and change the image contrast.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def augment(images, annotations, rng, *, strength=1.0):
     for name, image in images.items():
         displacements[name] = strength * random_displacements(image.shape[:-1], rng)
         warped = warp(image, displacements[name], fill=_backgrounds(image))
-        images[name] = _bend(warped, rng)
+        images[name] = _change_contrast(warped, rng)
 
     def deform(array, place):
         return warp(array, displacements[place.image], interpolation="nearest")
@@ -51,8 +51,8 @@ def _backgrounds(images):
     )
 
 
-def _bend(images, rng):
-    """Raise what is between the darkest and the brightest voxel to a random power."""
+def _change_contrast(images, rng):
+    """Raise intensities, rescaled from their range to 0 to 1, to a random power."""
     axes = tuple(range(1, images.ndim - 1))
     low = images.min(axis=axes, keepdims=True)
     span = images.max(axis=axes, keepdims=True) - low

@@ -1,4 +1,4 @@
-"""Options of a model as a configuration that a file can hold, and back."""
+"""Conversion of the options of a model to a configuration for a file, and back."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ def to_config(options):
 
 
 def check_can_be_loaded(options):
-    """Raise ValueError if an option could be written to a file, but not read again.
+    """Raise ValueError unless options that are written to a file can be read again.
 
     Parameters
     ----------
@@ -24,23 +24,23 @@ def check_can_be_loaded(options):
         try:
             _from_config(name, _to_config(choice), None)
         except Exception as error:
-            what = "made of layers that are " if name == "network" else ""
+            owner = "made of layers that are " if name == "network" else ""
             raise ValueError(
-                f"Expected {name} to be {what}registered, and no Lambda, without which "
-                f"the model could not be loaded again: "
-                f"@keras.saving.register_keras_serializable() above its definition. "
+                f"Expected {name} to be {owner}registered, and no Lambda, since the "
+                f"model could not be loaded again otherwise: put "
+                f"@keras.saving.register_keras_serializable() above the definition. "
                 f"Received {choice!r}."
             ) from error
 
 
 def from_config(config, custom_objects=None):
-    """Return the options from what :func:`to_config` has made of them.
+    """Return the options of a configuration that :func:`to_config` has made.
 
     Raises
     ------
     ValueError, TypeError
-        If a function is neither ours, nor a loss of Keras's, nor registered by the
-        user: it is looked up, and not called.
+        If a function is neither one of this package, nor a loss of Keras, nor
+        registered by the user. Functions are looked up and not called.
     """
     return {name: _from_config(name, c, custom_objects) for name, c in config.items()}
 

@@ -13,6 +13,7 @@ from dipy_nn_reg.annotations import (
 from dipy_nn_reg.checks import check_training_pairs
 from dipy_nn_reg.training.padding import pad_to_one_size
 
+# Names of training data, as in a dictionary of validation data.
 DATA = {"moving", "static", *NAMES}
 
 
@@ -22,7 +23,7 @@ def check_training_data(moving, static=None, *, ndim, num_channels, **annotation
     Parameters
     ----------
     moving, static : array-like
-        As for :func:`~dipy_nn_reg.checks.check_training_pairs`.
+        Images, as for :func:`~dipy_nn_reg.checks.check_training_pairs`.
     ndim, num_channels : int
         Number of spatial axes and of channels expected.
     **annotations
@@ -36,7 +37,7 @@ def check_training_data(moving, static=None, *, ndim, num_channels, **annotation
     Raises
     ------
     ValueError
-        As these two functions.
+        As both of these functions.
     """
     layout = {"ndim": ndim, "num_channels": num_channels}
     arrays = {"moving": moving, "static": static, **annotations}
@@ -65,7 +66,7 @@ def check_validation_data(data, *, ndim, num_channels):
     Raises
     ------
     ValueError
-        As :func:`check_training_data`, and if the data are something else.
+        As :func:`check_training_data`, and if the data have another form.
     """
     if isinstance(data, (tuple, list)) and len(data) == 2:
         data = dict(zip(("moving", "static"), data))
@@ -73,7 +74,7 @@ def check_validation_data(data, *, ndim, num_channels):
         received = sorted(data) if isinstance(data, dict) else type(data).__name__
         raise ValueError(
             f"Expected validation_data=(moving, static), or a dictionary with moving "
-            f"and others of {sorted(DATA)}. Received {received}."
+            f"and any others of {sorted(DATA)}. Received {received}."
         )
     data = check_training_data(**data, ndim=ndim, num_channels=num_channels)
     if data["static"] is None:
@@ -92,11 +93,11 @@ def check_annotations(annotations, moving, static):
     Parameters
     ----------
     annotations : dict
-        By the names of :class:`~dipy_nn_reg.annotations.Annotations`; None counts as
-        absent.
+        Arrays by the names of :class:`~dipy_nn_reg.annotations.Annotations`; None
+        counts as absent.
     moving : ndarray, shape (n, *spatial, channels)
     static : ndarray, shape (1 or n, *spatial, channels), or None
-        None: pairs are made of the moving images, and so of their annotations.
+        With None, pairs are made of the moving images and their annotations.
 
     Returns
     -------
@@ -107,9 +108,9 @@ def check_annotations(annotations, moving, static):
     Raises
     ------
     ValueError
-        If one comes without its partner, if a shape does not fit the images, if
-        landmarks or masks are not finite numbers, if labels are not integers or all 0,
-        or if a mask is empty.
+        If only one image of a pair has labels or landmarks, if a shape does not fit
+        the images, if landmarks or masks are not finite numbers, if labels are not
+        integers or are all 0, or if a mask is empty.
     """
     arrays = {name: a for name, a in annotations.items() if a is not None}
     for kind in ("labels", "landmarks"):
@@ -124,18 +125,18 @@ def check_annotations(annotations, moving, static):
     return _with_label_values(checked)
 
 
-def _add_partner(given, kind, static):
-    """Use the annotations of the moving images where pairs are made of these."""
+def _add_partner(arrays, kind, static):
+    """Add static annotations to pairs of moving images: those of the moving images."""
     moving_name, static_name = f"moving_{kind}", f"static_{kind}"
-    if static is None and moving_name in given and static_name not in given:
-        given[static_name] = given[moving_name]
-    elif static is None and static_name in given:
+    if static is None and moving_name in arrays and static_name not in arrays:
+        arrays[static_name] = arrays[moving_name]
+    elif static is None and static_name in arrays:
         raise ValueError(
             f"Expected {static_name}=None, since static=None makes pairs of the moving "
             f"images: their {moving_name} are used. Received {static_name}."
         )
     for present, absent in ((moving_name, static_name), (static_name, moving_name)):
-        if present in given and absent not in given:
+        if present in arrays and absent not in arrays:
             raise ValueError(
                 f"Expected {absent} beside {present}. Received {present} alone."
             )
@@ -167,7 +168,7 @@ def _check_mask(name, mask, images):
 
 
 def _fit_to_images(name, array, images):
-    """Return maps with an axis for the images, whose size must be theirs."""
+    """Return maps of the size of the images, with an axis for the images."""
     n, spatial, shape = len(images), images.shape[1:-1], array.shape
     if array.shape[-1:] == (1,) and array.ndim == len(spatial) + 2:
         array = array[..., 0]
@@ -182,7 +183,7 @@ def _fit_to_images(name, array, images):
 
 
 def _serves_all(name, n):
-    """Return the number of arrays that do for n images: one mask may serve all."""
+    """Return the smallest number of arrays for n images: one mask may serve all."""
     return 1 if name == "mask" else n
 
 
@@ -217,7 +218,7 @@ def _check_same_number_of_points(annotations):
     if len(numbers) > 1:
         raise ValueError(
             f"Expected as many static landmarks as moving ones. "
-            f"Received {sorted(numbers)} of them."
+            f"Received {sorted(numbers)} landmarks."
         )
 
 

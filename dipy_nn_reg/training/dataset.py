@@ -2,6 +2,7 @@
 
 from functools import partial
 from math import ceil
+from typing import NamedTuple
 
 import keras
 from keras import ops
@@ -12,12 +13,35 @@ from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.training.augmentation import augment
 from dipy_nn_reg.transform.pyramid import shrink
 
-# Threads that make batches, and batches that wait for the next step: few, since a batch
-# of volumes is large.
-WORKERS, READY = 2, 2
-# Labels whose overlap is trained in one step. Of more, so many are drawn for each
-# batch: on average that is the gradient of all, in a fraction of time and memory.
+# Number of threads that make batches, and of batches that wait for the next step: few,
+# since a batch of volumes is large.
+WORKERS, MAX_WAITING = 2, 2
+# Largest number of labels in one batch. If there are more, this many are drawn for each
+# batch: on average that gives the gradient of all, in a fraction of time and memory.
 LABELS_AT_ONCE = 8
+
+
+class Changes(NamedTuple):
+    """Changes to the images of a batch, and to their annotations.
+
+    Attributes
+    ----------
+    mirror : int, optional
+        Spatial axis along which half of the pairs are mirrored, drawn anew in each
+        epoch.
+    augment : bool or float, optional
+        Deform the images and change their contrast, anew in each epoch, see
+        :mod:`dipy_nn_reg.training.augmentation`.
+    shrunk_by : int, optional
+        Power of two by which the batch is shrunk after all other changes.
+    """
+
+    mirror: int | None = None
+    augment: bool | float = False
+    shrunk_by: int = 1
+
+
+NO_CHANGES = Changes()
 
 
 class PairDataset(keras.utils.PyDataset):
@@ -31,24 +55,18 @@ class PairDataset(keras.utils.PyDataset):
         anew in each epoch. That needs two images and ``rng``.
     batch_size : int
     annotations : Annotations, optional
-        Those of the images, see
-        :func:`~dipy_nn_reg.training.data_checks.check_annotations`. A batch is then a
-        tuple of the images and of these, both by name.
-    mirror : int, optional
-        Spatial axis along which half of the pairs are mirrored, drawn anew in each
-        epoch. That needs ``rng``.
-    augment : bool or float, optional
-        Deform the images and change their contrast, anew in each epoch, see
-        :mod:`dipy_nn_reg.training.augmentation`. That needs ``rng``.
-    shrunk_by : int, optional
-        A power of two, by which what is in a batch is shrunk at last.
+        Annotations of the images, as
+        :func:`~dipy_nn_reg.training.data_checks.check_annotations` returns them. A
+        batch is then a tuple of two dictionaries, the images and the annotations.
+    changes : Changes, optional
+        Mirroring and augmentation need ``rng``.
     rng : numpy.random.Generator, optional
-        Shuffles in each epoch, and draws some labels for each batch where there are
-        many. All batches then have one size, so that they compile once: the last one is
-        filled from the start of the order.
+        Source of the order of the images, shuffled in each epoch, and of the labels of
+        each batch if there are many. All batches then have one size, so that they
+        compile once: the last one is filled from the start of the order.
     first_drawn_from : dict, optional
         State of ``rng`` from which the first epoch is drawn, however often Keras asks
-        for another order before it begins.
+        for another order before that epoch begins.
     """
 
     def __init__(
@@ -58,25 +76,22 @@ class PairDataset(keras.utils.PyDataset):
         *,
         batch_size,
         annotations=None,
-        mirror=None,
-        augment=False,
-        shrunk_by=1,
+        changes=NO_CHANGES,
         rng=None,
         first_drawn_from=None,
     ):
-        super().__init__(workers=WORKERS, max_queue_size=READY)
+        super().__init__(workers=WORKERS, max_queue_size=MAX_WAITING)
         self.moving, self.static = moving, static
         self.annotations = annotations or Annotations()
         self.labels = self.annotations.label_values
         self.batch_size = min(batch_size, len(moving))
-        self.mirror, self.augment, self.rng = mirror, augment, rng
-        self.shrunk_by = shrunk_by
+        self.changes, self.rng = changes, rng
         self.first_drawn_from = first_drawn_from
         self.on_epoch_end()
 
     @property
     def labels_at_once(self):
-        """Number of labels whose shares are in a batch."""
+        """Number of labels in a batch."""
         return 0 if self.labels is None else len(self.drawn[0])
 
     def __len__(self):
@@ -92,20 +107,21 @@ class PairDataset(keras.utils.PyDataset):
         }
         index = {"moving": moving, "static": static}
         annotations = self.annotations.map(partial(self._pick, index=index))
-        if self.mirror is not None:
+        mirror, strength, shrunk_by = self.changes
+        if mirror is not None:
             chosen = self.mirrored[window]
             for image in images.values():
-                image[chosen] = np.flip(image[chosen], axis=1 + self.mirror)
+                image[chosen] = np.flip(image[chosen], axis=1 + mirror)
             annotations = annotations.map(partial(self._mirror, chosen=chosen))
-        if self.augment:
-            # Threads make batches in any order: each has numbers of its own.
+        if strength:
+            # Threads make batches in any order, so each batch has a seed of its own.
             rng = np.random.default_rng([self.epoch_seed, batch])
             images, annotations = augment(
-                images, annotations, rng, strength=float(self.augment)
+                images, annotations, rng, strength=float(strength)
             )
-        # At last, since shares take far more room than label maps.
+        # After augmentation, since fractions of labels need far more memory than maps.
         annotations = annotations.map(partial(self._one_hot, drawn=self.drawn[batch]))
-        if self.shrunk_by > 1:
+        if shrunk_by > 1:
             images = {name: self._shrink(image) for name, image in images.items()}
             annotations = annotations.map(self._shrink)
         annotations = annotations.as_dict()
@@ -115,31 +131,33 @@ class PairDataset(keras.utils.PyDataset):
         chosen = _pick(array, index[place.image])
         if place.kind != "labels":
             return chosen.astype(np.float32)
-        if self.augment:  # by a backend, which may not know this type of integers
+        # Augmentation runs on a backend, which may not know this type of integers.
+        if self.changes.augment:
             chosen = _codes(chosen, self.labels)
         return chosen[..., None]
 
     def _mirror(self, array, place, chosen):
         """Mirror the chosen items of an array in place."""
+        axis = self.changes.mirror
         if place.kind == "landmarks":
-            last = self.moving.shape[1 + self.mirror] - 1
-            array[chosen, :, self.mirror] = last - array[chosen, :, self.mirror]
+            last = self.moving.shape[1 + axis] - 1
+            array[chosen, :, axis] = last - array[chosen, :, axis]
         else:
-            array[chosen] = np.flip(array[chosen], axis=1 + self.mirror)
+            array[chosen] = np.flip(array[chosen], axis=1 + axis)
         return array
 
     def _one_hot(self, array, place, drawn):
         """Turn label maps into the fractions of the labels that were drawn."""
         if place.kind != "labels":
             return array
-        labels = _codes(drawn, self.labels) if self.augment else drawn
+        labels = _codes(drawn, self.labels) if self.changes.augment else drawn
         return one_hot(array[..., 0], labels)
 
     def _shrink(self, array, place=None):
         if place is not None and place.kind == "landmarks":
-            # Positions of the centres of voxels.
-            return (array + 0.5) / self.shrunk_by - 0.5
-        return ops.convert_to_numpy(shrink(array, self.shrunk_by))
+            # Voxel coordinates are those of the centres of voxels.
+            return (array + 0.5) / self.changes.shrunk_by - 0.5
+        return ops.convert_to_numpy(shrink(array, self.changes.shrunk_by))
 
     def on_epoch_begin(self):
         self.first_drawn_from = None
@@ -149,7 +167,7 @@ class PairDataset(keras.utils.PyDataset):
         n = len(self.moving)
         if self.first_drawn_from is not None:
             self.rng.bit_generator.state = self.first_drawn_from
-        # From which the same order is drawn again when a training is resumed.
+        # State from which a resumed training draws the same order again.
         self.drawn_from = None if self.rng is None else self.rng.bit_generator.state
         if self.rng is None:
             index = np.arange(n)
@@ -158,29 +176,29 @@ class PairDataset(keras.utils.PyDataset):
         self.moving_index = self.static_index = index
         if self.static is None:
             self.static_index = (index + self.rng.integers(1, n, len(index))) % n
-        if self.mirror is not None:
+        if self.changes.mirror is not None:
             self.mirrored = self.rng.random(len(index)) < 0.5
         self.drawn = [self.labels] * len(self)
         if self.rng is not None and np.size(self.labels) > LABELS_AT_ONCE:
             draw = partial(self.rng.choice, self.labels, LABELS_AT_ONCE, replace=False)
             self.drawn = [draw() for _ in self.drawn]
-        if self.augment:
+        if self.changes.augment:
             self.epoch_seed = int(self.rng.integers(2**31))
 
 
 def _codes(values, labels):
-    """Return the place of each value among the labels, from 1; 0 for what is none.
+    """Return the position of each value among the labels, from 1; 0 if it is no label.
 
     Examples
     --------
     >>> _codes(np.array([0, 7, 5]), np.array([5, 7])).tolist()
     [0, 2, 1]
     """
-    places = np.searchsorted(labels, values)
-    found = labels[np.minimum(places, len(labels) - 1)] == values
-    return np.where(found, places + 1, 0).astype(np.int32)
+    positions = np.searchsorted(labels, values)
+    is_label = labels[np.minimum(positions, len(labels) - 1)] == values
+    return np.where(is_label, positions + 1, 0).astype(np.int32)
 
 
 def _pick(array, index):
-    """Take items by index, where a single one serves all."""
+    """Return items of an array by index; a single item serves all pairs."""
     return array[index % len(array)]

@@ -1,4 +1,4 @@
-"""Divergence of a training: noticed at once, and undone."""
+"""Detection of a training that diverges, and return to the last good epoch."""
 
 import keras
 import numpy as np
@@ -11,15 +11,15 @@ class DivergenceError(ValueError):
 
 
 class StopAtDivergence(keras.callbacks.Callback):
-    """Put the model back to the last epoch that was good, and raise, if one is not.
+    """Restore the model of the last good epoch and raise, if a training diverges.
 
-    It comes before the callbacks of a user, so that none of them sees, or saves, a
-    model that has diverged.
+    It runs before the callbacks of a user, so that none of them sees or saves a model
+    that has diverged.
 
     Parameters
     ----------
     phase : str, optional
-        What epochs are called in an error.
+        Name of the epochs in an error.
 
     Raises
     ------
@@ -40,7 +40,7 @@ class StopAtDivergence(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        # A mean over the epoch, which stays what it is once it is not finite.
+        # The loss is a mean over the epoch, and stays infinite or NaN once it is so.
         loss = (logs or {}).get("loss", 0.0)
         if not np.isfinite(loss):
             self._stop(f"loss={loss}", f", step {batch + 1}")
@@ -63,7 +63,7 @@ class StopAtDivergence(keras.callbacks.Callback):
             when = f"at the end of {self.phase} {self.last_good + 1}"
         raise DivergenceError(
             f"Expected a training that converges. Received {received} in {self.phase} "
-            f"{self.epoch + 1}{step}. The model is put back to what it was {when}. A "
-            f"lower learning_rate or a higher smoothness may help, and images or "
+            f"{self.epoch + 1}{step}. The model is restored to its state {when}. A "
+            f"lower learning_rate or a higher smoothness may help, or images and "
             f"landmarks without extreme values."
         )

@@ -1,4 +1,4 @@
-"""Training of a network: options and data are checked, then Keras trains it."""
+"""Training of a network: checks of options and data, then Keras's ``fit``."""
 
 from functools import partial
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.losses.choices import takes_mask
 from dipy_nn_reg.memory import check_memory
-from dipy_nn_reg.training.dataset import PairDataset
+from dipy_nn_reg.training.dataset import Changes, PairDataset
 from dipy_nn_reg.training.divergence import StopAtDivergence
 from dipy_nn_reg.training.memory import memory_to_train
 from dipy_nn_reg.training.optimizers import add_cosine_rate
@@ -17,6 +17,9 @@ from dipy_nn_reg.training.state import (
     finished_state,
     make_generator,
 )
+
+# Default number of pairs in a step, by the number of axes of the images.
+BATCH_SIZES = {2: 32, 3: 1}
 
 
 class FitOptions(NamedTuple):
@@ -44,8 +47,8 @@ class FitOptions(NamedTuple):
             check_integer("mirror", self.mirror, lowest=0)
             if self.mirror >= ndim:
                 raise ValueError(
-                    f"Expected mirror to be an axis of the images, of which there are "
-                    f"{ndim}. Received mirror={self.mirror}."
+                    f"Expected mirror to be one of the {ndim} axes of the images, from "
+                    f"0. Received mirror={self.mirror}."
                 )
         if not isinstance(self.augment, bool):
             check_number("augment", self.augment, or_zero=True)
@@ -72,7 +75,7 @@ def check_annotations_fit(annotations, *, loss, augment=False):
 
 
 def fit(model, data, validation, options, *, callbacks, verbose):
-    """Train a network on checked data, or go on with a training.
+    """Train a network on checked data, or resume a training.
 
     Parameters
     ----------
@@ -94,28 +97,21 @@ def fit(model, data, validation, options, *, callbacks, verbose):
     setup = describe(data, options)
     done = epochs_done(model.state, setup) if options.resume else 0
     rng = make_generator(model.state)
-    draw = partial(
-        PairDataset,
-        **data,
-        batch_size=batch_size,
-        mirror=options.mirror,
-        augment=options.augment,
-        rng=rng,
-    )
-    pairs = draw(first_drawn_from=model.state["random"] if options.resume else None)
+    draw = partial(PairDataset, **data, batch_size=batch_size, rng=rng)
+    changes = Changes(options.mirror, options.augment)
+    drawn_from = model.state["random"] if options.resume else None
+    pairs = draw(changes=changes, first_drawn_from=drawn_from)
     _check_memory(model, pairs, validation)
     learning_rate = model.options["learning_rate"]
+    # The dataset shuffles the pairs; Keras would ignore the seed.
+    train = partial(model.fit, shuffle=False, verbose=verbose)
     if not options.resume:
         model.state = finished_state(rng, model.state["trained"])
-        if learning_rate is not None:  # where an earlier fit has left another one
+        if learning_rate is not None:  # an earlier fit has left another one
             model.optimizer.learning_rate = learning_rate
-    # Pairs are drawn at random; Keras would ignore the seed.
-    train = partial(model.fit, shuffle=False, verbose=verbose)
-    if options.warm_up and not options.resume:
-        warm_up = [StopAtDivergence("warm-up epoch")]
-        warm_up += add_cosine_rate(None, learning_rate)
-        train(draw(shrunk_by=2), epochs=options.warm_up, callbacks=warm_up)
-        model.make_train_function(force=True)  # for images of another size
+        if options.warm_up:
+            small = draw(changes=changes._replace(shrunk_by=2))
+            _warm_up(model, train, small, options.warm_up)
     callbacks = add_cosine_rate(callbacks, learning_rate, epochs_done=done)
     return train(
         pairs,
@@ -126,8 +122,16 @@ def fit(model, data, validation, options, *, callbacks, verbose):
     )
 
 
+def _warm_up(model, train, pairs, epochs):
+    """Train on pairs that are shrunk, then prepare for images of their own size."""
+    callbacks = [StopAtDivergence("warm-up epoch")]
+    callbacks += add_cosine_rate(None, model.options["learning_rate"])
+    train(pairs, epochs=epochs, callbacks=callbacks)
+    model.make_train_function(force=True)
+
+
 def _check_memory(model, pairs, validation):
-    """State the memory that a step needs, and refuse what does not fit."""
+    """Log the memory that a step needs, and raise MemoryError if it is not there."""
     shape = (pairs.batch_size, *pairs.moving.shape[1:])
     labels = pairs.labels_at_once
     if validation is not None:

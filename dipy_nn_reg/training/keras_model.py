@@ -1,4 +1,4 @@
-"""The Keras model that is trained."""
+"""Keras model of a registration network, as it is trained and saved."""
 
 import keras
 from keras import ops
@@ -23,6 +23,7 @@ from dipy_nn_reg.transform.kinds import (
 from dipy_nn_reg.transform.layers import ApplyAffine, Background, RescaleIntensity, Warp
 from dipy_nn_reg.transform.pyramid import coarse_shape, shrink
 
+# Annotation without which a metric is not reported, by the name of the metric.
 SUPERVISED_TRACKERS = {
     "label_overlap": "static_labels",
     "landmark_error": "static_landmarks",
@@ -31,19 +32,19 @@ SUPERVISED_TRACKERS = {
 
 @keras.saving.register_keras_serializable(package="dipy_nn_reg")
 class RegistrationModel(keras.Model):
-    """Two images in; the field, the displacement and the warped image out.
+    """Model from two images to the field, the displacement and the warped image.
 
-    The images are brought to the range from 0 to 1, so that the range of a user's
-    images does not matter. The loss compares them in that range and needs no truth:
-    it is the dissimilarity after warping plus the weighted penalties, and what labels
-    and landmarks add where there are any.
+    The images are rescaled to the range from 0 to 1, so that the range of a user's
+    images does not matter. The loss compares them in that range and needs no ground
+    truth: it is the dissimilarity after warping plus the weighted penalties, and the
+    terms of labels and landmarks, if there are any.
 
     Parameters
     ----------
     name : str, optional
     **options
-        Those of :class:`~dipy_nn_reg.model.DeformableRegistration` that can be
-        written to a file; all of them.
+        All options of :class:`~dipy_nn_reg.model.DeformableRegistration` that can be
+        written to a file.
 
     Attributes
     ----------
@@ -70,6 +71,7 @@ class RegistrationModel(keras.Model):
         self.options = options
         self.state = finished_state(np.random.default_rng(options["seed"]))
         self._objective = Objective(objective)
+        # Names of the annotations and mode of the last step, for get_metrics_result.
         self._supervised_by, self._training = (), True
         self.similarity = keras.metrics.Mean(name="similarity", dtype="float32")
         self.penalty = keras.metrics.Mean(name="penalty", dtype="float32")
@@ -80,11 +82,14 @@ class RegistrationModel(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Return the mean loss of a batch, and track what it is made of.
+        """Return the mean loss of a batch, and update the metrics.
 
         ``y`` holds the annotations of a batch of the dataset.
         """
         y = {} if y is None else y
+        # A graph sets these when it is traced, just before it reads its own metrics.
+        # Between epochs they may be those of the other mode: Keras then reports the
+        # metrics that the graph returned.
         self._supervised_by, self._training = tuple(y), training
         terms = self._objective(y_pred, Annotations(**y))
         self.similarity.update_state(1 - ncc(y_pred["static"], y_pred["warped"]))
@@ -94,19 +99,19 @@ class RegistrationModel(keras.Model):
         if not training:
             folds = ops.cast(folded(y_pred["displacement"]), "float32")
             voxels = tuple(range(1, len(folds.shape)))
-            # One value for each pair: the last batch may hold fewer of them.
+            # One value per pair, since the last batch may hold fewer pairs.
             self.folding.update_state(100 * ops.mean(folds, axis=voxels))
         return ops.mean(terms["loss"])
 
     def get_metrics_result(self):
-        """Return what was tracked, without what is not known or not asked for."""
+        """Return the metrics, without those of annotations or a mode not in use."""
         results = super().get_metrics_result()
         absent = {
             tracker
-            for tracker, needed in SUPERVISED_TRACKERS.items()
-            if needed not in self._supervised_by
+            for tracker, annotation in SUPERVISED_TRACKERS.items()
+            if annotation not in self._supervised_by
         }
-        if self._training:  # which is not the place to count folds
+        if self._training:  # folds are counted in validation alone
             absent.add("folding")
         return {name: r for name, r in results.items() if name not in absent}
 
@@ -118,7 +123,7 @@ class RegistrationModel(keras.Model):
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         state = config.pop("state", None)
-        if state is not None:  # which models of earlier versions do not have
+        if state is not None:  # models of earlier versions have none
             check_state(state)
         options = from_config(config, custom_objects)
         name = options.pop("name", "registration")
@@ -129,7 +134,7 @@ class RegistrationModel(keras.Model):
 
 
 def _frozen_copy(model):
-    """Copy a model, so that the user's is neither frozen nor changed."""
+    """Return a frozen copy of a model; the model of the user does not change."""
     options = dict(model.options)
     if isinstance(options["network"], keras.Model):
         options["network"] = keras.models.clone_model(options["network"])
@@ -140,27 +145,14 @@ def _frozen_copy(model):
 
 
 def _connect(images, options):
-    """Connect all layers from the images to what the loss needs."""
-    rng = np.random.default_rng(options["seed"])
-    ndim, transform = len(options["input_shape"]), options["transform"]
+    """Return the outputs of all layers that the loss needs."""
+    transform, stride = options["transform"], options["field_stride"]
     moving, static = (RescaleIntensity()(images[n]) for n in ("moving", "static"))
     background = Background()(moving)
     first = None if options["affine"] is None else options["affine"](images)
     aligned = moving if first is None else first["warped"]
-    stride = options["field_stride"]
-    seen = [shrink(image, stride) for image in (aligned, static)]
-    with layers_in(options["precision"]):
-        values = connect(
-            options["network"],
-            *seen,
-            shape=coarse_shape(options["input_shape"], stride),
-            values=values_needed(transform, ndim),
-            spacing=options["spacing"],
-            seed=lambda: int(rng.integers(2**31)),
-        )
-    if options["precision"] != "float32":
-        keep_coarse_layers_in_float32(images, seen[1], values)
-    values = [ops.cast(v, "float32") for v in values]
+    inputs = [shrink(image, stride) for image in (aligned, static)]
+    values = _connect_network(images, inputs, options)
     outputs = {"static": static}
     if TRANSFORMS[transform].affine:
         predict = keras.Model([aligned, static], values[0])
@@ -176,17 +168,33 @@ def _connect(images, options):
         if first is not None:
             outputs["matrix"] = first["matrix"]
             displacement = ApplyAffine()(first["matrix"], displacement)
-    outputs |= {
-        "displacement": displacement,
-        "warped": Warp(image_is_constant=True)(moving, displacement, background),
-    }
-    if len(values) > 1:
-        outputs["coarser"] = _connect_coarser(values[1:], *seen, background, transform)
+    outputs["displacement"] = displacement
+    outputs["warped"] = Warp(image_is_constant=True)(moving, displacement, background)
+    if rest := values[1:]:
+        outputs["coarser"] = _connect_coarser(rest, *inputs, background, transform)
     return outputs
 
 
+def _connect_network(images, inputs, options):
+    """Return the values that the network predicts, in float32."""
+    rng = np.random.default_rng(options["seed"])
+    shape = options["input_shape"]
+    with layers_in(options["precision"]):
+        values = connect(
+            options["network"],
+            *inputs,
+            shape=coarse_shape(shape, options["field_stride"]),
+            values=values_needed(options["transform"], len(shape)),
+            spacing=options["spacing"],
+            seed=lambda: int(rng.integers(2**31)),
+        )
+    if options["precision"] != "float32":
+        keep_coarse_layers_in_float32(images, inputs[1], values)
+    return [ops.cast(v, "float32") for v in values]
+
+
 def _connect_coarser(values, moving, static, background, transform):
-    """Connect fields at half, a quarter ... of what the network sees."""
+    """Return outputs at a half, a quarter and so on of the network's resolution."""
     levels = []
     for field in values:
         moving, static = shrink(moving, 2), shrink(static, 2)

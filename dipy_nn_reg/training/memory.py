@@ -10,17 +10,17 @@ import keras
 from dipy_nn_reg.losses.choices import get_loss
 from dipy_nn_reg.memory import size_of_labels
 
-# Bytes of types whose names do not tell their bits.
+# Bytes of types whose names do not contain their number of bits.
 _BYTES = {"bool": 1, "string": 8}
 
 
 def memory_to_train(model, batch, labels=0):
-    """Estimate what a training step holds, in bytes.
+    """Estimate the memory of a training step, in bytes.
 
-    All that the layers put out is kept for the gradient, which needs room for the two
-    largest while it is computed; the weights are kept seven times, with their gradient,
-    what Adam knows of them, and a copy of the last good epoch; and sampling and the
-    loss need some for each voxel.
+    All outputs of the layers are kept for the gradient, whose computation needs memory
+    for the two largest of them. The weights are kept seven times, with their gradient,
+    the moments of Adam, and a copy of the last good epoch. Sampling and the loss need
+    memory for each voxel.
 
     Parameters
     ----------
@@ -35,15 +35,15 @@ def memory_to_train(model, batch, labels=0):
     directions = 2 if "backward" in model.output else 1
     values = get_loss(model.options["loss"]).values_per_voxel
     per_voxel = 4 * values * directions
-    known = sum(sizes) + 2 * max(sizes) + 28 * weights + prod(batch) * per_voxel
-    return known + size_of_labels(batch, labels)
+    needed = sum(sizes) + 2 * max(sizes) + 28 * weights + prod(batch) * per_voxel
+    return needed + size_of_labels(batch, labels)
 
 
 def memory_to_predict(model, batch):
-    """Estimate what a prediction holds at most at one time, in bytes.
+    """Estimate the largest memory of a prediction at one time, in bytes.
 
-    What a layer puts out is kept until the last one that reads it. Twice as much is
-    needed, since convolutions make copies in an order of their own.
+    The output of a layer is kept until the last layer that reads it. Twice as much is
+    needed, since convolutions make copies in another memory layout.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def memory_to_predict(model, batch):
 
 
 class _Step(NamedTuple):
-    """A layer at work: bytes that it puts out, and those inside if it is a model."""
+    """Call of a layer: the bytes of its output, and those inside if it is a model."""
 
     inputs: list
     outputs: list
@@ -77,16 +77,17 @@ class _Step(NamedTuple):
 
 
 def _steps(model, batch, join):
-    """Return what a model does, in order; ``join`` counts models inside.
+    """Return the calls of all layers of a model in their order.
 
-    None of it if a version of Keras no longer tells, which is said.
+    ``join`` combines the sizes of the steps of a model inside. If a version of Keras
+    has no such list of calls, a warning is logged and one step of no size returned.
     """
     images = {name: keras.KerasTensor(batch, "float32") for name in model.input}
     try:
         return _follow(model, images, join)
     except AttributeError as error:
         logger.warning(
-            f"The memory that is needed cannot be estimated with Keras "
+            f"The memory of the model cannot be estimated with Keras "
             f"{keras.__version__}: {error}"
         )
         return [_Step([], [], 0, 0)]
@@ -99,14 +100,14 @@ def _follow(model, inputs, join):
         for node in model._nodes_by_depth[depth]
     ]
     tensors = [(node.input_tensors, node.output_tensors) for node in nodes]
-    found = keras.Model(model.input, tensors).compute_output_spec(inputs)
+    specs = keras.Model(model.input, tensors).compute_output_spec(inputs)
     steps = []
-    for node, (given, made) in zip(nodes, found):
+    for node, (node_inputs, node_outputs) in zip(nodes, specs):
         inside = 0
         if isinstance(node.operation, keras.Model):
-            given = keras.tree.pack_sequence_as(node.operation.input, given)
-            inside = join(s.size for s in _follow(node.operation, given, join))
-        size = sum(map(_size_of, made))
+            packed = keras.tree.pack_sequence_as(node.operation.input, node_inputs)
+            inside = join(s.size for s in _follow(node.operation, packed, join))
+        size = sum(map(_size_of, node_outputs))
         steps.append(_Step(node.input_tensors, node.output_tensors, size, inside))
     return steps
 

@@ -1,4 +1,4 @@
-"""Files of models, looked at before anything in them is built or believed."""
+"""Checks of model files, before anything is built from them."""
 
 from contextlib import contextmanager
 from io import BytesIO
@@ -14,16 +14,19 @@ import keras
 from dipy_nn_reg.memory import GIB, memory_there
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-# A configuration is some kilobytes; with a large network of the user's, a megabyte.
+# Largest size of a configuration. It usually has some kilobytes, or a megabyte for a
+# large network of the user.
 MAX_CONFIG_BYTES = 2**24
-# The version of Keras from which files of others were not seen to run code or to write
-# elsewhere: CVE-2025-1550, -8747, -9905, -9906, CVE-2026-1462, GHSA-hqp4-2352-xf5r.
+# First version of Keras without known ways of a file to run code or to write elsewhere:
+# CVE-2025-1550, -8747, -9905, -9906, CVE-2026-1462, GHSA-hqp4-2352-xf5r.
 SAFE_KERAS = (3, 14)
-# Keras does not compress what it writes; zeros that another program has compressed take
-# a thousandth.
+# Largest ratio of the size of the weights to that of the file. Keras does not compress
+# them; zeros that another program has compressed have a ratio of 1000.
 _MAX_EXPANSION = 20
-# Layers that share their weights may be counted more than once.
+# Largest ratio of the weights of a network to the stored numbers: shared layers may be
+# counted more than once.
 _MAX_WEIGHTS_PER_STORED = 4
+# Number of weights that a network may have in any case.
 _FEW_WEIGHTS = 2**20
 
 
@@ -33,14 +36,14 @@ def check_keras():
     if version < SAFE_KERAS:
         needed = ".".join(map(str, SAFE_KERAS))
         raise RuntimeError(
-            f"Expected Keras {needed} or later, since earlier ones may run code that a "
-            f"model file holds. Received keras {keras.__version__}: "
+            f"Expected Keras {needed} or later, since earlier versions may run code "
+            f"from a model file. Received keras {keras.__version__}: "
             f"pip install 'keras>={needed}'."
         )
 
 
 def read_archive(path):
-    """Return what a ``.keras`` file holds, after looking for what is absurd in it.
+    """Return the configuration and the shapes in a ``.keras`` file, after checks.
 
     Parameters
     ----------
@@ -50,12 +53,13 @@ def read_archive(path):
     -------
     config : dict
     shapes : dict of tuple
-        Shape of each array that is stored, by its name.
+        Shape of each stored array, by its name.
 
     Raises
     ------
     ValueError
-        If it is no such file, is damaged, or declares far more than it stores.
+        If the file has another format, is damaged, or declares far more than it
+        stores.
     """
     with _opened(path) as archive:
         return _read_config(archive), _read_shapes(BytesIO(archive.read(WEIGHTS)))
@@ -67,14 +71,14 @@ def read_weight_shapes(path):
     Raises
     ------
     ValueError
-        If it is no such file, or declares far more than it stores.
+        If the file has another format, or declares far more than it stores.
     """
     with open(path, "rb") as file:
         return _read_shapes(file)
 
 
 def check_weights_fit(config, shapes):
-    """Raise ValueError if a model would be far larger than the weights in its file.
+    """Raise ValueError if a model has far more weights than its file.
 
     Parameters
     ----------
@@ -82,10 +86,10 @@ def check_weights_fit(config, shapes):
         As :func:`read_archive` returns them.
     """
     stored = sum(map(prod, shapes.values()))
-    asked = _count_weights(config)
-    if asked > _FEW_WEIGHTS + _MAX_WEIGHTS_PER_STORED * stored:
+    declared = _count_weights(config)
+    if declared > _FEW_WEIGHTS + _MAX_WEIGHTS_PER_STORED * stored:
         raise ValueError(
-            f"it asks for a network of {asked} weights and holds {stored} numbers"
+            f"it asks for a network of {declared} weights and holds {stored} numbers"
         )
 
 
@@ -102,7 +106,7 @@ def _opened(path):
 
 
 def _check_members(archive, size):
-    """Refuse names that lead elsewhere, and sizes that the file cannot hold."""
+    """Raise ValueError for unexpected members, and sizes that the file cannot hold."""
     names = archive.namelist()
     if sorted(names) != sorted((CONFIG, METADATA, WEIGHTS)):
         raise ValueError(
@@ -111,11 +115,11 @@ def _check_members(archive, size):
     for name in (CONFIG, METADATA):
         if archive.getinfo(name).file_size > MAX_CONFIG_BYTES:
             raise ValueError(f"its {name} is larger than {MAX_CONFIG_BYTES} bytes")
-    declared, there = archive.getinfo(WEIGHTS).file_size, memory_there()
-    if declared > min(there, _MAX_EXPANSION * size):
+    declared, available = archive.getinfo(WEIGHTS).file_size, memory_there()
+    if declared > min(available, _MAX_EXPANSION * size):
         raise ValueError(
             f"its weights need {declared / GIB:.2f} GiB of memory. The file has "
-            f"{size / GIB:.2f} GiB, and the machine {there / GIB:.2f}"
+            f"{size / GIB:.2f} GiB, and the machine {available / GIB:.2f}"
         )
 
 
@@ -140,28 +144,28 @@ def _read_config(archive):
 
 
 def _read_shapes(file):
-    """Return the shapes in an HDF5 file, whose arrays lie in it as they are."""
+    """Return the shapes of the arrays in an HDF5 file, which must be uncompressed."""
     try:
         with h5py.File(file) as content:
-            return dict(_walk(content, seen=set()))
+            return dict(_walk(content, visited=set()))
     except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"its weights cannot be read: {error}") from error
 
 
-def _walk(group, seen):
+def _walk(group, visited):
     """Yield the name and the shape of each array in a group."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{name!r} in its weights leads elsewhere")
-        found = group[name]
-        if isinstance(found, h5py.Dataset):
-            _check_stored(found)
-            yield found.name.lstrip("/"), found.shape
+        member = group[name]
+        if isinstance(member, h5py.Dataset):
+            _check_stored(member)
+            yield member.name.lstrip("/"), member.shape
             continue
-        place = h5py.h5o.get_info(found.id).addr
-        if place not in seen:  # a group may be linked into itself
-            seen.add(place)
-            yield from _walk(found, seen)
+        address = h5py.h5o.get_info(member.id).addr
+        if address not in visited:  # a group may be linked into itself
+            visited.add(address)
+            yield from _walk(member, visited)
 
 
 def _check_stored(array):
@@ -175,8 +179,8 @@ def _check_stored(array):
 
 
 def _count_weights(config):
-    """Return how many weights a model would have, without making any."""
-    # Keras has no public way to forget what was never initialised.
+    """Return the number of weights of a model, without allocating them."""
+    # Keras has no public way to drop variables that were never initialised.
     from keras.src.backend.common import global_state
 
     options = config["config"]
@@ -188,7 +192,7 @@ def _count_weights(config):
     except (ValueError, TypeError) as error:
         if "stateless scope" not in str(error):
             raise
-        return 0  # a layer of the user's makes its weights from values
+        return 0  # a layer of the user computes its weights from other values
     finally:
         global_state.set_global_attribute("uninitialized_variables", [])
     inside = _count_weights(affine) if isinstance(affine, dict) else 0

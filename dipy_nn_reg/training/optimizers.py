@@ -1,4 +1,4 @@
-"""The optimizer, and its learning rate in the course of a fit."""
+"""Optimizers, and the schedule of their learning rate."""
 
 from math import cos, pi
 
@@ -18,15 +18,16 @@ OPTIMIZERS = (
     "rmsprop",
     "sgd",
 )
-# By the number of axes. In 3D, where a batch is one volume or few, that of 2D made a
-# training diverge (doc/design.rst).
+# Default of the highest learning rate, by the number of axes. In 3D, where a batch is
+# one volume or a few, a training diverged with that of 2D (doc/design.rst).
 LEARNING_RATES = {2: 4e-3, 3: 1.5e-3}
-# That of most steps is below. On brains, a few steps beyond it made trainings diverge.
+# Largest norm of the gradient of all weights. In most steps the norm is lower. On
+# brains, trainings diverged after a few steps of larger norm.
 GRADIENT_NORM = 1.0
 
 
 def get_optimizer(optimizer, learning_rate, ndim):
-    """Return an optimizer, and the highest learning rate if that is ours to set.
+    """Return an optimizer, and its highest learning rate if it is given by name.
 
     Parameters
     ----------
@@ -40,19 +41,19 @@ def get_optimizer(optimizer, learning_rate, ndim):
     -------
     optimizer : keras.optimizers.Optimizer
     learning_rate : float or None
-        None if the optimizer came with its own.
+        None if the optimizer has its own.
 
     Raises
     ------
     ValueError
-        If the name is unknown, if the learning rate is not positive, if there is one
-        beside an optimizer that has its own, or if that serves a model already.
+        If the name is unknown, if the learning rate is not positive, if it is given
+        with an optimizer that has its own, or if another model uses the optimizer.
     """
     if isinstance(optimizer, keras.optimizers.Optimizer):
         if optimizer.built:
             raise ValueError(
                 f"Expected an optimizer of its own for each model. Received a "
-                f"{type(optimizer).__name__} that serves another one."
+                f"{type(optimizer).__name__} that another model already uses."
             )
         if learning_rate is not None:
             raise ValueError(
@@ -69,15 +70,15 @@ def get_optimizer(optimizer, learning_rate, ndim):
 
 
 def add_cosine_rate(callbacks, peak, *, epochs_done=0):
-    """Put our learning rate before a user's callbacks, if these leave it alone.
+    """Return callbacks with a schedule of the learning rate, if they have none.
 
     Parameters
     ----------
     callbacks : keras.callbacks.Callback, list of these, or None
     peak : float or None
-        None: the optimizer has its own learning rate.
+        Highest learning rate. None if the optimizer has its own, which is kept.
     epochs_done : int, optional
-        Of a training that is resumed.
+        Number of epochs done, of a training that is resumed.
 
     Returns
     -------
@@ -103,15 +104,17 @@ def add_cosine_rate(callbacks, peak, *, epochs_done=0):
 
 
 class CosineRate(keras.callbacks.Callback):
-    """Let the learning rate rise over a tenth of the training, then fall to zero.
+    """Schedule of the learning rate: a rise over a tenth of the training, then a fall.
 
-    It rises along a line and falls along half a cosine :footcite:p:`Loshchilov2017`.
+    The rise is linear; the fall to zero is half a cosine
+    :footcite:p:`Loshchilov2017`.
 
     Parameters
     ----------
     peak : float
+        Highest learning rate.
     epochs_done : int, optional
-        Of a training that is resumed.
+        Number of epochs done, of a training that is resumed.
 
     References
     ----------

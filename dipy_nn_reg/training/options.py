@@ -1,4 +1,4 @@
-"""Options of a model, checked together: those of a user, and those of a file."""
+"""Checks of the options of a model, from a user or from a file."""
 
 from math import prod
 
@@ -33,9 +33,11 @@ OPTIONS = {
     "spacing",
     "transform",
 }
-# Backends count voxels in 32 bits. More channels, and more looks of an affine network,
-# than anyone was seen to use have no memory, or no end.
-MAX_VOXELS, MAX_CHANNELS, MAX_PASSES = 2**31 - 1, 4096, 100
+# Largest number of voxels of an image: backends count them in 32 bits.
+MAX_VOXELS = 2**31 - 1
+# Largest numbers of channels, and of passes of an affine network: far above those in
+# use, so that a file cannot ask for unlimited memory or time.
+MAX_CHANNELS, MAX_PASSES = 4096, 100
 
 
 def check_options(options):
@@ -48,8 +50,8 @@ def check_options(options):
     """
     if set(options) != OPTIONS:
         raise ValueError(
-            f"Expected the options {sorted(OPTIONS)}. Received others, or not all: "
-            f"{sorted(OPTIONS ^ set(options))}."
+            f"Expected exactly the options {sorted(OPTIONS)}. Received options that "
+            f"differ in {sorted(OPTIONS ^ set(options))}."
         )
     check_image_options(options["input_shape"], options["num_channels"])
     check_name("transform", options["transform"], TRANSFORMS)
@@ -72,7 +74,7 @@ def check_options(options):
 
 
 def check_image_options(input_shape, num_channels):
-    """Raise ValueError unless these describe images that a tensor can hold."""
+    """Raise ValueError unless a tensor can hold images of this shape and channels."""
     check_input_shape(input_shape)
     _check_at_most("the voxels of input_shape", prod(input_shape), MAX_VOXELS)
     check_integer("num_channels", num_channels, lowest=1)
@@ -85,14 +87,14 @@ def _check_at_most(name, value, highest):
 
 
 def _check_layout(options):
-    """Compare with what would be chosen, which the fields depend on."""
+    """Raise ValueError unless spacing and field_stride fit the transform."""
     transform, shape = options["transform"], options["input_shape"]
     spacing, stride = options["spacing"], options["field_stride"]
     points = TRANSFORMS[transform].spline is not None
-    found = choose_spacing(transform, shape, spacing if points else None)
-    if spacing != found:
+    expected = choose_spacing(transform, shape, spacing if points else None)
+    if spacing != expected:
         raise ValueError(
-            f"Expected spacing={found} with transform={transform!r}. "
+            f"Expected spacing={expected} with transform={transform!r}. "
             f"Received {spacing!r}."
         )
     if stride is None:
@@ -104,28 +106,29 @@ def _check_first_stage(options):
     affine, transform = options["affine"], options["transform"]
     if affine is None:
         return
-    known = getattr(affine, "options", None)
-    if not isinstance(affine, keras.Model) or not isinstance(known, dict):
+    others = getattr(affine, "options", None)
+    if not isinstance(affine, keras.Model) or not isinstance(others, dict):
         raise ValueError(
             f"Expected affine to be an AffineRegistration. "
             f"Received a {type(affine).__name__}."
         )
-    if known["transform"] != "affine" or TRANSFORMS[transform].affine:
+    if others["transform"] != "affine" or TRANSFORMS[transform].affine:
         raise ValueError(
             f"Expected an affine first stage and a transform that deforms. "
-            f"Received {known['transform']!r} and transform={transform!r}."
+            f"Received {others['transform']!r} and transform={transform!r}."
         )
     expected = len(options["input_shape"]), options["num_channels"]
-    found = len(known["input_shape"]), known["num_channels"]
-    if found != expected:
+    received = len(others["input_shape"]), others["num_channels"]
+    if received != expected:
         raise ValueError(
             f"Expected an affine first stage for images of {expected[0]} axes and "
-            f"{expected[1]} channels. Received one for {found[0]} and {found[1]}."
+            f"{expected[1]} channels. Received one for {received[0]} axes and "
+            f"{received[1]} channels."
         )
 
 
 def as_plain(options):
-    """Return options in the types that a file can hold."""
+    """Return options in the plain types of Python, which a file can hold."""
     plain = {**options, "input_shape": [int(size) for size in options["input_shape"]]}
     for name in ("num_channels", "passes", "seed"):
         plain[name] = None if options[name] is None else int(options[name])

@@ -1,4 +1,4 @@
-"""Images of several sizes, brought to one."""
+"""Padding of images of several sizes to one size."""
 
 import numpy as np
 
@@ -11,13 +11,13 @@ def pad_to_one_size(arrays, ndim):
     """Pad lists of images, after their last voxels, to the largest size.
 
     Images are padded with their background, label maps and masks with 0. Training
-    then compiles once, and positions in voxels stay what they are.
+    then compiles once, and positions in voxels do not change.
 
     Parameters
     ----------
     arrays : dict
-        Images, label maps and masks by name. Those that are lists of arrays of shape
-        (*spatial,) or (*spatial, channels) count; all else stays as it is.
+        Images, label maps and masks by name. Only lists of arrays of shape (*spatial,)
+        or (*spatial, channels) are padded.
     ndim : int
         Number of spatial axes.
 

@@ -1,4 +1,4 @@
-"""In which precision a network computes; all that follows is float32."""
+"""Precision of a network; sampling, fields and losses are always float32."""
 
 from contextlib import contextmanager
 from threading import RLock
@@ -7,28 +7,30 @@ import keras
 
 from dipy_nn_reg.backend import has_fast_bfloat16
 
+# Name of Keras's dtype policy for each precision.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 PRECISIONS = ("auto", *POLICIES)
-# Voxels along each axis of what a network sees, so that three are left at half of its
-# resolution, see :func:`keep_coarse_layers_in_float32`.
+# Smallest size along each axis of the input of a network in bfloat16: three voxels are
+# then left at half of its resolution, see :func:`keep_coarse_layers_in_float32`.
 MIN_IN_BFLOAT16 = 5
-# Along each axis; large enough for any network's depth.
+# Size along each axis of an input from which sizes of layers are computed: large enough
+# for any depth of a network.
 _NOMINAL_SIZE = 256
-# Two of Keras's settings are those of all threads.
+# Lock while a model is built, since two settings of Keras hold for all threads.
 _building = RLock()
 
 
 @contextmanager
 def layers_in(precision):
-    """Let the layers that are made compute in a precision, with float32 weights.
+    """Context in which new layers compute in a precision, with float32 weights.
 
-    Whatever a user has set for layers of their own: all of Keras's settings are as they
-    were afterwards.
+    The settings of Keras that a user has made do not matter, and are restored at the
+    end.
 
     Parameters
     ----------
     precision : {"float32", "bfloat16", "auto"}
-        With "auto", bfloat16 where the machine is faster with it.
+        With "auto", bfloat16 on machines that are faster with it.
     """
     if precision == "auto":
         precision = "bfloat16" if has_fast_bfloat16() else "float32"
@@ -46,36 +48,36 @@ def layers_in(precision):
             keras.config.set_dtype_policy(policy)
 
 
-def keep_coarse_layers_in_float32(images, seen, values):
-    """Let what a network does at a quarter of its resolution or less be float32.
+def keep_coarse_layers_in_float32(images, network_input, values):
+    """Set layers at a quarter of the network's resolution or less to float32.
 
-    So is what it does with values of a whole image. It takes little time. The gradient
-    of a convolution in bfloat16 comes out wrong from TensorFlow 2.21 with oneDNN, at
-    times as NaN, where images have one or two voxels along an axis, as they have deep
-    in a network.
+    Layers on values of a whole image are set to float32 as well. These layers take
+    little time. In TensorFlow 2.21 with oneDNN the gradient of a convolution in
+    bfloat16 is wrong, at times NaN, for images of one or two voxels along an axis, as
+    they occur deep in a network.
 
     Parameters
     ----------
     images : dict of KerasTensor
         Input of the whole model.
-    seen : KerasTensor
+    network_input : KerasTensor
         Input of the network.
     values : list of KerasTensor
-        Its output.
+        Output of the network.
     """
     layers = [
         operation
         for operation in keras.Model(images, values).operations
         if getattr(operation, "compute_dtype", None) == "bfloat16"
     ]
-    tensors = [seen, *[(layer.input, layer.output) for layer in layers]]
+    tensors = [network_input, *[(layer.input, layer.output) for layer in layers]]
     sized = {
         n: keras.KerasTensor(_nominal(i.shape), i.dtype) for n, i in images.items()
     }
-    seen, *found = keras.Model(images, tensors).compute_output_spec(sized)
-    for layer, tensors in zip(layers, found):
+    network_input, *specs = keras.Model(images, tensors).compute_output_spec(sized)
+    for layer, tensors in zip(layers, specs):
         sizes = [size for t in keras.tree.flatten(tensors) for size in t.shape[1:-1]]
-        if not sizes or min(sizes) < seen.shape[1] // 2:
+        if not sizes or min(sizes) < network_input.shape[1] // 2:
             layer.dtype_policy = keras.DTypePolicy("float32")
 
 

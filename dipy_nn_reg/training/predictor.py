@@ -23,11 +23,12 @@ from dipy_nn_reg.transform.kinds import TRANSFORMS, check_spacing
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, Background, Warp
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 
-# Number of voxels that are predicted at a time: enough to keep the machine busy, few
-# enough to hold.
+# Number of voxels in a batch: enough to keep the machine busy, few enough to fit in
+# memory.
 VOXELS_PER_BATCH = 2**18
+# Outputs of a model that can be predicted.
 PREDICTED = ("displacement", "field", "matrix")
-# Number of sizes of images for which the memory they need is remembered.
+# Largest number of image sizes for which the estimate of memory is cached.
 MAX_SIZES = 128
 
 
@@ -64,7 +65,7 @@ class Predictor:
         }
         fields = {n: o for n, o in model.output.items() if n in PREDICTED}
         with layers_in("float32"):
-            # The images as they came are warped, not rescaled ones.
+            # The images are warped as they are, not rescaled as for the network.
             moving = model.input["moving"]
             warped = Warp()(moving, fields["displacement"], Background()(moving))
             images = {"warped": warped, "displacement": fields["displacement"]}
@@ -120,7 +121,7 @@ class Predictor:
 
         if matrix is None:
             displacement = outputs["displacement"][0]
-        else:  # which is part of that one
+        else:  # the predicted displacement contains the affine
             matrix = with_last_row(matrix)[0]
             displacement = displace(0 * field if kind.affine else field)
         velocity = field if kind.integrated else None
@@ -142,9 +143,10 @@ class Predictor:
         return pairs
 
     def outputs(self, pairs, network=None, *, finite=True):
-        """Yield each batch, the outputs of the network, and how many of them count.
+        """Yield each batch, the outputs of the network, and the number of its pairs.
 
-        A last batch of another size would be compiled anew, so it is filled up.
+        A last batch of fewer pairs is filled up, since another size would be compiled
+        anew. The number is that before filling.
         """
         check_not_forked()
         for i in range(len(pairs)):
@@ -167,7 +169,7 @@ class Predictor:
         ----------
         spatial : tuple of int
         for_loss : bool, optional
-            Whether the loss is to be computed as well, as in training.
+            Whether the loss is computed as well, as in training.
         """
         options = self.options
         check_spacing(options["transform"], spatial, options["spacing"])
@@ -182,13 +184,14 @@ class Predictor:
         seen = coarse_shape(spatial, options["field_stride"])
         if options["precision"] != "float32" and min(seen) < MIN_IN_BFLOAT16:
             raise ValueError(
-                f"Expected images whose network sees {MIN_IN_BFLOAT16} voxels or "
-                f"more along each axis, with precision={options['precision']!r}. "
-                f"Received images of {tuple(spatial)}, of which it sees {seen}."
+                f"Expected images with {MIN_IN_BFLOAT16} voxels or more along each "
+                f"axis at the resolution of the network, with "
+                f"precision={options['precision']!r}. Received images of "
+                f"{tuple(spatial)}, which are {seen} at that resolution."
             )
 
     def _memory_to_predict(self, shape):
-        """Return the bytes that a batch needs, which takes a while to work out."""
+        """Return the bytes that a batch needs, from a cache: the estimate is slow."""
         if shape not in self._memory:
             if len(self._memory) >= MAX_SIZES:
                 self._memory.clear()
@@ -202,8 +205,9 @@ def _check_finite(outputs):
         if not np.all(np.isfinite(values)):
             raise ValueError(
                 f"Expected a prediction with finite values. Received a {name} that is "
-                "not: the weights of the model are not finite, as after a training "
-                "that diverged, or the range of the images is too large for float32."
+                "not finite. Either the weights of the model are not finite, as after "
+                "a training that diverged, or the range of the images is too large for "
+                "float32."
             )
 
 
@@ -213,5 +217,5 @@ def _size_of_fields(images):
 
 
 def _join(batches):
-    """Put batches together; a large volume is one by itself and is not copied."""
+    """Return batches as one array; a single batch, as of a large volume, uncopied."""
     return batches[0] if len(batches) == 1 else np.concatenate(batches)

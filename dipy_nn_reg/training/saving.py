@@ -1,4 +1,4 @@
-"""Save and load models, whole or not at all."""
+"""Saving and loading of models, complete or not at all."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,21 +19,29 @@ from dipy_nn_reg.training.snapshot import Snapshot
 from dipy_nn_reg.training.state import set_seeds
 
 MODEL_ENDING, WEIGHTS_ENDING = ".keras", ".weights.h5"
-# Keras quotes whole configurations, and says what is wrong at last.
-_LAST_CAUSE, _MAX_LETTERS = "Exception encountered: ", 500
+# Text of Keras before the cause of an error, which comes after whole configurations.
+_LAST_CAUSE = "Exception encountered: "
+# Largest number of characters of a cause that are shown.
+_MAX_CHARACTERS = 500
 
 
 def save_whole(save, path, *, ending):
-    """Save by a method of Keras's, to a name that has to end as it expects."""
+    """Save by a method of Keras, completely or not at all.
+
+    Raises
+    ------
+    ValueError
+        If the path does not have the ending.
+    """
     if not str(path).endswith(ending):
         raise ValueError(
-            f"Expected a name that ends with {ending!r}. Received {str(path)!r}."
+            f"Expected a path that ends with {ending!r}. Received {str(path)!r}."
         )
     with whole_file(path) as partial:
         save(partial)
 
 
-def load_model(path, owner, transforms):
+def load_model(path, owner):
     """Load a model that ``owner.save`` has written.
 
     Parameters
@@ -41,8 +49,6 @@ def load_model(path, owner, transforms):
     path : string or Path
     owner : str
         Name of the class that loads it.
-    transforms : collection of str
-        Those that the class is for.
 
     Returns
     -------
@@ -51,19 +57,19 @@ def load_model(path, owner, transforms):
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is not such a file. What it asks for is looked at before it is built.
+        If the file is not such a model. Its content is checked before a model is
+        built.
     RuntimeError
-        If this version of Keras may run code that a file holds.
+        If this version of Keras may run code from a file.
     """
     _check_is_file(path)
     check_keras()
-    expected = f"Expected a file written by {owner}.save"
     try:
         config, shapes = read_archive(path)
         check_weights_fit(config, shapes)
-        with layers_in("float32"):  # the optimizer, whatever Keras is set to
+        with layers_in("float32"):  # for the optimizer, whatever the settings of Keras
             model = keras.saving.load_model(path)
         if "seeds" in model.state:
             set_seeds(model, model.state.pop("seeds"))
@@ -71,31 +77,28 @@ def load_model(path, owner, transforms):
         raise
     except Exception as error:
         raise ValueError(
-            f"{expected}. Received path={str(path)!r}, which cannot be loaded: "
-            f"{_cause(error)}"
+            f"Expected a file written by {owner}.save. Received path={str(path)!r}, "
+            f"which cannot be loaded: {_cause(error)}"
         ) from error
-    transform = model.options["transform"]
-    if transform not in transforms:
-        raise ValueError(f"{expected}. Received one with transform={transform!r}.")
     _check_finite(model, path)
     return model
 
 
 def load_weights(model, path):
-    """Load weights into a model, which stays as it was if they are not its own.
+    """Load weights into a model, which does not change if they do not fit.
 
     Parameters
     ----------
     model : RegistrationModel
     path : string or Path
-        Of what ``save_weights`` or ``save`` has written.
+        File that ``save_weights`` or ``save`` has written.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is no such file, or one of another network.
+        If the file has another format, or is one of another network.
     """
     _check_is_file(path)
     before = Snapshot(model)
@@ -112,7 +115,7 @@ def load_weights(model, path):
 
 
 def _cause(error):
-    return str(error).split(_LAST_CAUSE)[-1][:_MAX_LETTERS]
+    return str(error).split(_LAST_CAUSE)[-1][:_MAX_CHARACTERS]
 
 
 def _check_is_file(path):
@@ -125,28 +128,28 @@ def _check_finite(model, path):
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise ValueError(
                 f"Expected a model of finite weights. Received path={str(path)!r}, "
-                f"where {weight.path!r} is not: its training has diverged."
+                f"where {weight.path!r} is not finite: its training has diverged."
             )
 
 
 def _check_same_network(model, path):
-    """Raise ValueError unless a file holds the arrays that the model would write."""
+    """Raise ValueError unless a file has the arrays that the model would write."""
     if str(path).endswith(MODEL_ENDING):
-        _, found = read_archive(path)
+        _, stored = read_archive(path)
     elif str(path).endswith(WEIGHTS_ENDING):
-        found = read_weight_shapes(path)
+        stored = read_weight_shapes(path)
     else:
         raise ValueError(f"its name does not end with {WEIGHTS_ENDING!r}")
     with TemporaryDirectory(prefix="dipy_nn_reg_") as folder:
         model.save_weights(Path(folder, f"own{WEIGHTS_ENDING}"))
         own = read_weight_shapes(Path(folder, f"own{WEIGHTS_ENDING}"))
-    own, found = (
+    own, stored = (
         {name: s for name, s in shapes.items() if not name.startswith("optimizer/")}
-        for shapes in (own, found)
+        for shapes in (own, stored)
     )
-    different = sorted(set(own.items()) ^ set(found.items()))
+    different = sorted(set(own.items()) ^ set(stored.items()))
     if different:
         name, _ = different[0]
         raise ValueError(
-            f"{name!r} has the shape {found.get(name)} and not {own.get(name)}"
+            f"{name!r} has the shape {stored.get(name)} and not {own.get(name)}"
         )

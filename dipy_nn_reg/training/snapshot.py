@@ -1,11 +1,11 @@
-"""All numbers of a model and its optimizer, to put them back."""
+"""Snapshot of a model and its optimizer, which can be restored."""
 
 import keras
 import numpy as np
 
 
 class Snapshot:
-    """Copy of the weights, of what the optimizer knows, and of the state of training.
+    """Copy of the weights, the variables of the optimizer and the state of training.
 
     Parameters
     ----------
@@ -14,13 +14,13 @@ class Snapshot:
 
     def __init__(self, model):
         self.model, self.state = model, model.state
-        # Copies, for a backend may give away its own memory.
+        # Copies, since the arrays of a backend may share its memory.
         self.values = [
             np.array(keras.ops.convert_to_numpy(v)) for v in _variables(model)
         ]
 
     def restore(self):
-        """Put them back."""
+        """Restore the model, the optimizer and the state."""
         for variable, value in zip(_variables(self.model), self.values):
             variable.assign(value)
         self.model.state = self.state

@@ -1,11 +1,12 @@
-"""State of a training at the end of an epoch, from which it goes on bit for bit.
+"""State of a training at the end of an epoch, from which it can resume bit for bit.
 
-A model carries it in its configuration, so that one ``.keras`` file is enough::
+The state is part of the configuration of a model, so that one ``.keras`` file is
+enough::
 
     {"random": state of the NumPy generator, before the next pairs are drawn,
-     "trained": number of epochs in all trainings, without those of a warm-up,
-     "unfinished": None, or {"done": epochs done, **what describe() returns},
-     "seeds": in a file, those of layers such as Dropout, which Keras leaves out}
+     "trained": number of epochs of all trainings, without those of a warm-up,
+     "unfinished": None, or {"done": epochs done, **result of describe()},
+     "seeds": in a file, seeds of layers such as Dropout, which Keras does not save}
 """
 
 import keras
@@ -15,21 +16,21 @@ from dipy_nn_reg.checks import check_integer
 
 
 class ResumeError(ValueError):
-    """A training that cannot be resumed, with these data and options or at all."""
+    """A training that cannot be resumed, or not with these data and options."""
 
 
 class TrackState(keras.callbacks.Callback):
-    """Keep the state of the training in the model, for whatever saves it.
+    """Update the state of the training in the model, for callbacks that save it.
 
-    In the middle of an epoch a training cannot be resumed: what is left of it would be
-    drawn anew.
+    A training cannot be resumed in the middle of an epoch, since the rest of the epoch
+    would be drawn anew.
 
     Parameters
     ----------
-    pairs : Pairs
-        What is trained on.
+    pairs : PairDataset
+        Training data.
     setup : dict
-        What :func:`describe` returns.
+        Result of :func:`describe`.
     """
 
     def __init__(self, pairs, setup):
@@ -52,34 +53,34 @@ class TrackState(keras.callbacks.Callback):
         self.trained = self.model.state["trained"]
 
     def on_train_end(self, logs=None):
-        self._finish()  # a callback may have stopped it earlier
+        self._finish()  # a callback may have stopped the training early
 
     def _finish(self):
         self.model.state = finished_state(self.pairs.rng, self.trained)
 
 
 def finished_state(rng, trained=0):
-    """Return the state of a model that has no training to be resumed.
+    """Return the state of a model without a training to resume.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     trained : int, optional
-        Number of epochs.
+        Number of epochs of all trainings.
     """
     random = rng.bit_generator.state
     return {"random": random, "trained": trained, "unfinished": None}
 
 
 def make_generator(state):
-    """Return a generator that goes on where a state says."""
+    """Return a NumPy generator in the state that a model stores."""
     rng = np.random.default_rng()
     rng.bit_generator.state = state["random"]
     return rng
 
 
 def get_seeds(model):
-    """Return what layers that draw at random, such as Dropout, will draw from."""
+    """Return the seeds of layers with random numbers, such as Dropout."""
     return [
         keras.ops.convert_to_numpy(variable).tolist()
         for variable in _seed_variables(model)
@@ -87,12 +88,12 @@ def get_seeds(model):
 
 
 def set_seeds(model, seeds):
-    """Put back what :func:`get_seeds` has returned.
+    """Set the seeds that :func:`get_seeds` has returned.
 
     Raises
     ------
     ValueError
-        If they are not those of such a model.
+        If the number of seeds is not that of the model.
     """
     variables = _seed_variables(model)
     if not isinstance(seeds, list) or len(seeds) != len(variables):
@@ -107,7 +108,7 @@ def _seed_variables(model):
 
 
 def describe(data, options):
-    """Return what has to be the same for a training to be resumed.
+    """Return the properties of data and options that a resumed training must share.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def describe(data, options):
     Returns
     -------
     setup : dict
-        Of what can be written to a file.
+        Plain values, which a file can hold.
     """
     static, labels = data["static"], data["annotations"].label_values
     return {
@@ -134,18 +135,19 @@ def describe(data, options):
 
 
 def epochs_done(state, setup):
-    """Return how many epochs of an interrupted training are done.
+    """Return the number of epochs done in an interrupted training.
 
     Raises
     ------
     ResumeError
-        If none was interrupted, or one of other data or options.
+        If no training was interrupted, or if its data or options were different.
     """
     unfinished = state["unfinished"]
     if unfinished is None:
         raise ResumeError(
-            "Expected a model that was saved at the end of an epoch, in a training "
-            "that has more of them, with resume=True. Received one that was not."
+            "Expected a model that was saved at the end of an epoch, before the last "
+            "one of its training, with resume=True. Received one without such a "
+            "training."
         )
     for name, value in setup.items():
         if unfinished.get(name) != value:
@@ -157,7 +159,7 @@ def epochs_done(state, setup):
 
 
 def check_state(state):
-    """Raise ValueError unless a state that was read from a file can be gone on from.
+    """Raise ValueError unless a training can resume from a state in a file.
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ def check_state(state):
         if unfinished is not None:
             check_integer("done", unfinished["done"], lowest=1)
             check_integer("epochs", unfinished["epochs"], lowest=1)
-    except Exception as error:  # whatever NumPy says of what is no state of its own
+    except Exception as error:  # NumPy raises several types for an invalid state
         raise ValueError(
             f"Expected the state of a training. Received {str(state)[:200]}: {error}"
         ) from error

@@ -20,8 +20,8 @@ def bspline(values, shape, spacing):
     Parameters
     ----------
     values : tensor, shape (batch, *points, ndim)
-        Coefficients; those at the border are repeated beyond it, so that equal ones
-        make a constant field.
+        Coefficients. Those at the border are repeated beyond it, so that equal
+        coefficients give a constant field.
     shape : sequence of int
         Spatial shape of the field.
     spacing : int
@@ -56,7 +56,7 @@ def thin_plate(values, shape, spacing):
     Parameters
     ----------
     values : tensor, shape (batch, *points, ndim)
-        Field at the control points, two or more along each axis.
+        Field at the control points, at least two along each axis.
     shape : sequence of int
         Spatial shape of the field.
     spacing : int
@@ -69,9 +69,9 @@ def thin_plate(values, shape, spacing):
     Notes
     -----
     As in a spatial transformer :footcite:p:`Jaderberg2015`, the control points are the
-    same for all images, so one system of equations is solved for all. The kernel is
-    that of :class:`~dipy_nn_reg.mapping.thin_plate.ThinPlateSpline`. It needs memory
-    for one number per voxel and control point.
+    same for all images, so one system of equations is solved for all of them. The
+    kernel is that of :class:`~dipy_nn_reg.mapping.thin_plate.ThinPlateSpline`. The
+    solution takes memory for one number per voxel and control point.
 
     References
     ----------

@@ -180,8 +180,6 @@ class FitFlow(Workflow):
                 precision=precision,
                 seed=seed,
             )
-        if batch_size is None:
-            batch_size = 32 if len(shape) == 2 else 1
         validation = data.pop("validation", None)
         if validation is not None:
             static = data.get("static")

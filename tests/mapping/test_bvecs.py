@@ -17,7 +17,7 @@ def grid(directions, sizes):
 
 
 def world_directions(bvecs, affine):
-    """Return what b-vectors mean, as FSL defines them."""
+    """Return the world directions of b-vectors, as FSL defines them."""
     signs = [-1 if np.linalg.det(affine[:3, :3]) > 0 else 1, 1, 1]
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return (bvecs * signs) @ axes.T
@@ -51,7 +51,7 @@ def test_only_the_rotation_of_an_affine_counts():
     )
 
 
-def test_on_one_grid_without_an_affine_nothing_turns():
+def test_bvecs_do_not_change_on_one_grid_without_an_affine():
     affine = grid(TURN, [-1, 2, 3])
     bvecs = RNG.normal(size=(5, 3))
     rotated = rotate_bvecs(bvecs, moving_affine=affine, static_affine=affine)

@@ -1,7 +1,7 @@
-"""What images of any range, orientation and contrast are to a registration.
+"""Registration of images of any range, type, orientation and contrast.
 
-The right value is what comes out for the same images in plain dress, or the
-deformation by which an image was made.
+The expected result is that of the same images without the change, or the deformation
+by which the static image was made.
 """
 
 import logging
@@ -51,32 +51,32 @@ def plain(request):
 
 
 @pytest.mark.parametrize("offset", [-1000, 500, 1e6, 1e9])
-def test_an_offset_changes_nothing(plain, offset):
+def test_an_offset_does_not_change_the_field(plain, offset):
     moving, static, field = plain
     npt.assert_allclose(field_of(moving + offset, static + offset), field, atol=1e-3)
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e-6, 3.7, 1e30, 1e-300])
-def test_a_factor_changes_nothing(plain, factor):
+def test_a_factor_does_not_change_the_field(plain, factor):
     moving, static, field = plain
     npt.assert_allclose(field_of(moving * factor, static * factor), field, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["u2", "i2", "i4", "i8", "u8", ">f4", "f2", "f8"])
-def test_the_type_changes_nothing(plain, dtype):
+def test_the_type_does_not_change_the_field(plain, dtype):
     moving, static, field = plain
     found = field_of(moving.astype(dtype), static.astype(dtype))
     npt.assert_array_equal(found, field)
 
 
-def test_large_integers(plain):
+def test_large_integers_do_not_change_the_field(plain):
     moving, static, field = plain
     found = field_of(*((i.astype(np.int64) + 2**55) for i in (moving, static)))
     npt.assert_array_equal(found, field)
 
 
 def test_the_range_of_signed_integers_may_overflow(plain):
-    """As -30000 to 30000 does in 16 bits."""
+    """The range from -30000 to 30000 overflows in 16 bits."""
     moving, static, field = plain
     wide = [np.round(60 * i - 27000).astype(np.int16) for i in (moving, static)]
     npt.assert_allclose(field_of(*wide), field, atol=1e-3)
@@ -88,7 +88,7 @@ def test_the_range_of_signed_integers_may_overflow(plain):
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "in the object"])
-def test_images_of_mean_zero(plain, whole):
+def test_images_of_mean_zero_are_registered(plain, whole):
     moving, static, field = plain
     scored = []
     for image in (moving, static):
@@ -98,13 +98,13 @@ def test_images_of_mean_zero(plain, whole):
     found = field_of(*scored)
     if whole:
         npt.assert_allclose(found, field, atol=1e-3)
-    # Inside the object alone, the border of the object is hardly to be seen.
+    # If only the object has a mean of zero, its border is hardly visible.
     _, outcome = register(*scored)  # aligned before
     assert outcome.ncc_after > (0.99 if whole else outcome.ncc_before + 0.1)
 
 
 @pytest.mark.parametrize("background", [255.0, 1200.0, -1024.0])
-def test_any_background(background, request):
+def test_images_of_any_background_are_registered(background, request):
     for ndim in (2, 3):
         moving, static = scans(ndim, background=background)
         mapping, outcome = register(moving, static, prealign=None)
@@ -112,8 +112,8 @@ def test_any_background(background, request):
         assert outcome.ncc_after > outcome.ncc_before
 
 
-def test_beyond_a_cropped_image_is_its_background():
-    """A field of view that ends in the background makes no difference."""
+def test_a_cropped_image_continues_with_its_background():
+    """A smaller field of view that ends in the background gives the same field."""
     moving, static = scans(3)
     whole = field_of(moving, static)
     cut = 3
@@ -137,7 +137,7 @@ def test_nan_counts_as_background(plain, caplog, monkeypatch):
     moving, static, field = plain
     missing = [np.where(i > 0, i, np.nan) for i in (moving, static)]
     found = field_of(*missing)
-    # What is left of the background is the object's own border.
+    # The background is then estimated from the border of the object.
     assert "values of moving are NaN" in caplog.text
     assert np.isfinite(found).all()
     some = moving.copy()
@@ -145,7 +145,7 @@ def test_nan_counts_as_background(plain, caplog, monkeypatch):
     npt.assert_array_equal(field_of(some, static), field)
 
 
-def test_boolean_images():
+def test_boolean_images_are_registered_as_float():
     moving, static = scans(2)
     moving, static = moving > 0, static > 0
     mapping, outcome = register(moving, static, prealign=None)
@@ -154,7 +154,7 @@ def test_boolean_images():
     assert outcome.ncc_after >= outcome.ncc_before
 
 
-def test_a_single_voxel_hides_nothing(plain):
+def test_a_single_bright_voxel_does_not_prevent_registration(plain):
     moving, static, field = plain
     spoilt = moving.copy()
     spoilt[(1,) * moving.ndim] = 1e9
@@ -163,14 +163,14 @@ def test_a_single_voxel_hides_nothing(plain):
     assert outcome.ncc_after > 0.9
 
 
-def test_an_axis_for_one_channel(plain):
+def test_an_axis_for_one_channel_does_not_change_the_field(plain):
     moving, static, field = plain
     npt.assert_array_equal(field_of(moving[..., None], static[..., None]), field)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("apart", [0.0, 2.0, -60.0])
-def test_slices_along_any_axis_and_at_any_height(axis, apart):
+def test_slices_along_any_axis_and_at_any_distance(axis, apart):
     moving, static = scans(2)
     field = field_of(moving, static)
     spacing = [1.0, 1.0, 1.0]
@@ -193,7 +193,7 @@ def test_slices_along_any_axis_and_at_any_height(axis, apart):
     assert metrics.ncc(moving, back) > 0.97
 
 
-def test_slices_are_aligned_by_dipy_wherever_they_are_stored():
+def test_slices_stored_along_any_axis_are_aligned():
     static, _ = scans(2)
     moving = np.roll(static, (4, -3), (0, 1))
     for axis in range(3):
@@ -215,7 +215,7 @@ def test_slices_of_different_planes_are_refused():
 
 @pytest.mark.parametrize("slices", [2, 3, 5])
 def test_stacks_of_a_few_thick_slices(slices):
-    """As good as the slices by themselves."""
+    """The result is as good as that of single slices."""
     pairs = [scans(2) for _ in range(slices)]
     moving, static = (np.stack(images, axis=-1) for images in zip(*pairs))
     affine = np.diag([1.0, 1, 6, 1])
@@ -235,7 +235,7 @@ def test_stacks_of_a_few_thick_slices(slices):
         ({"model": np.nan}, "Expected model"),
     ],
 )
-def test_what_says_nothing_is_refused(options, message):
+def test_empty_masks_and_unrelated_labels_are_refused(options, message):
     moving, static = scans(2)
     options = {
         name: value if name == "model" else np.full(moving.shape, value)
@@ -257,22 +257,22 @@ def test_what_says_nothing_is_refused(options, message):
     ],
     ids=["text", "none", "structured", "objects", "complex", "absurd"],
 )
-def test_what_is_no_image_is_refused(moving):
+def test_arrays_that_are_no_images_are_refused(moving):
     _, static = scans(2)
     static = static if np.ndim(moving) < 3 else np.stack([static] * 9, axis=-1)
     with pytest.raises(ValueError, match="Expected.*moving"):
         register(moving, static, prealign=None)
 
 
-def test_more_than_memory_holds_is_refused_at_once():
+def test_images_larger_than_memory_are_refused_at_once():
     line = np.random.default_rng(0).random(2**11)
     huge = np.broadcast_to(line, (2**11, 2**11, 2**11))
     with pytest.raises(MemoryError, match="needs about"):
         register(huge, huge, prealign=None)
 
 
-def test_equal_images_do_not_get_worse():
-    """A blob and the same one, as a rigid alignment leaves them."""
+def test_nearly_equal_images_do_not_become_less_similar():
+    """A blob, and the same blob after a rigid alignment."""
     blob = np.exp(-((np.indices((36, 36)) - 17.5) ** 2).sum(0) / 60)
     shifted = np.exp(-((np.indices((36, 36)) - 18.2) ** 2).sum(0) / 60)
     _, outcome = register(shifted, blob, prealign="rigid")

@@ -10,7 +10,7 @@ from dipy_nn_reg.mapping.grid import Grid, moving_grid, prealign_of, static_grid
 AFFINE = np.array([[0, -2, 0, 5], [1.5, 0, 0.1, -7], [0, 0, 3, 2], [0, 0, 0, 1.0]])
 
 
-def test_points_and_corners():
+def test_points_and_box_of_a_grid():
     grid = Grid((3, 4, 5), AFFINE)
     assert grid.ndim == 3
     points = grid.points().reshape(3, 4, 5, 3)
@@ -20,7 +20,7 @@ def test_points_and_corners():
     npt.assert_allclose(flat.box(), [[-1, -2.5], [5, 17.5]])
 
 
-def test_every_second_voxel():
+def test_a_grid_of_every_second_voxel():
     grid = Grid((5, 4, 1), AFFINE)
     fewer = grid.every(2)
     assert fewer.shape == (3, 2, 1)
@@ -36,7 +36,7 @@ def test_every_second_voxel():
         ((3, 4), np.zeros((3, 3)), "affine"),
     ],
 )
-def test_what_is_no_grid(shape, affine, message):
+def test_invalid_grids_are_refused(shape, affine, message):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         Grid(shape, affine)
 
@@ -53,8 +53,8 @@ def test_grids_and_prealignment_of_a_map(pair):
 
 @pytest.mark.parametrize("size", [0.8, 1.1, 1.2, 1.6, 2.0])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_the_voxels_that_are_there_make_no_other_grid(size, ndim, rng):
-    """Also with what the float32 of an oblique header rounds."""
+def test_the_same_voxel_size_gives_the_same_grid(size, ndim, rng):
+    """Also after rounding to the float32 of an oblique header."""
     for _ in range(20):
         skew = rng.uniform(-0.5, 0.5, (3, 3))
         affine = np.eye(4)
@@ -65,14 +65,14 @@ def test_the_voxels_that_are_there_make_no_other_grid(size, ndim, rng):
         npt.assert_array_equal(grid.affine, affine)
 
 
-def test_an_axis_that_has_such_voxels_stays_as_it_is():
+def test_an_axis_with_the_requested_voxel_size_is_unchanged():
     grid = Grid((20, 21, 22), np.diag([2.0, 1.0, 4.0, 1])).with_voxel_size(2.0)
     assert grid.shape == (20, 11, 44)
     npt.assert_allclose(np.diag(grid.affine), [2, 2, 2, 1])
     assert grid.affine[0, 3] == 0
 
 
-def test_a_grid_that_no_memory_holds_is_refused():
+def test_a_grid_larger_than_any_memory_is_refused():
     with pytest.raises(ValueError, match="voxel_size near"):
         Grid((20, 20, 20), np.diag([1e20, 1, 1, 1])).with_voxel_size(1.0)
 

@@ -8,7 +8,7 @@ from dipy_nn_reg.mapping.measures import measure_field
 
 
 @pytest.mark.parametrize("shape", [(20, 22), (16, 15, 17), (16, 15, 4)])
-def test_what_is_measured_of_a_map(shape, smooth_field):
+def test_measures_of_a_map(shape, smooth_field):
     field = smooth_field(shape, sigma=5, largest=1.0)
     ndim = len(shape)
     affine = np.diag([2.0, 3, 4, 1])[-ndim - 1 :, -ndim - 1 :]
@@ -24,7 +24,7 @@ def test_what_is_measured_of_a_map(shape, smooth_field):
     else:
         expected = metrics.sd_log_jacobian(field)
         npt.assert_allclose(row["sd_log_jacobian"], expected, rtol=1e-4)
-    # At the border, where the field leaves the grid, the inverse is not known.
+    # The inverse is unknown at the border, where the field leaves the grid.
     assert 0 < row["inverse_error_mm"] < row["mean_displacement_mm"]
 
 
@@ -52,13 +52,13 @@ def test_a_slice_along_any_axis_is_measured_in_its_plane(axis, shape, smooth_fie
 
 def test_a_fold_of_a_slice_is_counted():
     field = np.zeros((6, 1, 8, 3), np.float32)
-    field[..., 2] = -2 * np.arange(8)  # which turns the last axis around
+    field[..., 2] = -2 * np.arange(8)  # reverses the last axis
     assert (
         measure_field(displacement_to_mapping(field, inverse=field))["folding"] == 100
     )
 
 
-def test_a_map_of_two_slices(smooth_field):
+def test_a_map_of_two_slices_is_measured(smooth_field):
     field = smooth_field((16, 15, 2), sigma=5, largest=0.5)
     row = measure_field(displacement_to_mapping(field, inverse=-field))
     assert row["folding"] == metrics.folding(field)

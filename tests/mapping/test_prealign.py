@@ -13,12 +13,12 @@ from dipy_nn_reg.mapping.resampling import resample, to_moving
 @pytest.mark.parametrize("kind", ["rigid", "affine"])
 @pytest.mark.parametrize("shape", [(40, 36), (24, 22, 20), (40, 36, 1)])
 def test_a_known_affine_is_found(kind, shape, rng):
-    """Images of smooth noise within a ball, the static one read through the affine."""
+    """The images show smooth noise in a ball; the affine makes the static image."""
     ndim = 2 if shape[-1] == 1 else len(shape)
     size = len(shape) + 1
     static_affine = np.diag([1.5, -1.2, 1.4, 1][: size - 1] + [1.0])
     static_affine[:-1, -1] = -static_affine[:-1, :-1] @ ((np.array(shape) - 1) / 2)
-    # The same world box around the origin for both.
+    # Both images cover the same box around the origin of the world.
     turn = np.zeros((size - 1, size - 1))
     turn[0, 1], turn[1, 0] = 0.12, -0.12
     truth = np.eye(size)
@@ -71,7 +71,7 @@ def zero_mean_inside(image):
 
 
 @pytest.mark.parametrize(
-    "dress",
+    "change",
     [
         lambda image: image,
         lambda image: (image - image.mean()) / image.std(),
@@ -84,18 +84,18 @@ def zero_mean_inside(image):
     ],
     ids="plain whole float64 inside ct white small offset".split(),
 )
-def test_intensities_of_any_range_and_mean(dress):
+def test_images_of_any_range_and_mean_are_aligned(change):
     moving, static, truth = shifted_heads()
     found = estimate_prealign(
-        dress(moving), dress(static), moving_affine=AFFINE, static_affine=AFFINE
+        change(moving), change(static), moving_affine=AFFINE, static_affine=AFFINE
     )
     points = grid_points(static.shape, AFFINE)[static.ravel() > 0.2]
     error = to_moving(points, [found]) - to_moving(points, [truth])
     assert np.linalg.norm(error, axis=1).mean() < 0.2
 
 
-def test_a_part_of_the_image_does_not_end_worse_than_its_header_says():
-    """A corner of a head, whose centre of mass is elsewhere."""
+def test_the_alignment_of_a_part_is_no_worse_than_its_header():
+    """The centre of mass of a corner of a head is not that of the head."""
     moving, _, _ = shifted_heads()
     static = moving[:20, :20, :20]
     shifted = AFFINE.copy()
@@ -109,6 +109,6 @@ def test_a_part_of_the_image_does_not_end_worse_than_its_header_says():
 
 
 @pytest.mark.parametrize("prealign", ["syn", np.eye(3), np.zeros((4, 4))])
-def test_what_aligns_nothing_is_refused(prealign):
+def test_invalid_alignments_are_refused(prealign):
     with pytest.raises(ValueError, match="Expected prealign"):
         check_prealign(prealign, ndim=3)

@@ -16,7 +16,7 @@ from dipy_nn_reg.mapping.resampling import (
 )
 
 
-def test_points_go_where_the_image_is_read(pair):
+def test_points_move_to_the_positions_at_which_the_image_is_read(pair):
     mapping = pair.make_mapping()
     points = grid_points(pair.field.shape[:-1], pair.static_affine)
     there = to_moving(points, [mapping])
@@ -33,7 +33,7 @@ def apply(affine, points):
     return points @ affine[:-1, :-1].T + affine[:-1, -1]
 
 
-def test_maps_and_affines_are_passed_in_order(scene):
+def test_maps_and_affines_are_applied_in_order(scene):
     mapping, affine = scene(3, True).make_mapping(), scene(3, True).prealign
     points = np.random.default_rng(0).normal(size=(10, 3))
     expected = apply(affine, np.asarray(mapping.transform_points(points)))
@@ -45,7 +45,7 @@ def test_maps_and_affines_are_passed_in_order(scene):
 
 
 def test_two_maps_interpolate_once(scene):
-    """A ramp comes through any number of linear interpolations, a checkerboard not."""
+    """Repeated linear interpolation keeps a ramp, but not a checkerboard."""
     scenes = scene(3, False)
     shift = np.eye(4)
     shift[:3, 3] = scenes.static_affine[:3, 0] / 2  # half a voxel
@@ -56,7 +56,7 @@ def test_two_maps_interpolate_once(scene):
 
 
 @pytest.mark.parametrize("volumes", [None, 4])
-def test_an_image_is_resampled_as_its_map_does(volumes, pair):
+def test_resampling_agrees_with_the_map_of_dipy(volumes, pair):
     mapping = pair.make_mapping()
     expected = mapping.transform(pair.moving)
     moving = pair.moving
@@ -102,7 +102,7 @@ def test_unknown_interpolation_is_refused():
 def test_the_inverse_error_is_a_distance_in_mm(scene):
     pair = scene(3, False)
     mapping = pair.make_mapping(inverse=np.zeros_like(pair.field))
-    # Without an inverse, points do not come back at all.
+    # With an inverse of zero, points stay where the field moves them.
     expected = np.linalg.norm(pair.field @ pair.static_affine[:3, :3].T, axis=-1).mean()
     found = inverse_error([mapping], static_grid(mapping))
     assert found == pytest.approx(expected, rel=1e-4)
@@ -119,8 +119,8 @@ def test_the_inverse_error_of_many_voxels_is_that_of_every_second(scene, monkeyp
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_points_that_are_not_finite_stay_so(ndim):
-    """DIPY would end the process on them."""
+def test_points_that_are_not_finite_become_nan(ndim):
+    """DIPY would end the process."""
     still = np.zeros((*[6] * ndim, ndim), np.float32)
     maps = [displacement_to_mapping(still, inverse=still)]
     points = np.full((3, ndim), 2.0)
@@ -132,7 +132,7 @@ def test_points_that_are_not_finite_stay_so(ndim):
 
 
 @pytest.mark.parametrize("fill", [0.0, -1000.0])
-def test_what_lies_outside(fill, rng):
+def test_an_image_fades_to_the_fill_value_outside(fill, rng):
     image = rng.random((6, 7, 5)) + 5
     far = np.eye(4)
     far[0, 3] = 5.5
@@ -142,7 +142,7 @@ def test_what_lies_outside(fill, rng):
     npt.assert_array_equal(found[1:], fill)
 
 
-def test_by_default_an_image_ends_in_its_background_and_labels_in_zero(rng):
+def test_by_default_images_are_filled_with_background_and_labels_with_zero(rng):
     def at(place, data):
         affine = np.eye(4)
         affine[0, 3] = place
@@ -164,7 +164,7 @@ def test_large_values_keep_their_contrast(rng):
 
 
 @pytest.mark.parametrize("dtype", [bool, np.float16, np.uint8, ">i4", np.float64])
-def test_types_that_scipy_does_not_take(dtype, rng):
+def test_images_of_any_type_are_resampled(dtype, rng):
     image = (10 * rng.random((5, 6, 4))).astype(dtype)
     grid = Grid(image.shape, np.eye(4))
     for interpolation in ("linear", "nearest"):
@@ -187,7 +187,7 @@ def test_types_that_scipy_does_not_take(dtype, rng):
         (np.full((3, 3), "a"), np.eye(4)),
     ],
 )
-def test_points_and_affines_that_do_not_fit_are_refused(points, affine):
+def test_invalid_points_and_affines_are_refused(points, affine):
     for move in (to_moving, to_static):
         with pytest.raises(ValueError, match="Expected"):
             move(points, [affine])

@@ -36,7 +36,7 @@ def bookstein(static, moving, points, smoothing):
 
 @pytest.mark.parametrize("smoothing", [0, 0.5, 20])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_bookstein_s_system_of_equations(ndim, smoothing, landmarks, rng):
+def test_the_spline_solves_the_equations_of_bookstein(ndim, smoothing, landmarks, rng):
     moving, static = landmarks(ndim)
     points = rng.uniform(-5, 25, (200, ndim))
     spline = ThinPlateSpline(smoothing=smoothing).fit(moving, static)
@@ -45,7 +45,7 @@ def test_bookstein_s_system_of_equations(ndim, smoothing, landmarks, rng):
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_meets_the_landmarks_and_keeps_affine_maps(ndim, landmarks, rng):
+def test_the_spline_meets_landmarks_and_reproduces_affine_maps(ndim, landmarks, rng):
     moving, static = landmarks(ndim)
     spline = ThinPlateSpline().fit(moving, static)
     npt.assert_allclose(spline.evaluate(static), moving, atol=1e-9)
@@ -56,7 +56,7 @@ def test_meets_the_landmarks_and_keeps_affine_maps(ndim, landmarks, rng):
 
 
 @pytest.mark.parametrize("shape", [(9, 12), (6, 7, 8)])
-def test_displacement_of_a_grid(shape, landmarks):
+def test_the_displacement_is_that_of_the_spline(shape, landmarks):
     spline = ThinPlateSpline().fit(*landmarks(len(shape)))
     field = spline.displacement(shape)
     assert field.shape == (*shape, len(shape))
@@ -81,17 +81,17 @@ def test_displacement_of_a_grid(shape, landmarks):
         ),
     ],
 )
-def test_landmarks_that_determine_no_map(moving, static, message):
+def test_landmarks_without_a_unique_map_are_refused(moving, static, message):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         ThinPlateSpline().fit(moving, static)
 
 
-def test_bad_smoothing():
+def test_negative_smoothing_is_refused():
     with pytest.raises(ValueError, match="smoothing.*Received -1"):
         ThinPlateSpline(smoothing=-1)
 
 
-def test_points_that_do_not_fit():
+def test_points_without_or_unlike_landmarks_are_refused():
     with pytest.raises(ValueError, match="Expected landmarks, by fit"):
         ThinPlateSpline().evaluate([(1, 2)])
     spline = ThinPlateSpline().fit(np.eye(3)[:, :2], np.eye(3)[:, :2])
@@ -102,7 +102,7 @@ def test_points_that_do_not_fit():
 
 
 LANDMARKS = np.array([(0.0, 0.0), (0.0, 9.0), (9.0, 0.0), (9.0, 9.0)])
-NO_ARRAYS = [
+INVALID_POINTS = [
     "text",
     {"a": 1},
     len,
@@ -115,7 +115,7 @@ NO_ARRAYS = [
 ]
 
 
-@pytest.mark.parametrize("value", NO_ARRAYS, ids=str)
+@pytest.mark.parametrize("value", INVALID_POINTS, ids=str)
 def test_invalid_points_are_refused(value):
     spline = ThinPlateSpline().fit(LANDMARKS + 1, LANDMARKS)
     with pytest.raises(ValueError, match="Expected .* Received"):
@@ -125,7 +125,7 @@ def test_invalid_points_are_refused(value):
 
 
 @pytest.mark.parametrize("far", [np.nan, np.inf, 1e300])
-def test_a_map_is_finite_or_refused(far):
+def test_infinite_and_huge_coordinates_are_refused(far):
     points = np.array([(1.0, 2.0), (far, 3.0)])
     spline = ThinPlateSpline().fit(LANDMARKS + 1, LANDMARKS)
     with pytest.raises(ValueError, match="Expected .*points.*Received"):
@@ -138,14 +138,14 @@ def test_a_map_is_finite_or_refused(far):
 @pytest.mark.parametrize(
     "shape", [None, 5, "ab", (4,), (4, 4, 4), (0, 4), (-1, 4), (4.5, 4), ((4, 4), 4)]
 )
-def test_a_displacement_has_a_grid(shape):
+def test_invalid_shapes_of_a_displacement_are_refused(shape):
     spline = ThinPlateSpline().fit(LANDMARKS + 1, LANDMARKS)
     with pytest.raises(ValueError, match="Expected .*shape.*Received"):
         spline.displacement(shape)
 
 
-def test_landmarks_of_any_real_type():
+def test_landmarks_of_any_real_type_are_taken():
     moving, points = LANDMARKS + [1, 2], [(4, 4)]
-    for dress in (np.ndarray.tolist, np.asfortranarray, lambda a: a.astype(">f4")):
-        spline = ThinPlateSpline().fit(dress(moving), dress(LANDMARKS))
+    for convert in (np.ndarray.tolist, np.asfortranarray, lambda a: a.astype(">f4")):
+        spline = ThinPlateSpline().fit(convert(moving), convert(LANDMARKS))
         npt.assert_allclose(spline.evaluate(points), [(5, 6)])

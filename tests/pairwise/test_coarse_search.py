@@ -29,7 +29,7 @@ def search(moving, static, level, mask=None):
 def test_a_motion_larger_than_the_structures_is_found(
     shape, level, motion, contrast, rng
 ):
-    """Of whole coarse voxels: the moving image is read so far away."""
+    """The motion is a whole number of coarse voxels."""
     static = texture(rng, shape, sigma=0.75 * level)
     moving = contrast * np.roll(static, motion, range(len(shape)))
     found = search(moving, static, level)
@@ -40,7 +40,7 @@ def test_a_motion_larger_than_the_structures_is_found(
     assert np.linalg.norm(error, axis=-1).mean() < 0.3
 
 
-def test_each_part_has_a_motion_of_its_own(rng):
+def test_two_halves_with_opposite_motion(rng):
     static = texture(rng, (64, 96))
     moving = static.copy()
     moving[:, :48] = np.roll(static, 8, 0)[:, :48]
@@ -50,7 +50,7 @@ def test_each_part_has_a_motion_of_its_own(rng):
     npt.assert_allclose(found[:, -8:-3].mean((0, 1)), [-2, 0], atol=0.3)
 
 
-def test_what_is_masked_does_not_count(rng):
+def test_voxels_outside_a_mask_are_ignored(rng):
     static = texture(rng, (64, 64))
     moving = np.roll(static, 8, 0)
     moving[:, 32:] = texture(rng, (64, 32))
@@ -58,19 +58,19 @@ def test_what_is_masked_does_not_count(rng):
     mask[:, 32:] = 0
     without, with_mask = (search(moving, static, 4, m)[0, 4:-4] for m in (None, mask))
     npt.assert_allclose(with_mask[:, 2:6].mean((0, 1)), [2, 0], atol=0.3)
-    # Nothing draws it further away.
+    # Outside of the mask the field is only smoothed.
     assert np.abs(without[:, -3:]).mean() > 5 * np.abs(with_mask[:, -3:]).mean()
 
 
 @pytest.mark.parametrize("shape", [(32, 40), (24, 24, 28)])
-def test_where_there_is_nothing_to_see_nothing_moves(shape, rng):
+def test_flat_and_equal_images_do_not_move(shape, rng):
     flat = np.full(shape, 0.5, np.float32)
     npt.assert_array_equal(search(flat, flat, 2), 0)
     image = texture(rng, shape)
     npt.assert_array_equal(search(image, image, 2), 0)
 
 
-def test_channels(rng):
+def test_images_of_two_channels(rng):
     static = np.stack([texture(rng, (64, 60)) for _ in range(2)], axis=-1)[None]
     moving = np.roll(static, -8, 1)
     found = search_displacement(*map(ops.convert_to_tensor, (moving, static)), 4)

@@ -99,15 +99,15 @@ def test_a_known_displacement_is_found(make_pair, shape, options):
     ],
     ids=lambda options: "-".join(map(str, options.values()))[:20],
 )
-def test_losses_and_penalties(make_pair, options):
+def test_a_known_displacement_is_found_with_each_loss_and_penalty(make_pair, options):
     moving, static, displacement = make_pair(SHAPES[0])
     before = inner_error(np.zeros((1, *displacement.shape), np.float32), displacement)
     assert inner_error(optimize(moving, static, **options), displacement) < before / 2
 
 
 @pytest.mark.parametrize("stride", [1, 4])
-def test_motion_larger_than_the_structures(stride, rng, monkeypatch):
-    """The descent alone goes to the nearest match."""
+def test_the_search_finds_motion_larger_than_the_structures(stride, rng, monkeypatch):
+    """Descent without the search ends at the nearest match."""
     moving = texture(rng, (96, 100))
     bump = np.outer(*(np.sin(np.pi * np.arange(n) / (n - 1)) for n in moving.shape))
     displacement = bump[..., None] * np.array([-9, 5])
@@ -125,18 +125,18 @@ def test_motion_larger_than_the_structures(stride, rng, monkeypatch):
     assert with_search < 1 < 3 < error()
 
 
-def test_values_on_every_second_voxel(make_pair):
+def test_a_velocity_at_every_second_voxel(make_pair):
     moving, static, displacement = make_pair(SHAPES[0])
     velocity = optimize(moving, static, field_stride=2)
     assert velocity.shape == (1, 19, 20, 2)
-    # In voxels of two: half of what a voxel moves, where it moves.
+    # The unit is two voxels, so the values are half of those at each voxel.
     lengths = np.linalg.norm(displacement, axis=-1).mean()
     npt.assert_allclose(
         2 * np.linalg.norm(velocity, axis=-1).mean(), lengths, rtol=0.35
     )
 
 
-def test_it_goes_on_from_a_velocity(make_pair):
+def test_the_descent_starts_from_a_velocity(make_pair):
     moving, static, displacement = make_pair(SHAPES[0])
     good = optimize(moving, static)
     start = ops.convert_to_tensor(good)
@@ -149,12 +149,12 @@ def test_it_goes_on_from_a_velocity(make_pair):
     assert inner_error(found, displacement) < 0.35 * inner_error(0 * good, displacement)
 
 
-def test_the_same_twice(make_pair):
+def test_the_descent_is_reproducible(make_pair):
     moving, static, _ = make_pair(SHAPES[0])
     npt.assert_array_equal(optimize(moving, static), optimize(moving, static))
 
 
-def test_what_is_masked_does_not_count(make_pair):
+def test_voxels_outside_a_mask_are_ignored(make_pair):
     moving, static, displacement = make_pair(SHAPES[0])
     spoilt = static.copy()
     spoilt[:, 20:] = static[::-1, 20:]
@@ -171,7 +171,7 @@ def test_what_is_masked_does_not_count(make_pair):
     assert without > 1.5 * with_mask
 
 
-def test_labels_alone_move_it(rng):
+def test_labels_move_equal_images(rng):
     shape = SHAPES[0]
     labels = np.zeros((2, *shape, 1), np.float32)
     labels[0, 12:24, 14:26] = 1
@@ -184,6 +184,6 @@ def test_labels_alone_move_it(rng):
     assert -3 < integrate(velocity)[0, 14:24, 16:24, 0].mean() < -1
 
 
-def test_nothing_to_do_is_not_done(rng):
+def test_equal_images_do_not_move(rng):
     image = texture(rng, SHAPES[0])
     assert not optimize(image, image).any()

@@ -6,7 +6,7 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.pairwise.unfolding import unfold, where_folded
 
 
-def test_a_fold_is_smoothed_away():
+def test_a_velocity_that_folds_is_smoothed():
     velocity = np.zeros((1, 24, 20, 2), np.float32)
     velocity[0, 10, 8:12, 0], velocity[0, 12, 8:12, 0] = 1.5, -1.5
     assert metrics.folding(velocity[0]) > 0
@@ -17,14 +17,14 @@ def test_a_fold_is_smoothed_away():
     npt.assert_array_equal(smooth[:3], 0)
 
 
-def test_what_does_not_fold_stays(smooth_field):
+def test_a_velocity_without_folds_is_unchanged(smooth_field):
     velocity = smooth_field((20, 22), sigma=4, largest=1.0)[None]
     kept, _ = unfold(velocity, lambda field: field)
     assert kept is velocity
 
 
-def test_what_is_returned_belongs_together(rng):
-    """Also where repairs do not help: a field that nothing could unfold."""
+def test_velocity_and_displacement_correspond(rng):
+    """Even if the field still folds after the last repair."""
     velocity = ops.convert_to_tensor(rng.normal(0, 9, (1, 12, 13, 2)), "float32")
 
     def displace(velocity):
@@ -35,7 +35,7 @@ def test_what_is_returned_belongs_together(rng):
     npt.assert_array_equal(displacement, ops.convert_to_numpy(displace(smooth))[0])
 
 
-def test_folds_are_where_the_determinant_is_not_positive(rng):
+def test_a_field_folds_where_its_determinant_is_not_positive(rng):
     for shape in ((12, 13), (6, 7, 8)):
         field = rng.normal(0, 0.7, (*shape, len(shape))).astype(np.float32)
         expected = metrics.is_folded(metrics.jacobian_determinant(field))

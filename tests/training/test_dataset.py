@@ -5,7 +5,7 @@ import pytest
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.training.data_checks import check_training_data
-from dipy_nn_reg.training.dataset import PairDataset
+from dipy_nn_reg.training.dataset import Changes, PairDataset
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_about_half_of_the_pairs_are_mirrored_with_all_that_belongs_to_them(
         moving,
         static,
         batch_size=8,
-        mirror=mirror,
+        changes=Changes(mirror=mirror),
         rng=np.random.default_rng(0),
         annotations=Annotations(*labels, *landmarks, label_values=np.array([1, 2])),
     )
@@ -224,9 +224,8 @@ def test_augmented_pairs_are_new_in_each_epoch_and_the_same_for_a_seed(rng):
     images = rng.random((5, 16, 18, 1), dtype=np.float32)
 
     def make():
-        return PairDataset(
-            images, None, batch_size=2, augment=True, rng=np.random.default_rng(4)
-        )
+        rng, changes = np.random.default_rng(4), Changes(augment=True)
+        return PairDataset(images, None, batch_size=2, changes=changes, rng=rng)
 
     pairs, again = make(), make()
     # In whatever order threads ask for them.
@@ -245,8 +244,9 @@ def test_what_is_in_a_batch_is_shrunk(rng):
         static_landmarks=np.array([[[0.5, 2.5], [4, 0]]]),
         label_values=np.array([1, 2]),
     )
+    changes = Changes(shrunk_by=2)
     pairs = PairDataset(
-        images, images, batch_size=2, shrunk_by=2, annotations=annotations
+        images, images, batch_size=2, changes=changes, annotations=annotations
     )
     batch, known = pairs[0]
     assert batch["moving"].shape == (2, 3, 3, 1)
@@ -277,7 +277,8 @@ def test_labels_of_any_integer_type_are_told_apart(labels, dtype, augment, shape
             images, None, ndim=len(shape), num_channels=1, moving_labels=maps
         )
         generator = np.random.default_rng(1)
-        pairs = PairDataset(**data, batch_size=2, augment=augment, rng=generator)
+        changes = Changes(augment=augment)
+        pairs = PairDataset(**data, batch_size=2, changes=changes, rng=generator)
         batches.append(pairs[0][1])
         order = np.argsort(np.argsort(labels[1:])) if maps is not small else [0, 1, 2]
         for name, shares in batches[-1].items():

@@ -41,9 +41,8 @@ def test_bspline_agrees_with_scipy(shape, spacing, rng):
     values = random_values(rng, shape, spacing)
     first = np.array([axis[0] for axis in control_axes(shape, spacing)])
     positions = (grid_of([np.arange(n) for n in shape]) - first) / spacing
-    margin = (
-        4  # more than a cubic B-spline reaches, so that SciPy's border is no matter
-    )
+    # Beyond the reach of a cubic B-spline, so that the border of SciPy has no effect.
+    margin = 4
     padded = np.pad(values, [(0, 0), *[(margin, margin)] * ndim, (0, 0)], mode="edge")
     expected = np.zeros((2, *shape, ndim))
     for image, component in np.ndindex(2, ndim):
@@ -87,7 +86,7 @@ def test_thin_plate_meets_the_values_at_control_points_on_voxels(shape, spacing,
 
 @pytest.mark.parametrize(("shape", "spacing"), CASES)
 @pytest.mark.parametrize("name", SPLINES)
-def test_constant_values_make_a_constant_field(name, shape, spacing, rng):
+def test_constant_values_give_a_constant_field(name, shape, spacing, rng):
     values = random_values(rng, shape, spacing)
     values[:] = [1.5, -2.0, 0.25][: len(shape)]
     field = field_of(SPLINES[name], values, shape, spacing)
@@ -98,13 +97,13 @@ def test_constant_values_make_a_constant_field(name, shape, spacing, rng):
 
 @pytest.mark.parametrize(("shape", "spacing"), [((13, 14), 3), ((10, 13, 11), 3)])
 @pytest.mark.parametrize("name", SPLINES)
-def test_linear_values_make_a_linear_field(name, shape, spacing, rng):
+def test_linear_values_give_a_linear_field(name, shape, spacing, rng):
     ndim = len(shape)
     matrix = rng.normal(0, 0.2, (ndim, ndim))
     values = grid_of(control_axes(shape, spacing)) @ matrix.T
     voxels = grid_of([np.arange(n) for n in shape])
     field = field_of(SPLINES[name], values[None], shape, spacing)[0]
-    # A B-spline repeats its border, which is not linear: seen up to the second point.
+    # A B-spline repeats its border values, so it is not linear up to the second point.
     first = {"bspline": 1, "tps": 0}[name]
     axes = control_axes(shape, spacing)
     inside = np.ix_(
