@@ -10,7 +10,8 @@ import pytest
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg import DeformableRegistration, data
+from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.data import mnist
 from dipy_nn_reg.io import signals
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
@@ -65,10 +66,10 @@ def rng():
 @pytest.fixture(scope="session")
 def sevens():
     """Images of the digit 7, (n, 28, 28): MNIST if a folder is named, else bundled."""
-    if os.environ.get(data.MNIST_VARIABLE):
-        (images, _), _ = data.load_mnist(digit=7)
+    if os.environ.get(mnist.MNIST_VARIABLE):
+        (images, _), _ = mnist.load_mnist(digit=7)
         return images[:640]
-    (images, labels), _ = data._from_scikit_learn(reason="a test")
+    (images, labels), _ = mnist._from_scikit_learn(reason="a test")
     return images[labels == 7].astype(np.float32) / 255
 
 

@@ -1,38 +1,32 @@
-"""Splines through control points and landmarks."""
+"""Thin-plate splines through landmarks, over those of SciPy."""
 
 import numpy as np
-from scipy.spatial.distance import cdist
+from scipy.interpolate import RBFInterpolator
 
 from dipy_nn_reg.checks import check_number, check_real, check_shape
 
-# Points evaluated at a time: bounds the memory for their distances to the landmarks.
-POINTS_PER_CHUNK = 2**16
-# The terms of a spline beyond this are too large for float32.
-FARTHEST = 1e15
+# Kernel of SciPy for each number of axes, and factor on ``smoothing``: in 2D SciPy's
+# kernel is half of Bookstein's.
+KERNELS = {2: ("thin_plate_spline", 0.5), 3: ("linear", 1.0)}
+# Largest coordinate: beyond it the terms of a spline are too large for float32.
+_MAX_COORDINATE = 1e15
 
 
 class ThinPlateSpline:
     r"""Smooth map through pairs of landmarks, in 2D and 3D.
 
-    The map bends as little as possible: among all that meet the landmarks it has the
-    least integral of squared second derivatives.
+    Among all maps that meet the landmarks it bends least: it has the smallest integral
+    of squared second derivatives.
 
     Parameters
     ----------
     smoothing : float, optional
-        0 meets the landmarks; more lets the map miss them to bend less.
-
-    Attributes
-    ----------
-    weights : ndarray, shape (n, ndim)
-        Of the kernel at each static landmark.
-    affine : ndarray, shape (ndim + 1, ndim)
-        Offset and linear part.
+        0 meets the landmarks; larger values let the map miss them to bend less.
 
     Notes
     -----
     The kernel is :math:`r^2 \log r^2` in 2D and :math:`-r` in 3D
-    :footcite:p:`Bookstein1989`.
+    :footcite:p:`Bookstein1989`; ``scipy.interpolate.RBFInterpolator`` evaluates it.
 
     References
     ----------
@@ -49,9 +43,10 @@ class ThinPlateSpline:
     def __init__(self, *, smoothing=0.0):
         check_number("smoothing", smoothing, or_zero=True)
         self.smoothing = smoothing
+        self._spline = self._ndim = None
 
     def fit(self, moving, static):
-        """Find the map from static to moving landmarks.
+        """Fit the map from static to moving landmarks.
 
         Parameters
         ----------
@@ -76,8 +71,17 @@ class ThinPlateSpline:
                 "Expected static landmarks that differ from one another, or "
                 "smoothing > 0. Received some that coincide and smoothing=0."
             )
-        self.landmarks = static
-        self.weights, self.affine = _solve(static, moving, self.smoothing)
+        kernel, factor = KERNELS[static.shape[1]]
+        self._ndim, self._spline = (
+            static.shape[1],
+            RBFInterpolator(
+                static,
+                moving,
+                kernel=kernel,
+                smoothing=factor * self.smoothing,
+                degree=1,
+            ),
+        )
         return self
 
     def evaluate(self, points):
@@ -95,24 +99,18 @@ class ThinPlateSpline:
         Raises
         ------
         ValueError
-            If there are no landmarks yet, if the points have other axes than they, or
-            if they are not finite.
+            Before :meth:`fit`, or if the points have another number of coordinates
+            than the landmarks, or are not finite.
         """
-        if not hasattr(self, "landmarks"):
+        if self._spline is None:
             raise ValueError("Expected landmarks, by fit. Received none yet.")
-        points, ndim = _as_points("points", points), self.landmarks.shape[1]
-        if points.shape[-1:] != (ndim,):
+        points = _as_points("points", points)
+        if points.shape[-1:] != (self._ndim,):
             raise ValueError(
-                f"Expected points of shape (..., {ndim}), as the landmarks are. "
+                f"Expected points of shape (..., {self._ndim}), as the landmarks are. "
                 f"Received points of shape {points.shape}."
             )
-        flat = points.reshape(-1, ndim)
-        mapped = _with_ones(flat) @ self.affine
-        for start in range(0, len(flat), POINTS_PER_CHUNK):
-            chunk = slice(start, start + POINTS_PER_CHUNK)
-            distances = cdist(flat[chunk], self.landmarks)
-            mapped[chunk] += _kernel(distances, ndim) @ self.weights
-        return mapped.reshape(points.shape)
+        return self._spline(points.reshape(-1, self._ndim)).reshape(points.shape)
 
     def displacement(self, shape):
         """Return the map as a displacement, for landmarks in voxels.
@@ -130,86 +128,22 @@ class ThinPlateSpline:
         Raises
         ------
         ValueError
-            If the shape is not one of as many axes as the landmarks have.
+            If the shape has another number of axes than the landmarks.
         """
-        axes = self.landmarks.shape[1] if hasattr(self, "landmarks") else None
-        shape = check_shape("shape", shape, ndim=axes)
+        shape = check_shape("shape", shape, ndim=self._ndim)
         grid = np.moveaxis(np.indices(shape, np.float64), 0, -1)
         return (self.evaluate(grid) - grid).astype(np.float32)
-
-
-def thin_plate_influence(landmarks, points):
-    """Return the influence of the value at each landmark on a spline at points.
-
-    Parameters
-    ----------
-    landmarks : ndarray, shape (n, ndim)
-        Not all on one line (3D: in one plane), and all different.
-    points : ndarray, shape (m, ndim)
-
-    Returns
-    -------
-    influence : ndarray, shape (m, n)
-        Float32. ``influence @ values`` is the spline through the values, at the points.
-
-    Raises
-    ------
-    ValueError
-        If the landmarks do not determine a spline, or if the points do not fit them.
-    """
-    landmarks = _as_points("landmarks", landmarks)
-    points = _as_points("points", points)
-    _check_landmarks(landmarks, landmarks)
-    if points.ndim != 2 or points.shape[1] != landmarks.shape[1]:
-        raise ValueError(
-            f"Expected points of shape (m, {landmarks.shape[1]}), as the landmarks "
-            f"are. Received points.shape={points.shape}."
-        )
-    # Solved in float64: the terms of the spline are large and cancel.
-    weights, affine = _solve(landmarks, np.eye(len(landmarks)), 0)
-    influence = np.empty((len(points), len(landmarks)), np.float32)
-    for start in range(0, len(points), POINTS_PER_CHUNK):
-        chunk = points[start : start + POINTS_PER_CHUNK]
-        kernel = _kernel(cdist(chunk, landmarks), landmarks.shape[1])
-        influence[start : start + POINTS_PER_CHUNK] = (
-            kernel @ weights + _with_ones(chunk) @ affine
-        )
-    return influence
 
 
 def _as_points(name, points):
     """Return points as float64, or raise ValueError."""
     points = check_real(name, points).astype(np.float64)
-    if not np.all(np.abs(points) <= FARTHEST):  # NaN neither
+    if not np.all(np.abs(points) <= _MAX_COORDINATE):  # NaN neither
         raise ValueError(
-            f"Expected finite {name} within {FARTHEST:g}. Received {name} from "
+            f"Expected finite {name} within {_MAX_COORDINATE:g}. Received {name} from "
             f"{points.min()} to {points.max()}."
         )
     return points
-
-
-def _solve(landmarks, values, smoothing):
-    """Return weights of the kernel and affine part of the spline through values."""
-    n, ndim = landmarks.shape
-    system = np.zeros((n + ndim + 1, n + ndim + 1))
-    system[:n, :n] = _kernel(cdist(landmarks, landmarks), ndim)
-    system[:n, :n] += smoothing * np.eye(n)
-    system[:n, n:] = _with_ones(landmarks)
-    system[n:, :n] = system[:n, n:].T
-    values = np.concatenate([values, np.zeros((ndim + 1, values.shape[1]))])
-    solution = np.linalg.solve(system, values)
-    return solution[:n], solution[n:]
-
-
-def _kernel(distances, ndim):
-    if ndim == 3:
-        return -distances
-    squares = distances**2
-    return squares * np.log(np.where(squares > 0, squares, 1))
-
-
-def _with_ones(points):
-    return np.concatenate([np.ones((len(points), 1)), points], axis=1)
 
 
 def _check_landmarks(moving, static):
@@ -222,10 +156,10 @@ def _check_landmarks(moving, static):
             f"Expected pairs of landmarks, two arrays of shape (n, 2) or (n, 3). "
             f"Received moving.shape={moving.shape} and static.shape={static.shape}."
         )
-    rank = np.linalg.matrix_rank(_with_ones(static))
-    if rank < static.shape[1] + 1:
+    rank = np.linalg.matrix_rank(static - static.mean(0))
+    if rank < static.shape[1]:
         raise ValueError(
             f"Expected at least {static.shape[1] + 1} static landmarks that are not "
             f"all on one line or plane. Received {len(static)} that span "
-            f"{max(rank - 1, 0)} dimensions."
+            f"{rank} dimensions."
         )

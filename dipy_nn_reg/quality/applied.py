@@ -111,8 +111,8 @@ def apply_map(
         before=read(images["moving"], [affine_alone], "linear", **outside),
         warped=read(images["moving"], [mapping], "linear", **outside),
         labels=labels,
-        covered=read(inside, [mapping], "nearest", grids["moving"] @ margin) > 0,
-        affine=grids["static"],
+        covered=read(inside, [mapping], "nearest", grids["moving"].affine @ margin) > 0,
+        affine=grids["static"].affine,
     )
 
 

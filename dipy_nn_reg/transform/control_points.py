@@ -1,6 +1,6 @@
-"""Dense fields from a grid of control points.
+"""Dense fields of a grid of control points: cubic B-splines and thin-plate splines.
 
-Tensors only. For an image of n voxels along an axis there are ceil(n / spacing) control
+For an image of n voxels along an axis there are ceil(n / spacing) control
 points, ``spacing`` voxels apart and centred in the image.
 """
 
@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from keras import ops
 import numpy as np
+from scipy.interpolate import RBFInterpolator
 
 from dipy_nn_reg.backend import from_sizes
-from dipy_nn_reg.mapping.thin_plate import thin_plate_influence
 from dipy_nn_reg.transform.sampling import repeat_border
 
 
@@ -39,7 +39,7 @@ def bspline(values, shape, spacing):
     ----------
     .. footbibliography::
     """
-    margin = 2  # of control points: how far a cubic B-spline reaches
+    margin = 2  # reach of a cubic B-spline, in control points
     field = repeat_border(values, margin)
     for axis, size in enumerate(shape, start=1):
         points = ops.shape(values)[axis]
@@ -56,8 +56,7 @@ def thin_plate(values, shape, spacing):
     Parameters
     ----------
     values : tensor, shape (batch, *points, ndim)
-        Of the field at the control points, of which there are two or more along
-        each axis.
+        Field at the control points, two or more along each axis.
     shape : sequence of int
         Spatial shape of the field.
     spacing : int
@@ -69,10 +68,10 @@ def thin_plate(values, shape, spacing):
 
     Notes
     -----
-    That of a spatial transformer :footcite:p:`Jaderberg2015`: the control points are
-    the same for all images, so one system of equations is solved for all. The kernel
-    is that of :class:`~dipy_nn_reg.mapping.thin_plate.ThinPlateSpline`. Memory for a
-    number for each voxel and control point is needed.
+    As in a spatial transformer :footcite:p:`Jaderberg2015`, the control points are the
+    same for all images, so one system of equations is solved for all. The kernel is
+    that of :class:`~dipy_nn_reg.mapping.thin_plate.ThinPlateSpline`. It needs memory
+    for one number per voxel and control point.
 
     References
     ----------
@@ -89,9 +88,7 @@ SPLINES = {"bspline": bspline, "tps": thin_plate}
 
 @lru_cache(maxsize=2)
 def _influence(*sizes):
-    """Return the influence of each control point on each voxel.
-
-    It is worked out once for images of one size.
+    """Return the influence of each control point on each voxel, once for each size.
 
     Parameters
     ----------
@@ -104,11 +101,13 @@ def _influence(*sizes):
     center = (shape - 1) / 2 - spacing * (points - 1) / 2
     control = np.indices(points).reshape(len(points), -1).T * spacing + center
     voxels = np.indices(shape).reshape(len(shape), -1).T
-    return thin_plate_influence(control, voxels)
+    kernel = "thin_plate_spline" if len(shape) == 2 else "linear"
+    spline = RBFInterpolator(control, np.eye(len(control)), kernel=kernel, degree=1)
+    return spline(voxels.astype(np.float64)).astype(np.float32)
 
 
 def _positions(size, points, spacing):
-    """Return where the voxels of an axis are, counted in control points."""
+    """Return the positions of the voxels of an axis, in control points."""
     voxels = ops.arange(0, size, dtype="float32")
     size, points = ops.cast(size, "float32"), ops.cast(points, "float32")
     return (voxels - (size - 1) / 2) / spacing + (points - 1) / 2

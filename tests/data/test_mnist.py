@@ -8,7 +8,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg import data
+from dipy_nn_reg.data import mnist
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def folder(tmp_path, rng, write_idx):
 
 @pytest.fixture
 def no_cache(tmp_path, monkeypatch):
-    monkeypatch.delenv(data.MNIST_VARIABLE, raising=False)
+    monkeypatch.delenv(mnist.MNIST_VARIABLE, raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
 
 def test_a_folder_of_idx_files(folder):
-    (images, labels), (test_images, test_labels) = data.load_mnist(folder)
+    (images, labels), (test_images, test_labels) = mnist.load_mnist(folder)
     assert images.shape == (30, 28, 28)
     assert images.dtype == np.float32
     assert 0 <= images.min() < 0.01 < 0.99 < images.max() <= 1
@@ -38,9 +38,9 @@ def test_a_folder_of_idx_files(folder):
 
 
 def test_one_digit(folder, monkeypatch):
-    (everything, _), _ = data.load_mnist(folder)
-    monkeypatch.setenv(data.MNIST_VARIABLE, str(folder))
-    (images, labels), (test_images, _) = data.load_mnist(digit=7)
+    (everything, _), _ = mnist.load_mnist(folder)
+    monkeypatch.setenv(mnist.MNIST_VARIABLE, str(folder))
+    (images, labels), (test_images, _) = mnist.load_mnist(digit=7)
     npt.assert_array_equal(images, everything[7::10])
     npt.assert_array_equal(labels, 7)
     assert len(test_images) == 2
@@ -48,10 +48,10 @@ def test_one_digit(folder, monkeypatch):
 
 def test_a_named_folder_must_hold_the_files(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte.gz"):
-        data.load_mnist(tmp_path / "nowhere")
+        mnist.load_mnist(tmp_path / "nowhere")
     (folder / "t10k-labels.idx1-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match="t10k-labels"):
-        data.load_mnist(folder)
+        mnist.load_mnist(folder)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_damaged_file(folder, damage):
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=f"Expected a complete.*{path.name}"):
-        data.load_mnist(folder)
+        mnist.load_mnist(folder)
 
 
 @pytest.mark.parametrize("promised", [(20, 28, 28), (2**32 - 1,) * 3, (60000, 28, 28)])
@@ -82,7 +82,7 @@ def test_a_file_takes_no_more_memory_than_it_promises(promised, ending, folder):
     path.write_bytes(gzip.compress(content) if ending.endswith("gz") else content)
     tracemalloc.start()
     with pytest.raises(ValueError, match=f"Expected a complete IDX file.*{path.name}"):
-        data.load_mnist(folder)
+        mnist.load_mnist(folder)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     there = min(np.prod(promised, dtype=float), 30 * 2**20)
@@ -97,19 +97,19 @@ def test_a_changed_bit_is_noticed(bit, folder):
     content[len(content) // 2 + bit // 8] ^= 1 << (bit % 8)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"Expected a complete.*{path.name}"):
-        data.load_mnist(folder)
+        mnist.load_mnist(folder)
 
 
 def test_images_without_labels(folder, write_idx):
     write_idx(folder / "t10k-labels.idx1-ubyte", np.zeros(19))
     with pytest.raises(ValueError, match="label for each image.*20 images.*19 labels"):
-        data.load_mnist(folder)
+        mnist.load_mnist(folder)
 
 
 @pytest.mark.parametrize("digit", [-1, 10, 7.0, "7"])
 def test_bad_digit(digit):
     with pytest.raises(ValueError, match="digit"):
-        data.load_mnist(digit=digit)
+        mnist.load_mnist(digit=digit)
 
 
 def test_without_a_network_bundled_digits_stand_in(no_cache, monkeypatch):
@@ -117,9 +117,9 @@ def test_without_a_network_bundled_digits_stand_in(no_cache, monkeypatch):
         raise socket.gaierror("no network")
 
     warnings = []
-    monkeypatch.setattr(data, "urlopen", refuse)
-    monkeypatch.setattr(data.logger, "warning", lambda *text: warnings.append(text))
-    (images, labels), (test_images, test_labels) = data.load_mnist()
+    monkeypatch.setattr(mnist, "urlopen", refuse)
+    monkeypatch.setattr(mnist.logger, "warning", lambda *text: warnings.append(text))
+    (images, labels), (test_images, test_labels) = mnist.load_mnist()
     assert images.shape[1:] == test_images.shape[1:] == (28, 28)
     assert len(images) + len(test_images) == 1797
     assert set(labels) == set(test_labels) == set(range(10))
@@ -137,10 +137,10 @@ def test_a_download_that_fails_is_told_in_one_warning(no_cache, monkeypatch):
         raise Exception("URL fetch failure")  # as Keras does
 
     warnings = []
-    monkeypatch.setattr(data, "_answers", lambda url: True)
+    monkeypatch.setattr(mnist, "_answers", lambda url: True)
     monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
-    monkeypatch.setattr(data.logger, "warning", lambda *text: warnings.append(text))
-    (images, _), _ = data.load_mnist(digit=3)
+    monkeypatch.setattr(mnist.logger, "warning", lambda *text: warnings.append(text))
+    (images, _), _ = mnist.load_mnist(digit=3)
     assert len(images) > 100
     (warning,) = warnings
     assert "URL fetch failure" in warning[0] % warning[1:]
@@ -154,9 +154,9 @@ def test_a_network_that_never_answers_is_not_waited_for(no_cache, monkeypatch):
         ended.wait(60)
         raise TimeoutError
 
-    monkeypatch.setattr(data, "urlopen", hang)
+    monkeypatch.setattr(mnist, "urlopen", hang)
     start = perf_counter()
-    data.load_mnist()
+    mnist.load_mnist()
     assert perf_counter() - start < 10
     ended.set()
 
@@ -170,6 +170,6 @@ def test_the_cache_of_keras_comes_before_the_network(no_cache, monkeypatch, tmp_
     images, labels = np.full((3, 28, 28), 51, np.uint8), np.array([1, 2, 3], np.uint8)
     both = ((images, labels), (images[:1], labels[:1]))
     monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: both)
-    monkeypatch.setattr(data, "urlopen", None)
-    (found, _), _ = data.load_mnist(digit=2)
+    monkeypatch.setattr(mnist, "urlopen", None)
+    (found, _), _ = mnist.load_mnist(digit=2)
     npt.assert_allclose(found, np.full((1, 28, 28), 0.2), rtol=1e-6)

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 import numpy as np
 import pytest
 
-from dipy_nn_reg import DeformableRegistration, data
+from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.data import mnist
 from dipy_nn_reg.workflows.mnist import MnistFlow
 
 builtin_open = open
@@ -33,15 +34,15 @@ def write_parts(write_idx):
 def folder(tmp_path_factory, write_parts):
     """Return a folder of IDX files with a few digits, made of the bundled ones."""
     folder = tmp_path_factory.mktemp("mnist")
-    write_parts(folder, *data._from_scikit_learn(reason="a test"))
+    write_parts(folder, *mnist._from_scikit_learn(reason="a test"))
     return folder
 
 
 def run_command(*arguments, folder=None):
     environment = dict(os.environ)
-    environment.pop(data.MNIST_VARIABLE, None)
+    environment.pop(mnist.MNIST_VARIABLE, None)
     if folder:
-        environment[data.MNIST_VARIABLE] = str(folder)
+        environment[mnist.MNIST_VARIABLE] = str(folder)
     return subprocess.run(
         [COMMAND, *map(str, arguments)],
         capture_output=True,

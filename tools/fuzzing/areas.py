@@ -122,7 +122,7 @@ CALLS = {
     ),
     "prealign": Area(1.0, False, (_W.estimate_prealign, _W.check_prealign)),
     "diffusion": Area(2.0, False, (_W.rotate_bvecs,)),
-    "splines": Area(3.0, False, (_W.thin_plate_spline, _W.thin_plate_influence)),
+    "splines": Area(3.0, False, (_W.thin_plate_spline,)),
     "intensities": Area(2.0, False, (_A.estimate_background, _A.replace_nan)),
     "quality": Area(2.0, False, (_A.misplaced, _A.apply_map_and_measure)),
 }

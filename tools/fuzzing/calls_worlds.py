@@ -3,7 +3,15 @@
 import numpy as np
 
 from dipy_nn_reg import mapping
-from dipy_nn_reg.mapping import bvecs, prealign, regridding, resampling, thin_plate
+from dipy_nn_reg.mapping import (
+    affines,
+    bvecs,
+    maps,
+    prealign,
+    regridding,
+    resampling,
+    thin_plate,
+)
 from dipy_nn_reg.mapping.grid import Grid
 from fuzzing import scenes
 from fuzzing.call import (
@@ -77,13 +85,13 @@ def invert_mapping(rng, folder):
 
 def lift_mapping(rng, folder):
     size = scenes.any_shape(rng, ndim=2)
-    return Call(mapping.lift_mapping, mapping=map_of(scenes.mapping(rng, size)))
+    return Call(maps.lift_mapping, mapping=map_of(scenes.mapping(rng, size)))
 
 
 def check_affine(rng, folder):
     ndim = int(rng.integers(2, 4))
     return Call(
-        mapping.check_affine,
+        affines.check_affine,
         affine=affine(scenes.affine(rng, ndim)),
         name=fixed("affine"),
         ndim=fixed(ndim),
@@ -221,14 +229,4 @@ def thin_plate_spline(rng, folder):
         static=points(static),
         points=points(rng.integers(0, 9, (4, ndim)) / 2),
         **maybe(rng, smoothing=number(0.5), shape=shape((4,) * ndim)),
-    )
-
-
-def thin_plate_influence(rng, folder):
-    ndim = int(rng.integers(2, 4))
-    corners = np.array(np.meshgrid(*[[0.0, 4.0]] * ndim)).reshape(ndim, -1).T
-    return Call(
-        thin_plate.thin_plate_influence,
-        landmarks=points(corners),
-        points=points(rng.integers(0, 9, (5, ndim)) / 2),
     )
