@@ -25,6 +25,7 @@ def run(code, *, seconds=240):
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_graphs_of_sizes_long_past_are_freed():
     graphs = []
     cube = recomputed(lambda x: x**3)
@@ -84,11 +85,13 @@ print((sizes[-1] - sizes[3]) / 8)
 """
 
 
+@pytest.mark.slow
 def test_memory_for_each_new_size_is_bounded():
     # In MiB; it was 32 before graphs were freed (tools/measure_memory.py measures it).
     assert float(run(MEMORY, seconds=600)) < 20
 
 
+@pytest.mark.slow
 def test_threads_find_what_one_thread_does(rng):
     cube = recomputed(lambda x: x**3)
     function = as_one_graph(lambda x: ops.sum(cube(x)))
@@ -118,6 +121,7 @@ if __name__ == "__main__":
 LIKE_THIS = "Expected a process that was spawned"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(
     ("before", "method", "expected"),

@@ -147,6 +147,7 @@ def test_a_download_that_fails_is_told_in_one_warning(no_cache, monkeypatch):
     assert socket.getdefaulttimeout() is None
 
 
+@pytest.mark.slow
 def test_a_network_that_never_answers_is_not_waited_for(no_cache, monkeypatch):
     ended = Event()
 

@@ -213,6 +213,7 @@ def test_slices_of_different_planes_are_refused():
         register(moving[None], static[:, :, None], prealign=None, **grids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", [2, 3, 5])
 def test_stacks_of_a_few_thick_slices(slices):
     """As good as the slices by themselves."""
@@ -264,6 +265,7 @@ def test_what_is_no_image_is_refused(moving):
         register(moving, static, prealign=None)
 
 
+@pytest.mark.slow
 def test_more_than_memory_holds_is_refused_at_once():
     line = np.random.default_rng(0).random(2**11)
     huge = np.broadcast_to(line, (2**11, 2**11, 2**11))
@@ -279,6 +281,7 @@ def test_equal_images_do_not_get_worse():
     assert outcome.ncc_after > outcome.ncc_before - 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_labels_of_any_integer_type(ndim):
     moving, static = scans(ndim)

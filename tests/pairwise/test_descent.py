@@ -87,6 +87,7 @@ def test_a_known_displacement_is_found(make_pair, shape, options):
     assert inner_error(velocity, displacement) < 0.35 * before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -105,6 +106,7 @@ def test_losses_and_penalties(make_pair, options):
     assert inner_error(optimize(moving, static, **options), displacement) < before / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 4])
 def test_motion_larger_than_the_structures(stride, rng, monkeypatch):
     """The descent alone goes to the nearest match."""

@@ -162,6 +162,7 @@ def test_where_no_page_can_be_is_said_before_anything_is_computed(
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8_are_shown(scene, tmp_path):
     scene, path = scene((30, 32)), tmp_path / "report.html"
     names = os.fsdecode(b"M\xfcller"), "\ud800\udcff", os.fsdecode(b"$\xff$")
@@ -193,6 +194,7 @@ def test_labels_of_zeros_are_refused(scene, tmp_path):
 THIN = [(1, 30, 32), (30, 1, 32), (2, 280, 300), (300, 280, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", THIN)
 def test_pages_of_slices_and_of_thin_volumes(shape, rng, tmp_path):
     image = gaussian_filter(rng.random(shape), 1.5).astype(np.float32)
@@ -254,6 +256,7 @@ def look(page, path):
     return np.asarray(Image.open(path).convert("L"), float)
 
 
+@pytest.mark.slow
 def test_in_a_browser(scene, browser, tmp_path):
     scene = scene()
     still = 0 * scene["field"]

@@ -69,6 +69,7 @@ def test_a_pair_leaves_image_field_inverse_and_measures(
     assert float(row["inverse_error_mm"]) < 0.2
 
 
+@pytest.mark.slow
 def test_three_by_three_pairs_are_all_there(brains, models, tmp_path):
     pattern = brains[0].parent / "brain_[0-2].nii.gz"
     found = predict(pattern, [pattern], models[3], tmp_path / "all", all_pairs=True)

@@ -52,6 +52,7 @@ def test_pages_of_several_pairs(pairs, tmp_path):
     assert pairs["static_files"] in pages[0] and pairs["moving_files"][1] in pages[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_fields_of_other_programs(format, pairs, tmp_path, brains):
     static = nib.load(brains[0])
@@ -141,6 +142,7 @@ def test_images_lie_where_their_own_headers_say(pairs, brains, tmp_path):
     assert dict(pages[1])["Correlation of the images (NCC)"] == f"{ncc:.3f}"
 
 
+@pytest.mark.slow
 def test_a_name_with_an_accent_in_a_locale_that_is_not_utf8(
     run_command, pairs, brains, tmp_path
 ):

@@ -202,6 +202,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_links_lead_to_pages_whatever_their_names(name, brains, write, crops, tmp_path):
     out = tmp_path / "out"
