@@ -1,4 +1,4 @@
-"""Images and oracles that several test modules use."""
+"""Choice of the fast or the slow lane, and images and oracles of several tests."""
 
 from dataclasses import dataclass
 import gzip
@@ -15,8 +15,33 @@ from dipy_nn_reg.data import mnist
 from dipy_nn_reg.io import signals
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
-# Names a file of crops with ``images``, shape (n, *spatial), of even size.
+# Name of a file of crops with ``images``, shape (n, *spatial), of even size.
 HIPPOCAMPUS_VARIABLE = "DIPY_NN_REG_HIPPOCAMPUS"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all", action="store_true", help="run the tests marked as slow as well"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselect slow tests, unless all are asked for or one is named."""
+    if config.getoption("all") or "slow" in config.option.markexpr:
+        return
+    folder = config.invocation_params.dir
+    named = [argument.split("::", 1) for argument in config.args if "::" in argument]
+    named = [((folder / path).resolve(), test) for path, test in named]
+    slow = [i for i in items if i.get_closest_marker("slow") and not _is_in(i, named)]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+def _is_in(item, named):
+    """Return whether a test is one of those named, with any of its parameters."""
+    ids = item.nodeid.split("::", 1)[1], item.nodeid.split("::", 1)[1].split("[")[0]
+    return any(path == item.path and test in ids for path, test in named)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Bad input: that the tool that tries it finds faults out, and finds none here."""
+"""Bad input, with the tool that tries it: it finds faults, and none in the package."""
 
 from pathlib import Path
 import subprocess
@@ -21,28 +21,27 @@ from fuzzing.judge import MARKER, judge  # noqa: E402
 from fuzzing.mutate import mutate  # noqa: E402
 from fuzzing.supervisor import supervise  # noqa: E402
 
-# A quick part of the cases, of areas that compile little; the seed is that of the
+# Numbers of cases in the fast and in the slow lane; the seed is that of the
 # documentation.
-CASES, QUICK = (
-    300,
-    [
-        "metrics",
-        "label_metrics",
-        "mapping",
-        "resampling",
-        "diffusion",
-        "splines",
-        "intensities",
-        "nifti",
-        "field_files",
-        "workflows.inputs",
-        "readers of paths",
-        "damaged digits",
-        "save and load",
-        "predict",
-        "commands",
-    ],
-)
+FEW, MANY = 40, 300
+# Areas of cases that compile little.
+QUICK = [
+    "metrics",
+    "label_metrics",
+    "mapping",
+    "resampling",
+    "diffusion",
+    "splines",
+    "intensities",
+    "nifti",
+    "field_files",
+    "workflows.inputs",
+    "readers of paths",
+    "damaged digits",
+    "save and load",
+    "predict",
+    "commands",
+]
 
 
 def _case(run, **options):
@@ -113,7 +112,7 @@ def test_outcomes(tmp_path, monkeypatch, outcome, run, options):
     assert found == outcome, note
 
 
-def test_wrong_names_are_told_by_python(tmp_path, monkeypatch):
+def test_wrong_argument_names_are_reported_by_python(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wrong = {"arguments": {"statik": 1}, "misspelt": True}
     assert judge(_case(metrics.ncc, **wrong), tmp_path)[0] == "expected error"
@@ -134,7 +133,7 @@ def test_other_dresses_hold_the_same_values(tmp_path, kind):
     assert {"strided", "Fortran order", "read-only", "tensor", "list"} <= names
 
 
-def test_case_is_made_of_its_number_alone(tmp_path):
+def test_case_depends_on_its_number_alone(tmp_path):
     for number in (3, 4, 5, 6):
         one = _made(number, tmp_path / "one")
         _made(number + 100, tmp_path / f"between{number}")
@@ -206,7 +205,8 @@ PLANTED = """
 """
 
 
-def test_supervisor_finds_out_what_ends_a_process(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_supervisor_reports_crash_hang_and_memory(tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text(dedent(PLANTED))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     results = supervise(
@@ -230,7 +230,7 @@ def test_supervisor_finds_out_what_ends_a_process(tmp_path, monkeypatch):
     ]
 
 
-def test_table_tells_what_does_not_hold():
+def test_table_reports_broken_promises():
     strict = {"case": 1, "area": "register", "outcome": "other library's words"}
     low = [{"case": i, "area": "losses", "outcome": "result"} for i in range(98)]
     word = {"case": 100, "area": "losses", "outcome": "wrong kind"}
@@ -248,7 +248,7 @@ def test_table_tells_what_does_not_hold():
     ]
 
 
-def test_shares_of_all_areas_are_known():
+def test_percentages_of_areas_sum_to_about_100():
     assert abs(sum(area.share for area in AREAS.values()) - 100) < 5
 
 
@@ -263,24 +263,32 @@ def test_tool_runs_one_case():
     assert "metrics: " in done.stdout
 
 
-def test_bad_input_ends_in_a_result_or_an_error_of_ours():
-    results = supervise(range(CASES), seed=0, workers=2, only=QUICK)
-    assert len(results) == CASES
+@pytest.mark.parametrize("cases", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_bad_input_ends_in_a_result_or_an_error_of_ours(cases):
+    results = supervise(range(cases), seed=0, workers=2, only=QUICK)
+    assert len(results) == cases
     broken = table.holds(results)
     assert not broken, "\n".join(
         [*broken, *map(table.describe, table.failures(results))]
     )
 
 
-def test_small_integers_of_numpy_are_taken():
-    static = np.exp(-((np.indices((20, 18)) - 9) ** 2).sum(0) / 20)
-    moving = np.roll(static, 1, axis=0)
+@pytest.fixture
+def blob_pair():
+    static = np.exp(-((np.indices((16, 17)) - 8) ** 2).sum(0) / 20)
+    return np.roll(static, 1, axis=0), static
+
+
+def test_small_integers_of_numpy_are_options_of_register(blob_pair):
     options = {"prealign": None, "level_iters": (1, 1)}
-    expected, _ = register(moving, static, **options)
-    found, _ = register(moving, static, num_channels=np.int8(1), **options)
+    expected, _ = register(*blob_pair, **options)
+    found, _ = register(*blob_pair, num_channels=np.int8(1), **options)
     np.testing.assert_array_equal(found.backward, expected.backward)
-    registration = DeformableRegistration(input_shape=(20, 18), network="voxelmorph1")
+
+
+def test_small_integers_of_numpy_are_options_of_fit(blob_pair):
+    registration = DeformableRegistration(input_shape=(16, 17), network="voxelmorph1")
     history = registration.fit(
-        np.stack([moving, static]), epochs=1, batch_size=np.uint8(1), verbose=0
+        np.stack(blob_pair), epochs=1, batch_size=np.uint8(1), verbose=0
     )
     assert np.isfinite(history.history["loss"]).all()

@@ -1,3 +1,5 @@
+"""Models: each network, transform, loss and penalty trains, and is saved."""
+
 from functools import partial
 
 import keras
@@ -13,7 +15,9 @@ from dipy_nn_reg.losses.images import lncc, mi
 from dipy_nn_reg.networks import LIMITED, NETWORKS
 from dipy_nn_reg.transform.kinds import TRANSFORMS
 
-SHAPES = [(16, 17), (12, 13, 11)]
+slow = pytest.mark.slow
+# Shapes of images; those of 3D are slow.
+SHAPES = [(16, 17), pytest.param((12, 13, 11), marks=slow)]
 SYSTEMS = [
     (network, transform)
     for network in NETWORKS
@@ -21,53 +25,114 @@ SYSTEMS = [
 ]
 
 
-def train(cls, images, *, epochs=20, **options):
-    """Train on a few images and expect that it helps; return results of evaluate."""
-    registration = cls(input_shape=images.shape[1:], seed=0, **options)
-    history = registration.fit(images, images[0], epochs=epochs, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
-    assert history["similarity"][-1] > history["similarity"][0]
-    return registration.evaluate(images, images[0], verbose=0)
-
-
-@pytest.mark.parametrize(("network", "transform"), SYSTEMS)
-def test_each_network_with_each_transform(network, transform, images):
-    results = train(
-        DeformableRegistration, images, network=network, transform=transform
-    )
-    assert results["similarity_after"] > results["similarity_before"]
-    if TRANSFORMS[transform].integrated:
-        assert results["folding"] <= 0.01
-
-
 def absolute(static, warped):
     return ops.mean(ops.abs(static - warped))
 
 
+# Combinations of the fast lane: in 2D and in 3D each network, transform, loss and
+# penalty occurs once or more, mostly beside others. The slow tests below vary one or
+# two of them at a time, beside the defaults.
+COVER_2D = [
+    ("dirnet", "tps", "mind", "bending"),
+    ("encoder_decoder", "bspline_velocity", "mi", "gradient"),
+    ("fcn", "displacement", partial(lncc, window=5), "folding"),
+    ("unet", "velocity", "lncc", "tv"),
+    ("voxelmorph1", "affine", "mse", "gradient"),
+    ("voxelmorph2", "bspline", "ncc", "inverse_consistency"),
+]
+COVER_3D = [
+    ("dirnet", "bspline", "mind", "tv"),
+    ("encoder_decoder", "displacement", "ncc", "inverse_consistency"),
+    ("fcn", "velocity", absolute, "gradient"),
+    ("unet", "bspline_velocity", "lncc", {"bending": 0.2, "folding": 5}),
+    ("voxelmorph1", "tps", "mi", "bending"),
+    ("voxelmorph2", "affine", "mse", "gradient"),
+]
+
+
+def train(images, *, epochs=20, **options):
+    """Train on a few images and expect that it helps; return the registration."""
+    registration = DeformableRegistration(
+        input_shape=images.shape[1:], seed=0, **options
+    )
+    history = registration.fit(images, images[0], epochs=epochs, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["similarity"][-1] > history["similarity"][0]
+    return registration
+
+
+def assert_helps(registration, images, *, folds=True):
+    """Expect more similar images, and without ``folds`` velocities that do not fold."""
+    results = registration.evaluate(images, images[0], verbose=0)
+    assert results["similarity_after"] > results["similarity_before"]
+    if not folds and TRANSFORMS[registration.options["transform"]].integrated:
+        assert results["folding"] <= 0.01
+
+
+@pytest.mark.parametrize(("network", "transform", "loss", "penalty"), COVER_2D)
+def test_combinations_train_in_2d(network, transform, loss, penalty, sevens):
+    options = {"network": network, "transform": transform}
+    images = sevens[:8]
+    registration = train(images, epochs=10, loss=loss, penalty=penalty, **options)
+    assert_helps(registration, images, folds=False)
+
+
+@pytest.mark.parametrize(("network", "transform", "loss", "penalty"), COVER_3D)
+def test_combinations_train_in_3d(network, transform, loss, penalty, rng, blobs):
+    images = blobs(rng, 4, (12, 13, 11))
+    options = {"network": network, "transform": transform}
+    registration = train(images, epochs=8, loss=loss, penalty=penalty, **options)
+    if network == "unet":  # the only one evaluated in 3D in the fast lane
+        assert_helps(registration, images, folds=False)
+
+
+def test_combinations_cover_all_choices():
+    for cover in (COVER_2D, COVER_3D):
+        networks, transforms, losses, penalties = zip(*cover)
+        assert set(networks) == set(NETWORKS)
+        assert set(transforms) == set(TRANSFORMS)
+        assert {loss for loss in losses if isinstance(loss, str)} == set(LOSSES)
+        names = [[p] if isinstance(p, str) else list(p) for p in penalties]
+        assert set(sum(names, [])) == set(PENALTIES)
+
+
+@slow
+@pytest.mark.parametrize(("network", "transform"), SYSTEMS)
+def test_each_network_trains_with_each_transform(network, transform, images):
+    registration = train(images, network=network, transform=transform)
+    assert_helps(registration, images, folds=False)
+
+
+@slow
 @pytest.mark.parametrize("loss", [*LOSSES, absolute, partial(lncc, window=5)])
-def test_each_loss(loss, images):
-    results = train(DeformableRegistration, images, loss=loss)
-    assert results["similarity_after"] > results["similarity_before"]
+def test_each_loss_trains(loss, images):
+    assert_helps(train(images, loss=loss), images)
 
 
+@slow
 @pytest.mark.parametrize("penalty", [*PENALTIES, {"bending": 0.2, "folding": 5}])
-def test_each_penalty(penalty, images):
-    results = train(DeformableRegistration, images, penalty=penalty)
-    assert results["similarity_after"] > results["similarity_before"]
+def test_each_penalty_trains(penalty, images):
+    assert_helps(train(images, penalty=penalty), images)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_two_channels_with_each_loss(shape, rng, blobs):
-    """A channel of another contrast, which each loss must take along."""
+@pytest.mark.parametrize(
+    ("shape", "loss"),
+    [
+        ((16, 17), "ncc"),
+        *(pytest.param((16, 17), loss, marks=slow) for loss in LOSSES if loss != "ncc"),
+        *(pytest.param((12, 13, 11), loss, marks=slow) for loss in LOSSES),
+    ],
+)
+def test_each_loss_trains_with_two_channels(shape, loss, rng, blobs):
+    """The second channel has another contrast, which each loss must account for."""
     images = blobs(rng, 6, shape)
     both = np.stack([images, 1 - images**2], axis=-1)
-    for loss in LOSSES:
-        registration = DeformableRegistration(
-            input_shape=shape, num_channels=2, loss=loss, seed=0
-        )
-        history = registration.fit(both, both[0], epochs=20, verbose=0).history
-        assert history["loss"][-1] < history["loss"][0]
-        assert registration.predict(both, both[0]).shape == both.shape
+    registration = DeformableRegistration(
+        input_shape=shape, num_channels=2, loss=loss, seed=0
+    )
+    history = registration.fit(both, both[0], epochs=20, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert registration.predict(both, both[0]).shape == both.shape
 
 
 def small_network(moving, static):
@@ -76,13 +141,21 @@ def small_network(moving, static):
     return layers.Conv2D(2, 5, padding="same", kernel_initializer="zeros")(x)
 
 
-def test_a_network_of_ones_own(rng, blobs, tmp_path):
-    images = blobs(rng, 8, (16, 17))
+@pytest.fixture
+def small_model():
     inputs = [keras.Input((None, None, 1)) for _ in range(2)]
-    model = keras.Model(inputs, small_network(*inputs))
-    for network in (small_network, model):
-        results = train(DeformableRegistration, images, network=network)
-        assert results["similarity_after"] > results["similarity_before"]
+    return keras.Model(inputs, small_network(*inputs))
+
+
+@pytest.mark.parametrize("kind", ["function", "model"])
+def test_network_of_the_user_trains(kind, small_model, rng, blobs):
+    network = small_network if kind == "function" else small_model
+    images = blobs(rng, 8, (16, 17))
+    assert_helps(train(images, epochs=8, network=network), images)
+
+
+def test_network_of_the_user_is_saved(small_model, rng, blobs, tmp_path):
+    model, images = small_model, blobs(rng, 8, (16, 17))
     registration = DeformableRegistration(network=model, input_shape=(16, 17))
     registration.fit(images, epochs=1, verbose=0)
     registration.save(tmp_path / "own.keras")
@@ -95,13 +168,28 @@ def test_a_network_of_ones_own(rng, blobs, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"loss": partial(mi, bins=8), "penalty": {"tv": 0.1, "folding": 1.0}},
-        {"transform": "bspline_velocity", "spacing": 5, "loss": "mind"},
-        {"network": "dirnet", "transform": "tps", "spacing": 8},
-        {"network": "fcn", "penalty": "inverse_consistency"},
+        pytest.param(
+            {"loss": partial(mi, bins=8), "penalty": {"tv": 0.1, "folding": 1.0}},
+            marks=slow,
+        ),
+        pytest.param(
+            {"transform": "bspline_velocity", "spacing": 5, "loss": "mind"},
+            marks=slow,
+        ),
+        {
+            "network": "dirnet",
+            "transform": "tps",
+            "spacing": 8,
+            "loss": partial(lncc, window=5),
+            "penalty": {"tv": 0.1, "folding": 1.0},
+        },
+        pytest.param({"network": "fcn", "penalty": "inverse_consistency"}, marks=slow),
+        pytest.param(
+            {"network": "dirnet", "transform": "tps", "spacing": 8}, marks=slow
+        ),
     ],
 )
-def test_choices_are_saved(options, rng, blobs, tmp_path):
+def test_options_are_saved(options, rng, blobs, tmp_path):
     images = blobs(rng, 4, (16, 17))
     registration = DeformableRegistration(input_shape=(16, 17), seed=0, **options)
     registration.fit(images, epochs=1, verbose=0)
@@ -137,12 +225,12 @@ def test_choices_are_saved(options, rng, blobs, tmp_path):
         ({"seed": -1}, "seed"),
     ],
 )
-def test_bad_options(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=f"Expected {message}|Expected .*{message}"):
         DeformableRegistration(**options)
 
 
-def test_an_affine_first_stage_must_fit():
+def test_mismatched_affine_first_stage_is_refused():
     affine = AffineRegistration(input_shape=(16, 17, 18))
     for options, message in [
         ({"input_shape": (28, 28)}, "2 axes and 1 channels.*3 and 1"),
@@ -201,6 +289,7 @@ def recovery_errors(affines, truths, shape):
     return np.array(errors)
 
 
+@slow
 def test_known_affine_maps_are_recovered(rng):
     shape, n = (48, 44), 1600
     static = np.stack([texture(rng, shape) for _ in range(n + 40)])
@@ -216,7 +305,7 @@ def test_known_affine_maps_are_recovered(rng):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_affine_registration_does_all_that_the_other_does(shape, rng, blobs, tmp_path):
+def test_affine_registration_predicts_its_matrices(shape, rng, blobs, tmp_path):
     images = blobs(rng, 6, shape)
     registration = AffineRegistration(input_shape=shape, seed=0)
     npt.assert_array_equal(registration.predict(images, images[::-1]), images)
@@ -230,7 +319,7 @@ def test_affine_registration_does_all_that_the_other_does(shape, rng, blobs, tmp
     loaded = AffineRegistration.load(tmp_path / "affine.keras")
     affines = registration.predict_affine(images, images[0])
     npt.assert_array_equal(loaded.predict_affine(images, images[0]), affines)
-    # The field is that of the matrix, which has the image read where it says.
+    # The field is that of the matrix, and the image is sampled where it points.
     field = registration.predict_field(images, images[0])
     grid = np.moveaxis(np.indices(shape), 0, -1)
     expected = grid @ affines[1, :-1, :-1].T + affines[1, :-1, -1] - grid
@@ -246,7 +335,7 @@ def test_affine_registration_does_all_that_the_other_does(shape, rng, blobs, tmp
     npt.assert_allclose(warped[1], expected, atol=1e-4)
 
 
-def test_a_network_of_ones_own_in_a_first_stage_is_not_frozen(rng, blobs):
+def test_network_of_the_user_in_a_first_stage_stays_trainable(rng, blobs):
     images = blobs(rng, 4, (16, 17))
     inputs = [keras.Input((None, None, 1)) for _ in range(2)]
     x = layers.Conv2D(4, 3, activation="relu")(layers.Concatenate()(inputs))
@@ -259,15 +348,16 @@ def test_a_network_of_ones_own_in_a_first_stage_is_not_frozen(rng, blobs):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_affine_first_stage(shape, rng, blobs, tmp_path):
+def test_affine_first_stage_is_kept_and_improved(shape, rng, blobs, tmp_path):
     images = blobs(rng, 8, shape)
-    affine = AffineRegistration(input_shape=shape, seed=0)
-    affine.fit(images, images[0], epochs=6, verbose=0)
+    options = {"input_shape": shape, "network": "voxelmorph1", "seed": 0}
+    affine = AffineRegistration(**options)
+    affine.fit(images, images[0], epochs=4, verbose=0)
     weights = affine.model.get_weights()
     alone = affine.predict(images, images[0])
-    both = DeformableRegistration(input_shape=shape, affine=affine, seed=0)
+    both = DeformableRegistration(affine=affine, **options)
     npt.assert_allclose(both.predict(images, images[0]), alone, atol=1e-5)
-    both.fit(images, images[0], epochs=10, verbose=0)
+    both.fit(images, images[0], epochs=5, verbose=0)
     for before, after in zip(weights, affine.model.get_weights()):
         npt.assert_array_equal(before, after)
     affine.fit(images, images[0], epochs=1, verbose=0)  # it can still be trained

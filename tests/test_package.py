@@ -1,3 +1,5 @@
+"""The package as a whole: its imports, names, examples and links."""
+
 import doctest
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +26,7 @@ def test_importing_the_package_loads_no_framework():
 
 
 @pytest.mark.parametrize("chosen, expected", [(None, "1"), ("0", "0")])
-def test_onednn_is_asked_for_unless_a_user_chose(chosen, expected, monkeypatch):
+def test_onednn_is_enabled_unless_a_user_chose(chosen, expected, monkeypatch):
     name = "TF_ENABLE_ONEDNN_OPTS"
     monkeypatch.delenv(name)
     if chosen is not None:
@@ -46,7 +48,7 @@ def test_public_names():
     "module",
     ["metrics", "mapping", "io.fields", "viz", "quality.beside_syn", "quality.reports"],
 )
-def test_what_serves_a_syn_result_needs_no_keras(module):
+def test_modules_for_syn_results_do_not_import_keras(module):
     code = f"import sys, dipy_nn_reg.{module}; print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip().endswith("False"), done.stderr
@@ -58,7 +60,7 @@ def test_examples_in_docstrings(module):
     assert result.failed == 0
 
 
-def test_links_of_the_readme_lead_somewhere():
+def test_links_of_the_readme_exist():
     text = (ROOT / "README.md").read_text()
     links = re.findall(r"\]\(([^)#]+)\)", text)
     local = [link for link in links if "://" not in link]

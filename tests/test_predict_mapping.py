@@ -1,3 +1,5 @@
+"""Maps of DIPY from predictions of a model."""
+
 import nibabel as nib
 import numpy as np
 import numpy.testing as npt
@@ -13,7 +15,7 @@ from dipy_nn_reg.training.predictor import Prediction
 
 
 def deforming(ndim, *, kind=DeformableRegistration, **options):
-    """Return a model that deforms, as if it were trained: its weights are shaken."""
+    """Return a model with random weights, which deforms as a trained one would."""
     registration = kind(input_shape=(16,) * ndim, seed=0, **options)
     rng = np.random.default_rng(0)
     for weights in registration.model.trainable_weights:
@@ -46,13 +48,13 @@ def apply(affine, points):
     "options",
     [
         {},
-        {"transform": "displacement"},
-        {"transform": "bspline_velocity"},
+        pytest.param({"transform": "displacement"}, marks=pytest.mark.slow),
+        pytest.param({"transform": "bspline_velocity"}, marks=pytest.mark.slow),
         {"transform": "affine"},
     ],
     ids=lambda options: options.get("transform", "default"),
 )
-def test_on_one_grid_the_map_does_what_predict_does(ndim, options, rng):
+def test_map_agrees_with_predict_on_one_grid(ndim, options, rng):
     registration = deforming(ndim, **options)
     shape = (17, 20, 15)[:ndim]
     moving, static = rng.random((2, *shape), np.float32)
@@ -62,8 +64,8 @@ def test_on_one_grid_the_map_does_what_predict_does(ndim, options, rng):
     npt.assert_allclose(transform(mapping, moving), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-def test_an_affine_first_stage_is_part_of_the_map(ndim, rng):
+@pytest.mark.parametrize("ndim", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_affine_first_stage_is_part_of_the_map(ndim, rng):
     first = deforming(ndim, kind=AffineRegistration)
     registration = deforming(ndim, affine=first)
     moving, static = rng.random((2, *(18,) * ndim), np.float32)
@@ -71,14 +73,14 @@ def test_an_affine_first_stage_is_part_of_the_map(ndim, rng):
     expected = registration.predict(moving[None], static)[0]
     npt.assert_allclose(transform(mapping, moving), expected, atol=1e-5)
     assert not np.allclose(mapping.prealign, np.eye(ndim + 1), atol=1e-3)
-    # What leaves the grid is not known: points near its middle.
+    # Points near the middle, because the map is not defined beyond the grid.
     inner = grid_points((6,) * ndim, np.eye(ndim + 1)) + 6
     back = mapping.transform_points_inverse(mapping.transform_points(inner))
     assert np.linalg.norm(back - inner, axis=1).mean() < 0.1
 
 
-def test_on_other_grids_the_moving_image_is_read_once(pair):
-    """What the network is given, and where it then reads, are written out here."""
+def test_moving_image_on_another_grid_is_sampled_once(pair):
+    """The input of the network and the sampled positions are computed here by hand."""
     registration = deforming(pair.moving.ndim)
     static = np.random.default_rng(5).random(pair.field.shape[:-1])
     total = np.linalg.inv(pair.moving_affine) @ pair.static_affine
@@ -101,7 +103,7 @@ def test_on_other_grids_the_moving_image_is_read_once(pair):
     npt.assert_allclose(mapping.transform(pair.moving), expected, atol=1e-5)
 
 
-def test_the_inverse_brings_points_back(pair):
+def test_inverse_returns_points(pair):
     registration = deforming(pair.moving.ndim)
     mapping = registration.predict_mapping(
         pair.moving,
@@ -110,20 +112,20 @@ def test_the_inverse_brings_points_back(pair):
         static_affine=pair.static_affine,
         prealign=pair.prealign,
     )
-    # Points that do not leave the grid, beyond which the field is not known.
+    # Points that stay on the grid, beyond which the field is not defined.
     margin = int(np.ceil(np.abs(mapping_to_displacement(mapping)[0]).max()))
     shape = pair.field.shape[:-1]
     points = grid_points(shape, pair.static_affine).reshape(*shape, -1)
     inside = (slice(margin, -margin),) * len(shape)
     points = points[inside].reshape(-1, len(shape))
-    there = np.asarray(mapping.transform_points(points))
-    back = np.asarray(mapping.transform_points_inverse(there))
+    mapped = np.asarray(mapping.transform_points(points))
+    back = np.asarray(mapping.transform_points_inverse(mapped))
     voxel = np.abs(np.linalg.det(pair.static_affine[:-1, :-1])) ** (1 / points.shape[1])
     assert np.linalg.norm(back - points, axis=1).mean() < 0.1 * voxel
 
 
-@pytest.mark.parametrize("size", [2.2, 0.9])
-def test_the_network_may_see_other_voxels(size, pair, monkeypatch):
+@pytest.mark.parametrize("size", [2.2, pytest.param(0.9, marks=pytest.mark.slow)])
+def test_network_may_use_another_voxel_size(size, pair, monkeypatch):
     registration = deforming(pair.moving.ndim)
     static = np.random.default_rng(5).random(pair.field.shape[:-1])
     grids = {"moving_affine": pair.moving_affine, "static_affine": pair.static_affine}
@@ -139,7 +141,7 @@ def test_the_network_may_see_other_voxels(size, pair, monkeypatch):
     expected = np.ceil(np.array(static.shape) * sizes / size)
     assert seen[0][0].shape[:-1] == seen[0][1].shape[:-1] == tuple(expected)
 
-    # What moves a voxel of the network by its size moves others by as much in mm.
+    # A displacement of one voxel of the network is as many mm on the other grid.
     parts = np.zeros((*seen[0][0].shape[:-1], static.ndim)) + [
         1,
         *[0] * (static.ndim - 1),
@@ -157,7 +159,7 @@ def test_the_network_may_see_other_voxels(size, pair, monkeypatch):
     npt.assert_allclose(mapping.forward[middle], -expected, atol=1e-4)
 
 
-def test_voxels_of_almost_the_same_size_are_not_the_same(rng, monkeypatch):
+def test_voxels_of_almost_the_same_size_are_resampled(rng, monkeypatch):
     registration = deforming(3)
     ones = np.ones((12, 12, 12, 3))
     prediction = Prediction(Parts(ones, lambda: -ones), None, 1)
@@ -170,7 +172,7 @@ def test_voxels_of_almost_the_same_size_are_not_the_same(rng, monkeypatch):
     npt.assert_allclose(mapping.backward, 2.02, atol=1e-5)
 
 
-def test_a_2d_model_takes_slices_of_nifti_files(scene, rng):
+def test_2d_model_takes_slices_of_nifti_files(scene, rng):
     registration = deforming(2)
     affine = scene(3, False).static_affine
     moving, static = rng.random((2, 20, 18, 1), np.float32)
@@ -187,7 +189,7 @@ def test_a_2d_model_takes_slices_of_nifti_files(scene, rng):
     npt.assert_allclose(aligned.prealign[:3, :3] @ across, across, atol=1e-6)
 
 
-def test_channels_are_seen_together(rng):
+def test_channels_are_registered_together(rng):
     registration = deforming(2, num_channels=2)
     moving, static = rng.random((2, 17, 20, 2), np.float32)
     mapping = registration.predict_mapping(moving, static)
@@ -196,7 +198,7 @@ def test_channels_are_seen_together(rng):
     npt.assert_allclose(found, expected[..., 1], atol=1e-5)
 
 
-def test_images_have_to_overlap(rng):
+def test_images_that_do_not_overlap_are_refused(rng):
     moving, static = rng.random((2, 9, 9, 9))
     far = np.eye(4)
     far[0, 3] = 100
@@ -221,7 +223,7 @@ def test_images_have_to_overlap(rng):
         ({"moving": np.full((9, 9, 9), np.nan)}, "finite values in moving"),
     ],
 )
-def test_what_does_not_fit_is_refused(options, message):
+def test_invalid_input_is_refused(options, message):
     moving, static = np.random.default_rng(0).random((2, 9, 9, 9))
     images = {"moving": moving, "static": static}
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Global settings of Keras, which are for layers of the user's own."""
+"""Global settings of Keras, which concern only layers of the user's own."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-WORK = """
+START = """
 import sys
 import keras, numpy as np
 SETTINGS = {settings!r}
@@ -29,7 +29,9 @@ images = rng.random((4, 13, 12), dtype="f4")
 for axis in (1, 2):
     for _ in range(2):
         images = (images + np.roll(images, 1, axis)) / 2
-found = {{}}
+results = {{}}
+"""
+PAIRS = """
 for name, options in {{
     "mi": dict(loss="mi", mask=(images[1] > 0.5).astype(int)),
     "mind": dict(loss="mind", transform="bspline_velocity"),
@@ -38,45 +40,62 @@ for name, options in {{
     mapping, _ = register(
         images[0], images[1], prealign=None, level_iters=(2, 3), **options
     )
-    found[name] = np.stack([mapping.forward, mapping.backward])
+    results[name] = np.stack([mapping.forward, mapping.backward])
+"""
+MODELS = """
 affine = AffineRegistration(input_shape=(13, 12), seed=0)
 affine.fit(images, epochs=1, batch_size=2, verbose=0)
-found["matrix"] = affine.predict_affine(images, images[0])
+results["matrix"] = affine.predict_affine(images, images[0])
 model = DeformableRegistration(input_shape=(13, 12), affine=affine, seed=0)
 history = model.fit(images, epochs=1, batch_size=2, augment=True, verbose=0)
-found["warped"], found["field"] = model.predict(images, images[0], return_field=True)
-found["alone"] = model.predict_field(images, images[0])
+results["warped"], results["field"] = model.predict(
+    images, images[0], return_field=True
+)
+results["alone"] = model.predict_field(images, images[0])
 mapping, _ = register(
     images[0], images[1], prealign=None, model=model, level_iters=(2,)
 )
-found["model"] = mapping.forward
-found["mapping"] = model.predict_mapping(images[0], images[1]).forward
-found["evaluated"] = np.array(
+results["model"] = mapping.forward
+results["mapping"] = model.predict_mapping(images[0], images[1]).forward
+results["evaluated"] = np.array(
     list(model.evaluate(images, images[0], verbose=0).values())
 )
+"""
+ONE_MODEL = """
+model = DeformableRegistration(input_shape=(13, 12), seed=0)
+model.fit(images, epochs=1, batch_size=2, augment=True, verbose=0)
+results["warped"], results["field"] = model.predict(
+    images, images[0], return_field=True
+)
+"""
+FUNCTIONS = """
 field = rng.normal(size=(1, 13, 12, 2)).astype("f4")
 image, other = images[:1, ..., None], images[1:2, ..., None]
-found["sampled"] = transform.sample(image[0, ..., 0], field[0] + 5)
-found["nearest"] = transform.warp(image, field, interpolation="nearest")
-found["composed"] = transform.compose(field, field)
-found["integrated"] = transform.integrate(field)
+results["sampled"] = transform.sample(image[0, ..., 0], field[0] + 5)
+results["nearest"] = transform.warp(image, field, interpolation="nearest")
+results["composed"] = transform.compose(field, field)
+results["integrated"] = transform.integrate(field)
 for name, (loss, *_) in choices.LOSSES.items():
-    found["loss " + name] = loss(*map(keras.ops.convert_to_tensor, (image, other)))
+    results["loss " + name] = loss(*map(keras.ops.convert_to_tensor, (image, other)))
 for name in ("gradient", "tv", "bending", "folding"):
     penalty = getattr(penalties, name)
-    found["penalty " + name] = penalty(keras.ops.convert_to_tensor(field))
-assert settings() == before, (settings(), before)
-np.savez({path!r}, **{{n: keras.ops.convert_to_numpy(a) for n, a in found.items()}})
+    results["penalty " + name] = penalty(keras.ops.convert_to_tensor(field))
 """
+END = """
+assert settings() == before, (settings(), before)
+np.savez({path!r}, **{{n: keras.ops.convert_to_numpy(a) for n, a in results.items()}})
+"""
+ALL = PAIRS + MODELS + FUNCTIONS
+PART = ONE_MODEL + FUNCTIONS
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    """Return a maker of what is found under some settings."""
+def compute(tmp_path_factory):
+    """Return a function that runs code under some settings and returns its results."""
 
-    def run(**settings):
-        path = str(tmp_path_factory.mktemp("settings") / "found.npz")
-        code = WORK.format(settings=settings, path=path)
+    def run(code, **settings):
+        path = str(tmp_path_factory.mktemp("settings") / "results.npz")
+        code = (START + code + END).format(settings=settings, path=path)
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=600
         )
@@ -88,23 +107,31 @@ def work(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def usual(work):
-    return work()
+def defaults(compute):
+    """Return the results of all the code under the default settings."""
+    return compute(ALL)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"policy": "mixed_float16"},
-        {"policy": "mixed_bfloat16", "layout": "channels_first"},
-        {"policy": "float64", "floatx": "float64"},
-        {"floatx": "float16"},
-    ],
-    ids=str,
-)
-def test_settings_of_keras_change_nothing(settings, work, usual):
-    found = work(**settings)
-    assert found.keys() == usual.keys()
-    for name, values in found.items():
-        assert values.dtype == usual[name].dtype, name
-        npt.assert_array_equal(values, usual[name], err_msg=name)
+SETTINGS = [
+    {"policy": "mixed_float16"},
+    {"policy": "mixed_bfloat16", "layout": "channels_first"},
+    {"policy": "float64", "floatx": "float64"},
+    {"floatx": "float16"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_settings_of_keras_change_nothing(settings, compute, defaults):
+    assert_same(compute(ALL, **settings), defaults)
+
+
+def test_policy_and_layout_of_keras_do_not_change_a_model(compute):
+    assert_same(compute(PART, **SETTINGS[1]), compute(PART))
+
+
+def assert_same(results, expected):
+    assert results.keys() == expected.keys()
+    for name, values in results.items():
+        assert values.dtype == expected[name].dtype, name
+        npt.assert_array_equal(values, expected[name], err_msg=name)

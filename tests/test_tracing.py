@@ -25,6 +25,7 @@ def run(code, *, seconds=240):
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_graphs_of_old_sizes_are_freed():
     graphs = []
     cube = recomputed(lambda x: x**3)
@@ -84,11 +85,13 @@ print((sizes[-1] - sizes[3]) / 8)
 """
 
 
+@pytest.mark.slow
 def test_memory_for_each_new_size_is_bounded():
     # In MiB; 32 if graphs are not freed, as tools/measure_memory.py measures.
     assert float(run(MEMORY, seconds=600)) < 20
 
 
+@pytest.mark.slow
 def test_threads_get_the_results_of_one_thread(rng):
     cube = recomputed(lambda x: x**3)
     function = as_one_graph(lambda x: ops.sum(cube(x)))
@@ -118,6 +121,7 @@ if __name__ == "__main__":
 MESSAGE = "Expected a process that was spawned"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(
     ("before", "method", "expected"),

@@ -147,6 +147,7 @@ def test_a_failed_download_is_reported_in_one_warning(no_cache, monkeypatch):
     assert socket.getdefaulttimeout() is None
 
 
+@pytest.mark.slow
 def test_a_silent_network_is_given_up_within_seconds(no_cache, monkeypatch):
     ended = Event()
 

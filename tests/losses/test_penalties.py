@@ -303,6 +303,7 @@ def test_folds_of_thin_fields_are_counted_as_in_numpy(shape, rng):
     npt.assert_array_equal(ops.convert_to_numpy(folded(field)), expected)
 
 
+@pytest.mark.slow
 def test_a_loss_is_finite_where_a_coarse_axis_has_one_voxel(rng):
     images = rng.random((2, 16, 16, 2), dtype=np.float32)
     model = DeformableRegistration(input_shape=(16, 16, 2), seed=0)

@@ -213,6 +213,7 @@ def test_slices_of_different_planes_are_refused():
         register(moving[None], static[:, :, None], prealign=None, **grids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", [2, 3, 5])
 def test_stacks_of_a_few_thick_slices(slices):
     """The result is as good as that of single slices."""
@@ -264,6 +265,7 @@ def test_arrays_that_are_no_images_are_refused(moving):
         register(moving, static, prealign=None)
 
 
+@pytest.mark.slow
 def test_images_larger_than_memory_are_refused_at_once():
     line = np.random.default_rng(0).random(2**11)
     huge = np.broadcast_to(line, (2**11, 2**11, 2**11))
@@ -279,6 +281,7 @@ def test_nearly_equal_images_do_not_become_less_similar():
     assert outcome.ncc_after > outcome.ncc_before - 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_labels_of_any_integer_type(ndim):
     moving, static = scans(ndim)

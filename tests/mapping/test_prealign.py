@@ -70,6 +70,7 @@ def zero_mean_inside(image):
     return np.where(inside, (image - image[inside].mean()) / image[inside].std(), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -87,6 +87,7 @@ def test_a_known_displacement_is_found(make_pair, shape, options):
     assert inner_error(velocity, displacement) < 0.35 * before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -105,6 +106,7 @@ def test_a_known_displacement_is_found_with_each_loss_and_penalty(make_pair, opt
     assert inner_error(optimize(moving, static, **options), displacement) < before / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 4])
 def test_the_search_finds_motion_larger_than_the_structures(stride, rng, monkeypatch):
     """Descent without the search ends at the nearest match."""

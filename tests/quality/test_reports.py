@@ -160,6 +160,7 @@ def test_a_path_is_checked_before_anything_is_computed(scene, tmp_path, monkeypa
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8_are_shown_as_well_as_possible(scene, tmp_path):
     scene, path = scene((30, 32)), tmp_path / "report.html"
     names = os.fsdecode(b"M\xfcller"), "\ud800\udcff", os.fsdecode(b"$\xff$")
@@ -191,6 +192,7 @@ def test_static_labels_of_zeros_are_refused(scene, tmp_path):
 THIN = [(1, 30, 32), (30, 1, 32), (2, 280, 300), (300, 280, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", THIN)
 def test_slices_and_thin_volumes_have_a_page(shape, rng, tmp_path):
     image = gaussian_filter(rng.random(shape), 1.5).astype(np.float32)
@@ -252,6 +254,7 @@ def screenshot(page, path):
     return np.asarray(Image.open(path).convert("L"), float)
 
 
+@pytest.mark.slow
 def test_a_page_works_in_a_browser(scene, browser, tmp_path):
     scene = scene()
     still = 0 * scene["field"]

@@ -1,3 +1,5 @@
+"""Random augmentation of pairs of images."""
+
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -10,7 +12,7 @@ SHAPES = [(3, 28, 31), (2, 24, 20, 22)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=["2D", "3D"])
-def test_labels_and_mask_go_with_their_images(shape, rng, blobs):
+def test_labels_and_mask_are_deformed_with_their_images(shape, rng, blobs):
     images = (blobs(rng, shape[0], shape[1:])[..., None] > 0.5).astype(np.float32)
     pair = {"moving": images, "static": images}
     labels = Annotations(moving_labels=images, static_labels=images, mask=images)
@@ -26,7 +28,7 @@ def test_labels_and_mask_go_with_their_images(shape, rng, blobs):
     npt.assert_array_equal(annotations.static_labels, annotations.mask)
 
 
-def test_the_range_of_intensities_stays(rng):
+def test_range_of_intensities_is_kept(rng):
     flat = np.full((2, 20, 20, 1), 7.0, np.float32)
     flat[:, 5:15, 5:15] = 9
     images, _ = augment({"moving": flat - 7, "static": flat - 7}, Annotations(), rng)
@@ -34,7 +36,7 @@ def test_the_range_of_intensities_stays(rng):
         npt.assert_allclose([image.min(), image.max()], [0, 2], atol=1e-5)
 
 
-def test_the_same_numbers_give_the_same_images(blobs):
+def test_same_generator_gives_the_same_images(blobs):
     image = blobs(np.random.default_rng(0), 2, (20, 22))[..., None]
     first, second = (
         augment({"moving": image}, Annotations(), np.random.default_rng(5))[0]["moving"]
@@ -43,13 +45,13 @@ def test_the_same_numbers_give_the_same_images(blobs):
     npt.assert_array_equal(first, second)
 
 
-def test_the_strength_multiplies_displacements(blobs):
+def test_strength_scales_displacements(blobs):
     image = blobs(np.random.default_rng(0), 1, (40, 42))[..., None]
 
-    def far(strength):
+    def difference(strength):
         rng = np.random.default_rng(5)
         seen, _ = augment({"moving": image}, Annotations(), rng, strength=strength)
         return np.abs(seen["moving"] - image).mean()
 
-    # What is left at 0 is the change of contrast.
-    assert far(0) < far(0.1) < far(0.3) < far(1)
+    # At a strength of 0 the contrast alone changes.
+    assert difference(0) < difference(0.1) < difference(0.3) < difference(1)

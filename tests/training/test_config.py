@@ -1,3 +1,5 @@
+"""Configurations of a model, as a file holds them."""
+
 from functools import partial
 
 from keras import ops
@@ -14,7 +16,7 @@ def absolute(static, warped):
 @pytest.mark.parametrize(
     "choice", ["lncc", lncc, partial(lncc, window=5), None, {"tv": 1.0}, [3, 4], 0.5]
 )
-def test_choices_come_back_from_a_configuration(choice):
+def test_choices_are_restored_from_a_configuration(choice):
     config = to_config({"choice": choice})
     back = from_config(config)["choice"]
     if isinstance(choice, partial):
@@ -23,6 +25,6 @@ def test_choices_come_back_from_a_configuration(choice):
         assert back == choice
 
 
-def test_functions_of_a_user_come_back_where_python_finds_them():
+def test_functions_of_a_user_are_restored_by_name():
     config = to_config({"loss": absolute})
     assert from_config(config, {"absolute": absolute})["loss"] is absolute

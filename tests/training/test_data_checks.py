@@ -1,3 +1,5 @@
+"""Checks of images and annotations before a training."""
+
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -19,8 +21,7 @@ MASK = np.ones((1, 6, 5), bool)
 
 
 def check(moving=MOVING, static=STATIC, **annotations):
-    given = dict.fromkeys(NAMES) | annotations
-    return check_annotations(given, moving, static)
+    return check_annotations(dict.fromkeys(NAMES) | annotations, moving, static)
 
 
 def changed(array, index, value):
@@ -30,7 +31,7 @@ def changed(array, index, value):
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (4, 6, 5)])
-def test_what_is_given_comes_back_as_arrays(shape, rng):
+def test_annotations_become_arrays_of_full_shape(shape, rng):
     ndim = len(shape)
     moving, static = np.zeros((3, *shape, 2)), np.zeros((1, *shape, 2))
     labels = rng.choice([0, 4, 9], (3, *shape)).astype(np.uint8)
@@ -55,11 +56,11 @@ def test_what_is_given_comes_back_as_arrays(shape, rng):
     npt.assert_array_equal(checked.mask[0, ..., 0] != 0, mask != 0)
 
 
-def test_nothing_given():
+def test_no_annotations():
     assert check() == Annotations()
 
 
-def test_a_mask_for_each_or_for_all():
+def test_masks_for_each_image_or_for_all():
     masks = np.ones((3, 6, 5), bool)
     for mask, number in ((masks, 3), (masks[:1], 1), (masks[0], 1)):
         assert check(static=MOVING, mask=mask).mask.shape == (number, 6, 5, 1)
@@ -67,24 +68,24 @@ def test_a_mask_for_each_or_for_all():
     assert check(mask=masks[..., None][:1]).mask.shape == (1, 6, 5, 1)
 
 
-def test_pairs_of_the_moving_images_use_their_annotations():
+def test_pairs_of_moving_images_share_their_annotations():
     checked = check(static=None, moving_labels=LABELS, moving_landmarks=POINTS)
     npt.assert_array_equal(checked.static_labels, LABELS)
     npt.assert_array_equal(checked.static_landmarks, POINTS)
     npt.assert_array_equal(checked.label_values, [1, 2, 3])
 
 
-def test_given_annotations_stay_as_they_are():
-    given = {"moving_labels": LABELS, "mask": None}
-    check_annotations(given, MOVING, None)
-    assert set(given) == {"moving_labels", "mask"}
+def test_annotations_of_the_caller_are_not_changed():
+    annotations = {"moving_labels": LABELS, "mask": None}
+    check_annotations(annotations, MOVING, None)
+    assert set(annotations) == {"moving_labels", "mask"}
 
 
 @pytest.mark.parametrize(
     "labels",
     [LABELS.astype(bool), LABELS.astype(np.uint16), LABELS - 2],
 )
-def test_labels_of_any_integer_type(labels):
+def test_labels_of_any_integer_type_are_accepted(labels):
     checked = check(static=MOVING, moving_labels=labels, static_labels=labels)
     npt.assert_array_equal(checked.label_values, sorted({*labels.ravel()} - {0}))
 
@@ -204,7 +205,7 @@ def test_labels_of_any_integer_type(labels):
         ),
     ],
 )
-def test_bad_annotations(annotations, message):
+def test_invalid_annotations_are_refused(annotations, message):
     with pytest.raises(ValueError, match=f"^Expected {message}"):
         check(**annotations)
 
@@ -224,6 +225,6 @@ def test_bad_annotations(annotations, message):
         ({"mask": np.ones((2, 6, 5))}, r"mask of the size.*Received.*\(2, 6, 5\)"),
     ],
 )
-def test_bad_annotations_without_static_images(annotations, message):
+def test_invalid_annotations_are_refused_without_static_images(annotations, message):
     with pytest.raises(ValueError, match=f"^Expected {message}"):
         check(static=None, **annotations)

@@ -1,3 +1,5 @@
+"""Batches of pairs of images."""
+
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -10,7 +12,7 @@ from dipy_nn_reg.training.dataset import Changes, PairDataset
 
 @pytest.fixture
 def images():
-    """Ten images of one pixel, each with its number as value."""
+    """Return ten images of one pixel, whose value is the number of the image."""
     return np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
 
 
@@ -18,7 +20,7 @@ def values(pairs, name):
     return [pairs[i][name].ravel().tolist() for i in range(len(pairs))]
 
 
-def test_in_order_with_one_static_for_each(images):
+def test_pairs_are_in_order_without_a_generator(images):
     pairs = PairDataset(images, images + 100, batch_size=4)
     assert values(pairs, "moving") == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert values(pairs, "static") == [
@@ -29,7 +31,7 @@ def test_in_order_with_one_static_for_each(images):
     assert pairs[0]["moving"].dtype == pairs[0]["static"].dtype == np.float32
 
 
-def test_one_static_for_all(images):
+def test_one_static_image_is_paired_with_all(images):
     pairs = PairDataset(images, images[:1] + 100, batch_size=4)
     assert values(pairs, "static") == [[100] * 4, [100] * 4, [100] * 2]
 
@@ -56,14 +58,14 @@ def test_random_pairs_are_of_two_images_and_new_in_each_epoch(images):
     assert seen == {(m, s) for m in range(10) for s in range(10) if m != s}
 
 
-def test_a_batch_is_no_larger_than_the_images(images):
+def test_batch_is_not_larger_than_the_number_of_images(images):
     assert len(PairDataset(images, images, batch_size=64)) == 1
     assert len(PairDataset(images, images, batch_size=64)[0]["moving"]) == 10
 
 
 @pytest.fixture
 def annotate():
-    """Return a maker of annotations, each a known function of the image's number."""
+    """Return a maker of annotations that are functions of the image's number."""
 
     def make(moving, static):
         names = {"moving": moving, "static": static}
@@ -73,7 +75,7 @@ def annotate():
             annotations[f"{kind}_labels"] = (n % 8).reshape(-1, 1, 1)
             points = np.stack([n, -n, n + 0.5, n**2], axis=-1)
             annotations[f"{kind}_landmarks"] = points.reshape(-1, 2, 2)
-        # Of the static image: the mask is there for every third.
+        # The mask holds one voxel where the static number is a multiple of three.
         annotations["mask"] = (numbers["static"] % 3 == 0).reshape(-1, 1, 1, 1)
         return Annotations(**annotations)
 
@@ -86,9 +88,9 @@ def assert_annotations_fit(pairs):
         assert all(array.dtype == np.float32 for array in annotations.values())
         for kind in ("moving", "static"):
             n = images[kind].ravel().astype(int)
-            shares = annotations[f"{kind}_labels"]
-            assert shares.shape == (len(n), 1, 1, 7)
-            npt.assert_array_equal(shares[:, 0, 0], np.eye(8)[n % 8, 1:])
+            fractions = annotations[f"{kind}_labels"]
+            assert fractions.shape == (len(n), 1, 1, 7)
+            npt.assert_array_equal(fractions[:, 0, 0], np.eye(8)[n % 8, 1:])
             points = np.stack([n, -n, n + 0.5, n**2], axis=-1).reshape(-1, 2, 2)
             npt.assert_array_equal(annotations[f"{kind}_landmarks"], points)
         static = images["static"].ravel()
@@ -96,7 +98,7 @@ def assert_annotations_fit(pairs):
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_annotations_go_with_their_images(shuffled, images, annotate):
+def test_annotations_stay_with_their_images(shuffled, images, annotate):
     rng = np.random.default_rng(0) if shuffled else None
     static = images + 105
     annotations = annotate(images, static)
@@ -108,19 +110,19 @@ def test_annotations_go_with_their_images(shuffled, images, annotate):
     assert (moved.tolist() != list(range(10))) == shuffled
 
 
-def test_annotations_of_one_static_serve_all(images, annotate):
+def test_annotations_of_one_static_image_are_repeated(images, annotate):
     static = images[:1] + 105
     annotations = annotate(images, static)
     rng = np.random.default_rng(0)
     pairs = PairDataset(images, static, batch_size=4, annotations=annotations, rng=rng)
     assert_annotations_fit(pairs)
-    # And so does one mask for many static images.
+    # So is one mask for many static images.
     annotations = Annotations(mask=np.ones((1, 1, 1, 1), bool))
     pairs = PairDataset(images, images, batch_size=4, annotations=annotations)
     npt.assert_array_equal(pairs[2][1]["mask"], np.ones((2, 1, 1, 1)))
 
 
-def test_annotations_go_with_random_partners(images, annotate):
+def test_annotations_stay_with_random_partners(images, annotate):
     annotations = annotate(images, images)
     rng = np.random.default_rng(0)
     pairs = PairDataset(images, None, batch_size=5, annotations=annotations, rng=rng)
@@ -131,45 +133,45 @@ def test_annotations_go_with_random_partners(images, annotate):
 
 def test_labels_are_one_hot_without_background():
     label_maps = np.array([[[0, 7], [300, 7]], [[9, 0], [0, 300]]])
-    shares = one_hot(label_maps, np.array([7, 300]))
-    assert shares.shape == (2, 2, 2, 2)
-    assert shares.dtype == np.float32
-    npt.assert_array_equal(shares[..., 0], [[[0, 1], [0, 1]], [[0, 0], [0, 0]]])
-    npt.assert_array_equal(shares[..., 1], [[[0, 0], [1, 0]], [[0, 0], [0, 1]]])
+    fractions = one_hot(label_maps, np.array([7, 300]))
+    assert fractions.shape == (2, 2, 2, 2)
+    assert fractions.dtype == np.float32
+    npt.assert_array_equal(fractions[..., 0], [[[0, 1], [0, 1]], [[0, 0], [0, 0]]])
+    npt.assert_array_equal(fractions[..., 1], [[[0, 0], [1, 0]], [[0, 0], [0, 1]]])
 
 
-def test_of_many_labels_some_are_drawn_for_each_batch():
+def test_a_few_of_many_labels_are_drawn_for_each_batch():
     numbers = np.arange(1, 13)
     maps = np.tile(numbers, (6, 2, 1))
     images = np.zeros((6, 2, 12, 1))
     annotations = Annotations(maps, maps, label_values=numbers)
-    given = {"batch_size": 2, "annotations": annotations}
-    pairs = PairDataset(images, images, rng=np.random.default_rng(0), **given)
+    options = {"batch_size": 2, "annotations": annotations}
+    pairs = PairDataset(images, images, rng=np.random.default_rng(0), **options)
     seen = []
     for _ in range(8):
-        for _, found in (pairs[i] for i in range(3)):
+        for _, batch in (pairs[i] for i in range(3)):
             assert pairs.labels_at_once == 8
-            assert found["moving_labels"].shape == (2, 2, 12, 8)
-            npt.assert_array_equal(found["moving_labels"], found["static_labels"])
-            # Eight labels, each where it is.
-            drawn = numbers @ found["moving_labels"][0, 0]
-            npt.assert_array_equal(found["moving_labels"][1, 1].sum(0), 1)
+            assert batch["moving_labels"].shape == (2, 2, 12, 8)
+            npt.assert_array_equal(batch["moving_labels"], batch["static_labels"])
+            # Eight different labels, each in its own column.
+            drawn = numbers @ batch["moving_labels"][0, 0]
+            npt.assert_array_equal(batch["moving_labels"][1, 1].sum(0), 1)
             assert len(set(drawn)) == 8
             seen += [tuple(drawn)]
         pairs.on_epoch_end()
     assert len(set(seen)) > 20
     assert set(np.ravel(seen)) == set(numbers)
-    # All of them in validation, where nothing is drawn.
-    assert PairDataset(images, images, **given)[0][1]["static_labels"].shape[-1] == 12
+    # Validation draws none and has all of them.
+    assert PairDataset(images, images, **options)[0][1]["static_labels"].shape[-1] == 12
 
 
-def test_a_batch_without_annotations_is_the_images_alone(images):
+def test_batch_without_annotations_holds_images_alone(images):
     assert set(PairDataset(images, images, batch_size=4)[0]) == {"moving", "static"}
     pairs = PairDataset(images, images, batch_size=4, annotations=Annotations())
     assert set(pairs[0]) == {"moving", "static"}
 
 
-def test_annotations_of_the_caller_stay_as_they_are(images, annotate):
+def test_annotations_of_the_caller_are_not_changed(images, annotate):
     annotations = annotate(images, images)
     before = annotations.map(lambda array, place: array.copy())
     pairs = PairDataset(images, images, batch_size=4, annotations=annotations)
@@ -179,9 +181,7 @@ def test_annotations_of_the_caller_stay_as_they_are(images, annotate):
 
 
 @pytest.mark.parametrize("mirror", [0, 1])
-def test_about_half_of_the_pairs_are_mirrored_with_all_that_belongs_to_them(
-    mirror, rng
-):
+def test_about_half_of_the_pairs_are_mirrored_with_their_annotations(mirror, rng):
     n, shape = 40, (5, 6)
     moving, static = rng.random((2, n, *shape, 1), dtype=np.float32)
     labels = rng.integers(0, 3, (2, n, *shape))
@@ -228,7 +228,7 @@ def test_augmented_pairs_are_new_in_each_epoch_and_the_same_for_a_seed(rng):
         return PairDataset(images, None, batch_size=2, changes=changes, rng=rng)
 
     pairs, again = make(), make()
-    # In whatever order threads ask for them.
+    # The order in which threads ask for batches does not matter.
     first = [pairs[i]["moving"] for i in (0, 1, 2)]
     for i in (2, 0, 1):
         npt.assert_array_equal(again[i]["moving"], first[i])
@@ -237,7 +237,7 @@ def test_augmented_pairs_are_new_in_each_epoch_and_the_same_for_a_seed(rng):
     assert not np.allclose(pairs[0]["moving"], first[0])
 
 
-def test_what_is_in_a_batch_is_shrunk(rng):
+def test_batch_is_shrunk(rng):
     images = rng.random((2, 5, 6, 1))
     annotations = Annotations(
         static_labels=np.ones((2, 5, 6), int),
@@ -248,14 +248,14 @@ def test_what_is_in_a_batch_is_shrunk(rng):
     pairs = PairDataset(
         images, images, batch_size=2, changes=changes, annotations=annotations
     )
-    batch, known = pairs[0]
+    batch, annotated = pairs[0]
     assert batch["moving"].shape == (2, 3, 3, 1)
     npt.assert_allclose(batch["static"][1, 1, 2], images[1, 2:4, 4:6].mean(), rtol=1e-6)
     npt.assert_allclose(batch["static"][1, 2, 0], images[1, 4:, :2].mean(), rtol=1e-6)
-    npt.assert_array_equal(known["static_labels"], [[[[1, 0]] * 3] * 3] * 2)
+    npt.assert_array_equal(annotated["static_labels"], [[[[1, 0]] * 3] * 3] * 2)
     # The first voxel of the small image lies between the first two of the large one.
     expected = [[[0, 1], [1.75, -0.25]]] * 2
-    npt.assert_allclose(known["static_landmarks"], expected)
+    npt.assert_allclose(annotated["static_landmarks"], expected)
 
 
 LARGE = [
@@ -268,7 +268,7 @@ LARGE = [
 @pytest.mark.parametrize("augment", [False, True])
 @pytest.mark.parametrize(("labels", "dtype"), LARGE)
 @pytest.mark.parametrize("shape", [(12, 13), (6, 7, 8)])
-def test_labels_of_any_integer_type_are_told_apart(labels, dtype, augment, shape, rng):
+def test_large_labels_are_distinguished(labels, dtype, augment, shape, rng):
     images = rng.random((3, *shape))
     small = rng.integers(0, 4, (3, *shape))
     batches = []
@@ -281,11 +281,11 @@ def test_labels_of_any_integer_type_are_told_apart(labels, dtype, augment, shape
         pairs = PairDataset(**data, batch_size=2, changes=changes, rng=generator)
         batches.append(pairs[0][1])
         order = np.argsort(np.argsort(labels[1:])) if maps is not small else [0, 1, 2]
-        for name, shares in batches[-1].items():
-            batches[-1][name] = shares[..., order]
-    for name, shares in batches[0].items():
-        assert shares.any(axis=tuple(range(shares.ndim - 1))).all()
-        npt.assert_array_equal(batches[1][name], shares)
+        for name, fractions in batches[-1].items():
+            batches[-1][name] = fractions[..., order]
+    for name, fractions in batches[0].items():
+        assert fractions.any(axis=tuple(range(fractions.ndim - 1))).all()
+        npt.assert_array_equal(batches[1][name], fractions)
 
 
 def test_signed_and_unsigned_labels_are_compared_exactly(rng):

@@ -1,3 +1,5 @@
+"""Losses, measures and outputs of the model that Keras trains."""
+
 import keras
 import numpy as np
 import numpy.testing as npt
@@ -36,7 +38,7 @@ def random_pair(rng, shape=(12, 13)):
 
 @pytest.mark.parametrize("transform", ["displacement", "velocity"])
 @pytest.mark.parametrize("shape", [(12, 13), (7, 8, 9)])
-def test_outputs_belong_together(transform, shape, rng):
+def test_outputs_are_consistent(transform, shape, rng):
     model = RegistrationModel(
         **OPTIONS | {"transform": transform, "input_shape": list(shape)}
     )
@@ -52,7 +54,7 @@ def test_outputs_belong_together(transform, shape, rng):
     if transform == "velocity":
         expected = integrate(expected, steps=5)
     npt.assert_allclose(outputs["displacement"], expected, atol=1e-4)
-    # What lies outside is the middle of the medians of the faces of each image.
+    # Outside an image is the median of the medians of its faces.
     backgrounds = np.stack([median_of_faces(image[..., 0]) for image in moving])
     expected = warp(moving, outputs["displacement"], fill=backgrounds[:, None])
     npt.assert_allclose(outputs["warped"], expected, atol=1e-4)
@@ -80,7 +82,7 @@ def gradient_penalty(field):
     return np.mean(squares)
 
 
-def test_the_loss_and_what_is_tracked(rng):
+def test_loss_and_tracked_measures(rng):
     model, outputs = RegistrationModel(**OPTIONS), make_outputs(rng)
     static, warped = outputs["static"], outputs["warped"]
     loss = float(model.compute_loss(y_pred=outputs))
@@ -93,7 +95,7 @@ def test_the_loss_and_what_is_tracked(rng):
     npt.assert_allclose(tracked["similarity"], similarity, atol=1e-5)
 
 
-def test_means_of_validation_weigh_pairs_and_not_batches(rng):
+def test_validation_averages_over_pairs_and_not_batches(rng):
     """The last batch has one pair, which does not fold."""
     model, outputs = RegistrationModel(**OPTIONS), make_outputs(rng)
     for name in outputs:
@@ -126,7 +128,7 @@ def test_means_of_validation_weigh_pairs_and_not_batches(rng):
             npt.assert_allclose(other[name], value, rtol=1e-5, err_msg=name)
 
 
-def test_several_penalties_each_on_what_it_is_for(rng):
+def test_each_penalty_is_of_its_own_field(rng):
     weights = {"gradient": 0.25, "folding": 3.0}
     model = RegistrationModel(**OPTIONS | {"penalty": weights, "smoothness": None})
     outputs = make_outputs(rng)
@@ -139,7 +141,7 @@ def test_several_penalties_each_on_what_it_is_for(rng):
     npt.assert_allclose(float(model.penalty.result()), expected, rtol=1e-5)
 
 
-def test_a_penalty_of_the_user(rng):
+def test_penalty_of_the_user(rng):
     def magnitude(field):
         return keras.ops.mean(keras.ops.square(field), axis=(1, 2, 3))
 
@@ -150,7 +152,7 @@ def test_a_penalty_of_the_user(rng):
     npt.assert_allclose(float(model.penalty.result()), expected, rtol=1e-5)
 
 
-def test_only_the_inside_of_a_mask_counts(rng):
+def test_loss_is_that_inside_the_mask(rng):
     model, outputs = RegistrationModel(**OPTIONS), make_outputs(rng)
     mask = np.zeros((3, 12, 13, 1), np.float32)
     mask[:, 3:7, 2:9] = 1
@@ -191,8 +193,8 @@ def give_random_weights(model, rng):
         weight.assign(rng.normal(0, 0.05, weight.shape))
 
 
-def test_both_directions_count_the_same(rng):
-    """Swapped images, with all that belongs to them, give the same loss."""
+def test_loss_is_the_same_in_both_directions(rng):
+    """Swapped images and annotations give the same loss."""
     model = RegistrationModel(**OPTIONS | {"penalty": "inverse_consistency"})
     give_random_weights(model, rng)
     pair = random_pair(rng)
@@ -211,7 +213,7 @@ def test_both_directions_count_the_same(rng):
     assert float(model.penalty.result()) > 0
 
 
-def test_a_mask_follows_its_image_in_the_other_direction(rng):
+def test_mask_is_deformed_with_its_image_in_the_other_direction(rng):
     """Where both fields are 0, the other direction is masked by the mask itself."""
     model = RegistrationModel(**OPTIONS | {"penalty": "inverse_consistency"})
     pair = random_pair(rng)
@@ -240,7 +242,7 @@ def test_each_resolution_has_its_own_loss(rng):
 
 
 @pytest.mark.parametrize("shape", [(12, 13), (7, 8, 9)])
-def test_an_affine_first_stage_is_frozen_and_composed(shape, rng):
+def test_affine_first_stage_is_frozen_and_composed(shape, rng):
     options = OPTIONS | {"input_shape": list(shape)}
     affine = RegistrationModel(**options | {"transform": "affine", "spacing": None})
     give_random_weights(affine, rng)
@@ -251,7 +253,7 @@ def test_an_affine_first_stage_is_frozen_and_composed(shape, rng):
     pair = random_pair(rng, shape)
     outputs = model.predict_on_batch(pair)
     first = affine.predict_on_batch(pair)
-    # No field yet: the affine map alone.
+    # The field is still 0: the map is the affine one.
     npt.assert_allclose(outputs["displacement"], first["displacement"], atol=1e-5)
     assert np.abs(first["displacement"]).max() > 0.05
     give_random_weights(model, rng)
@@ -266,7 +268,7 @@ def test_an_affine_first_stage_is_frozen_and_composed(shape, rng):
     npt.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_the_configuration_makes_the_same_model(rng):
+def test_configuration_makes_the_same_model(rng):
     model = RegistrationModel(**OPTIONS)
     config = keras.saving.serialize_keras_object(model)
     copy = keras.saving.deserialize_keras_object(config)

@@ -1,3 +1,5 @@
+"""Estimates of memory of training and prediction."""
+
 import logging
 from math import prod
 
@@ -12,19 +14,19 @@ from dipy_nn_reg.training.memory import memory_to_predict, memory_to_train
 
 @pytest.fixture
 def simple():
-    """A model of known sizes: two convolutions of 8 and 2 channels."""
+    """Return a model of two convolutions, of 8 and of 2 channels."""
     image = keras.Input((None, None, 1), name="image")
     x = keras.layers.Conv2D(8, 3, padding="same")(image)
     return keras.Model({"image": image}, {"field": keras.layers.Conv2D(2, 1)(x)})
 
 
-def test_a_prediction_holds_what_is_still_read(simple):
-    # The image and 8 channels, or these and 2: the former are no longer read.
+def test_prediction_holds_tensors_that_are_still_read(simple):
+    # The image and 8 channels, or 8 and 2 channels: the image is no longer read.
     expected = 2 * 4 * 20 * 30 * max(1 + 8, 8 + 2)
     assert memory_to_predict(simple, (1, 20, 30, 1)) == expected
 
 
-def test_a_training_step_holds_all(simple):
+def test_training_step_holds_all_tensors(simple):
     simple.options = {"loss": "mse"}
     voxels, weights = 2 * 20 * 30, 9 * 8 + 8 + 8 * 2 + 2
     layers = 4 * voxels * (1 + 8 + 2) + 2 * 4 * voxels * 8
@@ -41,12 +43,12 @@ def test_layers_of_any_type_have_a_size(dtype, size):
     image = keras.Input((None, None, 1), name="image")
     other = keras.ops.cast(image, dtype)
     model = keras.Model({"image": image}, {"field": other})
-    # The image, and what is made of it.
+    # The image and its copy of another type.
     assert memory_to_predict(model, (1, 20, 30, 1)) == 2 * 20 * 30 * (4 + size)
 
 
-def test_a_network_with_conditions_and_float16(rng):
-    """Its comparisons are boolean, as are those of many activations."""
+def test_network_with_conditions_and_float16_trains(rng):
+    """Comparisons, as in many activations, make boolean tensors."""
     images = keras.Input((None, None, 2))
     x = keras.layers.Conv2D(4, 3, padding="same", dtype="mixed_float16")(images)
     x = keras.ops.where(x > 0, x, 0.1 * x)
@@ -59,7 +61,7 @@ def test_a_network_with_conditions_and_float16(rng):
     assert registration.predict(images, images).shape == images.shape
 
 
-def test_a_keras_that_no_longer_tells_is_said(simple, monkeypatch, caplog):
+def test_keras_without_a_list_of_nodes_is_reported(simple, monkeypatch, caplog):
     monkeypatch.delattr(keras.Model, "_nodes_by_depth", raising=False)
     monkeypatch.delattr(simple, "_nodes_by_depth")
     monkeypatch.setattr(logging.getLogger("dipy"), "propagate", True)
@@ -85,20 +87,20 @@ def test_estimates_grow_with_the_images(options, estimate):
     registration = DeformableRegistration(input_shape=(16, 16), **options)
     model = registration.model
     small, large = (estimate(model, (2, *shape, 1)) for shape in [(32, 40), (64, 80)])
-    # But for the weights, and for what a spline needs for each point and voxel.
+    # Weights do not grow, and splines need memory for each pair of point and voxel.
     assert 1.5 < large / small < 20
     assert small > 4 * prod((2, 32, 40, 2))
 
 
-def test_models_inside_are_counted():
+def test_nested_models_are_counted():
     model = AffineRegistration(input_shape=(16, 16)).model
     once = AffineRegistration(input_shape=(16, 16), passes=1).model
-    batch = (1, 512, 512, 1)  # beside which the weights are little
+    batch = (1, 512, 512, 1)  # so large that the weights hardly count
     assert memory_to_train(model, batch) > 1.5 * memory_to_train(once, batch)
     assert memory_to_predict(model, batch) < 1.5 * memory_to_predict(once, batch)
 
 
-def test_neither_training_nor_prediction_begins_without_memory(monkeypatch, rng):
+def test_training_and_prediction_are_refused_without_memory(monkeypatch, rng):
     registration = DeformableRegistration(input_shape=(12, 12), seed=0)
     before = registration.model.get_weights()
     images = rng.random((3, 12, 12), dtype=np.float32)
@@ -106,19 +108,19 @@ def test_neither_training_nor_prediction_begins_without_memory(monkeypatch, rng)
     with pytest.raises(MemoryError, match="Training on 2 pairs.*smaller batch_size"):
         registration.fit(images, epochs=1, batch_size=2, verbose=0)
     needed = memory_to_train(registration.model, (2, 12, 12, 1))
-    known = {"moving_labels": rng.integers(1, 2000, (3, 12, 12))}
+    labels = {"moving_labels": rng.integers(1, 2000, (3, 12, 12))}
     options = {"epochs": 1, "batch_size": 2, "verbose": 0}
-    # Shares of the eight labels of a batch; and of all, where they are looked at.
-    validation = {"validation_data": {"moving": images, **known}}
-    for there, more in ((10**4, {}), (10**5, validation)):
-        monkeypatch.setattr(memory, "memory_there", lambda there=there: needed + there)
+    # The eight labels of a training batch, and all labels in validation.
+    validation = {"validation_data": {"moving": images, **labels}}
+    for spare, more in ((10**4, {}), (10**5, validation)):
+        monkeypatch.setattr(memory, "memory_there", lambda spare=spare: needed + spare)
         with pytest.raises(MemoryError, match="Training on 2 pairs"):
-            registration.fit(images, **known, **more, **options)
+            registration.fit(images, **labels, **more, **options)
     monkeypatch.setattr(memory, "memory_there", lambda: 1000)
     for weights, found in zip(before, registration.model.get_weights()):
         np.testing.assert_array_equal(weights, found)
     with pytest.raises(MemoryError, match="Registering 3 pairs"):
         registration.predict(images, images)
-    # What is there for eight labels does for as many as there may be in training.
+    # Memory for eight labels is enough to train with any number of them.
     monkeypatch.setattr(memory, "memory_there", lambda: needed + 10**5)
-    registration.fit(images, **known, **options)
+    registration.fit(images, **labels, **options)

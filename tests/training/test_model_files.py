@@ -1,4 +1,4 @@
-"""What a forged, damaged or absurd model file meets."""
+"""Forged, damaged and absurd model files."""
 
 import base64
 import json
@@ -51,7 +51,7 @@ def assert_refused(path, message="", error=ValueError):
     assert len(str(raised.value)) < 1500
 
 
-def test_the_file_itself_loads(forge):
+def test_unchanged_file_loads(forge):
     DeformableRegistration.load(forge())
     DeformableRegistration.load(forge(compression=zipfile.ZIP_DEFLATED))
 
@@ -107,7 +107,7 @@ TOUCH = {"args": ["touch ran"], "kwargs": {}}
 
 
 @pytest.mark.parametrize("option", ["loss", "penalty", "network", "affine"])
-def test_no_function_of_a_file_is_run(option, forge, tmp_path, monkeypatch):
+def test_no_function_that_a_file_names_is_run(option, forge, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for choice in HOSTILE:
         partial = {"partial": choice, "options": {"command": "touch ran"}}
@@ -116,7 +116,7 @@ def test_no_function_of_a_file_is_run(option, forge, tmp_path, monkeypatch):
     assert not Path("ran").exists()
 
 
-def test_no_layer_of_a_network_runs_what_it_names(forge, tmp_path, monkeypatch):
+def test_no_layer_runs_a_function_that_it_names(forge, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     operations = [
         {**choice, "inbound_nodes": [TOUCH], "name": "last"} for choice in HOSTILE
@@ -127,7 +127,7 @@ def test_no_layer_of_a_network_runs_what_it_names(forge, tmp_path, monkeypatch):
     assert not keras.config.is_nnx_enabled()
 
 
-def test_the_compilation_brings_nothing_of_its_own(parts, forge, tmp_path, monkeypatch):
+def test_compilation_of_a_file_runs_nothing(parts, forge, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("loss", "metrics", "optimizer"):
         for choice in (*HOSTILE, None):
@@ -140,7 +140,7 @@ def test_the_compilation_brings_nothing_of_its_own(parts, forge, tmp_path, monke
 
 
 @pytest.mark.parametrize("registered", ["Warp", "RescaleIntensity"])
-def test_what_is_registered_is_not_therefore_a_loss(registered, forge):
+def test_registered_layer_is_no_loss(registered, forge):
     layer = {
         "module": "dipy_nn_reg.transform.layers",
         "class_name": registered,
@@ -204,19 +204,19 @@ def test_options_of_the_wrong_kind_or_size_are_refused(options, forge):
     assert_refused(forge(options), "written by")
 
 
-def test_seeds_of_another_network(parts, forge):
+def test_seeds_of_another_network_are_refused(parts, forge):
     config = json.loads(parts[CONFIG])["config"]
     for seeds in ([[1, 2]], 3, {}):
         assert_refused(forge({"state": config["state"] | {"seeds": seeds}}), "seeds")
 
 
-def test_an_option_that_is_missing(parts, forge):
+def test_missing_option_is_refused(parts, forge):
     config = json.loads(parts[CONFIG])
     del config["config"]["transform"]
     assert_refused(forge(**{CONFIG: json.dumps(config)}), "transform")
 
 
-def test_a_network_larger_than_its_weights_is_not_built(forge):
+def test_network_larger_than_its_weights_is_not_built(forge):
     images = keras.Input((None, None, 2))
     wide = keras.layers.Conv2D(5, 1, name="wide")(images)
     model = keras.Model(images, keras.layers.Conv2D(2, 1, name="last")(wide))
@@ -228,11 +228,11 @@ def test_a_network_larger_than_its_weights_is_not_built(forge):
     assert_refused(forge({"network": config}), "asks for a network of .* weights")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 300 * 1024  # KiB
-    # What was not built is not built later, either.
+    # It is not built later, either.
     AffineRegistration(input_shape=(16, 16), network="voxelmorph1")
 
 
-def test_a_configuration_without_end_is_not_read(forge):
+def test_endless_configuration_is_not_read(forge):
     deflated = {"compression": zipfile.ZIP_DEFLATED}
     assert_refused(forge(**deflated, **{METADATA: b" " * 2**25}), "larger than")
     assert_refused(forge(**deflated, **{CONFIG: b" " * 2**25}), "larger than")
@@ -241,12 +241,12 @@ def test_a_configuration_without_end_is_not_read(forge):
     assert_refused(forge(**{CONFIG: b"[]"}), "no model")
 
 
-def test_weights_that_are_mostly_air_are_not_unpacked(forge):
+def test_highly_compressed_weights_are_not_unpacked(forge):
     air = {WEIGHTS: bytes(200 * 2**20)}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert_refused(forge(compression=zipfile.ZIP_DEFLATED, **air), "GiB of memory")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < 300 * 1024  # of which the file that was forged is 200
+    assert grown < 300 * 1024  # KiB, of which the test itself takes 200 MiB
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "assets/../../out", "run.py"])
@@ -255,7 +255,7 @@ def test_other_members_are_refused(name, forge, tmp_path):
     assert not (tmp_path.parent / "out").exists()
 
 
-def test_arrays_elsewhere_or_of_nothing_are_refused(parts, forge, tmp_path):
+def test_linked_and_empty_arrays_are_refused(parts, forge, tmp_path):
     (tmp_path / "secret").write_bytes(bytes(64))
 
     def external(file):
@@ -287,7 +287,7 @@ def test_arrays_elsewhere_or_of_nothing_are_refused(parts, forge, tmp_path):
         assert_refused(forge(**{WEIGHTS: content}), "a' in its weights")
 
 
-def test_damaged_files(parts, forge, tmp_path):
+def test_damaged_files_are_refused(parts, forge, tmp_path):
     path = tmp_path / "damaged.keras"
     path.write_text("no zip")
     assert_refused(path, "no zip archive")
@@ -310,17 +310,17 @@ def test_weights_that_are_not_finite_are_refused(parts, forge, tmp_path):
     assert_refused(forge(**{WEIGHTS: content}), "finite weights.*diverged")
 
 
-def test_an_old_keras_loads_nothing(forge, monkeypatch):
+def test_old_keras_is_refused(forge, monkeypatch):
     monkeypatch.setattr(model_files.keras, "__version__", "3.13.2")
     with pytest.raises(RuntimeError, match=r"Keras 3\.14 or later.*keras 3\.13\.2"):
         DeformableRegistration.load(forge())
 
 
-def test_weights_of_something_else_leave_the_model_as_it_was(parts, forge, tmp_path):
+def test_invalid_weights_leave_the_model_unchanged(parts, forge, tmp_path):
     registration = DeformableRegistration(input_shape=(16, 16), network="voxelmorph1")
     before = registration.model.get_weights()
     path = tmp_path / "a.weights.h5"
-    # Another one, whose first layers are the same.
+    # Another model with the same first layers.
     other = DeformableRegistration(
         input_shape=(16, 16), network="voxelmorph1", transform="affine"
     )
@@ -340,5 +340,5 @@ def test_weights_of_something_else_leave_the_model_as_it_was(parts, forge, tmp_p
         registration.load_weights(tmp_path / "nothing.weights.h5")
     for weights, found in zip(before, registration.model.get_weights(), strict=True):
         npt.assert_array_equal(weights, found)
-    # Those of a whole model are its own, if the network is.
+    # The file of a whole model holds weights as well.
     registration.load_weights(forge())

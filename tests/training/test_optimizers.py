@@ -1,3 +1,5 @@
+"""Optimizers and the course of the learning rate."""
+
 import keras
 import numpy as np
 import numpy.testing as npt
@@ -13,7 +15,7 @@ from dipy_nn_reg.training.optimizers import (
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers_by_name(name):
+def test_optimizers_are_chosen_by_name(name):
     optimizer, rate = get_optimizer(name, None, 2)
     assert type(optimizer).__name__.lower() == name
     assert rate == LEARNING_RATES[2]
@@ -21,7 +23,7 @@ def test_optimizers_by_name(name):
     assert get_optimizer(name, 0.1, 3)[1] == 0.1
 
 
-def test_an_optimizer_keeps_its_own_rate():
+def test_optimizer_of_the_user_keeps_its_rate():
     mine = keras.optimizers.Adam(1e-4)
     assert get_optimizer(mine, None, 2) == (mine, None)
     with pytest.raises(ValueError, match="learning_rate=None.*Received.*0.1"):
@@ -32,12 +34,12 @@ def test_an_optimizer_keeps_its_own_rate():
 
 
 @pytest.mark.parametrize("options", [("adams", None), ("adam", 0), ("adam", -1)])
-def test_bad_options(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(ValueError, match="Expected"):
         get_optimizer(*options, 2)
 
 
-def test_the_rate_rises_then_falls_to_zero():
+def test_rate_rises_then_falls_to_zero():
     rates = np.array([CosineRate(2.0).rate(x) for x in np.linspace(0, 1, 101)])
     npt.assert_allclose(rates[[0, 10, 55, 100]], [0.2, 2, 1, 0], atol=1e-12)
     assert np.all(np.diff(rates[:11]) > 0)
@@ -56,6 +58,6 @@ def test_callbacks_of_the_user_are_kept():
 
 
 @pytest.mark.parametrize("callbacks", ["text", [None], [object()], dict, [len]])
-def test_what_is_no_callback(callbacks):
+def test_other_objects_than_callbacks_are_refused(callbacks):
     with pytest.raises(ValueError, match="Expected callbacks of Keras"):
         add_cosine_rate(callbacks, 0.1)

@@ -1,3 +1,5 @@
+"""Networks in bfloat16."""
+
 import keras
 import numpy as np
 import numpy.testing as npt
@@ -10,7 +12,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @pytest.mark.parametrize("fast", [False, True])
-def test_layers_are_made_in_a_precision_and_no_others(fast, monkeypatch):
+def test_precision_applies_to_layers_in_its_context_alone(fast, monkeypatch):
     monkeypatch.setattr(
         "dipy_nn_reg.training.precision.has_fast_bfloat16", lambda: fast
     )
@@ -22,21 +24,31 @@ def test_layers_are_made_in_a_precision_and_no_others(fast, monkeypatch):
     assert keras.layers.Dense(1).dtype_policy.name == "float32"
 
 
-def test_the_policy_is_restored_after_an_error():
+def test_policy_is_restored_after_an_error():
     with pytest.raises(ZeroDivisionError), layers_in("bfloat16"):
         raise ZeroDivisionError
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("network", ["unet", "voxelmorph2", "fcn", "encoder_decoder"])
-@pytest.mark.parametrize("shape", [(19, 22), (13, 14, 11)])
+@pytest.mark.parametrize(
+    ("shape", "network"),
+    [
+        pytest.param(
+            shape,
+            network,
+            marks=[] if (len(shape), network) == (2, "unet") else pytest.mark.slow,
+        )
+        for shape in ((19, 22), (13, 14, 11))
+        for network in ("unet", "voxelmorph2", "fcn", "encoder_decoder")
+    ],
+)
 def test_fields_and_losses_are_float32(shape, network, train_briefly, rng, tmp_path):
     registration = DeformableRegistration(
         input_shape=shape, network=network, precision="bfloat16", seed=0
     )
     convolutions = [w for w in registration.model.layers if "conv" in w.name]
     policies = {layer.compute_dtype for layer in convolutions}
-    assert policies == {"bfloat16", "float32"}  # the latter reads off the field
+    assert policies == {"bfloat16", "float32"}  # the last of them
     assert {w.dtype for w in registration.model.weights} == {"float32"}
     images = rng.random((3, *shape), dtype=np.float32)
     history = registration.fit(images, epochs=1, batch_size=2, verbose=0)
@@ -68,7 +80,7 @@ def test_both_precisions_agree_roughly(rng):
 
 
 def test_coarse_layers_are_float32_and_gradients_finite(rng):
-    # oneDNN's gradient in bfloat16 is wrong where features have two voxels on an axis.
+    # The gradient of oneDNN in bfloat16 is wrong for features of two voxels per axis.
     registration = DeformableRegistration(
         input_shape=(13, 14, 11), network="voxelmorph2", precision="bfloat16", seed=0
     )
@@ -76,7 +88,7 @@ def test_coarse_layers_are_float32_and_gradients_finite(rng):
     history = registration.fit(images, epochs=3, batch_size=2, verbose=0)
     assert np.all(np.isfinite(history.history["loss"]))
     strides = [w for w in registration.model.layers if w.name.startswith("conv")]
-    # The first halves what the network sees, the others are below, but for the last.
+    # The first halves the images; the next two are at coarser resolutions.
     assert [w.compute_dtype for w in strides[:3]] == ["bfloat16", "float32", "float32"]
 
 
@@ -90,9 +102,18 @@ def test_images_too_small_for_bfloat16_are_refused_for_training(rng):
     assert registration.predict(images, images).shape == images.shape
 
 
-@pytest.mark.parametrize("shape", [(24, 22), (12, 14, 13)])
-@pytest.mark.parametrize("transform", ["affine", "bspline_velocity", "tps"])
-def test_transforms_without_values_for_each_voxel(transform, shape, rng):
+@pytest.mark.parametrize(
+    "shape", [(24, 22), pytest.param((12, 14, 13), marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize(
+    "transform",
+    [
+        pytest.param("affine", marks=pytest.mark.slow),
+        pytest.param("bspline_velocity", marks=pytest.mark.slow),
+        "tps",
+    ],
+)
+def test_transforms_of_control_points_and_matrices_train(transform, shape, rng):
     registration = DeformableRegistration(
         input_shape=shape, transform=transform, precision="bfloat16", seed=0
     )
@@ -102,7 +123,7 @@ def test_transforms_without_values_for_each_voxel(transform, shape, rng):
     assert np.abs(registration.predict_field(images, images[::-1])).max() > 0
 
 
-def test_a_network_of_the_user_is_protected_as_well():
+def test_coarse_layers_of_the_users_network_are_float32():
     def network(moving, static):
         x = keras.layers.Concatenate()([moving, static])
         for _ in range(3):

@@ -1,3 +1,5 @@
+"""Files and copies of a model."""
+
 import copy
 import pickle
 import subprocess
@@ -11,7 +13,7 @@ import pytest
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
 
 
-def test_an_interruption_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
+def test_interruption_while_saving_keeps_the_old_file(tmp_path, monkeypatch):
     registration = DeformableRegistration(seed=0)
     registration.save(tmp_path / "model.keras")
     before = (tmp_path / "model.keras").read_bytes()
@@ -26,7 +28,7 @@ def test_an_interruption_while_saving_leaves_the_old_file(tmp_path, monkeypatch)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
-def test_a_file_of_an_earlier_version(request):
+def test_file_of_an_earlier_version_predicts_the_same(request):
     """Saved at commit 2d78d12, with what was predicted then."""
     files = request.path.with_name("files")
     registration = DeformableRegistration.load(files / "dirnet_2d.keras")
@@ -52,10 +54,10 @@ np.save(sys.argv[3], registration.predict_field(images, images[0]))
     ("shape", "options"),
     [
         ((16, 17), {"loss": "mse", "transform": "displacement"}),
-        ((8, 9, 10), {"smoothness": 0}),
+        pytest.param((8, 9, 10), {"smoothness": 0}, marks=pytest.mark.slow),
     ],
 )
-def test_a_saved_model_predicts_the_same_in_a_new_process(
+def test_saved_model_predicts_the_same_in_a_new_process(
     shape, options, rng, tmp_path, blobs, train_briefly
 ):
     registration = train_briefly(shape, **options)
@@ -74,7 +76,7 @@ def test_a_saved_model_predicts_the_same_in_a_new_process(
     npt.assert_array_equal(np.load(tmp_path / "field.npy"), expected)
 
 
-def test_a_loaded_model_goes_on_as_the_saved_one(rng, tmp_path, blobs, train_briefly):
+def test_loaded_model_trains_as_the_saved_one(rng, tmp_path, blobs, train_briefly):
     registration = train_briefly()
     registration.save(tmp_path / "model.keras")
     loaded = DeformableRegistration.load(str(tmp_path / "model.keras"))
@@ -84,7 +86,7 @@ def test_a_loaded_model_goes_on_as_the_saved_one(rng, tmp_path, blobs, train_bri
     npt.assert_allclose(*losses, rtol=1e-5)
 
 
-def test_weights_alone(rng, tmp_path, blobs, train_briefly):
+def test_weights_are_saved_alone(rng, tmp_path, blobs, train_briefly):
     registration = train_briefly()
     registration.save_weights(tmp_path / "a.weights.h5")
     other = DeformableRegistration(input_shape=(16, 17))
@@ -95,7 +97,7 @@ def test_weights_alone(rng, tmp_path, blobs, train_briefly):
     )
 
 
-def test_a_file_that_is_not_a_model(tmp_path):
+def test_other_files_than_models_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing.keras"):
         DeformableRegistration.load(tmp_path / "nothing.keras")
     (tmp_path / "text.keras").write_text("no model")
@@ -109,7 +111,7 @@ def test_a_file_that_is_not_a_model(tmp_path):
         DeformableRegistration().save(tmp_path / "model.h5")
 
 
-def test_an_affine_model_is_loaded_as_what_it_is(tmp_path):
+def test_deformable_model_is_not_loaded_as_affine(tmp_path):
     DeformableRegistration().save(tmp_path / "deformable.keras")
     with pytest.raises(ValueError, match="AffineRegistration.save.*'velocity'"):
         AffineRegistration.load(tmp_path / "deformable.keras")
@@ -122,7 +124,7 @@ def squares(static, warped):
 @pytest.mark.parametrize(
     "loss", [squares, lambda static, warped: squares(static, warped)]
 )
-def test_what_could_not_be_loaded_is_not_saved(loss, tmp_path):
+def test_unregistered_loss_is_not_saved(loss, tmp_path):
     registration = DeformableRegistration(loss=loss, smoothness=1.0)
     with pytest.raises(ValueError, match="Expected loss to be registered"):
         registration.save(tmp_path / "model.keras")
@@ -136,7 +138,7 @@ class Unregistered(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Registered(keras.layers.Layer):
-    """A layer whose weights are made from values, as Keras lets one."""
+    """A layer whose variable is made of a value and not by an initializer."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -166,7 +168,7 @@ def halves(x):
     ],
     ids=["lambda", "Lambda", "unregistered", "activation", "nested"],
 )
-def test_a_network_that_could_not_be_loaded_is_not_saved(make, tmp_path):
+def test_unregistered_network_is_not_saved(make, tmp_path):
     registration = DeformableRegistration(
         input_shape=(8, 8), network=network_with(make())
     )
@@ -176,7 +178,7 @@ def test_a_network_that_could_not_be_loaded_is_not_saved(make, tmp_path):
 
 
 @pytest.mark.parametrize("make", [Registered, keras.layers.BatchNormalization])
-def test_a_network_of_registered_layers_is_saved_and_loaded(make, tmp_path, rng):
+def test_network_of_registered_layers_is_saved_and_loaded(make, tmp_path, rng):
     registration = DeformableRegistration(
         input_shape=(8, 8), network=network_with(make()), smoothness=0.1
     )
@@ -189,9 +191,14 @@ def test_a_network_of_registered_layers_is_saved_and_loaded(make, tmp_path, rng)
 
 
 @pytest.mark.parametrize(
-    "twin", [copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
+    "twin",
+    [
+        lambda registration: pickle.loads(pickle.dumps(registration)),
+        pytest.param(copy.deepcopy, marks=pytest.mark.slow),
+    ],
+    ids=["pickled", "copied"],
 )
-def test_a_pickled_or_copied_model_goes_on_as_the_first(twin, rng, blobs):
+def test_pickled_and_copied_models_train_as_the_first(twin, rng, blobs):
     images = blobs(rng, 5, (16, 17))
     affine = AffineRegistration(input_shape=(16, 17), seed=1)
     first = DeformableRegistration(input_shape=(16, 17), affine=affine, seed=0)
@@ -209,7 +216,7 @@ def test_a_pickled_or_copied_model_goes_on_as_the_first(twin, rng, blobs):
         npt.assert_array_equal(one, other)
 
 
-def test_what_could_not_be_saved_is_not_pickled():
+def test_unregistered_loss_is_not_pickled():
     registration = DeformableRegistration(loss=squares, smoothness=1.0)
     with pytest.raises(ValueError, match="Expected loss to be"):
         pickle.dumps(registration)

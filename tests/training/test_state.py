@@ -1,3 +1,5 @@
+"""State of a training, from which it is resumed."""
+
 import json
 
 import keras
@@ -17,7 +19,7 @@ from dipy_nn_reg.training.state import (
 
 
 class InterruptAfter(keras.callbacks.Callback):
-    """Save after each epoch, as a command does, and press Ctrl-C after some."""
+    """Save after each epoch, as a command does, and interrupt after some."""
 
     def __init__(self, registration, path, epoch=None, step=None):
         super().__init__()
@@ -36,7 +38,7 @@ class InterruptAfter(keras.callbacks.Callback):
 
 
 def assert_same_training(a, b):
-    """All that a further epoch depends on is the same, bit for bit."""
+    """Compare, bit for bit, everything that a further epoch depends on."""
     for one, other in zip(a.model.weights, b.model.weights, strict=True):
         npt.assert_array_equal(one.numpy(), other.numpy(), one.path)
     ours, theirs = a.model.optimizer.variables, b.model.optimizer.variables
@@ -47,7 +49,7 @@ def assert_same_training(a, b):
 
 
 def many_labels(images):
-    """Return label maps of 15 values, of which eight are drawn for each batch."""
+    """Return label maps of 15 values; each batch draws eight of them."""
     return np.floor(images * 15).astype(np.uint8)
 
 
@@ -59,58 +61,67 @@ def drops_out():
 
 
 SETUPS = [
-    ((16, 17), {"moving_labels": many_labels}, {"augment": True, "warm_up": 1}),
+    pytest.param(
+        (16, 17),
+        {"moving_labels": many_labels},
+        {"augment": True, "warm_up": 1},
+        marks=pytest.mark.slow,
+    ),
     ((16, 17), {}, {"mirror": 1, "network": drops_out}),
-    ((9, 10, 8), {"moving_labels": many_labels}, {"augment": 0.5, "mirror": 0}),
+    pytest.param(
+        (9, 10, 8),
+        {"moving_labels": many_labels},
+        {"augment": 0.5, "mirror": 0},
+        marks=pytest.mark.slow,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("shape", "annotations", "options"), SETUPS)
-def test_a_resumed_training_equals_an_uninterrupted_one(
+def test_resumed_training_equals_an_uninterrupted_one(
     shape, annotations, options, rng, blobs, tmp_path
 ):
     images = blobs(rng, 5, shape)
-    given = {name: make(images) for name, make in annotations.items()}
-    given |= {"epochs": 4, "batch_size": 2, "verbose": 0, **options}
-
-    network = given.pop("network", lambda: "unet")
+    arguments = {name: make(images) for name, make in annotations.items()}
+    arguments |= {"epochs": 4, "batch_size": 2, "verbose": 0, **options}
+    network = arguments.pop("network", lambda: "unet")
 
     def start():
-        keras.utils.set_random_seed(0)  # for a network of one's own
+        keras.utils.set_random_seed(0)  # for layers of the user
         return DeformableRegistration(input_shape=shape, network=network(), seed=0)
 
     whole = start()
-    expected = whole.fit(images, **given).history
+    expected = whole.fit(images, **arguments).history
     path = tmp_path / "model.keras"
-    # Between two epochs, and in the middle of the third.
+    # Interrupted between two epochs, or in the middle of the third.
     for step in (None, 1):
         cut = start()
         callback = InterruptAfter(cut, path, epoch=2, step=step)
         with pytest.raises(KeyboardInterrupt):
-            cut.fit(images, callbacks=callback, **given)
+            cut.fit(images, callbacks=callback, **arguments)
         resumed = DeformableRegistration.load(path)
-        found = resumed.fit(images, resume=True, **given)
-        assert found.epoch == [2, 3]
-        assert found.history["loss"] == expected["loss"][2:]
+        history = resumed.fit(images, resume=True, **arguments)
+        assert history.epoch == [2, 3]
+        assert history.history["loss"] == expected["loss"][2:]
         assert_same_training(resumed, whole)
 
 
-def test_what_is_saved_in_the_middle_of_an_epoch_is_not_resumed(rng, blobs, tmp_path):
+def test_model_saved_within_an_epoch_is_not_resumed(rng, blobs, tmp_path):
     images = blobs(rng, 5, (16, 17))
     registration = DeformableRegistration(input_shape=(16, 17), seed=0)
     callback = InterruptAfter(registration, tmp_path / "a.keras", epoch=1, step=0)
-    given = {"epochs": 3, "batch_size": 2, "verbose": 0}
+    options = {"epochs": 3, "batch_size": 2, "verbose": 0}
     with pytest.raises(KeyboardInterrupt):
-        registration.fit(images, callbacks=callback, **given)
+        registration.fit(images, callbacks=callback, **options)
     registration.save(tmp_path / "b.keras")
     with pytest.raises(ResumeError, match="end of an epoch.*resume=True"):
         DeformableRegistration.load(tmp_path / "b.keras").fit(
-            images, resume=True, **given
+            images, resume=True, **options
         )
 
 
-def test_a_finished_training_goes_on_as_in_one_process(rng, blobs, tmp_path):
-    """Not only the weights are saved, but what is drawn next."""
+def test_finished_training_continues_as_in_one_process(rng, blobs, tmp_path):
+    """The weights are saved, and the state of the random numbers."""
     images = blobs(rng, 6, (16, 17))
     options = {"epochs": 2, "batch_size": 4, "verbose": 0}
     registration = DeformableRegistration(input_shape=(16, 17), seed=0)
@@ -124,7 +135,7 @@ def test_a_finished_training_goes_on_as_in_one_process(rng, blobs, tmp_path):
         loaded.fit(images, resume=True, **options)
 
 
-def test_a_training_that_a_callback_ended_is_not_resumed(rng, blobs):
+def test_training_that_a_callback_ended_is_not_resumed(rng, blobs):
     images = blobs(rng, 4, (16, 17))
     registration = DeformableRegistration(input_shape=(16, 17), seed=0)
     stop = keras.callbacks.EarlyStopping("loss", patience=0, baseline=-1)
@@ -136,7 +147,13 @@ def test_a_training_that_a_callback_ended_is_not_resumed(rng, blobs):
 
 @pytest.mark.parametrize(
     "change",
-    [{"epochs": 4}, {"batch_size": 3}, {"mirror": 0}, {"augment": True}, {"moving": 5}],
+    [
+        {"batch_size": 3},
+        {"moving": 5},
+        pytest.param({"epochs": 4}, marks=pytest.mark.slow),
+        pytest.param({"mirror": 0}, marks=pytest.mark.slow),
+        pytest.param({"augment": True}, marks=pytest.mark.slow),
+    ],
 )
 def test_another_training_is_not_resumed(change, rng, blobs, tmp_path):
     images = blobs(rng, 6, (16, 17))
@@ -156,7 +173,7 @@ def test_another_training_is_not_resumed(change, rng, blobs, tmp_path):
     assert registration.model.state == before[1]
 
 
-def test_the_learning_rate_goes_on_where_it_was():
+def test_learning_rate_continues_where_it_was():
     whole, resumed = CosineRate(1.0), CosineRate(1.0, epochs_done=3)
     rates = []
     for rate in (whole, resumed):
@@ -170,7 +187,7 @@ def test_the_learning_rate_goes_on_where_it_was():
     assert rates[20:] == rates[12:20]
 
 
-def test_a_state_is_what_json_holds(rng):
+def test_state_is_stored_as_json(rng):
     state = json.loads(json.dumps(finished_state(rng)))
     check_state(state)
     npt.assert_array_equal(make_generator(state).random(5), rng.random(5))
@@ -190,7 +207,7 @@ def test_a_state_is_what_json_holds(rng):
         {"unfinished": [1]},
     ],
 )
-def test_what_is_no_state_is_refused(state, rng):
+def test_invalid_state_is_refused(state, rng):
     if isinstance(state, dict) and "random" not in state and state:
         state = finished_state(rng) | state
     with pytest.raises(ValueError, match="Expected the state of a training"):

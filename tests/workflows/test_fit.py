@@ -1,3 +1,5 @@
+"""Training on images in files, from the command line."""
+
 import csv
 import logging
 import re
@@ -30,7 +32,7 @@ def labels(brains, write, crops):
     ]
 
 
-def test_a_model_and_its_history_are_written(brains, labels, write, crops, tmp_path):
+def test_model_and_history_are_written(brains, labels, write, crops, tmp_path):
     mask = write("mask.nii.gz", np.ones(crops[0].shape, np.uint8))
     rows = fit(
         brains[1:],
@@ -40,6 +42,7 @@ def test_a_model_and_its_history_are_written(brains, labels, write, crops, tmp_p
         static_labels=[str(labels[0])],
         mask_file=str(mask),
         validation_files=[str(brains[1])],
+        network="voxelmorph1",
     )
     assert [row["epoch"] for row in rows] == ["1", "2"]
     for column in ("loss", "similarity", "label_overlap", "val_similarity"):
@@ -48,7 +51,7 @@ def test_a_model_and_its_history_are_written(brains, labels, write, crops, tmp_p
     assert tuple(registration.options["input_shape"]) == crops[0].shape
 
 
-def test_training_goes_on_from_a_checkpoint(brains, tmp_path):
+def test_training_continues_from_a_checkpoint(brains, tmp_path):
     fit(brains, tmp_path, network="voxelmorph1", loss="mse")
     model = tmp_path / "model.keras"
     rows = fit(brains, tmp_path, force=True, checkpoint=str(model))
@@ -57,32 +60,39 @@ def test_training_goes_on_from_a_checkpoint(brains, tmp_path):
     assert (options["network"], options["loss"]) == ("voxelmorph1", "mse")
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(
+    "axis",
+    [
+        pytest.param(0, marks=pytest.mark.slow),
+        pytest.param(1, marks=pytest.mark.slow),
+        2,
+    ],
+)
 def test_slices_train_a_2d_model(axis, sevens, write, tmp_path):
     images = np.expand_dims(sevens[:4], axis + 1)
     paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(images)]
-    fit(paths, tmp_path / "out")
+    fit(paths, tmp_path / "out", network="voxelmorph1")
     registration = DeformableRegistration.load(tmp_path / "out" / "model.keras")
     assert len(registration.options["input_shape"]) == 2
 
 
-def test_images_on_other_grids_are_brought_to_the_first(brains, write, crops, tmp_path):
-    """The same image with a margin around it is trained on as the same."""
+def test_images_on_other_grids_are_resampled(brains, write, crops, tmp_path):
+    """An image with a margin around it trains as the image itself."""
     affine = np.diag([2.0, 2, 2, 1])
     affine[:3, 3] = -3 * 2.0
     path = write("wide.nii.gz", np.pad(crops[1], 3), affine)
-    options = {"static_files": [str(brains[0])], "batch_size": 1}
+    options = {"static_files": [str(brains[0])], "network": "voxelmorph1"}
     rows = fit([path], tmp_path / "wide", **options)
     expected = fit([brains[1]], tmp_path / "same", **options)
     for row, other in zip(rows, expected):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-3)
 
 
-def test_small_images_come_first(brains, tmp_path):
+def test_warm_up_adds_steps_on_small_images(brains, tmp_path):
     steps = []
     for warm_up in (0, 2):
         folder = tmp_path / str(warm_up)
-        fit(brains, folder, warm_up=warm_up)
+        fit(brains, folder, warm_up=warm_up, network="voxelmorph1")
         model = DeformableRegistration.load(folder / "model.keras").model
         steps.append(int(model.optimizer.iterations))
     assert steps[1] == 2 * steps[0]
@@ -94,14 +104,13 @@ def test_options_of_speed_reach_the_model(brains, tmp_path):
     assert (options["field_stride"], options["precision"]) == (4, "bfloat16")
 
 
-def test_images_may_be_trained_on_at_another_resolution(
-    brains, labels, crops, tmp_path
-):
+def test_images_are_trained_on_at_another_resolution(brains, labels, crops, tmp_path):
     fit(
         brains,
         tmp_path,
         moving_labels=[str(path) for path in labels],
-        voxel_size=4.0,  # of 2 mm
+        voxel_size=4.0,  # mm, where that of the images is 2
+        network="voxelmorph1",
     )
     options = DeformableRegistration.load(tmp_path / "model.keras").options
     assert tuple(options["input_shape"]) == tuple(-(-n // 2) for n in crops[0].shape)
@@ -122,7 +131,7 @@ def test_images_may_be_trained_on_at_another_resolution(
         ({"moving_files": "one"}, "two moving images or more"),
     ],
 )
-def test_bad_input_is_refused(options, message, brains, write, crops, tmp_path):
+def test_invalid_input_is_refused(options, message, brains, write, crops, tmp_path):
     moving = brains[:2]
     if options.get("moving_files") == "far":
         affine = np.eye(4)
@@ -136,7 +145,7 @@ def test_bad_input_is_refused(options, message, brains, write, crops, tmp_path):
     assert not list((tmp_path / "out").glob("*"))
 
 
-def test_what_goes_with_images_keeps_header_and_values(brains, write, crops, tmp_path):
+def test_labels_and_mask_keep_header_and_values(brains, write, crops, tmp_path):
     """In another order of axes, with labels beyond 32 bits."""
     labels = (crops[0] > 0.5) * np.int64(4_000_000_000)
     image = nib.Nifti1Image(labels, np.diag([2.0, 2, 2, 1]), dtype=np.int64)
@@ -163,8 +172,10 @@ def weights_of(path):
     return DeformableRegistration.load(path).model.get_weights()
 
 
-@pytest.mark.parametrize("where", ["history", "model"])
-def test_the_same_command_resumes_what_was_interrupted(
+@pytest.mark.parametrize(
+    "where", ["history", pytest.param("model", marks=pytest.mark.slow)]
+)
+def test_same_command_resumes_an_interrupted_training(
     where, brains, tmp_path, monkeypatch, caplog
 ):
     """Killed after the second epoch, or between its history and its model."""
@@ -196,7 +207,7 @@ def test_the_same_command_resumes_what_was_interrupted(
         np.testing.assert_array_equal(found, weights)
 
 
-def test_another_command_begins_a_new_training_and_says_so(
+def test_another_command_starts_a_new_training_and_warns(
     brains, tmp_path, monkeypatch, caplog
 ):
     options = {"network": "voxelmorph1", "batch_size": 2}
@@ -219,7 +230,8 @@ def test_another_command_begins_a_new_training_and_says_so(
     assert [r for r in caplog.records if re.search(message, r.message)]
 
 
-def test_a_training_that_diverges_keeps_the_last_good_model(
+@pytest.mark.slow
+def test_diverging_training_keeps_the_last_finite_model(
     brains, write, tmp_path, run_command
 ):
     out = tmp_path / "out"
@@ -237,7 +249,7 @@ def test_a_training_that_diverges_keeps_the_last_good_model(
     "content",
     [b"epoch,loss\n1,0.5,7\n", b"epoch,loss\n1\n", b"\xff\xfe\x00", b"a,b\n1,2\n"],
 )
-def test_a_history_that_is_none_is_refused_and_kept(content, brains, tmp_path):
+def test_invalid_history_is_refused_and_kept(content, brains, tmp_path):
     (tmp_path / "history.csv").write_bytes(content)
     model = tmp_path / "in.keras"
     DeformableRegistration(input_shape=(16, 16, 16), network="voxelmorph1").save(model)

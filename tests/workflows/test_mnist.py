@@ -1,3 +1,5 @@
+"""Training on MNIST, and comparison with SyN, from the command line."""
+
 import csv
 import os
 from pathlib import Path
@@ -52,11 +54,20 @@ def run_command(*arguments, folder=None):
     )
 
 
-def test_the_command_trains_compares_and_leaves_its_results(folder, tmp_path):
-    out = tmp_path / "results"
-    options = ("--digit", 3, "--epochs", 2, "--syn_pairs", 2, "--out_dir", out)
-    done = run_command(*options, folder=folder)
+OPTIONS = ("--digit", 3, "--epochs", 2, "--syn_pairs", 2)
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    """Return what a command printed, and the folder of its results."""
+    out = tmp_path_factory.mktemp("results") / "new"
+    done = run_command(*OPTIONS, "--out_dir", out, folder=folder)
     assert done.returncode == 0, done.stderr
+    return done, out
+
+
+def test_command_trains_compares_and_writes_its_results(finished):
+    done, out = finished
     assert {path.name for path in out.iterdir()} == OUTPUTS
     with open(out / "metrics.csv", newline="") as file:
         table = {row["method"]: row for row in csv.DictReader(file)}
@@ -68,14 +79,17 @@ def test_the_command_trains_compares_and_leaves_its_results(folder, tmp_path):
     for name in ("registration.png", "history.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
-    # A second time nothing is overwritten, unless asked for.
+
+def test_results_are_overwritten_only_with_force(finished, folder):
+    _, out = finished
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    again = run_command(*options, folder=folder)
+    again = run_command(*OPTIONS, "--out_dir", out, folder=folder)
     assert again.returncode == 1
     assert "--force" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_force_overwrites(folder, tmp_path):
     (tmp_path / "metrics.csv").write_text("old")
     options = ("--epochs", 1, "--syn_pairs", 1, "--out_dir", tmp_path, "--force")
@@ -84,7 +98,8 @@ def test_force_overwrites(folder, tmp_path):
     assert "SyN" in (tmp_path / "metrics.csv").read_text()
 
 
-def test_an_interruption_of_the_training_is_told_in_one_line(folder, tmp_path):
+@pytest.mark.slow
+def test_interruption_of_the_training_leaves_nothing(folder, tmp_path):
     process = subprocess.Popen(
         [COMMAND, "--epochs", "100000", "--folder", folder, "--out_dir", tmp_path],
         stdout=subprocess.PIPE,
@@ -102,11 +117,12 @@ def test_an_interruption_of_the_training_is_told_in_one_line(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["first figure", "table", "last figure"])
-def test_an_interruption_while_writing_leaves_nothing(
+def test_interruption_while_writing_leaves_nothing(
     broken, folder, tmp_path, monkeypatch
 ):
-    """No part of the results: they appear together."""
+    """The results appear together, or not at all."""
     figures = []
 
     def save_figure(self, path, **options):
@@ -145,7 +161,7 @@ def test_an_interruption_while_writing_leaves_nothing(
         (("--out_figure", "a.xyz"), "or '.svg'. Received 'a.xyz'."),
     ],
 )
-def test_a_mistake_is_told_in_one_line(arguments, message, folder, tmp_path):
+def test_mistake_is_reported_in_one_line(arguments, message, folder, tmp_path):
     out = tmp_path / "results"
     done = run_command(*arguments, "--out_dir", out, folder=folder)
     assert done.returncode == 1
@@ -155,7 +171,7 @@ def test_a_mistake_is_told_in_one_line(arguments, message, folder, tmp_path):
     assert not out.exists()
 
 
-def test_too_few_images(tmp_path, write_parts):
+def test_too_few_images_are_refused(tmp_path, write_parts):
     few = np.zeros((39, 28, 28)), np.full(39, 7)
     write_parts(tmp_path, few, few)
     with pytest.raises(ValueError, match="40 training images.*Received 39 and 39"):

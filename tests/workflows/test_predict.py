@@ -68,6 +68,7 @@ def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tm
     assert float(row["inverse_error_mm"]) < 0.2
 
 
+@pytest.mark.slow
 def test_all_pairs_of_three_by_three_images_are_registered(brains, models, tmp_path):
     pattern = brains[0].parent / "brain_[0-2].nii.gz"
     result = predict(pattern, [pattern], models[3], tmp_path / "all", all_pairs=True)

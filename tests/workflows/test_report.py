@@ -55,6 +55,7 @@ def test_pages_of_several_pairs_are_linked_worst_first(pairs, tmp_path):
     assert pairs["static_files"] in pages[0] and pairs["moving_files"][1] in pages[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", WRITABLE)
 def test_fields_of_all_formats_are_reported(format, pairs, tmp_path, brains):
     static = nib.load(brains[0])
@@ -144,6 +145,7 @@ def test_the_storage_order_of_images_does_not_matter(pairs, brains, tmp_path):
     assert dict(pages[1])["Correlation of the images (NCC)"] == f"{ncc:.3f}"
 
 
+@pytest.mark.slow
 def test_names_with_accents_in_a_locale_that_is_not_utf8(
     run_command, pairs, brains, tmp_path
 ):

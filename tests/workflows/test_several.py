@@ -207,6 +207,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_links_to_pages_of_any_name(name, brains, write, crops, tmp_path):
     out = tmp_path / "out"
