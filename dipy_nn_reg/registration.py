@@ -158,7 +158,7 @@ class Registration:
         Returns
         -------
         history : keras.callbacks.History
-            For each epoch ``loss``, ``similarity`` (normalised cross-correlation of the
+            For each epoch ``loss``, ``ncc`` (normalised cross-correlation of the
             whole images, rescaled as for the network) and ``penalty`` (its part of the
             loss); with labels ``label_overlap`` (soft Dice) and with landmarks
             ``landmark_error`` (squared, in voxels). For validation data the same with
@@ -361,8 +361,8 @@ class Registration:
         Returns
         -------
         results : dict of float
-            Means over the pairs: ``loss``; ``similarity_before`` and
-            ``similarity_after``, the normalised cross-correlation; ``folding`` and
+            Means over the pairs: ``loss``; ``ncc_before`` and
+            ``ncc_after``, the normalised cross-correlation; ``folding`` and
             ``strict_folding`` in percent of the voxels, see
             :func:`dipy_nn_reg.metrics.folding`.
 
@@ -378,8 +378,11 @@ class Registration:
             field = outputs["displacement"]
             outside = [estimate_backgrounds(i, i.ndim - 1) for i in batch["moving"]]
             warped = warp(batch["moving"], field, fill=np.array(outside))
-            results = zip(batch["moving"], batch["static"], warped, field)
-            rows += [_measure(*result) for result in islice(results, n)]
+            pairs_of_batch = zip(batch["moving"], batch["static"], warped, field)
+            rows += [
+                metrics.measure_pair(static, image, displacement, moving=moving)
+                for moving, static, image, displacement in islice(pairs_of_batch, n)
+            ]
         means = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
         return {"loss": float(loss), **means}
 
@@ -473,12 +476,3 @@ def _from_bytes(cls, content):
         path = Path(folder, "model.keras")
         path.write_bytes(content)
         return cls._of(load_model(path, cls.__name__))
-
-
-def _measure(moving, static, warped, displacement):
-    return {
-        "similarity_before": metrics.ncc(static, moving),
-        "similarity_after": metrics.ncc(static, warped),
-        "folding": metrics.folding(displacement),
-        "strict_folding": metrics.folding(displacement, strict=True),
-    }

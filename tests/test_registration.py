@@ -26,7 +26,7 @@ def test_any_size_trains_and_predicts(shape, rng, blobs):
         moving, static, epochs=8, batch_size=2, verbose=0
     ).history
     assert history["loss"][-1] < history["loss"][0]
-    assert history["similarity"][-1] > history["similarity"][0]
+    assert history["ncc"][-1] > history["ncc"][0]
     warped = registration.predict(moving, static)
     field = registration.predict_field(moving, static)
     assert warped.shape == moving.shape
@@ -36,7 +36,7 @@ def test_any_size_trains_and_predicts(shape, rng, blobs):
     expected = map_coordinates(moving[1], positions, order=1, mode="grid-constant")
     npt.assert_allclose(warped[1], expected, atol=1e-5)
     results = registration.evaluate(moving, static, verbose=0)
-    assert results["similarity_after"] > results["similarity_before"]
+    assert results["ncc_after"] > results["ncc_before"]
     assert results["folding"] == results["strict_folding"] == 0
     assert np.isfinite(results["loss"])
 
@@ -48,7 +48,7 @@ def test_digits_are_registered(sevens):
     epochs = max(4, 2400 // len(train))
     registration.fit(train, epochs=epochs, batch_size=16, verbose=0)
     results = registration.evaluate(test, np.roll(test, 1, axis=0), verbose=0)
-    before, after = (results[f"similarity_{when}"] for when in ("before", "after"))
+    before, after = (results[f"ncc_{when}"] for when in ("before", "after"))
     assert 1 - after < 0.5 * (1 - before)
     assert results["folding"] < 0.1
 
@@ -102,7 +102,7 @@ def test_validation_data_callbacks_and_optimizer_are_used(rng, blobs):
         assert set(history) == {
             f"{prefix}{name}"
             for prefix in ("", "val_")
-            for name in ("loss", "similarity", "penalty")
+            for name in ("loss", "ncc", "penalty")
         } | {"val_folding"}
     assert epochs == [0, 1] * 3
     npt.assert_allclose(float(registration.model.optimizer.learning_rate), 0.01)
@@ -121,7 +121,7 @@ def test_warm_up_on_small_images_helps(shape, rng, blobs):
         assert history.epoch == [0]
         assert int(registration.model.optimizer.iterations) == 2 * (warm_up + 1)
         results.append(registration.evaluate(images, images[0], verbose=0))
-    alone, warmed_up = (each["similarity_after"] for each in results)
+    alone, warmed_up = (each["ncc_after"] for each in results)
     assert warmed_up > alone + 0.02
 
 
@@ -134,8 +134,8 @@ def test_evaluate_agrees_with_validation_in_fit(rng, blobs):
     ).history
     results = registration.evaluate(images, images[0], verbose=0)
     npt.assert_allclose(results["loss"], history["val_loss"][-1], rtol=1e-4)
-    after = results["similarity_after"]
-    npt.assert_allclose(after, history["val_similarity"][-1], atol=1e-4)
+    after = results["ncc_after"]
+    npt.assert_allclose(after, history["val_ncc"][-1], atol=1e-4)
     npt.assert_allclose(results["folding"], history["val_folding"][-1], atol=1e-4)
 
 
@@ -220,7 +220,7 @@ def test_labels_and_landmarks_improve(shape, kind, rng, blobs):
     assert set(history) == {
         f"{prefix}{n}"
         for prefix in ("", "val_")
-        for n in ("loss", "similarity", "penalty")
+        for n in ("loss", "ncc", "penalty")
     } | {name, "val_folding"}
     first, last = history[name][0], history[name][-1]
     if name == "label_overlap":

@@ -73,7 +73,7 @@ class RegistrationModel(keras.Model):
         self._objective = Objective(objective)
         # Names of the annotations and mode of the last step, for get_metrics_result.
         self._supervised_by, self._training = (), True
-        self.similarity = keras.metrics.Mean(name="similarity", dtype="float32")
+        self.ncc = keras.metrics.Mean(name="ncc", dtype="float32")
         self.penalty = keras.metrics.Mean(name="penalty", dtype="float32")
         self.overlap = keras.metrics.Mean(name="label_overlap", dtype="float32")
         self.distance = keras.metrics.Mean(name="landmark_error", dtype="float32")
@@ -92,7 +92,7 @@ class RegistrationModel(keras.Model):
         # metrics that the graph returned.
         self._supervised_by, self._training = tuple(y), training
         terms = self._objective(y_pred, Annotations(**y))
-        self.similarity.update_state(1 - ncc(y_pred["static"], y_pred["warped"]))
+        self.ncc.update_state(1 - ncc(y_pred["static"], y_pred["warped"]))
         for tracker in (self.penalty, self.overlap, self.distance):
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name])

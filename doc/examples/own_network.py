@@ -101,7 +101,7 @@ plt.show()
 moving, static = test[1:], test[:-1]
 measured = registration.evaluate(moving, static, verbose=0)
 print(
-    f"NCC {measured['similarity_before']:.3f} to {measured['similarity_after']:.3f}, "
+    f"NCC {measured['ncc_before']:.3f} to {measured['ncc_after']:.3f}, "
     f"folding {measured['folding']:.3f} %, "
     f"{registration.model.count_params()} parameters"
 )

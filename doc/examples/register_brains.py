@@ -48,7 +48,7 @@ print(f"{len(coarse)} brains to train on, of {coarse.shape[1:]} voxels")
 registration = DeformableRegistration(input_shape=coarse.shape[1:], seed=0)
 epochs = int(os.environ.get("DIPY_NN_REG_EPOCHS", "100"))
 history = registration.fit(coarse, epochs=epochs, batch_size=1, verbose=0)
-print(f"similarity in training: {history.history['similarity'][-1]:.3f}")
+print(f"similarity in training: {history.history['ncc'][-1]:.3f}")
 
 ###############################################################################
 # Now the two others, at full resolution. Each has its own affine. If they were far from

@@ -110,8 +110,8 @@ plt.show()
 for name, model in (("images", by_images), ("images and labels", by_labels)):
     measured = model.evaluate(moving, static, verbose=0)
     print(
-        f"{name:18} NCC {measured['similarity_before']:.3f} to "
-        f"{measured['similarity_after']:.3f}, folding {measured['folding']:.3f} %"
+        f"{name:18} NCC {measured['ncc_before']:.3f} to "
+        f"{measured['ncc_after']:.3f}, folding {measured['folding']:.3f} %"
     )
 
 some = slice(0, 3)

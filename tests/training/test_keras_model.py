@@ -90,9 +90,9 @@ def test_loss_and_tracked_measures(rng):
     npt.assert_allclose(loss, np.mean((static - warped) ** 2) + penalty, rtol=1e-5)
     tracked = {name: float(r) for name, r in model.get_metrics_result().items()}
     similarity = np.mean([metrics.ncc(s, w) for s, w in zip(static, warped)])
-    assert set(tracked) == {"similarity", "penalty"}
+    assert set(tracked) == {"ncc", "penalty"}
     npt.assert_allclose(tracked["penalty"], penalty, rtol=1e-5)
-    npt.assert_allclose(tracked["similarity"], similarity, atol=1e-5)
+    npt.assert_allclose(tracked["ncc"], similarity, atol=1e-5)
 
 
 def test_validation_averages_over_pairs_and_not_batches(rng):
@@ -122,7 +122,7 @@ def test_validation_averages_over_pairs_and_not_batches(rng):
     folding = [metrics.folding(u) for u in outputs["displacement"]]
     assert folding[0] > 10 and folding[2] == 0
     npt.assert_allclose(tracked[0]["folding"], np.mean(folding), rtol=1e-5)
-    assert {"similarity", "penalty", "label_overlap"} < set(tracked[0])
+    assert {"ncc", "penalty", "label_overlap"} < set(tracked[0])
     for other in tracked[1:]:
         for name, value in tracked[0].items():
             npt.assert_allclose(other[name], value, rtol=1e-5, err_msg=name)

@@ -6,10 +6,10 @@ from dipy_nn_reg.viz import plot_history
 
 
 def test_each_measure_is_drawn_beside_its_validation():
-    history = {"loss": [3, 2], "val_loss": [4, 3], "similarity": [0, 1]}
+    history = {"loss": [3, 2], "val_loss": [4, 3], "ncc": [0, 1]}
     figure = plot_history({**history, "val_folding": [0, 0]})
     titles = [ax.get_title() for ax in figure.axes]
-    assert titles == ["loss", "similarity", "folding"]
+    assert titles == ["loss", "ncc", "folding"]
     assert [len(ax.lines) for ax in figure.axes] == [2, 1, 1]
     npt.assert_array_equal(figure.axes[0].lines[1].get_ydata(), [4, 3])
 

@@ -45,7 +45,7 @@ def test_model_and_history_are_written(brains, labels, write, crops, tmp_path):
         network="voxelmorph1",
     )
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    for column in ("loss", "similarity", "label_overlap", "val_similarity"):
+    for column in ("loss", "ncc", "label_overlap", "val_ncc"):
         assert np.isfinite([float(row[column]) for row in rows]).all()
     registration = DeformableRegistration.load(tmp_path / "out" / "model.keras")
     assert tuple(registration.options["input_shape"]) == crops[0].shape
