@@ -40,7 +40,7 @@ def describe(error):
 
 
 def readable(text):
-    """Return text that can be written in UTF-8.
+    r"""Return text that can be written in UTF-8.
 
     A file name consists of bytes. Python decodes those that do not fit the locale as
     surrogates. They are decoded again as UTF-8; those that are not valid UTF-8 become
