@@ -62,7 +62,7 @@ results["evaluated"] = np.array(
 )
 """
 ONE_MODEL = """
-model = DeformableRegistration(input_shape=(13, 12), seed=0)
+model = DeformableRegistration(input_shape=(13, 12), network="voxelmorph1", seed=0)
 model.fit(images, epochs=1, batch_size=2, augment=True, verbose=0)
 results["warped"], results["field"] = model.predict(
     images, images[0], return_field=True

@@ -112,7 +112,9 @@ def test_validation_loss_that_is_not_finite_is_reported(training):
 
 def test_divergence_of_a_warm_up_is_reported(rng, blobs):
     images = blobs(rng, 4, (16, 17))
-    registration = DeformableRegistration(input_shape=(16, 17), learning_rate=1e30)
+    registration = DeformableRegistration(
+        input_shape=(16, 17), network="voxelmorph1", learning_rate=1e30
+    )
     before = registration.model.get_weights()
     with pytest.raises(DivergenceError, match="warm-up epoch 1"):
         registration.fit(images, warm_up=9, epochs=1, batch_size=1, verbose=0)

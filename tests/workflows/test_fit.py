@@ -89,13 +89,10 @@ def test_images_on_other_grids_are_resampled(brains, write, crops, tmp_path):
 
 
 def test_warm_up_adds_steps_on_small_images(brains, tmp_path):
-    steps = []
-    for warm_up in (0, 2):
-        folder = tmp_path / str(warm_up)
-        fit(brains, folder, warm_up=warm_up, network="voxelmorph1")
-        model = DeformableRegistration.load(folder / "model.keras").model
-        steps.append(int(model.optimizer.iterations))
-    assert steps[1] == 2 * steps[0]
+    options = {"batch_size": 2, "network": "voxelmorph1"}
+    fit(brains, tmp_path, warm_up=3, epochs=2, **options)
+    model = DeformableRegistration.load(tmp_path / "model.keras").model
+    assert int(model.optimizer.iterations) == (3 + 2) * len(brains) / 2
 
 
 def test_options_of_speed_reach_the_model(brains, tmp_path):
@@ -173,13 +170,20 @@ def weights_of(path):
 
 
 @pytest.mark.parametrize(
-    "where", ["history", pytest.param("model", marks=pytest.mark.slow)]
+    ("where", "options"),
+    [
+        ("history", {}),
+        pytest.param(
+            "history", {"augment": True, "warm_up": 1}, marks=pytest.mark.slow
+        ),
+        pytest.param("model", {"augment": True, "warm_up": 1}, marks=pytest.mark.slow),
+    ],
 )
 def test_same_command_resumes_an_interrupted_training(
-    where, brains, tmp_path, monkeypatch, caplog
+    where, options, brains, tmp_path, monkeypatch, caplog
 ):
     """Killed after the second epoch, or between its history and its model."""
-    options = {"augment": True, "warm_up": 1, "network": "voxelmorph1", "batch_size": 2}
+    options = {"network": "voxelmorph1", "batch_size": 2, **options}
     expected = fit(brains, tmp_path / "whole", epochs=3, **options)
     write, epochs = checkpoints.write_csv, []
 
