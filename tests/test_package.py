@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import dipy_nn_reg
@@ -56,7 +57,7 @@ def test_modules_for_syn_results_do_not_import_keras(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_in_docstrings(module):
-    result = doctest.testmod(import_module(module))
+    result = doctest.testmod(import_module(module), extraglobs={"np": np})
     assert result.failed == 0
 
 
