@@ -1,4 +1,4 @@
-"""Public classes: registration by a network that is trained."""
+"""Public classes and their options; their methods are in registration.py."""
 
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.losses.choices import (

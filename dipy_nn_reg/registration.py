@@ -1,4 +1,8 @@
-"""Base class of registration by a network: training, prediction and saving."""
+"""Methods of the public classes: fit, predict, evaluate, refine, save and load.
+
+The training itself is in :mod:`dipy_nn_reg.training.fitting`, prediction in
+:mod:`dipy_nn_reg.training.predictor`.
+"""
 
 from itertools import islice
 from pathlib import Path

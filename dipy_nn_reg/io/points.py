@@ -1,4 +1,4 @@
-"""Affines, maps, points, b-vectors and streamlines in files."""
+"""Points, affines, b-vectors and streamlines in files, and maps beside their images."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Maps in physical space: DIPY's ``DiffeomorphicMap`` and displacements in voxels.
+"""Conversion between displacements in voxels and DIPY's maps in mm.
 
 Millimetres occur in this module and in those that build on it,
 :mod:`~dipy_nn_reg.io.fields` and :mod:`~dipy_nn_reg.mapping.resampling`. Maps have the

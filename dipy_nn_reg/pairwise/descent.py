@@ -194,7 +194,7 @@ def _descend(evaluate, start, options, iterations, progress):
         rate = steps.next_rate(gradient, losses)
         if rate is None:
             break
-        values = _step(values, steps.mean, rate)
+        values = _move(values, steps.mean, rate)
     else:
         # The step after the last evaluation is not evaluated. It is the smallest, so it
         # is kept if that evaluation was the best.
@@ -296,5 +296,5 @@ def _accumulate(mean, gradient):
 
 
 @compiled
-def _step(values, mean, rate):
+def _move(values, mean, rate):
     return values - rate * mean
