@@ -48,8 +48,8 @@ def readable(text):
 
     Examples
     --------
-    >>> readable("M\\udcc3\\udcbcller, M\\udcfcller")
-    'Müller, M\ufffdller'
+    >>> readable("M\udcc3\udcbcller, M\udcfcller")
+    'Müller, M�ller'
     """
     text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", str(text))
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

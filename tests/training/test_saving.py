@@ -30,7 +30,7 @@ def test_interruption_while_saving_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_file_of_an_earlier_version_predicts_the_same(request):
     """Saved at commit 2d78d12, with what was predicted then."""
-    files = request.path.parents[1] / "files"
+    files = request.path.with_name("files")
     registration = DeformableRegistration.load(files / "dirnet_2d.keras")
     with np.load(files / "dirnet_2d.npz") as before:
         warped, displacement = registration.predict(
