@@ -221,9 +221,7 @@ def test_labels_and_landmarks_improve(shape, kind, rng, blobs):
         **annotations,
     ).history
     assert set(history) == {
-        f"{prefix}{n}"
-        for prefix in ("", "val_")
-        for n in ("loss", "ncc", "penalty")
+        f"{prefix}{n}" for prefix in ("", "val_") for n in ("loss", "ncc", "penalty")
     } | {name, "val_folding"}
     first, last = history[name][0], history[name][-1]
     if name == "label_overlap":

@@ -1,6 +1,6 @@
 """Checks of arguments, made before anything is computed."""
 
-from dipy_nn_reg.checks.arrays import check_real
+from dipy_nn_reg.checks.arrays import as_array, check_real
 from dipy_nn_reg.checks.images import (
     check_contrast,
     check_images,
@@ -18,6 +18,7 @@ from dipy_nn_reg.checks.options import (
 )
 
 __all__ = [
+    "as_array",
     "check_contrast",
     "check_fill",
     "check_images",

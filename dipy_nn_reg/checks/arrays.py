@@ -3,6 +3,25 @@
 import numpy as np
 
 
+def as_array(name, values):
+    """Return values as an array; raise ValueError for lists of different lengths.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in the error.
+    values : array-like
+
+    Returns
+    -------
+    array : ndarray
+    """
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected {name} to be an array. Received {error}") from error
+
+
 def check_real(name, array):
     """Return an array of real numbers, or raise ValueError.
 

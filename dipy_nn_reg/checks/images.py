@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dipy_nn_reg.checks.arrays import as_array
 from dipy_nn_reg.intensities import float_type, replace_nan
 
 # Largest number of values of an array, more than any memory holds. An array that
@@ -33,10 +34,7 @@ def check_images(images, *, name, ndim, num_channels):
         If the number of axes or of channels differs, if there is no image, or if a
         value is not a real number in the range of float32.
     """
-    try:
-        images = np.asarray(images)
-    except ValueError as error:  # lists of different lengths
-        raise ValueError(f"Expected {name} of one size. Received {error}") from error
+    images = as_array(name, images)
     images = _with_channels(images, name, ndim, num_channels)
     _check_values(images, name)
     lowest, highest = images.min(), images.max()  # NaN if a value is NaN
@@ -136,7 +134,7 @@ def check_pairs(moving, static, *, ndim, num_channels):
     """
     moving = check_images(moving, name="moving", ndim=ndim, num_channels=num_channels)
     spatial = moving.shape[1:-1]
-    static = np.asarray(static)
+    static = as_array("static", static)
     if static.shape in (spatial, (*spatial, num_channels)):
         static = static[None]
     static = check_images(static, name="static", ndim=ndim, num_channels=num_channels)

@@ -71,7 +71,8 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
     Raises
     ------
     ValueError
-        If the name or the format is not one of those, or a size is not above 0.
+        If the name or the format is not one of those, if a size is not above 0, or if a
+        value of the map is not finite.
 
     Notes
     -----
@@ -81,6 +82,7 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
     """
     check_name("format", format, WRITABLE)
     check_mapping(mapping)
+    _check_finite(mapping)
     ndim = mapping.dim
     static, moving = static_grid(mapping), moving_grid(mapping)
     zooms = {
@@ -184,6 +186,16 @@ def load_mapping(
 
 # Earlier names.
 save_field, load_field = save_mapping, load_mapping
+
+
+def _check_finite(mapping):
+    for name in ("backward", "forward"):
+        finite = np.isfinite(getattr(mapping, name))
+        if not finite.all():
+            raise ValueError(
+                f"Expected a map of finite values. Received one whose {name} field has "
+                f"{np.sum(~finite)} of {finite.size} that are not."
+            )
 
 
 def _zooms_of(grid, zooms, name):

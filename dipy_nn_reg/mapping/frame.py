@@ -107,7 +107,7 @@ class Frame:
         self.slices = {}
         if in_slice:
             self.slices = {
-                name: Slice.of(image, self.affines[name], num_channels)
+                name: Slice.of(name, image, self.affines[name], num_channels)
                 for name, image in images.items()
             }
             images = {name: one.image for name, one in self.slices.items()}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dipy_nn_reg.checks import check_images
+from dipy_nn_reg.checks import as_array, check_images
 from dipy_nn_reg.mapping.affines import check_affine
 
 
@@ -11,7 +11,7 @@ def check_annotation(array, place, shape):
 
     The annotation of a slice may lack the last axis.
     """
-    name, array = place.name, np.asarray(array)
+    name, array = place.name, as_array(place.name, array)
     if array.shape not in (shape, shape[:-1] if shape[-1] == 1 else shape):
         raise ValueError(
             f"Expected {name} of the shape of its image, {shape}. "
@@ -54,7 +54,7 @@ def check_affines(static_affine, moving_affine, ndim):
 
 def check_image(image, name, ndim, num_channels):
     """Return one image with a channel axis, or raise ValueError if it is invalid."""
-    image = np.asarray(image)[None]
+    image = as_array(name, image)[None]
     image = check_images(image, name=name, ndim=ndim, num_channels=num_channels)[0]
     if image.min() == image.max():
         raise ValueError(

@@ -192,8 +192,11 @@ def _as_type(fill, dtype):
 
 
 def _read_linear(volume, voxels, fill, dtype):
+    # SciPy does not take these types.
     if volume.dtype.kind == "b" or volume.dtype == np.float16:
-        volume = volume.astype(np.float32)  # SciPy does not take these types
+        volume = volume.astype(np.float32)
+    elif volume.dtype == np.longdouble:
+        volume = volume.astype(np.float64)
     return map_coordinates(
         volume, voxels, order=1, output=dtype, mode="grid-constant", cval=fill
     )

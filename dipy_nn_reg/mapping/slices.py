@@ -6,6 +6,8 @@ from dipy.utils.logging import logger
 from nibabel.affines import voxel_sizes
 import numpy as np
 
+from dipy_nn_reg.checks import as_array
+
 # Cosine of the largest angle between two slices that are registered in their planes.
 _MIN_COSINE = 0.5
 
@@ -30,18 +32,20 @@ class Slice(NamedTuple):
     shape: tuple
 
     @classmethod
-    def of(cls, image, affine, num_channels):
+    def of(cls, name, image, affine, num_channels):
         """Return an image as a Slice.
 
         Parameters
         ----------
+        name : str
+            Name of the image in an error.
         image : array-like, shape (*spatial,) or (*spatial, channels)
             Image of two axes, or of three with one of size 1. Other images are not
             turned; later checks refuse them.
         affine : ndarray, shape (4, 4)
         num_channels : int
         """
-        image = np.asarray(image)
+        image = as_array(name, image)
         has_channels = num_channels > 1 or image.ndim == 4
         shape = image.shape[:-1] if has_channels else image.shape
         if len(shape) == 2:
@@ -51,7 +55,8 @@ class Slice(NamedTuple):
             return cls(image, affine, (0, 1, 2), shape)
         across = across[-1]
         order = (*(axis for axis in range(3) if axis != across), across)
-        return cls(image.take(0, axis=across), affine[:, [*order, 3]], order, shape)
+        in_plane = np.moveaxis(image, across, 0)[0]  # a view, however large
+        return cls(in_plane, affine[:, [*order, 3]], order, shape)
 
     def turn(self, array):
         """Turn an array of the shape of the stored image as the image was turned."""

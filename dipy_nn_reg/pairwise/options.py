@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from dipy_nn_reg.annotations import labels_of_one_type
-from dipy_nn_reg.checks import check_integer, check_name, check_number
+from dipy_nn_reg.checks import as_array, check_integer, check_name, check_number
 from dipy_nn_reg.losses.choices import (
     LOSSES,
     check_choice,
@@ -199,8 +199,8 @@ def check_annotations(annotations, loss):
 
 def _check_labels(annotations):
     maps = {
-        "moving_labels": np.asarray(annotations.moving_labels),
-        "static_labels": np.asarray(annotations.static_labels),
+        "moving_labels": as_array("moving_labels", annotations.moving_labels),
+        "static_labels": as_array("static_labels", annotations.static_labels),
     }
     for name, labels in maps.items():
         if labels.dtype.kind not in "biu" or not labels.any():

@@ -10,7 +10,7 @@ from dipy_nn_reg.annotations import (
     find_label_values,
     labels_of_one_type,
 )
-from dipy_nn_reg.checks import check_training_pairs
+from dipy_nn_reg.checks import as_array, check_training_pairs
 from dipy_nn_reg.training.padding import pad_to_one_size
 
 # Names of training data, as in a dictionary of validation data.
@@ -118,7 +118,7 @@ def check_annotations(annotations, moving, static):
 
     def check(array, place):
         images = moving if place.image == "moving" or static is None else static
-        return CHECKS[place.kind](place.name, np.asarray(array), images)
+        return CHECKS[place.kind](place.name, as_array(place.name, array), images)
 
     checked = Annotations(**arrays).map(check)
     _check_same_number_of_points(checked)

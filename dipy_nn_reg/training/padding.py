@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dipy_nn_reg.checks import as_array
 from dipy_nn_reg.intensities import estimate_background
 
 IMAGES = ("moving", "static")
@@ -32,7 +33,7 @@ def pad_to_one_size(arrays, ndim):
     (2, 4, 3)
     """
     lists = {
-        name: [np.asarray(image) for image in images]
+        name: [as_array(name, image) for image in images]
         for name, images in arrays.items()
         if isinstance(images, (list, tuple)) and "landmarks" not in name
     }

@@ -247,3 +247,14 @@ def test_unknown_formats_are_refused(scene, tmp_path):
         save_mapping(
             tmp_path / "f.nii", scene(2, False).make_mapping(), format="elastix"
         )
+
+
+@pytest.mark.parametrize("format", WRITABLE)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_maps_that_are_not_finite_are_not_saved(name, value, format, tmp_path):
+    mapping = displacement_to_mapping(np.zeros((5, 6, 7, 3)))
+    getattr(mapping, name)[2, 3, 4] = value
+    with pytest.raises(ValueError, match="Expected a map of finite values"):
+        save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
+    assert not list(tmp_path.iterdir())

@@ -163,7 +163,9 @@ def test_large_values_keep_their_contrast(rng):
     npt.assert_allclose(found, image, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [bool, np.float16, np.uint8, ">i4", np.float64])
+@pytest.mark.parametrize(
+    "dtype", [bool, np.float16, np.uint8, ">i4", np.float64, np.longdouble]
+)
 def test_images_of_any_type_are_resampled(dtype, rng):
     image = (10 * rng.random((5, 6, 4))).astype(dtype)
     grid = Grid(image.shape, np.eye(4))

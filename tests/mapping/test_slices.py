@@ -21,7 +21,7 @@ def test_a_slice_keeps_its_place_in_the_world(axis, num_channels, affine, rng):
     shape[axis] = 1
     channels = () if num_channels == 1 else (num_channels,)
     image = rng.random((*shape, *channels))
-    one = Slice.of(image, affine, num_channels)
+    one = Slice.of("moving", image, affine, num_channels)
     assert one.image.ndim == 2 + len(channels)
     assert one.shape == tuple(shape)
     for row in range(one.image.shape[0]):
@@ -37,7 +37,7 @@ def test_a_slice_keeps_its_place_in_the_world(axis, num_channels, affine, rng):
 
 def test_an_image_of_two_axes_is_a_slice_across_the_third(affine, rng):
     image = rng.random((4, 5))
-    one = Slice.of(image, affine, 1)
+    one = Slice.of("moving", image, affine, 1)
     npt.assert_array_equal(one.image, image)
     npt.assert_array_equal(one.affine, affine)
     assert one.shape == (4, 5, 1)
@@ -45,7 +45,7 @@ def test_an_image_of_two_axes_is_a_slice_across_the_third(affine, rng):
 
 def test_a_volume_is_left_as_it_is(affine, rng):
     image = rng.random((4, 5, 6))
-    one = Slice.of(image, affine, 1)
+    one = Slice.of("moving", image, affine, 1)
     npt.assert_array_equal(one.image, image)
     assert one.shape == (4, 5, 6)
 
@@ -55,7 +55,7 @@ def test_annotations_and_fields_are_turned_as_the_image(axis, affine, rng):
     shape = [4, 5, 6]
     shape[axis] = 1
     image = rng.random(shape)
-    one = Slice.of(image, affine, 1)
+    one = Slice.of("moving", image, affine, 1)
     npt.assert_array_equal(one.turn(image)[:, :, 0], one.image)
     field = rng.random((*one.image.shape, 2))
     stored = one.field_as_stored(field)
