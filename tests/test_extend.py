@@ -37,14 +37,14 @@ np.testing.assert_array_equal(
 )
 """
 CHECKS = {
-    "loss": START
+    "loss, network and transform": START
     + TRAIN.format(option='loss="charbonnier"')
+    + TRAIN.format(option='network="tiny"')
+    + TRAIN.format(option='transform="tps_velocity"')
     + """
 _, outcome = register(moving, static, loss="charbonnier", prealign=None)
 assert outcome.used == "optimized" and outcome.ncc_after > outcome.ncc_before
 """,
-    "network": START + TRAIN.format(option='network="tiny"'),
-    "transform": START + TRAIN.format(option='transform="tps_velocity"'),
     "format": START
     + """
 from dipy_nn_reg.io.fields import load_mapping, save_mapping

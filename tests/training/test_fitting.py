@@ -42,7 +42,10 @@ def test_valid_options_are_accepted(changes):
         ({"warm_up": -1}, "warm_up to be an integer >= 0. Received -1"),
         ({"batch_size": 0}, "batch_size to be an integer >= 1. Received 0"),
         ({"mirror": -1}, "mirror to be an integer >= 0. Received -1"),
-        ({"mirror": 2}, "mirror to be an axis of the images.*2.*Received mirror=2"),
+        (
+            {"mirror": 2},
+            "mirror to be one of the 2 axes of the images.*Received mirror=2",
+        ),
         ({"augment": -0.1}, "augment.*-0.1"),
         ({"augment": "strong"}, "augment.*'strong'"),
         ({"augment": np.nan}, "augment.*nan"),

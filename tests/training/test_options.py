@@ -107,10 +107,10 @@ def test_first_stage_is_affine_and_of_the_same_images():
     check_options(VALID | {"affine": affine})
     for changes, message in [
         ({"affine": other}, "an affine first stage.*'velocity'"),
-        ({"affine": affine, "num_channels": 2}, "2 axes and 2 channels.*2 and 1"),
+        ({"affine": affine, "num_channels": 2}, "2 axes and 2 channels.*2 axes and 1"),
         (
             {"affine": affine, "input_shape": [8, 8, 8]},
-            "3 axes and 1 chan.*2 and 1",
+            "3 axes and 1 chan.*2 axes and 1",
         ),
     ]:
         with pytest.raises(ValueError, match=f"Expected .*{message}"):

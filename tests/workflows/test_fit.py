@@ -124,7 +124,7 @@ def test_images_are_trained_on_at_another_resolution(brains, labels, crops, tmp_
         ({"mirror": 3}, "mirror.*3"),
         ({"loss": "l2"}, "loss.*'ncc'.*'l2'"),
         ({"checkpoint": "nothing.keras"}, "nothing.keras"),
-        ({"moving_files": "far"}, "nothing on the grid"),
+        ({"moving_files": "far"}, "overlap by their headers"),
         ({"moving_files": "one"}, "two moving images or more"),
     ],
 )

@@ -25,7 +25,7 @@ def test_inputs_may_be_paths_patterns_folders_and_lists(folder):
     assert find_inputs(str(folder / "b" / "t*.gz")) == [t1, t2]
     assert find_inputs(folder / "b") == [t1, t2]
     assert find_inputs([str(t2), str(t1)]) == [t2, t1]
-    with pytest.raises(OSError, match=r"not result.*t9\*"):
+    with pytest.raises(OSError, match=r"File not found.*t9\*"):
         find_inputs(str(folder / "t9*"))
 
 
