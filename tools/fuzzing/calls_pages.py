@@ -195,11 +195,11 @@ def compare_with_syn(rng, folder):
     moving, static = scenes.pair(2)
     moving, static = np.pad(moving, 6), np.pad(static, 6)
 
-    def beside_syn(**arguments):
+    def compare(**arguments):
         return beside_syn.compare_with_syn(scenes.model(2), **arguments)
 
     return Call(
-        beside_syn,
+        compare,
         call_name="compare_with_syn",
         moving=image(moving[None]),
         static=image(static),
