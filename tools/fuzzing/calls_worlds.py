@@ -215,8 +215,10 @@ def rotate_bvecs(rng, folder):
 
 def thin_plate_spline(rng, folder):
     ndim = int(rng.integers(2, 4))
-    static = rng.permuted(np.tile(np.arange(8.0), (ndim, 1)), axis=1).T
-    static[:4] *= 1.5
+    static = np.zeros((8, ndim))
+    while len(np.unique(static, axis=0)) < len(static):  # landmarks must differ
+        static = rng.permuted(np.tile(np.arange(8.0), (ndim, 1)), axis=1).T
+        static[:4] *= 1.5
 
     def spline(moving, static, points, smoothing=0.0, shape=(3,) * ndim):
         fitted = thin_plate.ThinPlateSpline(smoothing=smoothing).fit(moving, static)
