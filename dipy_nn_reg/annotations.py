@@ -14,14 +14,16 @@ class Place(NamedTuple):
     image: str
 
 
-PLACES = (
-    Place("moving_labels", "labels", "moving"),
-    Place("static_labels", "labels", "static"),
-    Place("moving_landmarks", "landmarks", "moving"),
-    Place("static_landmarks", "landmarks", "static"),
-    Place("mask", "mask", "static"),
-)
-NAMES = tuple(place.name for place in PLACES)
+PLACES = {
+    place.name: place
+    for place in (
+        Place("moving_labels", "labels", "moving"),
+        Place("static_labels", "labels", "static"),
+        Place("moving_landmarks", "landmarks", "moving"),
+        Place("static_landmarks", "landmarks", "static"),
+        Place("mask", "mask", "static"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Annotations:
 
     def as_dict(self):
         """Return the annotations that are not None by name, without label values."""
-        named = {name: getattr(self, name) for name in NAMES}
+        named = {name: getattr(self, name) for name in PLACES}
         return {name: array for name, array in named.items() if array is not None}
 
     def map(self, function):
@@ -68,13 +70,8 @@ class Annotations:
         -------
         annotations : Annotations
         """
-        present = ((place, getattr(self, place.name)) for place in PLACES)
-        results = {
-            place.name: function(array, place)
-            for place, array in present
-            if array is not None
-        }
-        return replace(self, **results)
+        arrays = self.as_dict()
+        return replace(self, **{n: function(a, PLACES[n]) for n, a in arrays.items()})
 
     def swapped(self):
         """Return annotations with moving and static exchanged, and the same mask."""

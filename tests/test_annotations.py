@@ -5,7 +5,6 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg.annotations import (
-    NAMES,
     PLACES,
     Annotations,
     find_label_values,
@@ -26,7 +25,7 @@ def annotations(rng):
 
 def test_dictionary_holds_what_is_not_none(annotations):
     arrays = annotations.as_dict()
-    assert tuple(arrays) == NAMES
+    assert tuple(arrays) == tuple(PLACES)
     for name, array in arrays.items():
         assert array is getattr(annotations, name)
     points = annotations.moving_landmarks
@@ -44,7 +43,7 @@ def test_map_calls_a_function_with_each_array_and_its_place(annotations):
         return 2 * array
 
     doubled = annotations.map(double)
-    assert tuple(places) == PLACES
+    assert tuple(places) == tuple(PLACES.values())
     for name, array in annotations.as_dict().items():
         npt.assert_array_equal(getattr(doubled, name), np.multiply(array, 2))
     assert doubled.label_values is annotations.label_values
@@ -59,7 +58,7 @@ def test_map_skips_what_is_none(annotations):
     assert Annotations().map(None) == Annotations()
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+@pytest.mark.parametrize("place", PLACES.values(), ids=lambda place: place.name)
 def test_places_agree_with_their_names(place):
     if place.kind == "mask":
         assert (place.name, place.image) == ("mask", "static")
@@ -76,7 +75,7 @@ def test_swapped_annotations_are_those_of_the_other_direction(annotations):
     assert swapped.mask is annotations.mask
     assert swapped.label_values is annotations.label_values
     again = swapped.swapped()
-    assert all(getattr(again, name) is getattr(annotations, name) for name in NAMES)
+    assert all(getattr(again, name) is getattr(annotations, name) for name in PLACES)
 
 
 TYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]

@@ -40,7 +40,7 @@ COVER_2D = [
     ("voxelmorph1", "affine", "mse", "gradient"),
     ("voxelmorph2", "bspline", "ncc", "inverse_consistency"),
 ]
-# Of those in 3D, half are slow.
+# Half of the combinations in 3D are slow.
 COVER_3D = [
     pytest.param("dirnet", "bspline", "mind", "tv", marks=slow),
     pytest.param(

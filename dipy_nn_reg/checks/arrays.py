@@ -19,7 +19,9 @@ def as_array(name, values):
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Expected {name} to be an array. Received {error}") from error
+        raise ValueError(
+            f"Expected {name} to be an array of real numbers. Received {error}."
+        ) from error
 
 
 def check_real(name, array):
@@ -47,12 +49,7 @@ def check_real(name, array):
             f"Expected {name} without masked values. Received a masked array with "
             f"{np.ma.count_masked(array)} of {np.size(array)} values masked."
         )
-    try:
-        array = np.asarray(array)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Expected {name} to be an array of real numbers. Received {error}."
-        ) from error
+    array = as_array(name, array)
     if array.dtype.kind not in "biuf":
         raise ValueError(
             f"Expected real numbers in {name}. Received {name}.dtype={array.dtype}."

@@ -101,8 +101,9 @@ def check_options(shape, trained, field, objective, label_weight):
     -------
     options : DescentOptions
     """
-    transform, spacing, stride = field.values()
-    loss, penalty, smoothness = objective.values()
+    transform, stride = field["transform"], field["field_stride"]
+    loss, penalty = objective["loss"], objective["penalty"]
+    smoothness = objective["smoothness"]
     check_name("transform", transform, PAIRWISE_TRANSFORMS)
     loss = trained.get("loss", LOSS) if loss is None else loss
     penalty = trained.get("penalty", "gradient") if penalty is None else penalty
@@ -122,7 +123,7 @@ def check_options(shape, trained, field, objective, label_weight):
             landmark_weight=0.0,
         ),
         transform,
-        choose_spacing(transform, shape, spacing),
+        choose_spacing(transform, shape, field["spacing"]),
         choose_field_stride(transform, None, len(shape), stride),
     )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from dipy_nn_reg.annotations import (
-    NAMES,
+    PLACES,
     Annotations,
     find_label_values,
     labels_of_one_type,
@@ -14,7 +14,7 @@ from dipy_nn_reg.checks import as_array, check_training_pairs
 from dipy_nn_reg.training.padding import pad_to_one_size
 
 # Names of training data, as in a dictionary of validation data.
-DATA = {"moving", "static", *NAMES}
+DATA = {"moving", "static", *PLACES}
 
 
 def check_training_data(moving, static=None, *, ndim, num_channels, **annotations):

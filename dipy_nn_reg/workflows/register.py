@@ -2,6 +2,7 @@
 
 from dipy.workflows.workflow import Workflow
 
+from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.io.field_formats import WRITABLE
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
@@ -200,6 +201,7 @@ def _check_options(model, transform, objective, level_iters):
 
 def _read_on_image(name, path, static, moving):
     """Read a mask or labels on the grid of the image that they belong to."""
-    image = read_image(moving if name.startswith("moving") else static, series=True)
-    read = read_mask_on if name == "mask" else read_labels_on
+    place = PLACES[name]
+    image = read_image(moving if place.image == "moving" else static, series=True)
+    read = read_mask_on if place.kind == "mask" else read_labels_on
     return read(path, image)

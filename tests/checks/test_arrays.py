@@ -2,6 +2,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
+from dipy_nn_reg import DeformableRegistration, register
 from dipy_nn_reg.checks.arrays import check_real
 
 
@@ -30,3 +31,59 @@ def test_valid_arrays_are_returned_unchanged(dtype):
     assert check_real("a", array) is array
     unmasked = check_real("a", np.ma.array([1.5, 2]))
     npt.assert_array_equal(unmasked, [1.5, 2])
+
+
+# Lists that are no arrays, wherever an array is expected.
+RAGGED = [[1.0, 2.0], [3.0]]
+IMAGE = np.random.default_rng(0).random((12, 13))
+IMAGES = np.stack([IMAGE, IMAGE[::-1]])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return DeformableRegistration(input_shape=(12, 13), network="voxelmorph1", seed=0)
+
+
+@pytest.mark.parametrize("name", ["moving", "static"])
+@pytest.mark.parametrize(
+    "method", ["predict", "predict_field", "evaluate", "predict_mapping"]
+)
+def test_ragged_images_are_refused(method, name, model):
+    images = {"moving": IMAGE, "static": IMAGE}
+    if method != "predict_mapping":
+        images["moving"] = IMAGES
+    with pytest.raises(ValueError, match=f"Expected {name}.*Received"):
+        getattr(model, method)(**images | {name: RAGGED})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["moving_labels", "static_labels", "moving_landmarks", "static_landmarks", "mask"],
+)
+def test_ragged_annotations_are_refused(name, model):
+    kind = name.partition("_")[2]
+    annotations = {name: RAGGED}
+    if kind:
+        partner = np.ones((2, 12, 13), int) if kind == "labels" else np.ones((2, 3, 2))
+        annotations = {
+            f"moving_{kind}": partner,
+            f"static_{kind}": partner,
+            name: RAGGED,
+        }
+    with pytest.raises(ValueError, match=f"Expected {name}.*Received"):
+        model.fit(IMAGES, IMAGES, epochs=1, verbose=0, **annotations)
+    if kind == "landmarks":
+        return
+    if kind:
+        annotations = {n: RAGGED if n == name else a[0] for n, a in annotations.items()}
+    with pytest.raises(ValueError, match=f"Expected {name}.*Received"):
+        register(IMAGE, IMAGE[::-1], prealign=None, **annotations)
+
+
+def test_slices_larger_than_memory_are_refused(model):
+    vast = np.broadcast_to(np.float32(1), (2**24, 2**24, 1))
+    affine = np.eye(4)
+    with pytest.raises(ValueError, match="Expected images that fit into memory"):
+        model.predict_mapping(
+            vast, IMAGE[..., None], moving_affine=affine, static_affine=affine
+        )

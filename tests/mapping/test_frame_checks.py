@@ -9,10 +9,7 @@ from dipy_nn_reg.mapping.frame_checks import (
     check_image,
 )
 
-LABELS, MASK = (
-    next(place for place in PLACES if place.name == name)
-    for name in ("static_labels", "mask")
-)
+LABELS, MASK = (PLACES[name] for name in ("static_labels", "mask"))
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, ">u2"])
