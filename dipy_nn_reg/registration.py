@@ -288,8 +288,8 @@ class Registration:
             From voxels to world coordinates in mm. Without them both images are on one
             grid. A 2D model also takes affines of 4 x 4, as slices in NIfTI files have
             them. The map is then a 3D map of a single slice.
-        prealign : {"affine", "rigid"} or ndarray, optional
-            Alignment that DIPY estimates before; or an affine from static to moving
+        prealign : {"auto", "rigid", "similarity", "affine"} or ndarray, optional
+            Alignment that is estimated before; or an affine from static to moving
             world coordinates, shape (ndim + 1, ndim + 1), as
             ``dipy.align.affine_registration`` returns it.
         voxel_size : float, optional
@@ -333,7 +333,7 @@ class Registration:
         ----------
         moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
             Images of any size.
-        prealign : {"affine", "rigid"} or ndarray, optional
+        prealign : {"auto", "rigid", "similarity", "affine"} or ndarray, optional
             As for :meth:`predict_mapping`.
         **options
             Further options of :func:`~dipy_nn_reg.register`, which also returns an

@@ -1,10 +1,9 @@
 """Frame of a registration: two images brought to one grid, and a map back."""
 
 from functools import cached_property
-from typing import NamedTuple
 
+from dipy.utils.logging import logger
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.checks import check_number
@@ -17,12 +16,12 @@ from dipy_nn_reg.mapping.frame_checks import (
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import (
     displacement_to_mapping,
-    grid_points,
     lift_affine,
     plane_affine,
 )
+from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
 from dipy_nn_reg.mapping.prealign import check_prealign, estimate_prealign
-from dipy_nn_reg.mapping.regridding import read_on_grid
+from dipy_nn_reg.mapping.regridding import field_on_grid, read_on_grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
 from dipy_nn_reg.memory import check_memory
@@ -31,26 +30,6 @@ from dipy_nn_reg.memory import check_memory
 _BYTES = 24
 
 NO_ANNOTATIONS = Annotations()
-
-
-class PairOnGrid(NamedTuple):
-    """Two images on one grid, with their annotations.
-
-    Attributes
-    ----------
-    moving, static : ndarray, shape (*spatial, channels)
-        Intensities in float32, with a background of 0.
-    annotations : Annotations
-        Label maps and a mask, shape (*spatial,).
-    prealign : ndarray
-        Affine by which the moving image was read, from static to moving world
-        coordinates.
-    """
-
-    moving: np.ndarray
-    static: np.ndarray
-    annotations: Annotations
-    prealign: np.ndarray
 
 
 class Frame:
@@ -64,7 +43,7 @@ class Frame:
     moving_affine, static_affine : ndarray, shape (dim + 1, dim + 1), optional
         From voxels to world coordinates in mm; affines of 4 x 4 with ``ndim=2`` are
         those of slices, which may be stored along any axis.
-    prealign : {"rigid", "affine"}, ndarray or None, optional
+    prealign : {"auto", "rigid", "similarity", "affine"}, ndarray or None, optional
         Alignment to be estimated, or the affine from static to moving world
         coordinates. Slices stay in their plane, whatever their distance across it.
     voxel_size : float, optional
@@ -160,7 +139,7 @@ class Frame:
             f"{self._stored_shape('static')}",
             advice="Crop them, or store them with larger voxels.",
         )
-        prealign = self._align()
+        alignment, prealign = self._align(annotations)
         moving, static = (self._read(name, prealign) for name in ("moving", "static"))
         if moving.min() == moving.max() and self._normalized["moving"].any():
             raise ValueError(
@@ -173,7 +152,7 @@ class Frame:
                 self._read_annotation(array, place.image, prealign)
             )
         )
-        return PairOnGrid(moving, static, annotations, prealign)
+        return PairOnGrid(moving, static, annotations, prealign, alignment)
 
     def to_mapping(self, parts, prealign):
         """Return the map of :class:`~dipy_nn_reg.mapping.parts.Parts` on the grid.
@@ -197,7 +176,7 @@ class Frame:
             to_grid = np.linalg.inv(affine) @ static_affine
             to_grid = plane_affine(to_grid) if self.slices else to_grid
             size = self.images["static"].shape[:-1]
-            fields = [_field_on_grid(field, size, to_grid) for field in fields]
+            fields = [field_on_grid(field, size, to_grid) for field in fields]
         if self.slices:
             fields = [self.slices["static"].field_as_stored(field) for field in fields]
         displacement, inverse = fields
@@ -210,27 +189,38 @@ class Frame:
             prealign=prealign,
         )
 
-    def _align(self):
-        """Return the affine from static to moving world coordinates."""
-        prealign = self.prealign
+    def _align(self, annotations):
+        """Return the alignment, if one is estimated, and the affine of the images."""
+        alignment, prealign = None, self.prealign
         if isinstance(prealign, str):
-            moving, static = (
-                self._in_world(self._normalized[name].mean(-1))
-                for name in ("moving", "static")
-            )
-            prealign = estimate_prealign(
-                moving,
-                static,
-                kind=prealign,
-                moving_affine=self._affine("moving"),
-                static_affine=self._affine("static"),
-            )
+            alignment = self._estimate(prealign, annotations)
+            logger.info(str(alignment))
+            prealign = alignment.affine
         prealign = (
             np.eye(self.dim + 1) if prealign is None else np.array(prealign, float)
         )
-        if not self.slices:
-            return prealign
-        return in_one_plane(prealign, self._affine("moving"), self._affine("static"))
+        if self.slices:
+            affines = self._affine("moving"), self._affine("static")
+            prealign = in_one_plane(prealign, *affines)
+        return alignment, prealign
+
+    def _estimate(self, kind, annotations):
+        """Return the alignment of the images within their masks."""
+        moving, static = (
+            self._in_world(self._normalized[name].mean(-1))
+            for name in ("moving", "static")
+        )
+        mask = annotations.mask
+        if mask is not None and self.slices:
+            mask = self.slices["static"].turn(mask)
+        return estimate_prealign(
+            moving,
+            static,
+            kind=kind,
+            moving_affine=self._affine("moving"),
+            static_affine=self._affine("static"),
+            mask=mask,
+        )
 
     def _read(self, name, prealign):
         """Return an image on the grid, (*spatial, channels)."""
@@ -284,14 +274,3 @@ class Frame:
             self.grid,
             interpolation="nearest",
         )
-
-
-def _field_on_grid(field, shape, to_grid):
-    """Return a field of the working grid at the voxels of the static image."""
-    positions = grid_points(shape, to_grid).T
-    values = [
-        map_coordinates(component, positions, order=1, mode="nearest")
-        for component in np.moveaxis(field, -1, 0)
-    ]
-    to_static = np.linalg.inv(to_grid[:-1, :-1]).T
-    return (np.stack(values, axis=-1) @ to_static).reshape(*shape, len(shape))

@@ -27,7 +27,7 @@ def register(
     *,
     moving_affine=None,
     static_affine=None,
-    prealign="affine",
+    prealign="auto",
     voxel_size=None,
     num_channels=None,
     model=None,
@@ -62,9 +62,10 @@ def register(
         From voxels to world coordinates in mm. Without them both images are on one
         grid. Slices with affines of 4 x 4, stored along any axis, are registered in
         their plane, whatever their distance across it.
-    prealign : {"affine", "rigid"}, ndarray or None, optional
-        Alignment that DIPY estimates before, or an affine from static to moving world
-        coordinates; None for images that are aligned.
+    prealign : {"auto", "rigid", "similarity", "affine"}, ndarray or None, optional
+        Alignment that is estimated before, wherever the images lie and however they
+        are turned; "auto" chooses the kind, or none, from the images. Or an affine from
+        static to moving world coordinates; None for images that are aligned.
     voxel_size : float, optional
         Voxel size in mm of the grid on which the images are compared. By default that
         of the static image.

@@ -55,9 +55,9 @@ class PredictFlow(Workflow):
         model_file : string or Path
             Model that dipy_nn_reg_fit has written, or the method save in Python.
         prealign : string, optional
-            Alignment before the model is applied: "affine" or "rigid" by DIPY's own
-            registration, or the path of a text file with the affine from static to
-            moving world coordinates, as dipy_align_affine writes it. By default none.
+            Alignment before the model is applied: "auto", "rigid", "similarity",
+            "affine", or the path of a text file with the affine from static to moving
+            world coordinates, as dipy_align_affine writes it. By default none.
         voxel_size : float, optional
             Size in mm of the voxels that the model receives, which should be that of
             the images it was trained on. By default that of the static image.

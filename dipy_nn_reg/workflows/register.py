@@ -28,7 +28,7 @@ class RegisterFlow(Workflow):
         static_files,
         moving_files,
         model_file=None,
-        prealign="affine",
+        prealign="auto",
         voxel_size=None,
         transform="velocity",
         loss=None,
@@ -53,8 +53,9 @@ class RegisterFlow(Workflow):
     ):
         """Register moving images to static ones, each pair by itself.
 
-        No trained model is needed: DIPY aligns the images by an affine map, and a field
-        is then optimised, from coarse images to fine ones. The images may differ in
+        No trained model is needed: the images, wherever they lie and however they are
+        turned, are aligned by an affine map, and a field is then optimised, from coarse
+        images to fine ones. The images may differ in
         grid, voxel size and orientation. A warped image is interpolated once, from the
         moving image as stored in its file. A field that folds or makes the images less
         similar is not used; the table of measures and the log say what was used.
@@ -68,10 +69,10 @@ class RegisterFlow(Workflow):
         model_file : string or Path, optional
             Model to start from, which dipy_nn_reg_fit has written.
         prealign : string, optional
-            Alignment before the optimisation: "affine" or "rigid" by DIPY's own
-            registration, the path of a text file with the affine from static to moving
-            world coordinates, as dipy_align_affine writes it, or "none" for images that
-            are aligned.
+            Alignment before the optimisation: "rigid", "similarity" or "affine", or
+            "auto" to choose among them and none from the images; the path of a text
+            file with the affine from static to moving world coordinates, as
+            dipy_align_affine writes it; or "none" for images that are aligned.
         voxel_size : float, optional
             Size in mm of the voxels of the images that are compared: larger voxels take
             less time and memory. By default that of the static image.

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.objective import ObjectiveOptions
-from dipy_nn_reg.mapping.frame import PairOnGrid
+from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
 from dipy_nn_reg.mapping.parts import Parts
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.pairwise import safeguard

@@ -189,7 +189,7 @@ def estimate_prealign(rng, folder):
         static=image(static),
         moving_affine=affine(np.eye(moving.ndim + 1)),
         static_affine=affine(np.eye(moving.ndim + 1)),
-        kind=name_of(rng.choice(["rigid", "affine"]).item()),
+        kind=name_of(rng.choice(["auto", "rigid", "similarity", "affine"]).item()),
     )
 
 

@@ -1,0 +1,31 @@
+"""Pair of images on one grid, as a frame reads it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.mapping.prealign import Alignment
+
+
+class PairOnGrid(NamedTuple):
+    """Two images on one grid, with their annotations.
+
+    Attributes
+    ----------
+    moving, static : ndarray, shape (*spatial, channels)
+        Intensities in float32, with a background of 0.
+    annotations : Annotations
+        Label maps and a mask, shape (*spatial,).
+    prealign : ndarray
+        Affine by which the moving image was read, from static to moving world
+        coordinates.
+    alignment : Alignment or None
+        How the affine was estimated; None if it was not.
+    """
+
+    moving: np.ndarray
+    static: np.ndarray
+    annotations: Annotations
+    prealign: np.ndarray
+    alignment: Alignment | None = None

@@ -1,0 +1,187 @@
+"""Two images in a coarse resolution, as samples that an affine brings together."""
+
+from functools import cached_property
+
+from nibabel.affines import apply_affine, voxel_sizes
+import numpy as np
+from scipy.ndimage import uniform_filter
+from scipy.optimize import minimize
+
+from dipy_nn_reg.mapping.grid import Grid
+from dipy_nn_reg.mapping.prealign.information import mutual_information, to_bins
+from dipy_nn_reg.mapping.prealign.motions import Motion
+from dipy_nn_reg.mapping.prealign.sampling import MovingImage
+from dipy_nn_reg.mapping.regridding import read_on_grid
+from dipy_nn_reg.mapping.resampling import resample
+
+# Largest number of voxels of an image along an axis.
+MAX_VOXELS = 128
+# Fraction of a high percentile above which a voxel holds structure.
+_STRUCTURE = 0.1
+# Fraction of the structure on a face of the image from which the image counts as cut.
+_CUT = 0.1
+
+
+class CoarseImage:
+    """An image on isotropic voxels, whose background is 0.
+
+    Parameters
+    ----------
+    values : ndarray, shape (*spatial,)
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+    mask : ndarray of bool, shape (*spatial,), optional
+        Voxels that count.
+    """
+
+    def __init__(self, values, affine, mask=None):
+        self.values, self.affine, self.mask = values, affine, mask
+
+    def coarsened(self, size):
+        """Return the image on voxels of a size in mm, or as it is if its are larger."""
+        sizes = voxel_sizes(self.affine)
+        size = max(size, min(sizes), max(sizes * self.values.shape) / MAX_VOXELS)
+        grid = Grid(self.values.shape, self.affine).with_voxel_size(size)
+        values, mask = read_on_grid(self.values, self.affine, [], grid), self.mask
+        if mask is not None:
+            mask = resample(
+                mask.astype(np.uint8),
+                self.affine,
+                lambda points: points,
+                grid,
+                interpolation="nearest",
+            )
+        return CoarseImage(values, grid.affine, None if mask is None else mask > 0)
+
+    @cached_property
+    def structure(self):
+        """Voxels that differ from the background; those of the mask only."""
+        size = np.abs(self.values)
+        structure = size > _STRUCTURE * np.percentile(size, 99)
+        return structure if self.mask is None else structure & self.mask
+
+    @cached_property
+    def extent(self):
+        """Largest length of the structure along an axis, in mm."""
+        where = np.argwhere(self.structure)
+        if not len(where):
+            where = np.argwhere(np.ones(self.values.shape, bool))
+        return float((voxel_sizes(self.affine) * (np.ptp(where, axis=0) + 1)).max())
+
+    @cached_property
+    def is_cut(self):
+        """Whether the structure continues beyond the image."""
+        faces = [
+            np.take(self.structure, end, axis=axis).mean()
+            for axis, length in enumerate(self.values.shape)
+            if length > 1
+            for end in (0, -1)
+        ]
+        return max(faces) > _CUT
+
+    @cached_property
+    def center(self):
+        """World coordinates of the centre of mass of the structure."""
+        weights = np.abs(self.values) * self.structure
+        if not weights.any():
+            weights = np.ones_like(weights)
+        indices = np.indices(weights.shape).reshape(weights.ndim, -1)
+        return apply_affine(self.affine, indices @ weights.ravel() / weights.sum())
+
+    @cached_property
+    def middle(self):
+        """World coordinates of the middle of the image."""
+        return apply_affine(self.affine, (np.array(self.values.shape) - 1) / 2)
+
+
+class Level:
+    """Two images at one resolution, with samples of the static one.
+
+    Parameters
+    ----------
+    moving, static : CoarseImage
+    max_points : int
+        Largest number of samples.
+    """
+
+    def __init__(self, moving, static, max_points):
+        self.size = float(voxel_sizes(static.affine).min())
+        bins, background = to_bins(moving.values)
+        self._moving = MovingImage(bins, moving.affine, background)
+        self._mask = None
+        if moving.mask is not None:
+            self._mask = MovingImage(moving.mask, moving.affine, 0)
+        self._is_cut = moving.is_cut
+        bins, _ = to_bins(static.values)
+        near = uniform_filter(static.structure.astype(np.float32), 5) > 0
+        near = np.flatnonzero(near if static.mask is None else near & static.mask)
+        if len(near) > max_points:
+            rng = np.random.default_rng(0)
+            near = np.sort(rng.choice(near, max_points, replace=False))
+        voxels = np.stack(np.unravel_index(near, static.values.shape), axis=-1)
+        self.points = apply_affine(static.affine, voxels).T
+        self._static = np.rint(bins.ravel()[near]).astype(np.int32)
+
+    def information(self, affine, *, derivative=False):
+        """Return the mutual information of the images that an affine aligns, in nats.
+
+        Samples outside of a moving image that is cut, or outside of its mask, do not
+        count, and lower the information by their number.
+
+        Parameters
+        ----------
+        affine : ndarray, shape (ndim + 1, ndim + 1)
+            From static to moving world coordinates.
+        derivative : bool, optional
+            Return the derivative by the affine as well, shape (ndim, ndim + 1).
+        """
+        values, gradient, inside = self._moving.sample(
+            self.points, affine, derivatives=derivative
+        )
+        weights, factor = None, 1.0
+        if self._mask is not None:
+            in_mask, _, _ = self._mask.sample(self.points, affine, derivatives=False)
+            weights = in_mask * inside
+        elif self._is_cut:
+            weights = inside.astype(np.float32)
+        if weights is not None:
+            factor = float(weights.mean())
+        information, by_value = mutual_information(self._static, values, weights)
+        if not derivative:
+            return factor * information
+        forces = by_value * gradient
+        by_affine = forces @ np.vstack([self.points, np.ones(len(values))]).T
+        return factor * information, factor * by_affine
+
+    def ascend(self, start, kind, *, max_iterations, tolerance):
+        """Return the affine of most information near a start, and the information.
+
+        Parameters
+        ----------
+        start : ndarray, shape (ndim + 1, ndim + 1)
+        kind : {"rigid", "similarity", "affine"}
+        max_iterations : int
+        tolerance : float
+            Relative increase at which the ascent ends.
+        """
+        motion = Motion(kind, start, self.points)
+
+        def negative(parameters):
+            value, by_affine = self.information(
+                motion.affine(parameters), derivative=True
+            )
+            return -value, -motion.chain(parameters, by_affine)
+
+        zeros = np.zeros(motion.size)
+        slope = np.linalg.norm(negative(zeros)[1])
+        if not slope:
+            return start, self.information(start)
+        # The first step of the optimiser is as long as the gradient: half a voxel.
+        scale = self.size / 2 / slope
+        result = minimize(
+            lambda parameters: tuple(scale * part for part in negative(parameters)),
+            zeros,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": max_iterations, "ftol": tolerance, "gtol": 0},
+        )
+        return motion.affine(result.x), -result.fun / scale
