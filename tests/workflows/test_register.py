@@ -121,7 +121,7 @@ def test_the_inverse_is_written_on_demand_and_no_earlier_one_stays(
     assert register(*pair, **options) == OUTPUTS
 
 
-def test_images_are_not_compressed_where_their_names_say_so(sevens, write, tmp_path):
+def test_files_are_not_compressed_where_their_names_say_so(sevens, write, tmp_path):
     paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
     names = {f"out_{name}": f"{name}.nii" for name in ("warped", "field", "inverse")}
     options = {"prealign": "none", "level_iters": [2], "inverse": True}
