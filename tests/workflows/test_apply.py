@@ -301,7 +301,10 @@ def test_images_that_are_no_fields_are_refused(setting, tmp_path):
 def test_an_interruption_leaves_no_partial_file(kind, setting, tmp_path, monkeypatch):
     def interrupt(_, path, *args, **kwargs):
         with open(path, "wb") as file:
-            file.write(b"half a file")
+            interrupt_stream(_, file)
+
+    def interrupt_stream(_, stream):
+        stream.write(b"half a file")
         raise KeyboardInterrupt
 
     moving = setting.moving_path
@@ -310,7 +313,7 @@ def test_an_interruption_leaves_no_partial_file(kind, setting, tmp_path, monkeyp
         write_lines(moving, [np.zeros((2, 3))], setting)
         monkeypatch.setattr("dipy.io.streamline.save_tractogram", interrupt)
     else:
-        monkeypatch.setattr("nibabel.save", interrupt)
+        monkeypatch.setattr("nibabel.Nifti1Image.to_stream", interrupt_stream)
     with pytest.raises(KeyboardInterrupt):
         apply(setting, moving, out=tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
