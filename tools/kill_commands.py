@@ -91,7 +91,7 @@ def _table_of_commands(folder, images):
     """Return the name, the arguments and the sets of files of each command."""
     moving, static = images[0], images[1:]
     pairs = [f"{i}_0__" for i in (1, 2)]
-    results = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
+    results = {"warped.nii.gz", "field.nii.gz", "metrics.csv"}
     results |= {"report.html"}
     registered = [{p + name for name in results} for p in pairs] + [{"cohort.html"}]
     quick = ["--prealign", "none"]

@@ -6,10 +6,10 @@ is read, a flipped byte silently changes voxels.
 
 import bz2
 from contextlib import ExitStack
-import gzip
 from math import prod
 from pathlib import Path
 
+from isal import igzip
 import nibabel as nib
 from nibabel.analyze import AnalyzeImage
 from nibabel.filebasedimages import ImageFileError
@@ -121,7 +121,7 @@ def _is_compressed(name):
 
 def _open(name):
     if str(name).lower().endswith(_GZIP):
-        return gzip.open(name)
+        return igzip.open(name)
     return bz2.open(name) if str(name).lower().endswith(".bz2") else Opener(str(name))
 
 

@@ -30,12 +30,21 @@ def measure_field(mapping, *, roughness=True):
     determinant = metrics.jacobian_determinant(displacement)
     row = {"folding": 100 * float(np.mean(metrics.is_folded(determinant)))}
     if roughness:
-        # Learn2Reg leaves out two voxels on each side, so few slices leave none.
-        thin = min(displacement.shape[:-1]) < 5
-        row["sd_log_jacobian"] = np.nan if thin else metrics.sd_log(determinant)
+        row["sd_log_jacobian"] = _sd_log(determinant)
     return {
         **row,
         "mean_displacement_mm": float(lengths.mean()),
         "largest_displacement_mm": float(lengths.max()),
         "inverse_error_mm": inverse_error([mapping], static_grid(mapping)),
     }
+
+
+def roughness_of(mapping):
+    """Return SDlogJ of a map, as :func:`measure_field` does, without the rest."""
+    displacement = metrics.in_plane(displacement_of(mapping))
+    return _sd_log(metrics.jacobian_determinant(displacement))
+
+
+def _sd_log(determinant):
+    # Learn2Reg leaves out two voxels on each side, so few slices leave none.
+    return np.nan if min(determinant.shape) < 5 else metrics.sd_log(determinant)

@@ -12,7 +12,7 @@ from dipy_nn_reg.io.points import read_affine, write_map
 from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.mapping.grid import prealign_of
 from dipy_nn_reg.mapping.maps import invert_mapping
-from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.measures import roughness_of
 from dipy_nn_reg.mapping.prealign import KINDS
 from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.progress import progress_bar
@@ -28,6 +28,8 @@ from dipy_nn_reg.workflows.paths import (
 from dipy_nn_reg.workflows.quiet import import_keras
 from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort, write_report
 
+# Name of the field from moving to static, unless another one is asked for.
+INVERSE = "inverse.nii.gz"
 # Columns of the table that is shown.
 SHOWN = (
     "moving",
@@ -81,6 +83,21 @@ def plan_pairs(
     return static, moving, outputs, None if no_report else cohort
 
 
+def check_inverse(inverse, out_inverse):
+    """Raise ValueError if the inverse is given a name but not asked for.
+
+    Parameters
+    ----------
+    inverse : bool
+    out_inverse : str
+    """
+    if not inverse and out_inverse != INVERSE:
+        raise ValueError(
+            f"Expected --inverse, which writes the field from moving to static. "
+            f"Received out_inverse={str(out_inverse)!r} alone."
+        )
+
+
 def read_prealign(prealign):
     """Return the ``prealign`` of a command as :func:`~dipy_nn_reg.register` takes it.
 
@@ -104,7 +121,7 @@ def read_prealign(prealign):
 
 
 def register_files(
-    static, moving, outputs, cohort, *, field_format, fill=None, **options
+    static, moving, outputs, cohort, *, field_format, fill, inverse, **options
 ):
     """Register moving images to static ones, one pair after the other.
 
@@ -119,8 +136,11 @@ def register_files(
         Path of the page on all pairs, if one is written.
     field_format : str
         As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it.
-    fill : float, optional
+    fill : float or None
         As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
+    inverse : bool
+        Whether ``out_inverse`` is written; an earlier file of that name is removed
+        otherwise.
     **options
         Options of :func:`~dipy_nn_reg.register`.
     """
@@ -135,9 +155,15 @@ def register_files(
             images, mapping, outcome = _register_pair(
                 dict(zip(pair_names, files)), options
             )
-            formats = {"field_format": field_format, "fill": fill}
             row, subject = _write(
-                mapping, outcome, images, pair_names, paths, **formats
+                mapping,
+                outcome,
+                images,
+                pair_names,
+                paths,
+                field_format=field_format,
+                fill=fill,
+                inverse=inverse,
             )
             rows.append(row)
             subjects += subject
@@ -196,7 +222,7 @@ def _check_rank(images, model):
             )
 
 
-def _write(mapping, outcome, images, pair_names, paths, *, field_format, fill):
+def _write(mapping, outcome, images, pair_names, paths, *, field_format, fill, inverse):
     """Write all outputs of one pair together.
 
     Returns
@@ -209,26 +235,14 @@ def _write(mapping, outcome, images, pair_names, paths, *, field_format, fill):
     """
     static, moving = images["static"], images["moving"]
     subjects = []
-    # An affine of an earlier registration must not remain beside the new field.
-    with whole_files(paths, optional=("out_prealign",)) as partials:
+    # Those of an earlier registration must not remain beside the new field.
+    optional = ("out_prealign", "out_inverse")
+    with whole_files(paths, optional=optional) as partials:
         warped = warp_image(moving, static, [mapping], fill=fill)
         write_image(partials["out_warped"], warped, static.affine, header=static.header)
-        formatted = {"format": field_format}
-        write_map(partials["out_field"], mapping, static, moving, **formatted)
-        inverse = invert_mapping(mapping)
-        write_map(partials["out_inverse"], inverse, moving, static, **formatted)
-        prealign = prealign_of(mapping)
-        if not np.allclose(prealign, np.eye(len(prealign))):
-            with whole_file(partials["out_prealign"]) as path:
-                np.savetxt(path, prealign)
-        row = {
-            **pair_names,
-            "used": outcome.used,
-            **_measure(mapping, static, moving, warped),
-            "loss_before": outcome.loss_before,
-            "loss_after": outcome.loss_after,
-            "seconds": outcome.seconds,
-        }
+        _write_maps(partials, mapping, static, moving, field_format, inverse=inverse)
+        measures = _measure(outcome, mapping, static, moving, warped)
+        row = {**pair_names, "used": outcome.used, **measures}
         write_csv([row], partials["out_metrics"])
         if "out_report" in paths:
             # No labels are shown: those that guided a registration cannot validate it.
@@ -239,6 +253,18 @@ def _write(mapping, outcome, images, pair_names, paths, *, field_format, fill):
     return row, subjects
 
 
+def _write_maps(paths, mapping, static, moving, field_format, *, inverse):
+    """Write the field, its inverse if asked for, and the affine if there is one."""
+    write_map(paths["out_field"], mapping, static, moving, format=field_format)
+    if inverse:
+        back = invert_mapping(mapping)
+        write_map(paths["out_inverse"], back, moving, static, format=field_format)
+    prealign = prealign_of(mapping)
+    if not np.allclose(prealign, np.eye(len(prealign))):
+        with whole_file(paths["out_prealign"]) as path:
+            np.savetxt(path, prealign)
+
+
 def _shown_columns(rows):
     """Return the columns to show: static images if they differ, errors if any."""
     columns = [n for n in SHOWN if n != "error" or any(n in row for row in rows)]
@@ -246,10 +272,18 @@ def _shown_columns(rows):
     return ["static", *columns] if several else columns
 
 
-def _measure(mapping, static, moving, warped):
+def _measure(outcome, mapping, static, moving, warped):
+    """Return the measures of the table; the outcome has most of those of the map."""
     before = warp_image(moving, static, [])
     return {
         "ncc_headers": metrics.ncc(static.data, before),
         "ncc_after": metrics.ncc(static.data, warped),
-        **measure_field(mapping),
+        "folding": outcome.folding,
+        "sd_log_jacobian": roughness_of(mapping),
+        "mean_displacement_mm": outcome.mean_displacement_mm,
+        "largest_displacement_mm": outcome.largest_displacement_mm,
+        "inverse_error_mm": outcome.inverse_error_mm,
+        "loss_before": outcome.loss_before,
+        "loss_after": outcome.loss_after,
+        "seconds": outcome.seconds,
     }

@@ -4,7 +4,13 @@ from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.io.field_formats import WRITABLE
-from dipy_nn_reg.workflows.pair_files import plan_pairs, read_prealign, register_files
+from dipy_nn_reg.workflows.pair_files import (
+    INVERSE,
+    check_inverse,
+    plan_pairs,
+    read_prealign,
+    register_files,
+)
 from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
 
@@ -25,12 +31,13 @@ class PredictFlow(Workflow):
         voxel_size=None,
         field_format="dipy",
         fill=None,
+        inverse=False,
         all_pairs=False,
         no_report=False,
         out_dir="",
         out_warped="warped.nii.gz",
         out_field="field.nii.gz",
-        out_inverse="inverse.nii.gz",
+        out_inverse=INVERSE,
         out_metrics="metrics.csv",
         out_prealign="prealign.txt",
         out_report="report.html",
@@ -66,6 +73,9 @@ class PredictFlow(Workflow):
             "afni" or "fsl".
         fill : float, optional
             Value outside of the moving image. By default its background.
+        inverse : bool, optional
+            Also write the field from moving to static. dipy_nn_reg_apply --inverse does
+            not need it: it inverts the other one.
         all_pairs : bool, optional
             Register each moving image to each static one.
         no_report : bool, optional
@@ -78,7 +88,7 @@ class PredictFlow(Workflow):
         out_field : string, optional
             Name of the field from static to moving.
         out_inverse : string, optional
-            Name of the field from moving to static.
+            Name of the field from moving to static, which --inverse asks for.
         out_metrics : string, optional
             Name of the table of measures.
         out_prealign : string, optional
@@ -91,6 +101,7 @@ class PredictFlow(Workflow):
         """
         check_name("field_format", field_format, WRITABLE)
         check_fill(fill)
+        check_inverse(inverse, out_inverse)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         model_file = find_input("model_file", model_file)
@@ -125,6 +136,7 @@ class PredictFlow(Workflow):
             cohort,
             field_format=field_format,
             fill=fill,
+            inverse=inverse,
             model=DeformableRegistration.load(model_file),
             optimize=False,
             prealign=prealign,

@@ -7,7 +7,13 @@ from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.io.field_formats import WRITABLE
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.workflows.pair_files import plan_pairs, read_prealign, register_files
+from dipy_nn_reg.workflows.pair_files import (
+    INVERSE,
+    check_inverse,
+    plan_pairs,
+    read_prealign,
+    register_files,
+)
 from dipy_nn_reg.workflows.paths import find_input
 from dipy_nn_reg.workflows.quiet import import_keras
 
@@ -40,12 +46,13 @@ class RegisterFlow(Workflow):
         static_labels=None,
         field_format="dipy",
         fill=None,
+        inverse=False,
         all_pairs=False,
         no_report=False,
         out_dir="",
         out_warped="warped.nii.gz",
         out_field="field.nii.gz",
-        out_inverse="inverse.nii.gz",
+        out_inverse=INVERSE,
         out_metrics="metrics.csv",
         out_prealign="prealign.txt",
         out_report="report.html",
@@ -104,6 +111,9 @@ class RegisterFlow(Workflow):
             "afni" or "fsl".
         fill : float, optional
             Value outside of the moving image. By default its background.
+        inverse : bool, optional
+            Also write the field from moving to static. dipy_nn_reg_apply --inverse does
+            not need it: it inverts the other one.
         all_pairs : bool, optional
             Register each moving image to each static one.
         no_report : bool, optional
@@ -116,7 +126,7 @@ class RegisterFlow(Workflow):
         out_field : string, optional
             Name of the field from static to moving.
         out_inverse : string, optional
-            Name of the field from moving to static.
+            Name of the field from moving to static, which --inverse asks for.
         out_metrics : string, optional
             Name of the table of measures.
         out_prealign : string, optional
@@ -129,6 +139,7 @@ class RegisterFlow(Workflow):
         """
         check_name("field_format", field_format, WRITABLE)
         check_fill(fill)
+        check_inverse(inverse, out_inverse)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         prealign, prealign_files = read_prealign(prealign)
@@ -180,6 +191,7 @@ class RegisterFlow(Workflow):
             cohort,
             field_format=field_format,
             fill=fill,
+            inverse=inverse,
             model=model,
             prealign=prealign,
             voxel_size=voxel_size,

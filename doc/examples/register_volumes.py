@@ -219,5 +219,5 @@ folder.cleanup()
 #    dipy_nn_reg_apply static.nii.gz bundle.trk pair/field.nii.gz \
 #        --out_dir pair --out_file bundle.trk
 #
-# The first command writes the warped image, the field and its inverse, a table of
-# measures and a report.
+# The first command writes the warped image, the field, a table of measures and a
+# report.

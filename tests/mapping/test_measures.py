@@ -4,7 +4,7 @@ import pytest
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.measures import measure_field, roughness_of
 
 
 @pytest.mark.parametrize("shape", [(20, 22), (16, 15, 17), (16, 15, 4)])
@@ -12,9 +12,9 @@ def test_measures_of_a_map(shape, smooth_field):
     field = smooth_field(shape, sigma=5, largest=1.0)
     ndim = len(shape)
     affine = np.diag([2.0, 3, 4, 1])[-ndim - 1 :, -ndim - 1 :]
-    row = measure_field(
-        displacement_to_mapping(field, static_affine=affine, moving_affine=affine)
-    )
+    mapping = displacement_to_mapping(field, static_affine=affine, moving_affine=affine)
+    row = measure_field(mapping)
+    npt.assert_equal(roughness_of(mapping), row["sd_log_jacobian"])
     lengths = np.linalg.norm(field * np.diag(affine)[:-1], axis=-1)
     npt.assert_allclose(row["mean_displacement_mm"], lengths.mean(), rtol=1e-5)
     npt.assert_allclose(row["largest_displacement_mm"], lengths.max(), rtol=1e-5)

@@ -10,7 +10,7 @@ from dipy_nn_reg.io.field_formats import WRITABLE
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.workflows.predict import PredictFlow
 
-OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
+OUTPUTS = {"warped.nii.gz", "field.nii.gz", "metrics.csv"}
 
 
 def predict(static, moving, model, out, *, force=False, **options):
@@ -39,9 +39,10 @@ def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tm
         out,
         prealign=str(tmp_path / "affine.txt"),
         field_format=format,
+        inverse=True,
         fill=0.0,  # as DIPY's map reads outside of an image
     )
-    assert result == OUTPUTS | {"prealign.txt"}
+    assert result == OUTPUTS | {"inverse.nii.gz", "prealign.txt"}
     npt.assert_allclose(np.loadtxt(out / "prealign.txt"), scene.prealign)
 
     mapping = DeformableRegistration.load(models[3]).predict_mapping(
@@ -119,6 +120,7 @@ def test_slices_are_registered_in_2d(sevens, write, models, tmp_path):
         ({"voxel_size": -1.0}, "voxel_size"),
         ({"prealign": "nothing.txt"}, "nothing.txt"),
         ({"out_warped": "warped.png"}, "warped.png"),
+        ({"out_inverse": "back.nii.gz"}, "--inverse.*back.nii.gz"),
         ({"model_file": "nothing.keras"}, "nothing.keras"),
         ({"model_file": 2}, "an image of 2 axes, as the model"),
     ],

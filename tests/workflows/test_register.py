@@ -11,7 +11,7 @@ from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.pairwise import register as one_pair
 from dipy_nn_reg.workflows.register import RegisterFlow
 
-OUTPUTS = {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "metrics.csv"}
+OUTPUTS = {"warped.nii.gz", "field.nii.gz", "metrics.csv"}
 FEW = [3, 5, 3]
 
 
@@ -111,6 +111,29 @@ def test_slices_are_registered(sevens, write, tmp_path):
     assert float(row["ncc_after"]) > float(row["ncc_headers"])
 
 
+def test_the_inverse_is_written_on_demand_and_no_earlier_one_stays(
+    sevens, write, tmp_path
+):
+    paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
+    options = {"prealign": "none", "level_iters": [2], "force": True}
+    pair = paths[0], paths[1:], tmp_path / "out"
+    assert register(*pair, inverse=True, **options) == OUTPUTS | {"inverse.nii.gz"}
+    assert register(*pair, **options) == OUTPUTS
+
+
+def test_files_are_not_compressed_where_their_names_say_so(sevens, write, tmp_path):
+    paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
+    names = {f"out_{name}": f"{name}.nii" for name in ("warped", "field", "inverse")}
+    options = {"prealign": "none", "level_iters": [2], "inverse": True}
+    result = register(paths[0], paths[1:], tmp_path / "out", **options, **names)
+    assert result == {*names.values(), "metrics.csv"}
+    for name in names.values():  # a NIfTI header begins with its length
+        assert (tmp_path / "out" / name).read_bytes()[:4] == (348).to_bytes(4, "little")
+    warped = nib.load(tmp_path / "out" / "warped.nii").get_fdata()
+    mapping = load_mapping(tmp_path / "out" / "field.nii")
+    npt.assert_allclose(mapping.transform(sevens[1][..., None]), warped, atol=1e-4)
+
+
 def test_an_interruption_leaves_no_outputs(brains, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
@@ -129,6 +152,7 @@ def test_an_interruption_leaves_no_outputs(brains, tmp_path, monkeypatch):
         ({"prealign": "nothing.txt"}, "nothing.txt"),
         ({"model_file": "nothing.keras"}, "nothing.keras"),
         ({"out_warped": "warped.png"}, "warped.png"),
+        ({"out_inverse": "back.nii.gz"}, "--inverse.*back.nii.gz"),
         ({"loss": "dice"}, "loss"),
         ({"moving_labels": "moving"}, "moving_labels alone"),
         ({"mask_file": "moving", "several": True}, "one pair of images with .*mask"),
