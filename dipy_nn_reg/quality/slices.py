@@ -69,31 +69,23 @@ def gray_strip(turned, plane, indices):
     return _strip_as_data_url(Picture.fromarray(pixels), len(indices))
 
 
-def difference_strip(static, warped, match, plane, indices):
-    """Return the difference of slices of two images in colour, as a data URL.
+def difference_strip(slices):
+    """Return slices of a difference in colour, as a data URL.
 
     Parameters
     ----------
-    static, warped : ndarray, shape (*spatial,)
-        Values from 0 to 1.
-    match : callable
-        From intensities of ``warped`` to those of ``static``.
-    plane : dipy_nn_reg.viz.planes.Plane
-    indices : list of int
+    slices : list of ndarray, shape (rows, columns)
+        Differences from -1 to 1.
 
     Returns
     -------
     url : str
-        Orange where the matched warped image is darker, violet where it is brighter.
+        Orange where they are negative, violet where they are positive.
     """
-    differences = [
-        match(cut(warped, plane, index)) - cut(static, plane, index)
-        for index in indices
-    ]
-    scaled = 0.5 + np.concatenate(differences) / (2 * LARGEST_DIFFERENCE)
+    scaled = 0.5 + np.concatenate(slices) / (2 * LARGEST_DIFFERENCE)
     pixels = colormaps[DIFFERENCES](scaled, bytes=True)[..., :3]
     picture = Picture.fromarray(np.ascontiguousarray(pixels))
-    return _strip_as_data_url(picture, len(indices))
+    return _strip_as_data_url(picture, len(slices))
 
 
 def hatch_strip(outside, plane, indices):

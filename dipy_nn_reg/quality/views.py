@@ -14,7 +14,7 @@ from dipy_nn_reg.quality.slices import (
     hatch_strip,
 )
 from dipy_nn_reg.viz.differences import match_brightness
-from dipy_nn_reg.viz.planes import Planes
+from dipy_nn_reg.viz.planes import Planes, cut
 
 __all__ = ["COLORS", "affine_in_3d", "overlap", "views_of"]
 
@@ -44,37 +44,52 @@ def views_of(pair):
         ``aspect`` of one; ``layers``, a dict of the data URLs of ``static``,
         ``warped``, ``before`` and ``difference``, each a strip of slices; ``outside``,
         the marks where the map points out of the moving image, or None; and
-        ``contours`` of labels. ``moving`` has ``grid``, ``url`` and ``at_header``: the
-        moving image as it came, at its place on the static grid, or else on its own
-        grid; None if it has no such plane.
+        ``contours`` of labels. ``moving`` has ``grid``, ``url``, ``outside`` and
+        ``at_header``: the moving image as it came, at its place on the static grid, or
+        else on its own grid; None if it has no such plane.
     """
     planes = Planes(pair.static.shape, affine_in_3d(pair.affine))
     images = {"static": pair.static, "before": pair.before, "warped": pair.warped}
     turned = {name: planes.turn(to_unit_range(image)) for name, image in images.items()}
     labels = {name: planes.turn(array) for name, array in pair.labels.items()}
-    both = [turned[name] for name in ("warped", "static")]
-    outside = None if pair.covered.all() else planes.turn(~pair.covered)
-    if outside is not None and not outside.all():
-        both = [image[~outside] for image in both]
-    match = match_brightness(*both)
+    covered = planes.turn(pair.covered)
+    subtract = _subtraction(turned["warped"], turned["static"], covered)
     arrival = _arrival(pair, planes)
     views = []
     for plane in planes.planes:
         at = plane, choose_slices(turned["static"] > 0, plane)
         layers = {name: gray_strip(array, *at) for name, array in turned.items()}
-        images = turned["static"], turned["warped"], match
-        layers["difference"] = difference_strip(*images, *at)
+        layers["difference"] = subtract(*at)
         views.append(
             {
                 "plane": plane,
                 "grid": _grid(turned["static"], *at),
                 "layers": layers,
-                "outside": None if outside is None else hatch_strip(outside, *at),
+                "outside": _marks(covered, *at),
                 "contours": _contours(labels, *at),
                 "moving": arrival(*at),
             }
         )
     return views
+
+
+def _subtraction(warped, static, covered):
+    """Return a function that shows slices of the difference of two images."""
+    inside = covered if covered.any() else np.ones_like(covered)
+    match = match_brightness(warped[inside], static[inside])
+
+    def show(plane, indices):
+        images = [
+            [cut(a, plane, i) for i in indices] for a in (warped, static, covered)
+        ]
+        return difference_strip([(match(w) - s) * c for w, s, c in zip(*images)])
+
+    return show
+
+
+def _marks(covered, plane, indices):
+    """Return marks where there is no moving image, or None if it is everywhere."""
+    return None if covered.all() else hatch_strip(~covered, plane, indices)
 
 
 def _contours(labels, plane, indices):
@@ -141,8 +156,13 @@ def _arrival(pair, planes):
         style = {"order": 1, "mode": "grid-constant", "cval": fill}
         slices = map_coordinates(moving, places, **style)
         at = plane, range(len(indices))
-        url = gray_strip(np.clip(slices, 0, 1), *at)
-        return {"grid": _grid(slices, *at), "url": url, "at_header": True}
+        edges = np.reshape(moving.shape, (-1,) + (1,) * moving.ndim) - 0.5
+        return {
+            "grid": _grid(slices, *at),
+            "url": gray_strip(np.clip(slices, 0, 1), *at),
+            "outside": _marks(np.all((places >= -0.5) & (places < edges), axis=0), *at),
+            "at_header": True,
+        }
 
     return show
 
@@ -157,7 +177,7 @@ def _on_own_grid(moving, affine):
         if plane.name not in own:
             return None
         at = own[plane.name], choose_slices(moving > 0, own[plane.name])
-        url = gray_strip(moving, *at)
-        return {"grid": _grid(moving, *at), "url": url, "at_header": False}
+        shown = {"grid": _grid(moving, *at), "url": gray_strip(moving, *at)}
+        return {**shown, "outside": None, "at_header": False}
 
     return show

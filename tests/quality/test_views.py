@@ -78,6 +78,9 @@ def test_the_moving_image_is_where_its_header_has_it():
         slices = [cut(turned, view["plane"], index) for index in indices]
         found = picture(view["moving"]["url"])
         npt.assert_allclose(found, 255 * np.concatenate(slices), atol=1)
+        # Nothing of the image is hatched, though part of the air is.
+        hatched = picture(view["moving"]["outside"])[..., 3] > 0
+        assert hatched.any() and not hatched[found > 2].any()
         assert found.max() > 200
 
 
@@ -117,7 +120,10 @@ def test_only_voxels_outside_are_marked():
         marked = picture(view["outside"])[..., 3] > 0
         indices = choose_slices(object_, view["plane"])
         slices = [cut(outside, view["plane"], index) for index in indices]
-        assert not marked[~np.concatenate(slices)].any()
+        slices = np.concatenate(slices)
+        assert not marked[~slices].any()
+        difference = picture(view["layers"]["difference"])[slices].astype(int)
+        assert np.all(difference > 240)  # white: nothing is known there
         if view["plane"].name != "sagittal":
             assert marked.any()
 
