@@ -1,5 +1,6 @@
 """Two images and their label maps, brought together on the static grid by a map."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -89,12 +90,15 @@ def apply_map(
     grids = _grids(mapping, arrays, affines)
     images = {n: _in_float32(a, f"the {n} image") for n, a in arrays.items()}
     read = partial(_read, affine=grids["moving"].affine, grid=grids["static"])
-    background = estimate_background(images["moving"])
-    warped, covered = _warp(images["moving"], mapping, grids, background)
+    fill = estimate_background(images["moving"])
+    # SciPy and DIPY let two threads compute at once.
+    with ThreadPoolExecutor(1) as pool:
+        before = pool.submit(read, images["moving"], prealign_of(mapping), fill=fill)
+        warped, covered = _warp(images["moving"], mapping, grids, fill)
     return MappedPair(
         mapping=mapping,
         static=images["static"],
-        before=read(images["moving"], prealign_of(mapping), fill=background),
+        before=before.result(),
         warped=warped,
         labels=_map_labels(labels, mapping, read) if labels else {},
         covered=covered,
@@ -173,7 +177,7 @@ def _map_labels(labels, mapping, read):
     }
 
 
-def _warp(image, mapping, grids, background):
+def _warp(image, mapping, grids, fill):
     """Return the warped moving image, and where the map points into the moving one."""
     inside = []
 
@@ -184,7 +188,7 @@ def _warp(image, mapping, grids, background):
         return points
 
     affine, grid = grids["moving"].affine, grids["static"]
-    warped = resample(image, affine, find, grid, fill=background)
+    warped = resample(image, affine, find, grid, fill=fill)
     return warped, np.concatenate(inside).reshape(grid.shape)
 
 
