@@ -60,6 +60,19 @@ class Grid:
         world = apply_affine(self.affine, corners)
         return np.stack([world.min(0), world.max(0)])
 
+    def contains(self, points):
+        """Return which points lie within the voxels: bool, shape (n,).
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, ndim)
+            World coordinates. Those that are not finite lie nowhere.
+        """
+        with np.errstate(invalid="ignore"):
+            voxels = apply_affine(np.linalg.inv(self.affine), points)
+        last = np.array(self.shape) - 0.5
+        return np.all((voxels >= -0.5) & (voxels < last), axis=-1)
+
     def every(self, step):
         """Return the grid of every ``step``-th voxel along each axis."""
         shape = tuple(-(-size // step) for size in self.shape)

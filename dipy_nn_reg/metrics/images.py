@@ -126,15 +126,21 @@ def to_unit_range(image):
     [0.0, 0.5]
     """
     image = check_real("image", image).astype(np.float64)
-    finite = image[np.isfinite(image)]
+    is_finite = np.isfinite(image)
+    finite = image if is_finite.all() else image[is_finite]
     if not finite.size:
         return np.zeros(image.shape, np.float32)
-    scale = np.max(np.abs(finite)) or 1.0  # so that no difference overflows
-    low, high = np.min(finite) / scale, np.percentile(finite / scale, 99.8)
+    # So that no difference overflows.
+    scale = max(abs(np.min(finite)), abs(np.max(finite))) or 1.0
+    image = image / scale
+    scaled = image if is_finite.all() else image[is_finite]
+    low, high = np.min(scaled), np.percentile(scaled, 99.8)
     if not high > low:
         return np.zeros(image.shape, np.float32)
-    rescaled = (image / scale - low) / (high - low)
-    return np.nan_to_num(np.clip(rescaled, 0, 1)).astype(np.float32)
+    image -= low
+    image /= high - low
+    np.clip(image, 0, 1, out=image)
+    return (image if is_finite.all() else np.nan_to_num(image)).astype(np.float32)
 
 
 def check_same_shape(static, warped, static_name="static", warped_name="warped"):

@@ -1,5 +1,6 @@
 """Two images and their label maps, brought together on the static grid by a map."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -28,6 +29,10 @@ class MappedPair(NamedTuple):
         True where the map points into the moving image.
     affine : ndarray, shape (ndim + 1, ndim + 1)
         Affine of the static grid, from voxels to world coordinates in mm.
+    moving : ndarray
+        The moving image as it came, on a grid of its own.
+    moving_affine : ndarray, shape (ndim + 1, ndim + 1)
+        Affine of that grid.
     """
 
     mapping: object
@@ -37,6 +42,8 @@ class MappedPair(NamedTuple):
     labels: dict
     covered: np.ndarray
     affine: np.ndarray
+    moving: np.ndarray
+    moving_affine: np.ndarray
 
 
 def apply_map(
@@ -83,23 +90,21 @@ def apply_map(
     grids = _grids(mapping, arrays, affines)
     images = {n: _in_float32(a, f"the {n} image") for n, a in arrays.items()}
     read = partial(_read, affine=grids["moving"].affine, grid=grids["static"])
-    affine_alone = prealign_of(mapping)
-    background = estimate_background(images["moving"])
-    mapped_labels = {}
-    if labels:
-        mapped_labels = {
-            "static": labels["static_labels"],
-            "before": read(labels["moving_labels"], affine_alone, labels=True),
-            "warped": read(labels["moving_labels"], mapping, labels=True),
-        }
+    fill = estimate_background(images["moving"])
+    # SciPy and DIPY let two threads compute at once.
+    with ThreadPoolExecutor(1) as pool:
+        before = pool.submit(read, images["moving"], prealign_of(mapping), fill=fill)
+        warped, covered = _warp(images["moving"], mapping, grids, fill)
     return MappedPair(
         mapping=mapping,
         static=images["static"],
-        before=read(images["moving"], affine_alone, fill=background),
-        warped=read(images["moving"], mapping, fill=background),
-        labels=mapped_labels,
-        covered=_covered(mapping, grids),
+        before=before.result(),
+        warped=warped,
+        labels=_map_labels(labels, mapping, read) if labels else {},
+        covered=covered,
         affine=grids["static"].affine,
+        moving=images["moving"],
+        moving_affine=grids["moving"].affine,
     )
 
 
@@ -162,14 +167,29 @@ def _read(array, transform, *, affine, grid, labels=False, fill=0):
     )
 
 
-def _covered(mapping, grids):
-    """Return where the map points into the moving image."""
-    # An image of ones in a margin of zeros; its first voxel moves by one voxel.
-    inside = np.pad(np.ones(grids["moving"].shape, np.uint8), 1)
-    margin = np.eye(mapping.dim + 1)
-    margin[:-1, -1] = -1
-    affine = grids["moving"].affine @ margin
-    return _read(inside, mapping, affine=affine, grid=grids["static"], labels=True) > 0
+def _map_labels(labels, mapping, read):
+    """Return label maps on the static grid, before and after the map."""
+    moving = labels["moving_labels"]
+    return {
+        "static": labels["static_labels"],
+        "before": read(moving, prealign_of(mapping), labels=True),
+        "warped": read(moving, mapping, labels=True),
+    }
+
+
+def _warp(image, mapping, grids, fill):
+    """Return the warped moving image, and where the map points into the moving one."""
+    inside = []
+
+    def find(points):
+        # Points come slab by slab, in the order of the static grid.
+        points = to_moving(points, [mapping])
+        inside.append(grids["moving"].contains(points))
+        return points
+
+    affine, grid = grids["moving"].affine, grids["static"]
+    warped = resample(image, affine, find, grid, fill=fill)
+    return warped, np.concatenate(inside).reshape(grid.shape)
 
 
 def _in_float32(image, name):

@@ -1,43 +1,29 @@
 """Reports on registrations: self-contained HTML pages of one pair or of several."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import matplotlib.pyplot as plt
+from nibabel.affines import apply_affine
 import numpy as np
 
-from dipy_nn_reg.mapping.grid import static_grid
+from dipy_nn_reg.mapping.affine_summary import describe_affine
+from dipy_nn_reg.mapping.grid import prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import displacement_of
-from dipy_nn_reg.metrics.images import to_unit_range
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure
 from dipy_nn_reg.quality.pages import ROWS, check_page, format_number, write_page
-from dipy_nn_reg.quality.slices import (
-    as_data_url,
-    choose_slices,
-    contour_strip,
-    gray_strip,
-)
+from dipy_nn_reg.quality.slices import LARGEST_DIFFERENCE, as_data_url
 from dipy_nn_reg.quality.verdicts import VERDICTS, judge
-from dipy_nn_reg.viz import (
-    plot_dice,
-    plot_field,
-    plot_histograms,
-    plot_images,
-    plot_jacobian,
-)
-from dipy_nn_reg.viz.planes import Planes
+from dipy_nn_reg.quality.views import COLORS, affine_in_3d, views_of
+from dipy_nn_reg.viz import plot_dice, plot_field, plot_histograms, plot_jacobian
 
 __all__ = ["check_page", "cohort_report", "report"]
 
-# Colours (red, green, blue) of label contours: blue and orange, as in the figures.
-COLORS = {"static": (0, 114, 178), "other": (230, 120, 0)}
-# Colour of the contours of each image. The static ones are drawn last, on top.
-CONTOURS = dict.fromkeys(("before", "warped"), COLORS["other"])
-CONTOURS["static"] = COLORS["static"]
 # Columns of the table of several pairs.
 COLUMNS = ("dice_after", "lost_labels_after", "ncc_after", "misplaced_after")
 COLUMNS += tuple(ROWS)[6:]
 # Explanation of each figure.
 LOOK_FOR = {
-    "Images": "Where edges break off on the checkerboard, the images do not fit.",
     "Overlap of structures": "The further to the right, the better.",
     "Field": (
         "Position in the moving image of each static voxel, in the middle of the "
@@ -71,9 +57,10 @@ def report(
 ):
     """Write a page on the quality of one registration.
 
-    The page is one file, which opens in any browser without a network. It shows both
-    images under a slider, contours of labels, the field and its changes of volume,
-    measures before and after, and a verdict on them.
+    The page is one file, which opens in any browser without a network. It shows the
+    static and the warped image side by side or one over the other, their difference,
+    the moving image as it came, contours of labels, the field and its changes of
+    volume, measures before and after, and a verdict on them.
 
     Parameters
     ----------
@@ -119,18 +106,24 @@ def report(
         moving_labels=moving_labels,
         static_labels=static_labels,
     )
-    measures = measure(pair)
+    # NumPy measures in one thread while matplotlib draws in this one.
+    with ThreadPoolExecutor(1) as pool:
+        measuring = pool.submit(measure, pair)
+        views, figures = views_of(pair), _figures(pair, label_names)
+        measures = measuring.result()
     findings = judge(measures)
     write_page(
         path,
         "report.html",
         title=title,
         findings=findings,
-        views=_views(pair),
+        affine=_affine_in_words(pair),
+        views=views,
+        largest_difference=LARGEST_DIFFERENCE,
         colors=COLORS,
         has_labels=bool(pair.labels),
         rows=_rows(measures),
-        figures=_figures(pair, label_names),
+        figures=figures,
         details=details,
     )
     return {**measures, "verdict": findings[0].title}
@@ -205,30 +198,13 @@ def _nan_as_inf(value):
     return value if np.isfinite(value) else np.inf
 
 
-def _views(pair):
-    """Return the pictures of each plane, and their layout, for the template."""
-    planes = Planes(pair.static.shape, _affine_in_3d(pair.affine))
-    images = {"static": pair.static, "before": pair.before, "warped": pair.warped}
-    turned = {name: planes.turn(to_unit_range(image)) for name, image in images.items()}
-    labels = {name: planes.turn(array) for name, array in pair.labels.items()}
-    views = []
-    for plane in planes.planes:
-        indices = choose_slices(turned["static"] > 0, plane)
-        rows, columns = (turned["static"].shape[a] for a in (plane.rows, plane.columns))
-        views.append(
-            {
-                "plane": plane,
-                "slices": len(indices),
-                "aspect": columns / (rows * plane.aspect),
-                "layers": {n: gray_strip(t, plane, indices) for n, t in turned.items()},
-                "contours": {
-                    name: contour_strip(labels[name], plane, indices, color)
-                    for name, color in CONTOURS.items()
-                    if name in labels
-                },
-            }
-        )
-    return views
+def _affine_in_words(pair):
+    """Return the affine of a map in one line."""
+    prealign = prealign_of(pair.mapping)
+    if np.array_equal(prealign, np.eye(len(prealign))):
+        return "none; the positions in the headers are used"
+    middle = (np.array(pair.static.shape) - 1) / 2
+    return str(describe_affine(prealign, apply_affine(pair.affine, middle)))
 
 
 def _rows(measures):
@@ -249,12 +225,8 @@ def _figures(pair, label_names):
     """Return titles, explanations and pictures; of the field only if it is finite."""
     mapping, labels = pair.mapping, pair.labels
     displacement = displacement_of(mapping)
-    affine = _affine_in_3d(static_grid(mapping).affine)
-    figures = {
-        "Images": plot_images(
-            pair.before, pair.static, pair.warped, affine=_affine_in_3d(pair.affine)
-        )
-    }
+    affine = affine_in_3d(static_grid(mapping).affine)
+    figures = {}
     if labels:
         figures["Overlap of structures"] = plot_dice(
             dice_of_labels(labels["static"], labels["before"]),
@@ -268,11 +240,6 @@ def _figures(pair, label_names):
             pair.static, pair.warped, displacement, affine=affine
         )
     return [(name, LOOK_FOR[name], _picture(f)) for name, f in figures.items()]
-
-
-def _affine_in_3d(affine):
-    """Return an affine of three axes, and None in 2D, which is drawn as stored."""
-    return affine if len(affine) == 4 else None
 
 
 def _picture(figure):

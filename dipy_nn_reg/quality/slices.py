@@ -3,16 +3,25 @@
 from base64 import b64encode
 from io import BytesIO
 
+from matplotlib import colormaps
 import numpy as np
 from PIL import Image as Picture
 
 from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.viz.panels import DIFFERENCES
 from dipy_nn_reg.viz.planes import cut
 
 # Number of slices of a plane.
 SLICES = 9
 # Largest number of pixels along a side of a slice, to keep pages below some megabytes.
 _MAX_PIXELS = 256
+# Number of pixels above which a picture without transparency is a JPEG, which is
+# smaller and faster than a PNG; its quality, at which one sees no difference.
+_MANY_PIXELS, _QUALITY = 2**16, 92
+# Difference, as a fraction of the range of an image, that has the strongest colour.
+LARGEST_DIFFERENCE = 0.5
+# Colour of the stripes where there is no image, their distance in pixels, and width.
+_STRIPES, _DISTANCE, _WIDTH = (255, 179, 71), 8, 2
 
 
 def choose_slices(turned, plane):
@@ -60,6 +69,48 @@ def gray_strip(turned, plane, indices):
     return _strip_as_data_url(Picture.fromarray(pixels), len(indices))
 
 
+def difference_strip(slices):
+    """Return slices of a difference in colour, as a data URL.
+
+    Parameters
+    ----------
+    slices : list of ndarray, shape (rows, columns)
+        Differences from -1 to 1.
+
+    Returns
+    -------
+    url : str
+        Orange where they are negative, violet where they are positive.
+    """
+    scaled = 0.5 + np.concatenate(slices) / (2 * LARGEST_DIFFERENCE)
+    pixels = colormaps[DIFFERENCES](scaled, bytes=True)[..., :3]
+    picture = Picture.fromarray(np.ascontiguousarray(pixels))
+    return _strip_as_data_url(picture, len(slices))
+
+
+def hatch_strip(outside, plane, indices):
+    """Return slanted stripes where there is no image, transparent elsewhere.
+
+    Parameters
+    ----------
+    outside : ndarray of bool, shape (*spatial,)
+    plane : dipy_nn_reg.viz.planes.Plane
+    indices : list of int
+
+    Returns
+    -------
+    url : str
+        Data URL of one picture.
+    """
+    mask = np.concatenate([cut(outside, plane, index) for index in indices])
+    mask = Picture.fromarray(255 * mask.astype(np.uint8))
+    mask = np.asarray(_shrunk(mask, len(indices))) > 127
+    rows, columns = np.indices(mask.shape)
+    pixels = np.zeros((*mask.shape, 4), np.uint8)
+    pixels[mask & ((rows + columns) % _DISTANCE < _WIDTH)] = (*_STRIPES, 255)
+    return _strip_as_data_url(Picture.fromarray(pixels), len(indices))
+
+
 def contour_strip(turned, plane, indices, color):
     """Return the borders of labels in one colour, transparent elsewhere.
 
@@ -98,16 +149,24 @@ def _border(labels):
     return border
 
 
-def _strip_as_data_url(picture, slices):
+def _shrunk(picture, slices):
+    """Return a picture whose slices have no more pixels along a side than needed."""
     width, height = picture.size
     shrink = max(1, max(width, height // slices) / _MAX_PIXELS)
-    if shrink > 1:
-        rows = max(1, round(height / slices / shrink))
-        picture = picture.resize((max(1, round(width / shrink)), rows * slices))
-    file = BytesIO()
-    picture.save(file, format="png", optimize=True)
-    return _encode(file)
+    if shrink == 1:
+        return picture
+    rows = max(1, round(height / slices / shrink))
+    return picture.resize((max(1, round(width / shrink)), rows * slices))
 
 
-def _encode(file):
-    return "data:image/png;base64," + b64encode(file.getvalue()).decode()
+def _strip_as_data_url(picture, slices):
+    picture, file = _shrunk(picture, slices), BytesIO()
+    if picture.mode == "RGBA" or picture.width * picture.height < _MANY_PIXELS:
+        picture.save(file, format="png")
+        return _encode(file)
+    picture.save(file, format="jpeg", quality=_QUALITY, subsampling=0)
+    return _encode(file, "jpeg")
+
+
+def _encode(file, kind="png"):
+    return f"data:image/{kind};base64," + b64encode(file.getvalue()).decode()

@@ -40,10 +40,8 @@ def plot_field(displacement, *, affine=None):
     """
     displacement = check_finite_field(displacement)
     planes = Planes(displacement.shape[:-1], affine)
-    affine = None if affine is None else np.asarray(affine)
     field = planes.turn_field(displacement)
-    linear = np.eye(field.shape[-1]) if affine is None else affine[:-1, :-1]
-    lengths = planes.turn(np.linalg.norm(displacement @ linear.T, axis=-1))
+    lengths = planes.turn(lengths_of(displacement, affine))
     unit = "voxels" if affine is None else "mm"
     figure, axes = panels(planes, ("deformed grid", "displacement", f"length, {unit}"))
     center = [size // 2 for size in lengths.shape]
@@ -141,6 +139,15 @@ def determinant_of(displacement):
     """Return the Jacobian determinant; of a single slice, that in its plane."""
     determinant = jacobian_determinant(in_plane(displacement))
     return determinant.reshape(displacement.shape[:-1])
+
+
+def lengths_of(displacement, affine=None):
+    """Return the lengths of a displacement in mm, or in voxels without an affine."""
+    dtype = np.result_type(displacement.dtype, np.float32)
+    displacement = displacement.astype(dtype, copy=False)
+    if affine is not None:
+        displacement = displacement @ np.asarray(affine, dtype)[:-1, :-1].T
+    return np.sqrt(np.einsum("...d,...d->...", displacement, displacement))
 
 
 def _draw_arrows(ax, moved):

@@ -6,7 +6,7 @@ import numpy as np
 from dipy_nn_reg.checks import check_integer
 from dipy_nn_reg.metrics.images import to_unit_range
 from dipy_nn_reg.text import readable
-from dipy_nn_reg.viz.fields import check_finite_field, determinant_of
+from dipy_nn_reg.viz.fields import check_finite_field, determinant_of, lengths_of
 from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
 
 
@@ -86,20 +86,23 @@ def plot_histograms(static, warped, displacement, *, affine=None):
     ):
         intensities = to_unit_range(image)
         intensities = intensities[intensities > 0]
-        style = {"histtype": "step", "color": color, "label": label}
-        axes[0].hist(intensities, 64, range=(0, 1), **style)
+        _draw_counts(axes[0], intensities, (0, 1), color=color, label=label)
     axes[0].set(title="intensities", yticks=[], xlabel="fraction of the range")
     axes[0].legend(fontsize="small")
     determinant = determinant_of(displacement)
     logarithm = np.log2(np.clip(determinant, 2**-3, 2**3))
-    axes[1].hist(logarithm.ravel(), 64, range=(-3, 3), color=STATIC_COLOR)
+    _draw_counts(axes[1], logarithm, (-3, 3), color=STATIC_COLOR, fill=True)
     axes[1].set(title="changes of volume", yscale="log", xlabel="log2 of the Jacobian")
-    linear = np.eye(displacement.shape[-1]) if affine is None else affine[:-1, :-1]
-    lengths = np.linalg.norm(displacement @ linear.T, axis=-1)
-    axes[2].hist(lengths.ravel(), 64, color=STATIC_COLOR)
+    lengths = lengths_of(displacement, affine)
+    _draw_counts(axes[2], lengths, None, color=STATIC_COLOR, fill=True)
     unit = "voxels" if affine is None else "mm"
     axes[2].set(title="displacements", yscale="log", xlabel=f"length, {unit}")
     return figure
+
+
+def _draw_counts(ax, values, limits, **style):
+    """Draw a histogram as one patch, which is faster than one for each bar."""
+    ax.stairs(*np.histogram(values, 64, range=limits), **style)
 
 
 def _check_dice(before, after, names, most):

@@ -114,6 +114,24 @@ class Planes:
             return array
         return nib.orientations.apply_orientation(array, self._turn)
 
+    def turn_affine(self, affine, shape):
+        """Return the affine of an image whose axes have been turned.
+
+        Parameters
+        ----------
+        affine : ndarray, shape (ndim + 1, ndim + 1)
+            From voxels to world coordinates.
+        shape : tuple of int
+            Shape of the image before it is turned.
+
+        Returns
+        -------
+        affine : ndarray, shape (ndim + 1, ndim + 1)
+        """
+        if self.ndim == 2:
+            return affine
+        return affine @ nib.orientations.inv_ornt_aff(self._turn, shape)
+
     def turn_field(self, displacement):
         """Turn the axes and the components of a displacement field.
 
@@ -150,7 +168,10 @@ def cut(turned, plane, index):
     -------
     image : ndarray, shape (rows, columns) or (rows, columns, any)
     """
-    image = turned if plane.normal is None else np.take(turned, index, plane.normal)
+    image = turned
+    if plane.normal is not None:
+        # np.take would copy a whole array whose axes are turned.
+        image = turned[(slice(None),) * plane.normal + (index,)]
     return np.swapaxes(image, 0, 1) if plane.rows > plane.columns else image
 
 

@@ -86,3 +86,17 @@ def test_slices_keep_their_thickness(axis):
     npt.assert_allclose(
         nib.affines.voxel_sizes(grid.affine), [5 if n == 1 else 4 for n in shape]
     )
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_grid_contains_its_voxels_up_to_their_edges(ndim):
+    affine = np.eye(ndim + 1)
+    affine[:-1, -1] = 100
+    affine[0, 0] = -2
+    grid = Grid((4, 5, 6)[:ndim], affine)
+    assert grid.contains(grid.points()).all()
+    edges = np.full((6, ndim), 101.0)
+    edges[:, 0] = 100.9, 101.1, 93.1, 92.9, np.nan, np.inf
+    npt.assert_array_equal(grid.contains(edges), [True, False] * 2 + [False] * 2)
+    edges[0, 1] = 99.4
+    assert not grid.contains(edges)[0]

@@ -121,6 +121,33 @@ def scene_of_a_slice(make):
     }
 
 
+def test_the_affine_is_told_in_one_line(scene, tmp_path):
+    scene, path = scene((30, 32)), tmp_path / "report.html"
+
+    def line(prealign):
+        mapping = displacement_to_mapping(0 * scene["field"], prealign=prealign)
+        report(path, mapping, scene["moving"], scene["static"])
+        return re.search('<p id="affine">.*: (.*)</p>', path.read_text())[1]
+
+    assert line(None) == "none; the positions in the headers are used."
+    # A turn by 90 degrees about the centre, at (14.5, 15.5), and a shift by 2.
+    turn = np.array([[0, -1, 32.0], [1, 0, 1], [0, 0, 1]])
+    assert line(turn) == (
+        "turned by 90.0 degrees, centre shifted by 2.0 mm, scaled by 1.00 x 1.00."
+    )
+
+
+@pytest.mark.parametrize("shape", [(30, 32), (18, 20, 16)])
+def test_only_what_lies_outside_is_hatched(shape, scene, tmp_path):
+    scene, path = scene(shape), tmp_path / "report.html"
+    write(path, scene, 0 * scene["field"], 0 * scene["field"])
+    assert "Hatched" not in path.read_text()
+    assert not re.search(r"p\d-outside", path.read_text())
+    write(path, scene)  # moves by 3 voxels
+    assert "Hatched" in path.read_text()
+    assert re.search(r"p0-outside \{ background-image: url\(data:", path.read_text())
+
+
 def test_a_field_with_nan_has_a_page(scene, tmp_path):
     scene = scene()
     mapping = scene["mapping"]
@@ -249,8 +276,8 @@ def browser():
         browser.close()
 
 
-def screenshot(page, path):
-    page.locator(".stack").first.screenshot(path=path)
+def screenshot(page, path, selector):
+    page.locator(f"{selector} .stack").first.screenshot(path=path)
     return np.asarray(Image.open(path).convert("L"), float)
 
 
@@ -267,12 +294,21 @@ def test_a_page_works_in_a_browser(scene, browser, tmp_path):
     page.goto((tmp_path / "report.html").as_uri())
     assert page.locator("#verdict").inner_text().endswith("Misaligned")
 
-    def see(name):
-        return screenshot(page, tmp_path / f"{name}.png")
+    def see(name, selector=".compare"):
+        return screenshot(page, tmp_path / f"{name}.png", selector)
 
     def changed_fraction(one, other):
         return np.mean(np.abs(one - other) > 8)
 
+    first, second = (see(str(n), f".single:nth-child({n})") for n in (1, 2))
+    assert first.shape == second.shape and changed_fraction(first, second) > 0.2
+    assert see("moving", ".single:nth-child(4)").std() > 20
+    page.locator(".single .stack").nth(1).hover()
+    crosses = page.locator(".plane").first.locator(".single .cross")
+    assert [cross.is_visible() for cross in crosses.all()] == [True, False, True, True]
+    page.mouse.move(0, 0)
+    assert not any(cross.is_visible() for cross in crosses.all())
+    page.locator("#mode").select_option("fade")
     warped = see("warped")
     assert warped.std() > 20  # the picture is not empty
     page.locator("#mix").focus()
@@ -289,6 +325,14 @@ def test_a_page_works_in_a_browser(scene, browser, tmp_path):
     page.locator("#contours").check()
     assert changed_fraction(see("contours"), static) > 0.02
     page.locator("#contours").uncheck()
+    page.locator("#mode").select_option("half")
+    half, width = see("half"), static.shape[1] // 2
+    assert changed_fraction(half[:, : width - 4], static[:, : width - 4]) < 0.02
+    assert changed_fraction(half[:, width + 4 :], warped[:, width + 4 :]) < 0.02
+    page.locator("#mode").select_option("board")
+    board = see("board")
+    assert changed_fraction(board, static) > 0.05 < changed_fraction(board, warped)
+    assert np.mean(np.minimum(abs(board - static), abs(board - warped)) > 8) < 0.05
     page.locator("#flicker").click()
     page.wait_for_function("document.getElementById('mix').value == 1")
     page.locator("#flicker").click()

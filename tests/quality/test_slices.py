@@ -6,22 +6,26 @@ import numpy as np
 import numpy.testing as npt
 from PIL import Image
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg.quality.slices import (
     SLICES,
     as_data_url,
     choose_slices,
     contour_strip,
+    difference_strip,
     gray_strip,
+    hatch_strip,
 )
 from dipy_nn_reg.viz.planes import Planes
 
-PREFIX = "data:image/png;base64,"
+KINDS = "png", "jpeg"
 
 
-def picture(url):
-    assert url.startswith(PREFIX)
-    return np.asarray(Image.open(BytesIO(b64decode(url[len(PREFIX) :]))))
+def picture(url, kind=None):
+    prefix, data = url.split(",")
+    assert prefix in {f"data:image/{k};base64" for k in ([kind] if kind else KINDS)}
+    return np.asarray(Image.open(BytesIO(b64decode(data))))
 
 
 def test_slices_lie_one_below_the_other(rng):
@@ -92,3 +96,40 @@ def test_a_figure_becomes_a_data_url():
     ax.plot([0, 1])
     assert picture(as_data_url(figure)).shape[:2] == (90, 180)
     plt.close(figure)
+
+
+def test_many_pixels_are_a_jpeg_that_looks_the_same(rng):
+    image = gaussian_filter(rng.random((20, 200, 210)), 2)
+    image = (image - image.min()) / np.ptp(image)
+    _, _, sagittal = Planes(image.shape).planes  # its rows and columns are long
+    pixels = picture(gray_strip(image, sagittal, [3, 9]), "jpeg")
+    expected = 255 * np.concatenate([image[i].T for i in (3, 9)])
+    assert np.abs(pixels - expected).mean() < 1.5
+    assert picture(gray_strip(image[:, :90, :90], sagittal, [3]), "png").shape == (
+        90,
+        90,
+    )
+
+
+def test_the_difference_has_the_colours_of_its_sign():
+    first, second = np.zeros((2, 6, 8))
+    first[1, 2], second[4, 5] = 0.4, -0.4
+    pixels = picture(difference_strip([first, second]), "png")
+    assert pixels.shape == (12, 8, 3)
+    same = pixels[0, 0].astype(int)
+    assert np.ptp(same) <= 2 and same.min() > 230  # white
+    brighter, darker = pixels[1, 2].astype(int), pixels[10, 5].astype(int)
+    assert brighter[2] > brighter[0] > brighter[1]  # violet
+    assert darker[0] > darker[1] > darker[2]  # orange
+    assert (pixels == pixels[0, 0]).all(-1).sum() == 12 * 8 - 2
+
+
+def test_only_what_is_outside_is_hatched():
+    outside = np.zeros((40, 60), bool)
+    outside[:, 40:] = True
+    (plane,) = Planes(outside.shape).planes
+    pixels = picture(hatch_strip(outside, plane, [0]), "png")
+    drawn = pixels[..., 3] > 0
+    assert not drawn[~outside].any()
+    assert 0.2 < drawn[outside].mean() < 0.3
+    assert drawn[:, 40:].any(0).all() and drawn[:, 40:].any(1).all()

@@ -30,6 +30,7 @@ def test_a_volume_is_turned_as_nibabel_turns_it(codes, rng):
     )
     npt.assert_array_equal(planes.turn(image), expected.get_fdata())
     assert nib.aff2axcodes(expected.affine) == ("L", "P", "I")
+    npt.assert_allclose(planes.turn_affine(affine, SHAPE), expected.affine)
     sizes = expected.header.get_zooms()
     for plane in planes.planes:
         assert plane.aspect == pytest.approx(sizes[plane.rows] / sizes[plane.columns])
