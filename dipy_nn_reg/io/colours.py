@@ -3,14 +3,10 @@
 from dipy.utils.logging import logger
 import numpy as np
 
-from dipy_nn_reg.intensities import estimate_backgrounds
-
 # Type of NIfTI's RGB24. RGBA32 has a fourth number, "A".
 RGB = np.dtype([(name, np.uint8) for name in "RGB"])
 # Weights of red, green and blue in the luminance (ITU-R BT.601).
 _LUMINANCE = 0.299, 0.587, 0.114
-# Values of 0 to 255 of all colours of a black and of a white background.
-_BLACK, _WHITE = 50, 205
 
 
 def has_colours(data):
@@ -49,7 +45,7 @@ def join_colours(colours):
 
 
 def to_grey(colours, name):
-    """Return the grey values by which an image of colours is registered.
+    """Return the luminance, by which an image of colours is registered.
 
     Parameters
     ----------
@@ -59,19 +55,11 @@ def to_grey(colours, name):
 
     Returns
     -------
-    grey : ndarray of uint8 or float32, shape (*spatial,)
-        On a white background the lowest of the three numbers, in which a stain is dark
-        whatever its hue; on a black background the highest; otherwise the luminance.
+    grey : ndarray of float32, shape (*spatial,)
+        From 0 to 255. Stained tissue is dark on a white background.
     """
-    backgrounds = estimate_backgrounds(colours, colours.ndim - 1)
-    if min(backgrounds) >= _WHITE:
-        what, grey = "lowest of red, green and blue (white", colours.min(-1)
-    elif max(backgrounds) <= _BLACK:
-        what, grey = "highest of red, green and blue (black", colours.max(-1)
-    else:
-        what, grey = "luminance (neither black nor white", _luminance(colours)
-    logger.info(f"{name} has colours. Its grey value is the {what} background).")
-    return grey
+    logger.info(f"{name} has colours. It is registered by its luminance.")
+    return colours @ np.array(_LUMINANCE, np.float32)
 
 
 def to_single_values(data, path):
@@ -87,7 +75,3 @@ def to_single_values(data, path):
     raise ValueError(
         f"Expected one number for each voxel. Received {str(path)!r} with colours."
     )
-
-
-def _luminance(colours):
-    return colours @ np.array(_LUMINANCE, np.float32)

@@ -68,8 +68,8 @@ class ApplyFlow(Workflow):
             Path of the static image, or of any image on its grid. With --inverse, path
             of the moving image.
         moving_files : string or Path
-            Path of the file to transform, or a pattern of several: NIfTI images of 2 or
-            3 axes, or of 4, volume by volume; points (.csv or .txt: x, y and z in mm);
+            Path of the file to transform, or a pattern of several: pictures, and NIfTI
+            images of 2 or 3 axes, or of 4, volume by volume; points (.csv or .txt: x, y and z in mm);
             tractograms (.trk, .trx or .tck).
         transform_files : variable string
             Paths of fields (.nii or .nii.gz, of DIPY, ITK, ANTs, AFNI or FSL) and of
@@ -93,7 +93,8 @@ class ApplyFlow(Workflow):
         out_dir : string or Path, optional
             Output directory.
         out_file : string, optional
-            Name of the result; its ending becomes that of the file that is transformed.
+            Name of the result: NIfTI, or a picture (.png, .tif) of a slice. For points
+            and tractograms, its ending becomes that of the file that is transformed.
             With several files, their names are used as prefixes.
         out_bvecs : string, optional
             Name of the rotated b-vectors.
