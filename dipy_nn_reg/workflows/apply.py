@@ -68,9 +68,9 @@ class ApplyFlow(Workflow):
             Path of the static image, or of any image on its grid. With --inverse, path
             of the moving image.
         moving_files : string or Path
-            Path of the file to transform, or a pattern of several: pictures, and NIfTI
-            images of 2 or 3 axes, or of 4, volume by volume; points (.csv or .txt: x, y and z in mm);
-            tractograms (.trk, .trx or .tck).
+            Path of the file to transform, or a pattern of several: pictures; NIfTI
+            images of 2 or 3 axes, or of 4, volume by volume; points (.csv or .txt: x, y
+            and z in mm); tractograms (.trk, .trx or .tck).
         transform_files : variable string
             Paths of fields (.nii or .nii.gz, of DIPY, ITK, ANTs, AFNI or FSL) and of
             affines from static to moving world coordinates (.txt), in the order in
