@@ -75,7 +75,7 @@ def _read_on_grid(labels, image, *, what):
     """Return the values of one image on the grid of another."""
     if not labels.data.any():
         raise ValueError(f"Expected {what}. Received {str(labels.path)!r}, which is 0.")
-    shape = image.data.shape[:3]
+    labels, shape = labels.placed_on(image.grid), image.data.shape[:3]
     order = _find_order(labels, shape, image.affine)
     if order is not None:
         axes, flipped = order

@@ -10,6 +10,12 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.io.atomic import whole_file
+from dipy_nn_reg.io.colours import (
+    has_colours,
+    split_colours,
+    to_grey,
+    to_single_values,
+)
 from dipy_nn_reg.io.nifti_header import (
     header_class,
     in_mm,
@@ -18,6 +24,7 @@ from dipy_nn_reg.io.nifti_header import (
     series_step,
     warn_of_disagreement,
 )
+from dipy_nn_reg.io.pictures import is_picture, read_picture
 from dipy_nn_reg.io.voxel_values import (
     as_stored,
     check_values,
@@ -44,17 +51,35 @@ class Image(NamedTuple):
     header : nibabel.Nifti1Header
         In mm, as the affine; a header of NIfTI-2 if an axis is too long for NIfTI-1.
     path : Path
+    colours : ndarray of uint8, shape (*spatial, 3), or None
+        Red, green and blue, if the file has them; ``data`` are then their grey values,
+        or the same colours.
     """
 
     data: np.ndarray
     affine: np.ndarray
     header: nib.Nifti1Header
     path: Path
+    colours: np.ndarray | None = None
 
     @property
     def grid(self):
         """Grid of the voxels, without the axis of a series."""
         return Grid(self.data.shape[:3], self.affine)
+
+    @property
+    def in_colour(self):
+        """The image whose data are its colours, if it has them; otherwise itself."""
+        return self if self.colours is None else self._replace(data=self.colours)
+
+    def placed_on(self, grid):
+        """Return the image on a grid, if it has its shape and does not say where it is.
+
+        That holds for pictures whose pixels are of unknown size.
+        """
+        if self.header["sform_code"] or self.data.shape[:3] != grid.shape:
+            return self
+        return self if self.header["qform_code"] else self._replace(affine=grid.affine)
 
     @property
     def zooms(self):
@@ -70,9 +95,11 @@ def read_image(path, *, series=False, vectors=False):
     Parameters
     ----------
     path : string or Path
-        NIfTI, or another format that nibabel reads.
+        NIfTI, or another format that nibabel reads; or a picture (PNG, JPEG, TIFF),
+        which is an image of one slice, see :mod:`dipy_nn_reg.io.pictures`.
     series : bool, optional
-        Whether the image may have a fourth axis.
+        Whether the image may have a fourth axis. Colours are then on that axis;
+        otherwise they are read as grey values.
     vectors : bool, optional
         Whether the image may have any number of axes, as a field has. Values, header
         and affine are then those of the file, in its unit.
@@ -89,13 +116,19 @@ def read_image(path, *, series=False, vectors=False):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If nibabel cannot read the file, if it is cut short or its checksum is wrong, if
-        its header has no valid affine, or if the number of axes or the values are not
-        as expected.
+        If nibabel or Pillow cannot read the file, if it is cut short or its checksum is
+        wrong, if its header has no valid affine, or if the number of axes or the values
+        are not as expected.
     """
     if vectors:
         return _read(path)
-    image = read_voxel_values(path, max_axes=4 if series else 3)
+    image = _read_in_mm(path)
+    if has_colours(image.data):
+        colours = _check_colours(split_colours(image.data), image.path)
+        data = colours if series else to_grey(colours, image.path)
+        return image._replace(data=data, colours=colours)
+    data = check_values(image.data, image.path, max_axes=4 if series else 3)
+    image = image._replace(data=data)
     return image._replace(data=nan_to_background(image.data, image.path))
 
 
@@ -124,13 +157,12 @@ def read_labels(path):
     return image._replace(data=to_integers(data, image.path))
 
 
-def read_voxel_values(path, *, max_axes=3):
-    """Read an image as :func:`read_image` does, but keep NaN.
+def read_voxel_values(path):
+    """Read an image of single values as :func:`read_image` does, but keep NaN.
 
     Parameters
     ----------
     path : string or Path
-    max_axes : {3, 4}, optional
 
     Returns
     -------
@@ -139,12 +171,13 @@ def read_voxel_values(path, *, max_axes=3):
     Raises
     ------
     ValueError
-        As :func:`read_image`.
+        As :func:`read_image`, or if there are colours.
     """
-    image = _read(path)
-    header, affine = in_mm(image.header, image.affine, image.path)
-    data = check_values(image.data, image.path, max_axes=max_axes)
-    return Image(data, affine, header, image.path)
+    image = _read_in_mm(path)
+    data = image.data
+    if has_colours(data):
+        data = to_single_values(data, image.path)
+    return image._replace(data=check_values(data, image.path, max_axes=3))
 
 
 def write_image(
@@ -168,7 +201,8 @@ def write_image(
         Ends with ``.nii`` or ``.nii.gz``; its folder has to exist.
     data : ndarray
         Its type becomes that of the file; bools are stored as uint8, float16 as
-        float32, which hold the same values.
+        float32, which hold the same values. Colours are of type
+        :data:`~dipy_nn_reg.io.colours.RGB`.
     affine : ndarray, shape (4, 4)
     header : nibabel.Nifti1Header, optional
         Header in mm of an image on the same grid, whose unit and codes of sform and
@@ -193,7 +227,7 @@ def write_image(
     """
     check_image_name(check_path("path", path))
     affine = check_affine(affine, name="affine", ndim=3)
-    data = as_stored(data)
+    data = data if has_colours(np.asarray(data)) else as_stored(data)
     kind = {nib.Nifti1Header: nib.Nifti1Image, nib.Nifti2Header: nib.Nifti2Image}
     image = kind[header_class(data.shape)](data, affine, dtype=data.dtype)
     place(image, affine, header)
@@ -227,6 +261,8 @@ def _read(path):
     path = check_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected an image. There is no file {str(path)!r}.")
+    if is_picture(path):
+        return Image(*read_picture(path), path)
     file = load_header(path)
     header = nifti_header(file, path)
     affine = check_affine(file.affine, name=f"an affine in {str(path)!r}", ndim=3)
@@ -246,6 +282,19 @@ def _save(image, path):
         # Without a name and a time, two runs write the same bytes.
         with IGzipFile("", "wb", _LEVEL, file, mtime=0) as stream:
             image.to_stream(stream)
+
+
+def _check_colours(colours, path):
+    """Return colours of three axes in space, or raise ValueError."""
+    parts = np.moveaxis(colours, -1, 0)
+    return np.stack([check_values(p, path, max_axes=3) for p in parts], axis=-1)
+
+
+def _read_in_mm(path):
+    """Read an image with a header and an affine in mm, but unchecked values."""
+    image = _read(path)
+    header, affine = in_mm(image.header, image.affine, image.path)
+    return image._replace(header=header, affine=affine)
 
 
 def _set_units(header, grid, series):

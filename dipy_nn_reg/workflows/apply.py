@@ -12,7 +12,7 @@ import numpy as np
 from dipy_nn_reg.checks import check_fill, check_name
 from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.fields import load_mapping
-from dipy_nn_reg.io.nifti import check_image_name, read_image, write_image
+from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import (
     POINTS,
     TRACTOGRAMS,
@@ -23,6 +23,7 @@ from dipy_nn_reg.io.points import (
     write_points,
     write_streamlines,
 )
+from dipy_nn_reg.io.warped import check_warped, check_warped_name, write_warped
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import lift_mapping
@@ -67,9 +68,9 @@ class ApplyFlow(Workflow):
             Path of the static image, or of any image on its grid. With --inverse, path
             of the moving image.
         moving_files : string or Path
-            Path of the file to transform, or a pattern of several: NIfTI images of 2 or
-            3 axes, or of 4, volume by volume; points (.csv or .txt: x, y and z in mm);
-            tractograms (.trk, .trx or .tck).
+            Path of the file to transform, or a pattern of several: pictures; NIfTI
+            images of 2 or 3 axes, or of 4, volume by volume; points (.csv or .txt: x, y
+            and z in mm); tractograms (.trk, .trx or .tck).
         transform_files : variable string
             Paths of fields (.nii or .nii.gz, of DIPY, ITK, ANTs, AFNI or FSL) and of
             affines from static to moving world coordinates (.txt), in the order in
@@ -92,7 +93,8 @@ class ApplyFlow(Workflow):
         out_dir : string or Path, optional
             Output directory.
         out_file : string, optional
-            Name of the result; its ending becomes that of the file that is transformed.
+            Name of the result: NIfTI, or a picture (.png, .tif) of a slice. For points
+            and tractograms, its ending becomes that of the file that is transformed.
             With several files, their names are used as prefixes.
         out_bvecs : string, optional
             Name of the rotated b-vectors.
@@ -145,7 +147,10 @@ class _Options(NamedTuple):
 def _apply(path, static, transforms, paths, options):
     """Write one file, and return the number of its points outside of the image."""
     moving = read_image(path, series=True) if _is_image(path) else None
+    if moving is not None:
+        check_warped(paths["out_file"], moving, static, fill=options.fill)
     maps = _read_maps(transforms, static, moving, options)
+    static, moving = _on_grids_of(maps, static, moving, options)
     inverse = options.inverse
     if moving is not None:
         if options.bvecs:
@@ -159,13 +164,7 @@ def _apply(path, static, transforms, paths, options):
             interpolation=options.interpolation,
             fill=options.fill,
         )
-        write_image(
-            paths["out_file"],
-            warped,
-            static.affine,
-            header=static.header,
-            series=moving.header,
-        )
+        write_warped(paths["out_file"], warped, moving, static, series=moving.header)
     elif path.suffix in POINTS:
         write_points(paths["out_file"], _move(read_points(path), maps, inverse))
     else:
@@ -180,15 +179,14 @@ def _is_image(path):
 def _with_ending_of(path, name):
     """Return the name of an output with the ending of the file that is transformed."""
     if _is_image(path):
-        check_image_name(name)
+        check_warped_name(name)
         return name
     return split_filename_extension(name)[0] + path.suffix
 
 
 def _read_maps(paths, static, moving, options):
     """Return affines and maps, in the order from the static to the moving image."""
-    # Images at both ends of the chain of transforms; points and streamlines have none.
-    start, end = (moving, static) if options.inverse else (static, moving)
+    end = static if options.inverse else moving
     fallback = {}
     if end is not None:
         fallback = {
@@ -207,13 +205,20 @@ def _read_maps(paths, static, moving, options):
             **(fallback if path is paths[-1] else {}),
         )
         maps.append(lift_mapping(mapping) if mapping.dim == 2 else mapping)
-    if options.any_grid:
-        return maps
-    if start is not None and not isinstance(maps[0], np.ndarray):
-        _check_grid(start, static_grid(maps[0]))
-    if end is not None and not isinstance(maps[-1], np.ndarray):
-        _check_grid(end, moving_grid(maps[-1]))
     return maps
+
+
+def _on_grids_of(maps, static, moving, options):
+    """Return the images, placed on the grids of the maps, after a check of these."""
+    # Images at both ends of the chain of transforms; points and streamlines have none.
+    ends = [moving, static] if options.inverse else [static, moving]
+    for i, (step, grid) in enumerate(((maps[0], static_grid), (maps[-1], moving_grid))):
+        if ends[i] is None or isinstance(step, np.ndarray):
+            continue
+        ends[i] = ends[i].placed_on(grid(step))
+        if not options.any_grid:
+            _check_grid(ends[i], grid(step))
+    return ends[::-1] if options.inverse else ends
 
 
 def _check_grid(image, grid):

@@ -4,6 +4,7 @@ from collections import defaultdict
 import os
 
 from dipy_nn_reg.io.temporaries import discard, temporary_path
+from dipy_nn_reg.io.warped import ENDINGS as WARPED
 
 # Endings of output names that the writers, or later readers, of the files accept.
 ENDINGS = {
@@ -15,7 +16,7 @@ ENDINGS = {
     "out_model": (".keras",),
     "out_prealign": (".txt",),
     "out_report": (".html",),
-    "out_warped": (".nii", ".nii.gz"),
+    "out_warped": WARPED,
 }
 # Largest number of bytes in the name of a file.
 _MAX_NAME_BYTES = 255

@@ -7,9 +7,10 @@ import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.io.atomic import whole_file, whole_files
-from dipy_nn_reg.io.nifti import read_image, write_image
+from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_affine, write_map
 from dipy_nn_reg.io.tables import format_rows, write_csv
+from dipy_nn_reg.io.warped import check_warped, write_warped
 from dipy_nn_reg.mapping.grid import prealign_of
 from dipy_nn_reg.mapping.maps import invert_mapping
 from dipy_nn_reg.mapping.measures import roughness_of
@@ -152,9 +153,9 @@ def register_files(
         pair_names = {"static": static_name, "moving": moving_name}
         note = partial(_note_failure, rows, pair_names, paths)
         with failures.caught(pair_name(pair_names), note):
-            images, mapping, outcome = _register_pair(
-                dict(zip(pair_names, files)), options
-            )
+            images = _read_pair(dict(zip(pair_names, files)), options.get("model"))
+            check_warped(paths["out_warped"], **images, fill=fill)
+            mapping, outcome = _register_pair(images, options)
             row, subject = _write(
                 mapping,
                 outcome,
@@ -176,22 +177,25 @@ def register_files(
     failures.finish()
 
 
-def _register_pair(files, options):
-    """Return the images in two files, the map between them, and the outcome."""
-    from dipy_nn_reg import register
-
-    model = options.get("model")
+def _read_pair(files, model):
+    """Return the images in two files, after a check of their axes."""
     series = model is not None and model.num_channels > 1
     images = {name: read_image(path, series=series) for name, path in files.items()}
     _check_rank(images, model)
-    mapping, outcome = register(
+    return images
+
+
+def _register_pair(images, options):
+    """Return the map between two images, and the outcome."""
+    from dipy_nn_reg import register
+
+    return register(
         images["moving"].data,
         images["static"].data,
         moving_affine=images["moving"].affine,
         static_affine=images["static"].affine,
         **options,
     )
-    return images, mapping, outcome
 
 
 def _note_failure(rows, pair_names, paths, reason):
@@ -239,7 +243,7 @@ def _write(mapping, outcome, images, pair_names, paths, *, field_format, fill, i
     optional = ("out_prealign", "out_inverse")
     with whole_files(paths, optional=optional) as partials:
         warped = warp_image(moving, static, [mapping], fill=fill)
-        write_image(partials["out_warped"], warped, static.affine, header=static.header)
+        _write_warped(partials["out_warped"], warped, mapping, images, fill)
         _write_maps(partials, mapping, static, moving, field_format, inverse=inverse)
         measures = _measure(outcome, mapping, static, moving, warped)
         row = {**pair_names, "used": outcome.used, **measures}
@@ -263,6 +267,14 @@ def _write_maps(paths, mapping, static, moving, field_format, *, inverse):
     if not np.allclose(prealign, np.eye(len(prealign))):
         with whole_file(paths["out_prealign"]) as path:
             np.savetxt(path, prealign)
+
+
+def _write_warped(path, warped, mapping, images, fill):
+    """Write the warped image, with colours if the moving image has them."""
+    moving, static = images["moving"], images["static"]
+    if moving.in_colour.data is not moving.data:
+        warped = warp_image(moving.in_colour, static, [mapping], fill=fill)
+    write_warped(path, warped, moving, static)
 
 
 def _shown_columns(rows):

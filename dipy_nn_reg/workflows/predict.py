@@ -83,8 +83,9 @@ class PredictFlow(Workflow):
         out_dir : string or Path, optional
             Output directory.
         out_warped : string, optional
-            Name of the moving image on the grid of the static one. With several pairs,
-            all names are prefixed by the names of both images.
+            Name of the moving image on the grid of the static one: NIfTI, or a picture
+            (.png, .tif) of a slice. With several pairs, all names are prefixed by the
+            names of both images.
         out_field : string, optional
             Name of the field from static to moving.
         out_inverse : string, optional

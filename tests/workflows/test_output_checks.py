@@ -15,7 +15,7 @@ def check(outputs, inputs=(), **options):
 @pytest.mark.parametrize(
     ("option", "name"),
     [
-        ("out_warped", "w.png"),
+        ("out_warped", "w.jpg"),
         ("out_field", "f.txt"),
         ("out_inverse", "i.nii.zip"),
         ("out_metrics", "m.nii.gz"),

@@ -104,8 +104,13 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
     assert not received
 
 
-def test_slices_are_registered(sevens, write, tmp_path):
-    paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_are_registered(axis, sevens, write, tmp_path):
+    """Sagittal, coronal and axial ones."""
+    paths = [
+        write(f"{i}.nii.gz", np.expand_dims(sevens[i], axis), np.diag([2.0, 2, 2, 1]))
+        for i in range(2)
+    ]
     assert register(paths[0], paths[1:], tmp_path / "out", prealign="none") == OUTPUTS
     (row,) = read_rows(tmp_path / "out" / "metrics.csv")
     assert float(row["ncc_after"]) > float(row["ncc_headers"])
@@ -132,6 +137,17 @@ def test_files_are_not_compressed_where_their_names_say_so(sevens, write, tmp_pa
     warped = nib.load(tmp_path / "out" / "warped.nii").get_fdata()
     mapping = load_mapping(tmp_path / "out" / "field.nii")
     npt.assert_allclose(mapping.transform(sevens[1][..., None]), warped, atol=1e-4)
+
+
+@pytest.mark.parametrize("slices", [2, 3])
+def test_stacks_of_few_thick_slices_do_not_get_worse(slices, crops, write, tmp_path):
+    middle = slice(5, 5 + 2 * slices, 2)
+    affine = np.diag([2.0, 2, 6, 1])
+    paths = [write(f"{i}.nii.gz", crops[i][:, :, middle], affine) for i in range(2)]
+    register(paths[0], paths[1:], tmp_path / "out", level_iters=FEW)
+    (row,) = read_rows(tmp_path / "out" / "metrics.csv")
+    assert nib.load(tmp_path / "out" / "warped.nii.gz").shape[2] == slices
+    assert float(row["ncc_after"]) >= float(row["ncc_headers"])
 
 
 def test_an_interruption_leaves_no_outputs(brains, tmp_path, monkeypatch):
