@@ -32,7 +32,7 @@ _STALE = 24 * 3600
 _OWN = "dipy_nn_reg_run_"
 _FLAG = "--tf_xla_persistent_cache_directory"
 # Flags that name the folder of one process, be it of this one or of its parent.
-_OWN_FLAGS = re.compile(rf"{_FLAG}='[^']*{_OWN}[^']*' --\S+=XLA_CPU_JIT")
+_OWN_FLAGS = re.compile(rf"{_FLAG}='[^']*{_OWN}[^']*' --\S+=CPU")
 
 
 def start(backend, version):
@@ -99,6 +99,8 @@ def _start_tensorflow(folder):
         # the processor is the same.
         logger.debug("Compiled programs are not kept: TF_CPP_MIN_LOG_LEVEL is below 3.")
         return
+    if "'" in str(folder):
+        raise OSError(f"TensorFlow does not take a quote in {str(folder)!r}")
     own = Path(tempfile.mkdtemp(prefix=_OWN, dir=folder))
     try:
         _check_room(own)
@@ -106,7 +108,7 @@ def _start_tensorflow(folder):
     except OSError:
         shutil.rmtree(own, ignore_errors=True)
         raise
-    own_flags = f"{_FLAG}='{own}' --tf_xla_persistent_cache_device_types=XLA_CPU_JIT"
+    own_flags = f"{_FLAG}='{own.as_posix()}' --tf_xla_persistent_cache_device_types=CPU"
     os.environ["TF_XLA_FLAGS"] = f"{flags} {own_flags}".strip()
     atexit.register(_publish, own, folder, known, os.getpid())
 

@@ -136,6 +136,10 @@ def no_folder(monkeypatch, tmp_path):
     return tmp_path / "file"
 
 
+def quote_in_name(monkeypatch, tmp_path):
+    return tmp_path / "it's"
+
+
 def no_room(monkeypatch, tmp_path):
     def refuse(*_):
         raise OSError(28, "No space left on device")
@@ -150,7 +154,7 @@ def others_write(monkeypatch, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("fault", [no_folder, no_room, others_write])
+@pytest.mark.parametrize("fault", [no_folder, quote_in_name, no_room, others_write])
 def test_no_cache_where_none_is_possible(
     monkeypatch, tmp_path, common, fault, dipy_log
 ):
