@@ -9,6 +9,7 @@ checksums are right, and moves its new files there when it ends.
 import atexit
 from contextlib import suppress
 from hashlib import sha256
+from importlib.util import find_spec
 import os
 from pathlib import Path
 import platform
@@ -44,6 +45,7 @@ def start(backend, version):
         PyTorch compiles nothing here.
     version : str
     """
+    _forget()
     chosen = os.environ.get(VARIABLE, "")
     if chosen.lower() == "off" or backend == "torch":
         return
@@ -83,6 +85,8 @@ def _start_jax(folder):
     """Let JAX keep its programs, which it does safely and in a bounded size."""
     import jax
 
+    if find_spec("filelock") is None:
+        raise OSError("JAX bounds their size only with the package filelock")
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
@@ -91,7 +95,7 @@ def _start_jax(folder):
 
 def _start_tensorflow(folder):
     """Give TensorFlow a folder of this process, which it reads at its first call."""
-    flags = _OWN_FLAGS.sub("", os.environ.get("TF_XLA_FLAGS", "")).strip()
+    flags = os.environ.get("TF_XLA_FLAGS", "")
     if "tf_xla_persistent_cache" in flags:
         return  # a user has chosen another folder
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "") < "3":
@@ -168,7 +172,7 @@ def _publish(own, folder, known, process):
 
 
 def _forget():
-    """Let a forked process use no folder of its parent."""
+    """Let a process use no folder of its parent."""
     flags = os.environ.get("TF_XLA_FLAGS", "")
     if _OWN_FLAGS.search(flags):
         os.environ["TF_XLA_FLAGS"] = _OWN_FLAGS.sub("", flags).strip()

@@ -186,6 +186,15 @@ def test_programs_of_other_machines_are_not_used(monkeypatch, tmp_path, common, 
 
 
 @pytest.mark.slow
+def test_jax_keeps_its_programs(tmp_path):
+    pytest.importorskip("jax")
+    pytest.importorskip("filelock")
+    program = PROGRAM.replace("compiled", "as_one_graph")
+    output(run(tmp_path, program, KERAS_BACKEND="jax"))
+    assert programs(tmp_path)
+
+
+@pytest.mark.slow
 def test_second_process_compiles_nothing_and_damage_is_mended(tmp_path):
     folder = tmp_path / "with space"
     first = output(run(folder))
