@@ -10,11 +10,17 @@ needs it.
 
 from importlib import import_module
 from os import environ
+import sys
 
 # TensorFlow reads this when it is loaded. By default it does not use oneDNN on
 # processors without AVX512, where oneDNN makes training and prediction in 3D several
 # times faster.
 environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Silences the messages of TensorFlow's libraries, which are read as errors by users and
+# are none; errors are raised as exceptions. Without it no compiled programs are kept,
+# see dipy_nn_reg.backend.compile_cache.
+if "tensorflow" not in sys.modules:
+    environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0.dev0"
 

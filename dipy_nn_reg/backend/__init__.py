@@ -4,6 +4,11 @@ No other package of dipy_nn_reg has code for a single backend, except
 :mod:`dipy_nn_reg.tracing`.
 """
 
+from importlib import import_module
+
+import keras
+
+from dipy_nn_reg.backend import compile_cache
 from dipy_nn_reg.backend.compilation import (
     JIT_COMPILE,
     as_one_graph,
@@ -36,3 +41,6 @@ __all__ = [
     "take_rows",
     "value_and_gradient",
 ]
+
+_name = keras.backend.backend()
+compile_cache.start(_name, import_module(_name).__version__)

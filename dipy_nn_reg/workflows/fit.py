@@ -17,8 +17,9 @@ from dipy_nn_reg.io.temporaries import temporary_folder
 from dipy_nn_reg.mapping.regridding import read_on_grid
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.choices import check_choices
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
-from dipy_nn_reg.workflows.quiet import import_keras
+from dipy_nn_reg.workflows.quiet import import_keras, start_import_of_keras
 
 
 class FitFlow(Workflow):
@@ -137,6 +138,13 @@ class FitFlow(Workflow):
             check_integer("batch_size", batch_size, lowest=1)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
+        check_choices(
+            network=network,
+            transform=transform,
+            loss=loss,
+            penalty=penalty,
+            smoothness=smoothness,
+        )
         paths = {"moving": find_inputs(moving_files)}
         optional = {
             "static": static_files,
@@ -158,6 +166,7 @@ class FitFlow(Workflow):
         registration, rows = None, []
         if checkpoint is not None:
             registration, rows = _load(checkpoint, outputs[0]["out_history"])
+        start_import_of_keras()  # while images are read
         # Memory-mapped files can be used after their names are removed.
         with temporary_folder() as folder:
             data = _read_all(paths, voxel_size, folder)

@@ -1,17 +1,43 @@
 """Import of Keras without the messages of TensorFlow's libraries."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 import os
 
 
 def import_keras():
-    """Import Keras with the standard error closed.
+    """Import Keras with the standard error of libraries closed.
 
     TensorFlow's libraries write to it below Python, before they can be configured.
-    Errors are raised as exceptions all the same.
+    Errors are raised as exceptions all the same. If the import has been started by
+    :func:`start_import_of_keras`, this waits for it.
     """
+    start_import_of_keras().result()
+
+
+@cache
+def start_import_of_keras():
+    """Import Keras in a thread, beside other work.
+
+    What other threads write through ``sys.stderr`` meanwhile is shown in a command,
+    see :func:`~dipy_nn_reg.workflows.streams.open_streams`.
+
+    Returns
+    -------
+    future : concurrent.futures.Future
+        Its ``result`` waits for the import, and raises an error that occurred there.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="import")
+    future = pool.submit(_import)
+    pool.shutdown(wait=False)
+    return future
+
+
+def _import():
     with _silent_standard_error():
-        import keras  # noqa: F401
+        # The compiled programs of earlier processes are read as well.
+        import dipy_nn_reg.backend  # noqa: F401
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dipy_nn_reg.checks import check_fill, check_name, check_number
 from dipy_nn_reg.io.field_formats import WRITABLE
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.workflows.choices import check_choices
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
     check_inverse,
@@ -143,6 +144,13 @@ class RegisterFlow(Workflow):
         check_inverse(inverse, out_inverse)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
+        objective = {"loss": loss, "penalty": penalty, "smoothness": smoothness}
+        check_choices(pair_transform=transform, level_iters=level_iters, **objective)
+        if (moving_labels is None) != (static_labels is None):
+            raise ValueError(
+                f"Expected label maps of both images or of none. Received "
+                f"{'static' if moving_labels is None else 'moving'}_labels alone."
+            )
         prealign, prealign_files = read_prealign(prealign)
         annotations = {
             "mask": mask_file,
@@ -179,7 +187,6 @@ class RegisterFlow(Workflow):
         from dipy_nn_reg import DeformableRegistration
 
         model = DeformableRegistration.load(models[0]) if models else None
-        objective = {"loss": loss, "penalty": penalty, "smoothness": smoothness}
         _check_options(model, transform, objective, level_iters)
         annotations = {
             name: _read_on_image(name, path, static[0], moving[0])

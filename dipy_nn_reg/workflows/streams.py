@@ -14,14 +14,17 @@ def open_streams():
     """Replace the standard streams by ones that ignore output that cannot be written.
 
     Closed streams are opened to the null device. Otherwise the next file to be opened
-    would take their number, and receive what libraries write to the stream.
+    would take their number, and receive what libraries write to the stream. Python's
+    standard error has a number of its own, so that what libraries write to theirs can
+    be hidden while other threads report.
     """
     _open_closed_streams()
     logging.raiseExceptions = False  # no traceback for a line that is lost
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is getattr(sys, f"__{name}__"):  # not redirected within Python
-            _streams[name] = _ForgivingStream(number, "w", closefd=False)
+            own = os.dup(number) if number == 2 else number
+            _streams[name] = _ForgivingStream(own, "w", closefd=False)
             text = io.TextIOWrapper(
                 io.BufferedWriter(_streams[name]),
                 encoding=getattr(stream, "encoding", None),

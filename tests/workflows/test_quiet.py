@@ -19,3 +19,36 @@ def test_output_of_libraries_is_hidden_and_errors_are_raised(capfd):
 def test_keras_is_imported():
     quiet.import_keras()
     assert "keras" in sys.modules
+
+
+def test_import_in_a_thread_is_silent_and_others_are_heard():
+    code = """
+import os, sys, time
+from dipy_nn_reg.workflows import quiet, streams
+streams.open_streams()
+def work():
+    with quiet._silent_standard_error():
+        os.write(2, b"noise"); time.sleep(0.3); os.write(2, b"noise")
+quiet._import = work
+quiet.start_import_of_keras()
+time.sleep(0.15)
+print("heard", file=sys.stderr)
+quiet.import_keras()
+os.write(2, b"said")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "heard\nsaid"
+
+
+def test_error_of_the_import_reaches_the_caller(monkeypatch):
+    def fail():
+        raise ImportError("no such")
+
+    monkeypatch.setattr(quiet, "_import", fail)
+    quiet.start_import_of_keras.cache_clear()
+    try:
+        quiet.start_import_of_keras()
+        with pytest.raises(ImportError, match="no such"):
+            quiet.import_keras()
+    finally:
+        quiet.start_import_of_keras.cache_clear()

@@ -1,0 +1,75 @@
+import subprocess
+import sys
+
+import pytest
+
+from dipy_nn_reg.losses import choices as losses
+from dipy_nn_reg.networks import NETWORKS
+from dipy_nn_reg.pairwise import options
+from dipy_nn_reg.transform.kinds import TRANSFORMS
+from dipy_nn_reg.workflows.choices import CHOICES, check_choices
+
+
+def test_names_are_those_of_the_tables():
+    tables = {
+        "network": NETWORKS,
+        "transform": TRANSFORMS,
+        "pair_transform": options.PAIRWISE_TRANSFORMS,
+        "loss": losses.LOSSES,
+        "penalty": losses.PENALTIES,
+    }
+    assert {n: set(t) for n, t in tables.items()} == {
+        n: set(c) for n, c in CHOICES.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "chosen, message",
+    [
+        ({"loss": "x"}, "loss to be one of .*'lncc'.* Received 'x'"),
+        ({"pair_transform": "tps"}, "Expected transform to be one of"),
+        ({"smoothness": -1.0}, "smoothness"),
+        ({"level_iters": [3, -1]}, "each of level_iters"),
+    ],
+)
+def test_wrong_choices(chosen, message):
+    with pytest.raises(ValueError, match=message):
+        check_choices(**chosen)
+
+
+def test_right_choices():
+    check_choices(
+        loss=None, penalty="tv", network="unet", smoothness=0, level_iters=[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "command, wrong",
+    [
+        ("register", "--loss x"),
+        ("register", "--transform tps"),
+        ("register", "--penalty x"),
+        ("register", "--smoothness -1"),
+        ("register", "--level_iters 3 -1"),
+        ("register", "--moving_labels {image}"),
+        ("fit", "--network x"),
+        ("fit", "--loss x"),
+    ],
+)
+def test_wrong_options_are_refused_before_keras_is_imported(tmp_path, command, wrong):
+    image = tmp_path / "image.nii.gz"
+    image.write_bytes(b"not read")
+    files = [str(image)] * (2 if command == "register" else 1)
+    arguments = wrong.format(image=image).split()
+    code = (
+        "import sys; from dipy_nn_reg.workflows import cli\n"
+        f"sys.argv = ['dipy_nn_reg_{command}', *{files + arguments}]\n"
+        "try:\n    cli.run()\nfinally:\n    print('keras' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stdout.split()[-1] == "False", done.stderr
+    assert "Expected" in done.stderr
+    assert list(tmp_path.iterdir()) == [image]
