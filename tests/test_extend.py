@@ -48,7 +48,7 @@ assert outcome.used == "optimized" and outcome.ncc_after > outcome.ncc_before
     "format": START
     + """
 from dipy_nn_reg.io.fields import load_mapping, save_mapping
-from dipy_nn_reg.io.nifti import write_image
+from dipy_nn_reg.io.nifti_writing import write_image
 from dipy_nn_reg.mapping import displacement_to_mapping
 
 affine = np.array([[0, -2, 0, 5], [1.5, 0, 0, 7], [0, 0, 3, -2], [0, 0, 0, 1.0]])

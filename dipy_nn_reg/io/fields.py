@@ -38,7 +38,8 @@ from dipy_nn_reg.io.field_recognition import (
     find_format,
 )
 from dipy_nn_reg.io.field_values import moved_points_of_fsl, read_values, values_of
-from dipy_nn_reg.io.nifti import read_image, write_image
+from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.nifti_writing import write_image
 from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
 from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import (

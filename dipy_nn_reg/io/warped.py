@@ -3,7 +3,7 @@
 import numpy as np
 
 from dipy_nn_reg.io.colours import join_colours
-from dipy_nn_reg.io.nifti import check_image_name, write_image
+from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
 from dipy_nn_reg.io.pictures import WRITABLE, check_picture, write_picture
 
 # Endings of the names of warped images.
@@ -55,7 +55,7 @@ def write_warped(path, warped, moving, static, *, series=None):
     warped : ndarray, shape (*spatial,), or (*spatial, 3) for colours
     moving, static : dipy_nn_reg.io.nifti.Image
     series : nibabel.Nifti1Header, optional
-        As :func:`~dipy_nn_reg.io.nifti.write_image` takes it.
+        As :func:`~dipy_nn_reg.io.nifti_writing.write_image` takes it.
 
     Raises
     ------

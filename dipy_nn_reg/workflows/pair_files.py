@@ -3,23 +3,17 @@
 from functools import partial
 
 from dipy.utils.logging import logger
-import numpy as np
 
-from dipy_nn_reg import metrics
-from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.io.points import read_affine, write_map
+from dipy_nn_reg.io.points import read_affine
 from dipy_nn_reg.io.tables import format_rows, write_csv
-from dipy_nn_reg.io.warped import check_warped, write_warped
-from dipy_nn_reg.mapping.grid import prealign_of
-from dipy_nn_reg.mapping.maps import invert_mapping
-from dipy_nn_reg.mapping.measures import roughness_of
+from dipy_nn_reg.io.warped import check_warped
 from dipy_nn_reg.mapping.prealign import KINDS
-from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.naming import distinct_names, pair_name
+from dipy_nn_reg.workflows.pair_outputs import write_pair
 from dipy_nn_reg.workflows.paths import (
     find_input,
     find_inputs,
@@ -27,7 +21,7 @@ from dipy_nn_reg.workflows.paths import (
     plan_outputs,
 )
 from dipy_nn_reg.workflows.quiet import import_keras
-from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort, write_report
+from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort
 
 # Name of the field from moving to static, unless another one is asked for.
 INVERSE = "inverse.nii.gz"
@@ -156,7 +150,7 @@ def register_files(
             images = _read_pair(dict(zip(pair_names, files)), options.get("model"))
             check_warped(paths["out_warped"], **images, fill=fill)
             mapping, outcome = _register_pair(images, options)
-            row, subject = _write(
+            row, subject = write_pair(
                 mapping,
                 outcome,
                 images,
@@ -226,76 +220,8 @@ def _check_rank(images, model):
             )
 
 
-def _write(mapping, outcome, images, pair_names, paths, *, field_format, fill, inverse):
-    """Write all outputs of one pair together.
-
-    Returns
-    -------
-    row : dict
-        Row of the table of measures.
-    subjects : list of dict
-        What :func:`~dipy_nn_reg.workflows.report_files.write_report` returns, if a page
-        is written.
-    """
-    static, moving = images["static"], images["moving"]
-    subjects = []
-    # Those of an earlier registration must not remain beside the new field.
-    optional = ("out_prealign", "out_inverse")
-    with whole_files(paths, optional=optional) as partials:
-        warped = warp_image(moving, static, [mapping], fill=fill)
-        _write_warped(partials["out_warped"], warped, mapping, images, fill)
-        _write_maps(partials, mapping, static, moving, field_format, inverse=inverse)
-        measures = _measure(outcome, mapping, static, moving, warped)
-        row = {**pair_names, "used": outcome.used, **measures}
-        write_csv([row], partials["out_metrics"])
-        if "out_report" in paths:
-            # No labels are shown: those that guided a registration cannot validate it.
-            page, field = partials["out_report"], paths["out_field"]
-            subject = write_report(page, mapping, images, pair_names, field=field)
-            subjects = [{**subject, "page": paths["out_report"]}]
-            row["verdict"] = subject["verdict"]
-    return row, subjects
-
-
-def _write_maps(paths, mapping, static, moving, field_format, *, inverse):
-    """Write the field, its inverse if asked for, and the affine if there is one."""
-    write_map(paths["out_field"], mapping, static, moving, format=field_format)
-    if inverse:
-        back = invert_mapping(mapping)
-        write_map(paths["out_inverse"], back, moving, static, format=field_format)
-    prealign = prealign_of(mapping)
-    if not np.allclose(prealign, np.eye(len(prealign))):
-        with whole_file(paths["out_prealign"]) as path:
-            np.savetxt(path, prealign)
-
-
-def _write_warped(path, warped, mapping, images, fill):
-    """Write the warped image, with colours if the moving image has them."""
-    moving, static = images["moving"], images["static"]
-    if moving.in_colour.data is not moving.data:
-        warped = warp_image(moving.in_colour, static, [mapping], fill=fill)
-    write_warped(path, warped, moving, static)
-
-
 def _shown_columns(rows):
     """Return the columns to show: static images if they differ, errors if any."""
     columns = [n for n in SHOWN if n != "error" or any(n in row for row in rows)]
     several = len({row["static"] for row in rows}) > 1
     return ["static", *columns] if several else columns
-
-
-def _measure(outcome, mapping, static, moving, warped):
-    """Return the measures of the table; the outcome has most of those of the map."""
-    before = warp_image(moving, static, [])
-    return {
-        "ncc_headers": metrics.ncc(static.data, before),
-        "ncc_after": metrics.ncc(static.data, warped),
-        "folding": outcome.folding,
-        "sd_log_jacobian": roughness_of(mapping),
-        "mean_displacement_mm": outcome.mean_displacement_mm,
-        "largest_displacement_mm": outcome.largest_displacement_mm,
-        "inverse_error_mm": outcome.inverse_error_mm,
-        "loss_before": outcome.loss_before,
-        "loss_after": outcome.loss_after,
-        "seconds": outcome.seconds,
-    }

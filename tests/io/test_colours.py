@@ -8,7 +8,8 @@ import pytest
 
 from dipy_nn_reg.io.colours import RGB, join_colours, split_colours, to_grey
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
-from dipy_nn_reg.io.nifti import read_image, read_labels, write_image
+from dipy_nn_reg.io.nifti import read_image, read_labels
+from dipy_nn_reg.io.nifti_writing import write_image
 
 SHAPE = (5, 7, 3)
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.io.nifti import read_image, read_labels, write_image
+from dipy_nn_reg.io.nifti import read_image, read_labels
+from dipy_nn_reg.io.nifti_writing import write_image
 
 AFFINE = np.diag([2.0, 2, 3, 1])
 

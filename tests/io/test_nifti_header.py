@@ -9,7 +9,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 import SimpleITK as sitk
 
-from dipy_nn_reg.io.nifti import read_image, read_labels, write_image
+from dipy_nn_reg.io.nifti import read_image, read_labels
+from dipy_nn_reg.io.nifti_writing import write_image
 
 AFFINE = np.diag([2.0, 2, 3, 1])
 LPS = np.array([-1, -1, 1])

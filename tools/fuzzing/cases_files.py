@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 
 from dipy_nn_reg import data
-from dipy_nn_reg.io import fields, nifti, points
+from dipy_nn_reg.io import fields, nifti, nifti_writing, points
 from fuzzing import damage, files, scenes
 from fuzzing.call import Call, Case, affine, image, maybe, name_of, path
 from fuzzing.call import mapping as map_of
@@ -188,7 +188,7 @@ def write_image(rng, folder):
     array = scenes.blob(rng, size)
 
     def write(path, **arguments):
-        nifti.write_image(path, **arguments)
+        nifti_writing.write_image(path, **arguments)
         return np.asanyarray(nib.load(path).dataobj)
 
     call = Call(

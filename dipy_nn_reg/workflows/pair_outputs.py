@@ -1,0 +1,84 @@
+"""Outputs of the registration of one pair of files."""
+
+import numpy as np
+
+from dipy_nn_reg import metrics
+from dipy_nn_reg.io.atomic import whole_file, whole_files
+from dipy_nn_reg.io.points import write_map
+from dipy_nn_reg.io.tables import write_csv
+from dipy_nn_reg.io.warped import write_warped
+from dipy_nn_reg.mapping.grid import prealign_of
+from dipy_nn_reg.mapping.maps import invert_mapping
+from dipy_nn_reg.mapping.measures import roughness_of
+from dipy_nn_reg.mapping.resampling import warp_image
+from dipy_nn_reg.workflows.report_files import write_report
+
+
+def write_pair(
+    mapping, outcome, images, pair_names, paths, *, field_format, fill, inverse
+):
+    """Write all outputs of one pair together.
+
+    Returns
+    -------
+    row : dict
+        Row of the table of measures.
+    subjects : list of dict
+        What :func:`~dipy_nn_reg.workflows.report_files.write_report` returns, if a page
+        is written.
+    """
+    static, moving = images["static"], images["moving"]
+    subjects = []
+    # Those of an earlier registration must not remain beside the new field.
+    optional = ("out_prealign", "out_inverse")
+    with whole_files(paths, optional=optional) as partials:
+        warped = warp_image(moving, static, [mapping], fill=fill)
+        _write_warped(partials["out_warped"], warped, mapping, images, fill)
+        _write_maps(partials, mapping, static, moving, field_format, inverse=inverse)
+        measures = _measure(outcome, mapping, static, moving, warped)
+        row = {**pair_names, "used": outcome.used, **measures}
+        write_csv([row], partials["out_metrics"])
+        if "out_report" in paths:
+            # No labels are shown: those that guided a registration cannot validate it.
+            page, field = partials["out_report"], paths["out_field"]
+            subject = write_report(page, mapping, images, pair_names, field=field)
+            subjects = [{**subject, "page": paths["out_report"]}]
+            row["verdict"] = subject["verdict"]
+    return row, subjects
+
+
+def _write_maps(paths, mapping, static, moving, field_format, *, inverse):
+    """Write the field, its inverse if asked for, and the affine if there is one."""
+    write_map(paths["out_field"], mapping, static, moving, format=field_format)
+    if inverse:
+        back = invert_mapping(mapping)
+        write_map(paths["out_inverse"], back, moving, static, format=field_format)
+    prealign = prealign_of(mapping)
+    if not np.allclose(prealign, np.eye(len(prealign))):
+        with whole_file(paths["out_prealign"]) as path:
+            np.savetxt(path, prealign)
+
+
+def _write_warped(path, warped, mapping, images, fill):
+    """Write the warped image, with colours if the moving image has them."""
+    moving, static = images["moving"], images["static"]
+    if moving.in_colour.data is not moving.data:
+        warped = warp_image(moving.in_colour, static, [mapping], fill=fill)
+    write_warped(path, warped, moving, static)
+
+
+def _measure(outcome, mapping, static, moving, warped):
+    """Return the measures of the table; the outcome has most of those of the map."""
+    before = warp_image(moving, static, [])
+    return {
+        "ncc_headers": metrics.ncc(static.data, before),
+        "ncc_after": metrics.ncc(static.data, warped),
+        "folding": outcome.folding,
+        "sd_log_jacobian": roughness_of(mapping),
+        "mean_displacement_mm": outcome.mean_displacement_mm,
+        "largest_displacement_mm": outcome.largest_displacement_mm,
+        "inverse_error_mm": outcome.inverse_error_mm,
+        "loss_before": outcome.loss_before,
+        "loss_after": outcome.loss_after,
+        "seconds": outcome.seconds,
+    }
