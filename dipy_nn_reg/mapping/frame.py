@@ -1,36 +1,35 @@
 """Frame of a registration: two images brought to one grid, and a map back."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.annotations import NO_ANNOTATIONS, Annotations
 from dipy_nn_reg.checks import check_number
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.frame_checks import (
     check_affines,
     check_annotation,
     check_image,
+    check_overlap,
 )
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import (
     displacement_to_mapping,
-    grid_points,
     lift_affine,
     plane_affine,
 )
 from dipy_nn_reg.mapping.prealign import check_prealign, estimate_prealign
-from dipy_nn_reg.mapping.regridding import read_on_grid
+from dipy_nn_reg.mapping.regridding import field_on_grid, read_on_grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
+from dipy_nn_reg.mapping.view import limit_to_view
 from dipy_nn_reg.memory import check_memory
 
 # Bytes of memory for each value of an image: one float64 and four float32 copies.
 _BYTES = 24
-
-NO_ANNOTATIONS = Annotations()
 
 
 class PairOnGrid(NamedTuple):
@@ -41,7 +40,7 @@ class PairOnGrid(NamedTuple):
     moving, static : ndarray, shape (*spatial, channels)
         Intensities in float32, with a background of 0.
     annotations : Annotations
-        Label maps and a mask, shape (*spatial,).
+        Label maps and masks, shape (*spatial,).
     prealign : ndarray
         Affine by which the moving image was read, from static to moving world
         coordinates.
@@ -121,7 +120,7 @@ class Frame:
         self.shape = (*self.grid.shape[:ndim], num_channels)
 
     def check_annotations(self, annotations):
-        """Return label maps and a mask as arrays of the shape of their images.
+        """Return label maps and masks as arrays of the shape of their images.
 
         Raises
         ------
@@ -135,13 +134,15 @@ class Frame:
             )
         )
 
-    def read(self, annotations=NO_ANNOTATIONS):
+    def read(self, annotations=NO_ANNOTATIONS, *, in_view=False):
         """Align the images, and resample them to the grid with their annotations.
 
         Parameters
         ----------
         annotations : Annotations, optional
             As :meth:`check_annotations` returns them.
+        in_view : bool, optional
+            Mask what the moving image has not seen (:mod:`dipy_nn_reg.mapping.view`).
 
         Returns
         -------
@@ -150,7 +151,7 @@ class Frame:
         Raises
         ------
         ValueError
-            If no part of the moving image is on the grid.
+            If no part of the moving image, or of both masks, is on the grid.
         MemoryError
             If there is not enough memory.
         """
@@ -173,7 +174,18 @@ class Frame:
                 self._read_annotation(array, place.image, prealign)
             )
         )
+        if in_view:
+            moving, seen = self._in_view(moving, static, prealign)
+            if annotations.moving_mask is None:  # which would be 0 there
+                annotations = replace(annotations, moving_mask=seen)
+        check_overlap(annotations)
         return PairOnGrid(moving, static, annotations, prealign)
+
+    def _in_view(self, moving, static, prealign):
+        """Return the moving image on the grid, and where it has been seen, or None."""
+        to_moving = np.linalg.inv(self._affine("moving")) @ prealign @ self.grid.affine
+        to_moving = plane_affine(to_moving) if self.slices else to_moving
+        return limit_to_view(moving, static, self._normalized["moving"], to_moving)
 
     def to_mapping(self, parts, prealign):
         """Return the map of :class:`~dipy_nn_reg.mapping.parts.Parts` on the grid.
@@ -197,7 +209,7 @@ class Frame:
             to_grid = np.linalg.inv(affine) @ static_affine
             to_grid = plane_affine(to_grid) if self.slices else to_grid
             size = self.images["static"].shape[:-1]
-            fields = [_field_on_grid(field, size, to_grid) for field in fields]
+            fields = [field_on_grid(field, size, to_grid) for field in fields]
         if self.slices:
             fields = [self.slices["static"].field_as_stored(field) for field in fields]
         displacement, inverse = fields
@@ -284,14 +296,3 @@ class Frame:
             self.grid,
             interpolation="nearest",
         )
-
-
-def _field_on_grid(field, shape, to_grid):
-    """Return a field of the working grid at the voxels of the static image."""
-    positions = grid_points(shape, to_grid).T
-    values = [
-        map_coordinates(component, positions, order=1, mode="nearest")
-        for component in np.moveaxis(field, -1, 0)
-    ]
-    to_static = np.linalg.inv(to_grid[:-1, :-1]).T
-    return (np.stack(values, axis=-1) @ to_static).reshape(*shape, len(shape))

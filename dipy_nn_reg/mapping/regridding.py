@@ -2,11 +2,11 @@
 
 import numpy as np
 from scipy.linalg import polar
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
-from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.mapping.affines import check_affine, grid_points
 from dipy_nn_reg.mapping.resampling import check_maps, resample, to_moving
 
 
@@ -56,6 +56,31 @@ def read_on_grid(image, affine, maps, grid):
         grid,
         fill=fill,
     )
+
+
+def field_on_grid(field, shape, to_grid):
+    """Return a field of one grid, in its voxels, on another grid.
+
+    Parameters
+    ----------
+    field : ndarray, shape (*spatial, ndim)
+    shape : tuple of int
+        Spatial shape of the other grid.
+    to_grid : ndarray, shape (ndim + 1, ndim + 1)
+        Affine from voxels of the other grid to those of the field.
+
+    Returns
+    -------
+    field : ndarray, shape (*shape, ndim)
+        In voxels of the other grid.
+    """
+    positions = grid_points(shape, to_grid).T
+    values = [
+        map_coordinates(component, positions, order=1, mode="nearest")
+        for component in np.moveaxis(field, -1, 0)
+    ]
+    to_static = np.linalg.inv(to_grid[:-1, :-1]).T
+    return (np.stack(values, axis=-1) @ to_static).reshape(*shape, len(shape))
 
 
 def _smoothing(affine, maps, grid_affine, shape):
