@@ -116,8 +116,8 @@ def register(
     ------
     ValueError
         If an image is constant or has infinite values, if images or masks do not
-        overlap, if they do not fit each other or the model, or if an option is not one of those
-        listed.
+        overlap, if they do not fit each other or the model, or if an option is not one
+        of those listed.
     MemoryError
         If the registration needs more memory than there is.
 

@@ -1,4 +1,4 @@
-"""Field of view: which faces are cut, what lies beyond them, and how the border goes on."""
+"""Field of view: faces that are cut, what lies beyond, and how the border goes on."""
 
 import numpy as np
 import numpy.testing as npt
@@ -71,13 +71,13 @@ def test_a_frame_masks_what_has_not_been_seen(as_slice):
     moving, affine = static[:13], np.eye(3)
     if as_slice:
         moving, static, affine = moving[..., None], static[..., None], np.eye(4)
-    options = dict(ndim=2, num_channels=1, moving_affine=affine, static_affine=affine)
+    options = {"ndim": 2, "num_channels": 1}
+    options |= {"moving_affine": affine, "static_affine": affine}
     frame = Frame(moving, static, **options)
     pair = frame.read(in_view=True)
     npt.assert_array_equal(pair.annotations.moving_mask[:13], True)
     npt.assert_array_equal(pair.annotations.moving_mask[13:], False)
     assert (pair.moving[13:] == pair.moving[12]).all()
     assert frame.read().annotations.moving_mask is None
-    assert (
-        Frame(static, static, **options).read(in_view=True).annotations.as_dict() == {}
-    )
+    whole = Frame(static, static, **options).read(in_view=True)
+    assert whole.annotations.as_dict() == {}

@@ -17,10 +17,10 @@ def search(moving, static, level, **masks):
     moving, static = (
         ops.convert_to_tensor(i[None, ..., None]) for i in (moving, static)
     )
-    masks = {
-        name: ops.convert_to_tensor(m[None, ..., None]) for name, m in masks.items()
-    }
-    return search_displacement(moving, static, level, Annotations(**masks))
+    masks = Annotations(**masks).map(
+        lambda mask, place: ops.convert_to_tensor(mask[None, ..., None])
+    )
+    return search_displacement(moving, static, level, masks)
 
 
 @pytest.mark.parametrize("contrast", [1, -1])

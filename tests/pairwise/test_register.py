@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
 from dipy_nn_reg.data.phantoms import make_phantoms
-from dipy_nn_reg.mapping import frame
+from dipy_nn_reg.mapping import view
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
 from dipy_nn_reg.mapping.parts import Parts
 from dipy_nn_reg.metrics.labels import dice_of_labels
@@ -176,7 +176,7 @@ def test_what_the_moving_image_has_not_seen_is_not_compared(
     for background in (True, False):
         with monkeypatch.context() as patched:
             if background:
-                patched.setattr(frame, "find_unseen", lambda *arrays: None)
+                patched.setattr(view, "find_unseen", lambda *arrays: None)
             affines = {name: np.eye(len(shape) + 1) for name in AFFINES}
             mapping, outcome = register(moving, static, prealign=None, **affines)
         found = mapping.transform_points(points)
