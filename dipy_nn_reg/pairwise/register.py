@@ -154,6 +154,7 @@ def register(
     frame = Frame(moving, static, **layout, **place)
     annotations = frame.check_annotations(annotations)
     check_size(frame.shape, options, annotations)
+    # A function without a mask compares all of the grid, as its author knows it.
     pair = frame.read(annotations, in_view=takes_mask(options.objective.loss))
     affine, best = best_sound_parts(
         pair,

@@ -186,6 +186,23 @@ def test_what_the_moving_image_has_not_seen_is_not_compared(
     assert outcome.ncc_after > 0.99
 
 
+def test_a_loss_without_a_mask_compares_the_whole_grid(monkeypatch):
+    """A function of the user goes on working, as it did before."""
+
+    def difference(static, warped):
+        return ops.mean(ops.square(static - warped), axis=(1, 2, 3))
+
+    def refuse(*arrays):
+        raise AssertionError
+
+    monkeypatch.setattr(view, "find_unseen", refuse)
+    static = make_phantoms(1, shape=(64, 56), seed=2)[0][0]
+    affines = {name: np.eye(3) for name in AFFINES}
+    options = {"prealign": None, "level_iters": (2,), "smoothness": 0.1, **affines}
+    _, outcome = register(static[:32], static, loss=difference, **options)
+    assert np.isfinite(outcome.loss_after)
+
+
 def test_masks_that_do_not_overlap_are_refused(images):
     upper = np.zeros(SHAPE, bool)
     upper[:18] = True
