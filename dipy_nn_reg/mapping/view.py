@@ -13,7 +13,8 @@ from scipy.ndimage import map_coordinates
 # Intensity, on the scale of normalised images, from which a voxel counts as object.
 _OBJECT = 0.1
 # Smallest area of the object on a face that is cut, as a fraction of the largest area
-# in a plane parallel to the face. An object in a tight box touches a face by less.
+# in a plane parallel to the face. Fifteen brains in the tightest boxes at 2 mm touch
+# their faces by 0.04 at most.
 _CUT = 0.25
 # Smallest fraction of the static object beyond the cut faces that matters.
 _MATTERS = 0.01
