@@ -1,4 +1,4 @@
-"""Annotations of a pair of images: label maps, landmarks and a mask."""
+"""Annotations of a pair of images: label maps, landmarks and masks."""
 
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -22,13 +22,14 @@ PLACES = {
         Place("moving_landmarks", "landmarks", "moving"),
         Place("static_landmarks", "landmarks", "static"),
         Place("mask", "mask", "static"),
+        Place("moving_mask", "mask", "moving"),
     )
 }
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """Label maps, landmarks and a mask of a pair of images, or of a batch of pairs.
+    """Label maps, landmarks and masks of a pair of images, or of a batch of pairs.
 
     Each is an array or a tensor, or None. The functions that take annotations state the
     shapes.
@@ -39,8 +40,9 @@ class Annotations:
         Label maps: integers, or fractions of each label in each voxel.
     moving_landmarks, static_landmarks
         Corresponding points, in voxels.
-    mask
-        Voxels of the static image at which the images are compared.
+    mask, moving_mask
+        Voxels of the static and of the moving image at which the images are compared:
+        only where both masks are, the moving one after warping.
     label_values : ndarray of int, optional
         Labels other than 0 that occur in the label maps.
     """
@@ -50,6 +52,7 @@ class Annotations:
     moving_landmarks: Any = None
     static_landmarks: Any = None
     mask: Any = None
+    moving_mask: Any = None
     label_values: Any = None
 
     def as_dict(self):
@@ -74,14 +77,19 @@ class Annotations:
         return replace(self, **{n: function(a, PLACES[n]) for n, a in arrays.items()})
 
     def swapped(self):
-        """Return annotations with moving and static exchanged, and the same mask."""
+        """Return annotations with moving and static exchanged."""
         return replace(
             self,
             moving_labels=self.static_labels,
             static_labels=self.moving_labels,
             moving_landmarks=self.static_landmarks,
             static_landmarks=self.moving_landmarks,
+            moving_mask=self.mask,
+            mask=self.moving_mask,
         )
+
+
+NO_ANNOTATIONS = Annotations()
 
 
 def labels_of_one_type(moving, static):

@@ -6,8 +6,6 @@ from pathlib import Path
 from dipy.utils.logging import logger
 import psutil
 
-from dipy_nn_reg.backend import has_gpu
-
 # Number of bytes in 1 GiB.
 GIB = 2**30
 # Folder with the memory limits of a container (cgroup v2).
@@ -36,11 +34,14 @@ def check_memory(needed, *, what, advice):
         If more memory is needed than is available, and there is no GPU.
     """
     available = memory_there()
-    if needed > available and not has_gpu():
-        raise MemoryError(
-            f"{what} needs about {needed / GIB:.1f} GiB of memory; the available "
-            f"memory is {available / GIB:.1f} GiB. {advice}"
-        )
+    if needed > available:
+        from dipy_nn_reg.backend import has_gpu  # imports Keras, which takes seconds
+
+        if not has_gpu():
+            raise MemoryError(
+                f"{what} needs about {needed / GIB:.1f} GiB of memory; the available "
+                f"memory is {available / GIB:.1f} GiB. {advice}"
+            )
     log = logger.info if needed > _MIN_INFO else logger.debug
     log(f"{what} needs about {needed / GIB:.1f} GiB of memory.")
 

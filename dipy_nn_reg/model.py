@@ -59,8 +59,8 @@ class DeformableRegistration(Registration):
         and takes less memory; 1 in 2D and for a network of your own. The penalty is
         that of the coarse field.
     loss : str or callable, optional
-        Dissimilarity of the static and the warped image: "ncc", "mse", "lncc", "mi"
-        or "mind", see :mod:`dipy_nn_reg.losses`; or a function of
+        Dissimilarity of the static and the warped image: "ncc", "mse", "lncc", "mi",
+        "mind" or "robust_lncc", see :mod:`dipy_nn_reg.losses`; or a function of
         ``(static, warped)``, such as ``functools.partial(lncc, window=5)``. To be used
         with a mask, it must take a ``mask`` as well. To be saved, a function of your
         own must be registered by ``keras.saving.register_keras_serializable``.

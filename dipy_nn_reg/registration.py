@@ -98,6 +98,7 @@ class Registration:
         moving_landmarks=None,
         static_landmarks=None,
         mask=None,
+        moving_mask=None,
         epochs=5,
         warm_up=0,
         batch_size=None,
@@ -130,6 +131,9 @@ class Registration:
         mask : ndarray, shape (n, *spatial), optional
             One mask for all static images or one for each: where it is 0, the images
             are not compared.
+        moving_mask : ndarray, shape (n, *spatial), optional
+            The same for the moving images, with which it is warped. With both masks,
+            the images are compared where both are not 0.
         epochs : int, optional
             Number of epochs. In an epoch each moving image is used once; some are used
             twice to fill the last batch.
@@ -172,7 +176,7 @@ class Registration:
         ------
         ValueError
             If the images do not fit the model or each other, if labels, landmarks or
-            the mask do not fit the images, if values are not finite, if the loss does
+            masks do not fit the images, if values are not finite, if the loss does
             not take images of this size, or if an option is out of range.
         ResumeError
             A ValueError: if there is no training to resume, or one with other data or
@@ -196,6 +200,7 @@ class Registration:
             moving_landmarks=moving_landmarks,
             static_landmarks=static_landmarks,
             mask=mask,
+            moving_mask=moving_mask,
             **layout,
         )
         self._check_data(data, augment=augment)

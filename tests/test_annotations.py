@@ -19,6 +19,7 @@ def annotations(rng):
         *rng.integers(0, 9, (2, 3, 6, 5)),
         *rng.uniform(0, 4, (2, 3, 7, 2)),
         mask=rng.integers(0, 2, (3, 6, 5)),
+        moving_mask=rng.integers(0, 2, (3, 6, 5)),
         label_values=np.arange(1, 9),
     )
 
@@ -61,7 +62,10 @@ def test_map_skips_what_is_none(annotations):
 @pytest.mark.parametrize("place", PLACES.values(), ids=lambda place: place.name)
 def test_places_agree_with_their_names(place):
     if place.kind == "mask":
-        assert (place.name, place.image) == ("mask", "static")
+        assert (place.name, place.image) in {
+            ("mask", "static"),
+            ("moving_mask", "moving"),
+        }
     else:
         assert place.name == f"{place.image}_{place.kind}"
 
@@ -72,7 +76,8 @@ def test_swapped_annotations_are_those_of_the_other_direction(annotations):
         for one, other in (("moving", "static"), ("static", "moving")):
             array = getattr(annotations, f"{other}_{kind}")
             assert getattr(swapped, f"{one}_{kind}") is array
-    assert swapped.mask is annotations.mask
+    assert swapped.mask is annotations.moving_mask
+    assert swapped.moving_mask is annotations.mask
     assert swapped.label_values is annotations.label_values
     again = swapped.swapped()
     assert all(getattr(again, name) is getattr(annotations, name) for name in PLACES)

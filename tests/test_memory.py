@@ -15,7 +15,7 @@ def test_needs_are_logged_and_too_large_ones_refused(monkeypatch, dipy_log):
     assert levels[1] == ("DEBUG", "That needs about 0.5 GiB of memory.")
     with pytest.raises(MemoryError, match=r"This .* 4\.0 GiB .* 3\.0 GiB\. Do less\."):
         check_memory(4 * GIB, what="This", advice="Do less.")
-    monkeypatch.setattr(memory, "has_gpu", lambda: True)
+    monkeypatch.setattr("dipy_nn_reg.backend.has_gpu", lambda: True)
     check_memory(4 * GIB, what="This", advice="")
 
 

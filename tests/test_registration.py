@@ -265,6 +265,32 @@ def test_loss_ignores_voxels_outside_the_mask(rng, blobs):
     npt.assert_allclose(*fields, atol=1e-5)
 
 
+def test_loss_ignores_voxels_outside_the_mask_of_the_moving_image(rng, blobs):
+    """Different noise replaces half of each moving image, outside the mask."""
+    images = blobs(rng, 6, (16, 17))
+    mask = np.zeros((16, 17))
+    mask[:, :9] = 1
+    fields = []
+    for noise in rng.random((2, 6, 16, 8)):
+        moving = images.copy()
+        moving[:, :, 9:] = noise
+        moving[:, 0, -1], moving[:, 1, -1] = 0, 1  # the range of intensities stays
+        registration = DeformableRegistration(
+            input_shape=(16, 17), seed=0, loss="mse", network=blind_to_moving
+        )
+        registration.fit(
+            moving, images[0], moving_mask=mask, epochs=3, batch_size=6, verbose=0
+        )
+        fields.append(registration.predict_field(images, images[0]))
+    assert np.abs(fields[0]).max() > 1e-3
+    # Voxels at the edge of the mask read a little of the noise.
+    npt.assert_allclose(*fields, atol=2e-2)
+
+
+def blind_to_moving(moving, static):
+    return blind_to_static(static, moving)
+
+
 def blind_to_static(moving, static):
     convolution = keras.layers.Conv2D(
         2, 3, padding="same", kernel_initializer="ones", use_bias=False

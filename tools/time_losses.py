@@ -25,7 +25,10 @@ def main():
     rng = np.random.default_rng(0)
     static, warped = (tf.constant(rng.random(SHAPE, np.float32)) for _ in range(2))
     losses = {f"lncc, window {w}": partial(lncc, window=w) for w in WINDOWS}
-    losses |= {name: LOSSES[name].function for name in ("mse", "ncc", "mi", "mind")}
+    losses |= {
+        name: LOSSES[name].function
+        for name in ("mse", "ncc", "mi", "mind", "robust_lncc")
+    }
     rows = []
     for name, loss in losses.items():
         rows.append(

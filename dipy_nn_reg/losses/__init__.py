@@ -12,6 +12,7 @@ from dipy_nn_reg.losses.penalties import (
     inverse_consistency,
     tv,
 )
+from dipy_nn_reg.losses.robust import robust_lncc
 from dipy_nn_reg.losses.self_similarity import mind
 from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
 
@@ -27,5 +28,6 @@ __all__ = [
     "mind",
     "mse",
     "ncc",
+    "robust_lncc",
     "tv",
 ]

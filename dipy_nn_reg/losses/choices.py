@@ -17,6 +17,7 @@ from dipy_nn_reg.losses.penalties import (
     inverse_consistency,
     tv,
 )
+from dipy_nn_reg.losses.robust import robust_lncc
 from dipy_nn_reg.losses.self_similarity import mind
 
 
@@ -70,6 +71,7 @@ LOSSES = {
     "mind": Loss(mind, 0.12, pair_smoothness=8.0, values_per_voxel=540),
     "mse": Loss(mse, 0.2, values_per_voxel=40),
     "ncc": Loss(ncc, values_per_voxel=40),
+    "robust_lncc": Loss(robust_lncc, values_per_voxel=65),
 }
 PENALTIES = {
     "bending": Penalty(recomputed(bending), 0.3),

@@ -102,17 +102,8 @@ def lncc(static, warped, *, mask=None, window=9):
     .. footbibliography::
     """
     static, warped, mask = check_image_pair(static, warped, mask)
-    check_integer("window", window, lowest=3)
-    sizes = [size or window for size in static.shape[1:-1]]
-    if window % 2 == 0 or window > max(sizes):
-        raise ValueError(
-            f"Expected window to be odd and no larger than the image, whose longest "
-            f"axis has {max(sizes)} voxels. Received window={window}."
-        )
-    windows = tuple(min(int(window), size - 1 + size % 2) for size in sizes)
-    if mask is not None:
-        static, warped = static * mask, warped * mask
-    return 1 - masked_mean(_squared_local_correlation(static, warped, windows), mask)
+    means, epsilon = local_means(static, warped, mask, window)
+    return 1 - masked_mean(correlation_of_means(*means, epsilon), mask)
 
 
 @_register
@@ -150,21 +141,37 @@ def mi(static, warped, *, mask=None, bins=16):
     return _negative_mutual_information(static, warped, mask, int(bins))
 
 
-def _squared_local_correlation(static, warped, windows):
-    """Return the squared correlation of the windows around each voxel.
+def local_means(static, warped, mask, window):
+    """Return what the correlation of the windows around each voxel needs.
 
-    Each product is averaged by itself, so that its memory is small and can be reused.
+    Parameters
+    ----------
+    static, warped, mask, window
+        As for :func:`lncc`; the first three are tensors of float32.
+
+    Returns
+    -------
+    means : list of tensor, shape (batch, *spatial, channels)
+        Means over windows of both images, of both squares, and of the product.
+    epsilon : tensor
+        Number that is added to the product of the variances.
     """
-    voxels = prod(windows)
+    check_integer("window", window, lowest=3)
+    sizes = [size or window for size in static.shape[1:-1]]
+    if window % 2 == 0 or window > max(sizes):
+        raise ValueError(
+            f"Expected window to be odd and no larger than the image, whose longest "
+            f"axis has {max(sizes)} voxels. Received window={window}."
+        )
+    windows = tuple(min(int(window), size - 1 + size % 2) for size in sizes)
+    if mask is not None:
+        static, warped = static * mask, warped * mask
+    # Each product is averaged by itself: its memory is small and can be reused.
     means = [
         _box_mean(x, windows)
         for x in (static, warped, static * static, warped * warped, static * warped)
     ]
-    return _correlation_of_means(*means, _float(1e-5 / voxels**2))
-
-
-def _float(number):
-    return ops.convert_to_tensor(number, dtype="float32")
+    return means, ops.convert_to_tensor(1e-5 / prod(windows) ** 2, dtype="float32")
 
 
 @self_adjoint
@@ -182,7 +189,7 @@ def _correlation(a, b, aa, bb, ab, epsilon):
     return ops.square(ab - a * b) / (squares + epsilon)
 
 
-_correlation_of_means = recomputed(_correlation, constants=1)
+correlation_of_means = recomputed(_correlation, constants=1)
 
 
 @compiled

@@ -1,7 +1,7 @@
 """Objective that registration minimises, in training and by descent for one pair."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from keras import ops
 
@@ -69,8 +69,9 @@ class Objective:
             for the other direction as ``backward``, and for coarser images as a list
             ``coarser``.
         annotations : Annotations
-            Tensors. Labels are the fraction of each label in each voxel; a mask has
-            shape (batch, *spatial, 1).
+            Tensors. Labels are the fraction of each label in each voxel; masks have
+            shape (batch, *spatial, 1). The images are compared where the mask and the
+            warped ``moving_mask`` are.
 
         Returns
         -------
@@ -83,7 +84,7 @@ class Objective:
         if "backward" in outputs:
             forward = outputs["displacement"]
             backward = outputs["backward"]["displacement"]
-            other = self._one_way(outputs["backward"], _swap(annotations, backward))
+            other = self._one_way(outputs["backward"], annotations.swapped())
             terms = {name: (term + other[name]) / 2 for name, term in terms.items()}
             weight = dict(self.options.penalties)["inverse_consistency"]
             inconsistent = weight * inverse_consistency(forward, backward)
@@ -92,7 +93,7 @@ class Objective:
         return terms
 
     def _one_way(self, outputs, annotations):
-        options, mask = self.options, annotations.mask
+        options, mask = self.options, where_compared(annotations, outputs)
         loss = penalty = 0.0
         for weight, level in zip(LEVEL_WEIGHTS, [outputs, *outputs.get("coarser", [])]):
             static, warped = level["static"], level["warped"]
@@ -125,11 +126,24 @@ class Objective:
         return total
 
 
-def _swap(annotations, displacement):
-    """Return the annotations of the other direction, with the mask warped."""
-    swapped = annotations.swapped()
-    if annotations.mask is None:
-        return swapped
+def where_compared(annotations, outputs):
+    """Return the weight of each voxel of the static image in the loss.
+
+    Parameters
+    ----------
+    annotations : Annotations
+        Tensors.
+    outputs : dict of tensor
+        ``displacement``, by which the mask of the moving image is warped.
+
+    Returns
+    -------
+    weights : tensor, shape (batch, *spatial, 1), or None
+        Product of both masks; None without masks.
+    """
+    mask, moving_mask = annotations.mask, annotations.moving_mask
+    if moving_mask is None:
+        return mask
     # Without a gradient: a field must not learn to move the mask away from differences.
-    mask = ops.stop_gradient(warp(annotations.mask, displacement))
-    return replace(swapped, mask=mask)
+    warped = ops.stop_gradient(warp(moving_mask, outputs["displacement"]))
+    return warped if mask is None else mask * warped

@@ -1,17 +1,19 @@
 """Frame of a registration: two images brought to one grid, and a map back."""
 
+from dataclasses import replace
 from functools import cached_property
 
 from dipy.utils.logging import logger
 import numpy as np
 
-from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.annotations import NO_ANNOTATIONS, PLACES
 from dipy_nn_reg.checks import check_number
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.frame_checks import (
     check_affines,
     check_annotation,
     check_image,
+    check_overlap,
 )
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import (
@@ -20,16 +22,14 @@ from dipy_nn_reg.mapping.maps import (
     plane_affine,
 )
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
-from dipy_nn_reg.mapping.prealign import check_prealign, estimate_prealign
-from dipy_nn_reg.mapping.regridding import field_on_grid, read_on_grid
-from dipy_nn_reg.mapping.resampling import resample, to_moving
+from dipy_nn_reg.mapping.prealign import Alignment, check_prealign, estimate_prealign
+from dipy_nn_reg.mapping.regridding import field_on_grid, labels_on_grid, read_on_grid
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
+from dipy_nn_reg.mapping.view import limit_to_view
 from dipy_nn_reg.memory import check_memory
 
 # Bytes of memory for each value of an image: one float64 and four float32 copies.
 _BYTES = 24
-
-NO_ANNOTATIONS = Annotations()
 
 
 class Frame:
@@ -43,9 +43,10 @@ class Frame:
     moving_affine, static_affine : ndarray, shape (dim + 1, dim + 1), optional
         From voxels to world coordinates in mm; affines of 4 x 4 with ``ndim=2`` are
         those of slices, which may be stored along any axis.
-    prealign : {"auto", "rigid", "similarity", "affine"}, ndarray or None, optional
-        Alignment to be estimated, or the affine from static to moving world
-        coordinates. Slices stay in their plane, whatever their distance across it.
+    prealign : str, Alignment, ndarray or None, optional
+        Kind of alignment to be estimated, as :func:`estimate_prealign` takes it; an
+        estimated alignment; or the affine from static to moving world coordinates.
+        Slices stay in their plane, whatever their distance across it.
     voxel_size : float, optional
         Voxel size of the grid in mm; by default that of the static image.
 
@@ -100,7 +101,7 @@ class Frame:
         self.shape = (*self.grid.shape[:ndim], num_channels)
 
     def check_annotations(self, annotations):
-        """Return label maps and a mask as arrays of the shape of their images.
+        """Return label maps and masks as arrays of the shape of their images.
 
         Raises
         ------
@@ -114,13 +115,15 @@ class Frame:
             )
         )
 
-    def read(self, annotations=NO_ANNOTATIONS):
+    def read(self, annotations=NO_ANNOTATIONS, *, in_view=False):
         """Align the images, and resample them to the grid with their annotations.
 
         Parameters
         ----------
         annotations : Annotations, optional
             As :meth:`check_annotations` returns them.
+        in_view : bool, optional
+            Mask what the moving image has not seen (:mod:`dipy_nn_reg.mapping.view`).
 
         Returns
         -------
@@ -129,7 +132,7 @@ class Frame:
         Raises
         ------
         ValueError
-            If no part of the moving image is on the grid.
+            If no part of the moving image, or of both masks, is on the grid.
         MemoryError
             If there is not enough memory.
         """
@@ -139,7 +142,8 @@ class Frame:
             f"{self._stored_shape('static')}",
             advice="Crop them, or store them with larger voxels.",
         )
-        alignment, prealign = self._align(annotations)
+        alignment = self.align(annotations)
+        prealign = self._affine_of(alignment)
         moving, static = (self._read(name, prealign) for name in ("moving", "static"))
         if moving.min() == moving.max() and self._normalized["moving"].any():
             raise ValueError(
@@ -152,7 +156,18 @@ class Frame:
                 self._read_annotation(array, place.image, prealign)
             )
         )
+        if in_view:
+            moving, seen = self._in_view(moving, static, prealign)
+            if annotations.moving_mask is None:  # which would be 0 there
+                annotations = replace(annotations, moving_mask=seen)
+        check_overlap(annotations)
         return PairOnGrid(moving, static, annotations, prealign, alignment)
+
+    def _in_view(self, moving, static, prealign):
+        """Return the moving image on the grid, and where it has been seen, or None."""
+        to_moving = np.linalg.inv(self._affine("moving")) @ prealign @ self.grid.affine
+        to_moving = plane_affine(to_moving) if self.slices else to_moving
+        return limit_to_view(moving, static, self._normalized["moving"], to_moving)
 
     def to_mapping(self, parts, prealign):
         """Return the map of :class:`~dipy_nn_reg.mapping.parts.Parts` on the grid.
@@ -189,38 +204,50 @@ class Frame:
             prealign=prealign,
         )
 
-    def _align(self, annotations):
-        """Return the alignment, if one is estimated, and the affine of the images."""
-        alignment, prealign = None, self.prealign
-        if isinstance(prealign, str):
-            alignment = self._estimate(prealign, annotations)
-            logger.info(str(alignment))
-            prealign = alignment.affine
-        prealign = (
-            np.eye(self.dim + 1) if prealign is None else np.array(prealign, float)
-        )
-        if self.slices:
-            affines = self._affine("moving"), self._affine("static")
-            prealign = in_one_plane(prealign, *affines)
-        return alignment, prealign
+    def align(self, annotations=NO_ANNOTATIONS):
+        """Return the alignment of the images within their masks.
 
-    def _estimate(self, kind, annotations):
-        """Return the alignment of the images within their masks."""
+        Parameters
+        ----------
+        annotations : Annotations, optional
+            As :meth:`check_annotations` returns them.
+
+        Returns
+        -------
+        alignment : Alignment or None
+            None if ``prealign`` is an affine or None.
+        """
+        if not isinstance(self.prealign, str):
+            return self.prealign if isinstance(self.prealign, Alignment) else None
         moving, static = (
             self._in_world(self._normalized[name].mean(-1))
             for name in ("moving", "static")
         )
-        mask = annotations.mask
-        if mask is not None and self.slices:
-            mask = self.slices["static"].turn(mask)
-        return estimate_prealign(
+        masks = {
+            name: self._turned(array, PLACES[name].image)
+            for name, array in annotations.as_dict().items()
+            if PLACES[name].kind == "mask"
+        }
+        alignment = estimate_prealign(
             moving,
             static,
-            kind=kind,
+            kind=self.prealign,
             moving_affine=self._affine("moving"),
             static_affine=self._affine("static"),
-            mask=mask,
+            **masks,
         )
+        logger.info(str(alignment))
+        return alignment
+
+    def _affine_of(self, alignment):
+        """Return the affine from static to moving world coordinates."""
+        prealign = self.prealign if alignment is None else alignment.affine
+        prealign = (
+            np.eye(self.dim + 1) if prealign is None else np.array(prealign, float)
+        )
+        if not self.slices:
+            return prealign
+        return in_one_plane(prealign, self._affine("moving"), self._affine("static"))
 
     def _read(self, name, prealign):
         """Return an image on the grid, (*spatial, channels)."""
@@ -250,6 +277,10 @@ class Frame:
             return self.slices[name].shape
         return self.images[name].shape[:-1]
 
+    def _turned(self, array, image):
+        """Return an annotation whose third axis lies across the slice."""
+        return self.slices[image].turn(array) if self.slices else array
+
     def _in_world(self, array):
         """Return an image with as many axes as the world: a slice gets a third one."""
         return array[:, :, None] if self.slices else array
@@ -260,17 +291,6 @@ class Frame:
 
     def _read_annotation(self, array, image, prealign):
         """Return a label map or a mask on the grid."""
-        if self.slices:
-            array = self.slices[image].turn(array)
-        affine, maps = self._affine(image), [prealign] if image == "moving" else []
-        unmoved = all(np.array_equal(m, np.eye(len(m))) for m in maps)
-        in_place = np.array_equal(affine, self.grid.affine)
-        if unmoved and in_place and self.grid.shape == array.shape:
-            return array
-        return resample(
-            array,
-            affine,
-            lambda points: to_moving(points, maps),
-            self.grid,
-            interpolation="nearest",
-        )
+        array = self._turned(array, image)
+        maps = [prealign] if image == "moving" else []
+        return labels_on_grid(array, self._affine(image), maps, self.grid)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.checks import as_array, check_images
 from dipy_nn_reg.mapping.affines import check_affine
 
@@ -26,7 +27,7 @@ def check_annotation(array, place, shape):
     if array.dtype.kind not in "biu":
         raise ValueError(
             f"Expected integers in {name}. Received {name}.dtype={array.dtype}"
-            f"{', or values that are not finite' if name == 'mask' else ''}."
+            f"{', or values that are not finite' if place.kind == 'mask' else ''}."
         )
     if not array.any():
         expected = "labels" if place.kind == "labels" else "voxels"
@@ -35,6 +36,23 @@ def check_annotation(array, place, shape):
         )
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
     return array.reshape(shape)
+
+
+def check_overlap(annotations):
+    """Raise ValueError if the masks leave no voxel at which images are compared.
+
+    Parameters
+    ----------
+    annotations : Annotations
+        Arrays on one grid.
+    """
+    arrays = annotations.as_dict()
+    masks = [mask > 0 for name, mask in arrays.items() if PLACES[name].kind == "mask"]
+    if masks and not np.logical_and.reduce(masks).any():
+        raise ValueError(
+            "Expected masks, and fields of view, that overlap on the grid of the "
+            "static image. Received no voxel at which the images could be compared."
+        )
 
 
 def check_affines(static_affine, moving_affine, ndim):

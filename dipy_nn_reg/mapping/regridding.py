@@ -58,6 +58,36 @@ def read_on_grid(image, affine, maps, grid):
     )
 
 
+def labels_on_grid(labels, affine, maps, grid):
+    """Resample a label map or a mask to a grid, by the nearest voxel.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (*spatial,)
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+        From voxels of the labels to world coordinates in mm.
+    maps : list of ndarray
+        Affines from the grid to the labels, in world coordinates.
+    grid : Grid
+
+    Returns
+    -------
+    resampled : ndarray, shape (*shape,)
+        The same array if it is on the grid and no map moves it.
+    """
+    unmoved = all(np.array_equal(m, np.eye(len(m))) for m in maps)
+    in_place = np.array_equal(affine, grid.affine)
+    if unmoved and in_place and grid.shape == labels.shape:
+        return labels
+    return resample(
+        labels,
+        affine,
+        lambda points: to_moving(points, maps),
+        grid,
+        interpolation="nearest",
+    )
+
+
 def field_on_grid(field, shape, to_grid):
     """Return a field at the voxels of another grid.
 

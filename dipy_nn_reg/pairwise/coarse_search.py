@@ -11,6 +11,7 @@ from keras import ops
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from dipy_nn_reg.annotations import NO_ANNOTATIONS
 from dipy_nn_reg.losses.self_similarity import descriptors
 from dipy_nn_reg.transform.pyramid import shrink
 
@@ -25,7 +26,7 @@ _SIGMA = 1.0
 _RADIUS, _DILATION = 1, 2
 
 
-def search_displacement(moving, static, level, mask=None):
+def search_displacement(moving, static, level, annotations=NO_ANNOTATIONS):
     """Return a smooth displacement that makes coarse images similar.
 
     The images are compared by self-similarity, so their contrast may differ.
@@ -35,8 +36,10 @@ def search_displacement(moving, static, level, mask=None):
     moving, static : tensor, shape (1, *spatial, channels)
     level : int
         Factor by which the images are shrunk: 2 or a higher power of 2.
-    mask : tensor, shape (1, *spatial, 1), optional
-        Voxels of the static image outside of the mask have no cost.
+    annotations : Annotations, optional
+        Masks of shape (1, *spatial, 1). Voxels of the static image outside of ``mask``
+        have no cost. A displacement to voxels outside of ``moving_mask`` has the mean
+        cost of the other displacements: it is neither sought nor avoided.
 
     Returns
     -------
@@ -60,8 +63,10 @@ def search_displacement(moving, static, level, mask=None):
     steps = range(-_REACH, _REACH + 1)
     offsets = np.array(list(product(steps, repeat=ndim)), np.float32)
     costs = _costs(*features, offsets.astype(int))
-    if mask is not None:
-        costs *= ops.convert_to_numpy(shrink(mask, level))[0]
+    if annotations.moving_mask is not None:
+        _neutralize(costs, _coarse(annotations.moving_mask, level), offsets.astype(int))
+    if annotations.mask is not None:
+        costs *= _coarse(annotations.mask, level)
     costs /= max(costs.std(), 1e-10)
     field = np.zeros((*costs.shape[:-1], ndim), np.float32)
     lengths = np.square(offsets).sum(axis=-1)
@@ -79,13 +84,33 @@ def _features(image, level):
     return ops.convert_to_numpy(shrink(features, 2))[0]
 
 
+def _coarse(mask, level):
+    return ops.convert_to_numpy(shrink(mask, level))[0]
+
+
 def _costs(moving, static, offsets):
     """Return the squared differences for each offset, shape (*coarse, offsets)."""
-    shape = static.shape[:-1]
-    moving = np.pad(moving, [*[(_REACH, _REACH)] * len(shape), (0, 0)], mode="edge")
-    costs = np.empty((*shape, len(offsets)), np.float32)
-    for i, offset in enumerate(offsets):
-        window = tuple(slice(_REACH + o, _REACH + o + n) for o, n in zip(offset, shape))
-        difference = moving[window] - static
+    costs = np.empty((*static.shape[:-1], len(offsets)), np.float32)
+    for i, shifted in enumerate(_shifted(moving, offsets, mode="edge")):
+        difference = shifted - static
         costs[..., i] = np.einsum("...c,...c->...", difference, difference)
     return costs
+
+
+def _neutralize(costs, moving_mask, offsets):
+    """Give offsets that lead out of the moving mask the mean cost of the others."""
+    inside = np.empty(costs.shape, np.float32)
+    for i, shifted in enumerate(_shifted(moving_mask, offsets, mode="constant")):
+        inside[..., i] = shifted[..., 0]
+    total = inside.sum(axis=-1, keepdims=True)
+    mean = (costs * inside).sum(axis=-1, keepdims=True) / np.maximum(total, 1e-6)
+    costs += (1 - inside) * (mean - costs)
+
+
+def _shifted(moving, offsets, mode):
+    """Yield an image shifted by each offset, with its border continued."""
+    shape = moving.shape[:-1]
+    padded = np.pad(moving, [*[(_REACH, _REACH)] * len(shape), (0, 0)], mode=mode)
+    for offset in offsets:
+        window = (slice(_REACH + o, _REACH + o + n) for o, n in zip(offset, shape))
+        yield padded[tuple(window)]

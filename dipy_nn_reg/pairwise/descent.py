@@ -75,7 +75,7 @@ class PairTensors(NamedTuple):
         Background of each image, with which it continues outside of the grid.
     annotations : Annotations
         Labels as the fraction of each label in each voxel, shape
-        (1, *spatial, labels), and a mask, shape (1, *spatial, 1).
+        (1, *spatial, labels), and masks, shape (1, *spatial, 1).
     """
 
     moving: Any
@@ -123,7 +123,7 @@ def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_str
                 starts = [_on_grid(velocity, velocity_stride, grid, still)]
             elif iterations and _is_searched(coarse_shape(shape, level), level):
                 match = search_displacement(
-                    pair.moving, pair.static, level, pair.annotations.mask
+                    pair.moving, pair.static, level, pair.annotations
                 )
                 match = ops.convert_to_tensor(match)
                 # The result of matching is rough, and not always the better start.

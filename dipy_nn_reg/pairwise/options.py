@@ -190,7 +190,8 @@ def check_annotations(annotations, loss):
             "Expected label maps of both images or of none. Received "
             f"{'static' if moving is None else 'moving'}_labels alone."
         )
-    if annotations.mask is not None and not takes_mask(loss):
+    masks = annotations.mask, annotations.moving_mask
+    if any(mask is not None for mask in masks) and not takes_mask(loss):
         raise ValueError(
             f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
             f"Received loss={loss!r} and a mask."

@@ -6,6 +6,7 @@ from dipy.utils.logging import logger
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.losses.choices import takes_mask
 from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.pairwise.options import (
     check_annotations,
@@ -40,6 +41,7 @@ def register(
     smoothness=None,
     level_iters=None,
     mask=None,
+    moving_mask=None,
     moving_labels=None,
     static_labels=None,
     label_weight=1.0,
@@ -56,7 +58,8 @@ def register(
     ----------
     moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
         Images of any size and range: an offset or a factor of the intensities does not
-        change the result. The background of the moving image continues outside of it.
+        change the result. The background of the moving image continues outside of it;
+        if its border cuts through the object, what lies beyond is not compared.
         NaN counts as background.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
         From voxels to world coordinates in mm. Without them both images are on one
@@ -96,6 +99,9 @@ def register(
     mask : ndarray, shape (*spatial,), optional
         Mask on the static grid: where it is 0, the images are not compared. Integers,
         booleans or finite floats.
+    moving_mask : ndarray, shape (*spatial,), optional
+        The same for the moving image, on its grid. The mask is warped with the image.
+        With both masks, the images are compared where both are not 0.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
         Label maps of both images, 0 for background, whose overlap is optimised too.
     label_weight : float, optional
@@ -110,9 +116,9 @@ def register(
     Raises
     ------
     ValueError
-        If an image is constant or has infinite values, if the images do not overlap,
-        if they do not fit each other or the model, or if an option is not one of those
-        listed.
+        If an image is constant or has infinite values, if images or masks do not
+        overlap, if they do not fit each other or the model, or if an option is not one
+        of those listed.
     MemoryError
         If the registration needs more memory than there is.
 
@@ -137,7 +143,10 @@ def register(
         label_weight,
     )
     annotations = Annotations(
-        moving_labels=moving_labels, static_labels=static_labels, mask=mask
+        moving_labels=moving_labels,
+        static_labels=static_labels,
+        mask=mask,
+        moving_mask=moving_mask,
     )
     annotations = check_annotations(annotations, options.objective.loss)
     affines = {"moving_affine": moving_affine, "static_affine": static_affine}
@@ -146,7 +155,8 @@ def register(
     frame = Frame(moving, static, **layout, **place)
     annotations = frame.check_annotations(annotations)
     check_size(frame.shape, options, annotations)
-    pair = frame.read(annotations)
+    # A function without a mask compares all of the grid, as its author knows it.
+    pair = frame.read(annotations, in_view=takes_mask(options.objective.loss))
     affine, best = best_sound_parts(
         pair,
         _predict(model, pair),

@@ -15,7 +15,7 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import Annotations, find_label_values
 from dipy_nn_reg.backend import as_one_graph
-from dipy_nn_reg.losses.objective import Objective
+from dipy_nn_reg.losses.objective import Objective, where_compared
 from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.mapping.parts import Parts
 from dipy_nn_reg.pairwise.descent import PairTensors, optimize_velocity
@@ -164,7 +164,7 @@ def _measure(tensors, options, parts):
     displacement = ops.convert_to_tensor(parts.whole_displacement()[None])
     # Only the images are compared, not the smoothness of fields of several sources.
     measure = _measurer(replace(options.objective, penalties=()))
-    loss, warped = measure(
+    loss, warped, weights = measure(
         tensors.moving,
         tensors.static,
         tensors.moving_fill,
@@ -172,12 +172,16 @@ def _measure(tensors, options, parts):
         tensors.annotations.as_dict(),
     )
     images = (ops.convert_to_numpy(image) for image in (tensors.static, warped))
+    if weights is not None:
+        # NaN counts as inside, so that the correlation is NaN as well.
+        inside = ~(ops.convert_to_numpy(weights)[..., 0] <= 0)
+        images = (image[inside] for image in images) if inside.any() else images
     return {"loss": float(loss), "ncc": metrics.ncc(*images)}
 
 
 @lru_cache(maxsize=16)
 def _measurer(objective):
-    """Return a function that warps the moving image: the loss, and the warped image."""
+    """Return a function that warps: the loss, the warped image, and the weights."""
     evaluate = Objective(objective)
 
     def measure(moving, static, fill, displacement, annotations):
@@ -188,8 +192,9 @@ def _measurer(objective):
             "field": displacement,
             "displacement": displacement,
         }
-        terms = evaluate(outputs, Annotations(**annotations))
-        return ops.mean(terms["loss"]), warped
+        annotations = Annotations(**annotations)
+        terms = evaluate(outputs, annotations)
+        return ops.mean(terms["loss"]), warped, where_compared(annotations, outputs)
 
     return as_one_graph(measure)
 
@@ -224,10 +229,13 @@ def _rescale(image):
 
 
 def _warped(tensors, parts):
-    """Return a pair whose moving image is warped by Parts."""
+    """Return a pair whose moving image is warped by Parts, with its annotations."""
     displacement = parts.whole_displacement()[None]
     moving = warp(tensors.moving, displacement, fill=tensors.moving_fill)
-    return tensors._replace(moving=moving)
+    annotations = tensors.annotations.map(
+        lambda a, place: warp(a, displacement) if place.image == "moving" else a
+    )
+    return tensors._replace(moving=moving, annotations=annotations)
 
 
 def _unfolded(velocity, static, stride):

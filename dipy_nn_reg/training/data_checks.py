@@ -184,7 +184,7 @@ def _fit_to_images(name, array, images):
 
 def _serves_all(name, n):
     """Return the smallest number of arrays for n images: one mask may serve all."""
-    return 1 if name == "mask" else n
+    return 1 if PLACES[name].kind == "mask" else n
 
 
 def _check_landmarks(name, landmarks, images):

@@ -63,7 +63,8 @@ def check_annotations_fit(annotations, *, loss, augment=False):
     loss : str or callable
     augment : bool or float, optional
     """
-    if annotations.mask is not None and not takes_mask(loss):
+    masks = annotations.mask, annotations.moving_mask
+    if any(mask is not None for mask in masks) and not takes_mask(loss):
         raise ValueError(
             f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
             f"Received loss={loss!r} and a mask."

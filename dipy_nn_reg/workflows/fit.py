@@ -95,7 +95,8 @@ class FitFlow(Workflow):
             1, 2 or 4: the field is predicted at every voxel, every second or every
             fourth along each axis. By default 2 in 3D and 1 in 2D.
         loss : string, optional
-            Dissimilarity of the images: "ncc", "mse", "lncc", "mi" or "mind".
+            Dissimilarity of the images: "ncc", "mse", "lncc", "mi", "mind" or
+            "robust_lncc".
         penalty : string, optional
             Penalty of the field: "gradient", "tv", "bending", "folding" or
             "inverse_consistency".

@@ -43,6 +43,7 @@ class RegisterFlow(Workflow):
         smoothness=None,
         level_iters=None,
         mask_file=None,
+        moving_mask_file=None,
         moving_labels=None,
         static_labels=None,
         field_format="dipy",
@@ -88,9 +89,10 @@ class RegisterFlow(Workflow):
             Velocity that is optimised: "velocity" for one at each voxel, or
             "bspline_velocity" for one at control points.
         loss : string, optional
-            Dissimilarity of the images: "ncc", "mse", "lncc", "mi" or "mind", the last
-            two for images of different contrast. By default that of the model, or local
-            normalised cross-correlation in windows of 5 voxels.
+            Dissimilarity of the images: "ncc", "mse" or "lncc"; "mi" or "mind" for
+            images of different contrast; "robust_lncc" for a lesion in one image. By
+            default that of the model, or local normalised cross-correlation in windows
+            of 5 voxels.
         penalty : string, optional
             Penalty of the velocity or field: "gradient", "tv", "bending", "folding" or
             "inverse_consistency". By default that of the model, or "gradient".
@@ -102,6 +104,9 @@ class RegisterFlow(Workflow):
         mask_file : string or Path, optional
             Path of a mask in the space of the static image: where it is not above 0,
             images are not compared. Its own header says where it lies.
+        moving_mask_file : string or Path, optional
+            Path of a mask in the space of the moving image, which is warped with it.
+            With both masks, images are compared where both are above 0.
         moving_labels : string or Path, optional
             Path of a label map of the moving image, whose overlap with that of the
             static image is maximised as well.
@@ -154,6 +159,7 @@ class RegisterFlow(Workflow):
         prealign, prealign_files = read_prealign(prealign)
         annotations = {
             "mask": mask_file,
+            "moving_mask": moving_mask_file,
             "moving_labels": moving_labels,
             "static_labels": static_labels,
         }

@@ -5,13 +5,13 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.losses import lncc, mi, mind, mse, ncc
+from dipy_nn_reg.losses import lncc, mi, mind, mse, ncc, robust_lncc
 from dipy_nn_reg.losses.choices import LOSSES
 
 SHAPES = [(2, 7, 6, 1), (2, 5, 9, 3), (2, 5, 4, 6, 2)]
 SMALL = [(2, 5, 4, 2), (2, 4, 3, 5, 1)]
 # Options of losses whose defaults do not suit small images.
-OPTIONS = {"lncc": {"window": 3}}
+OPTIONS = {"lncc": {"window": 3}, "robust_lncc": {"window": 3}}
 
 
 def mse_reference(static, warped, weights):
@@ -25,16 +25,34 @@ def ncc_reference(static, warped, weights):
 
 
 def lncc_reference(static, warped, weights, *, window=9):
+    squared, _ = windows_reference(static, warped, weights, window)
+    return 1 - np.average(squared.mean(axis=-1), weights=weights)
+
+
+def windows_reference(static, warped, weights, window):
+    """Return the squared correlation of each window, and the product of variances."""
     half = window // 2
     padding = [*[(half, half)] * weights.ndim, (0, 0)]
     padded = [np.pad(i * weights[..., None], padding) for i in (static, warped)]
-    squared = np.zeros(static.shape)
+    squared, contrast = np.zeros((2, *static.shape))
     for *voxel, channel in np.ndindex(*static.shape):
         box = (*(slice(i, i + window) for i in voxel), channel)
         a, b = (image[box] - image[box].mean() for image in padded)
         product_of_sums = np.sum(a**2) * np.sum(b**2)
         squared[*voxel, channel] = np.sum(a * b) ** 2 / (product_of_sums + 1e-5)
-    return 1 - np.average(squared.mean(axis=-1), weights=weights)
+        contrast[*voxel, channel] = a.var() * b.var()
+    return squared, contrast
+
+
+def robust_lncc_reference(static, warped, weights, *, window=5, trim=0.2):
+    """Leave out the lowest windows by sorting them; equal ones are kept together."""
+    squared, contrast = windows_reference(static, warped, weights, window)
+    weights = np.broadcast_to(weights[..., None], squared.shape)
+    counted = weights * (contrast > 0.02**4)
+    order = np.argsort(squared, axis=None)
+    first = np.argmax(np.cumsum(counted.ravel()[order]) > trim * counted.sum())
+    kept = np.where(squared < squared.flat[order[first]], 0, squared)
+    return 1 - np.average(kept, weights=weights)
 
 
 def mutual_information(joint):
@@ -63,6 +81,7 @@ REFERENCES = {
     "mi": mi_reference,
     "mse": mse_reference,
     "ncc": ncc_reference,
+    "robust_lncc": robust_lncc_reference,
 }
 
 
@@ -127,6 +146,32 @@ def test_lncc_windows(
     npt.assert_allclose(actual, expected, rtol=1e-4)
     if window == 9:
         npt.assert_array_equal(loss_of(lncc, static, warped, mask), actual)
+
+
+@pytest.mark.parametrize("trim", [0, 0.1, 0.5, 0.9])
+def test_shares_of_windows_are_left_out(trim, make_images, loss_and_reference):
+    static, warped = make_images((2, 12, 13, 1))
+    function, reference = loss_and_reference("robust_lncc", trim=trim)
+    actual = loss_of(function, static, warped)
+    npt.assert_allclose(actual, expected_of(reference, static, warped), rtol=1e-4)
+    if trim == 0:
+        plain = loss_of(partial(lncc, window=3), static, warped)
+        npt.assert_array_equal(actual, plain)
+
+
+def test_windows_of_a_lesion_have_no_gradient(rng, gradient):
+    """One tenth of the image holds other noise; a fifth of the windows is left out."""
+    image, other = rng.random((2, 1, 40, 40, 1), dtype=np.float32)
+    warped = image + 0.05 * rng.random(image.shape, dtype=np.float32)
+    warped[:, 10:22, 10:22] = other[:, 10:22, 10:22]
+    inside = (0, slice(12, 20), slice(12, 20))
+
+    def largest(loss):
+        slopes = gradient(lambda s, w: ops.sum(loss(s, w)), image, warped)[1]
+        return np.abs(slopes[inside]).max()
+
+    assert largest(partial(lncc, window=5)) > 1e-4
+    assert largest(robust_lncc) == 0
 
 
 @pytest.mark.parametrize("bins", [2, 7, 32])
@@ -307,6 +352,8 @@ def test_channels_count_one_by_one(name, make_images, loss_and_reference):
         (lncc, {}, "no larger than.*longest axis has .*window=9"),
         (lncc, {"window": 1}, "window to be an integer >= 3.*Received 1"),
         (lncc, {"window": 5.0}, "window to be an integer >= 3.*Received 5.0"),
+        (robust_lncc, {"trim": 1}, "trim to be less than 1. Received trim=1"),
+        (robust_lncc, {"trim": -0.1}, "trim to be .*Received.*-0.1"),
         (mi, {"bins": 1}, "bins to be an integer >= 2.*Received 1"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.images import mse, ncc
-from dipy_nn_reg.losses.objective import Objective, ObjectiveOptions
+from dipy_nn_reg.losses.objective import Objective, ObjectiveOptions, where_compared
 from dipy_nn_reg.losses.penalties import bending, gradient
 
 OPTIONS = {
@@ -68,3 +68,62 @@ def test_options_can_be_hashed():
     assert not single.needs_both_directions
     symmetric = {"penalty": "inverse_consistency", "smoothness": 1.0}
     assert ObjectiveOptions.of(**OPTIONS | symmetric).needs_both_directions
+
+
+def columns(*inside):
+    """Return a mask of the columns whose numbers are passed."""
+    mask = np.zeros((1, 8, 9, 1), np.float32)
+    mask[:, :, list(inside)] = 1
+    return ops.convert_to_tensor(mask)
+
+
+def test_images_are_compared_where_both_masks_are(outputs):
+    """A displacement of two columns: column j reads column j + 2."""
+    shift = np.zeros((2, 8, 9, 2), np.float32)
+    shift[..., 1] = 2
+    outputs = {**outputs, "displacement": ops.convert_to_tensor(shift)}
+    static, warped = (np.asarray(outputs[name]) for name in ("static", "warped"))
+    masks = {"mask": columns(0, 1, 2, 3), "moving_mask": columns(4, 5, 6, 8)}
+    expected = {"mask": [0, 1, 2, 3], "moving_mask": [2, 3, 4, 6], "both": [2, 3]}
+    options = ObjectiveOptions.of(**{**OPTIONS, "penalty": "tv", "smoothness": 0.0})
+    for name, inside in expected.items():
+        annotations = Annotations(**(masks if name == "both" else {name: masks[name]}))
+        loss = Objective(options)(outputs, annotations)["loss"]
+        squares = (static - warped)[:, :, inside] ** 2
+        npt.assert_allclose(loss, squares.mean(axis=(1, 2, 3)), rtol=1e-5)
+    assert where_compared(Annotations(), outputs) is None
+
+
+def test_masks_change_places_in_the_other_direction(outputs):
+    options = {"penalty": {"inverse_consistency": 1.0}, "smoothness": None}
+    options = ObjectiveOptions.of(**{**OPTIONS, **options})
+    shift = np.zeros((2, 8, 9, 2), np.float32)
+    shift[..., 1] = 2
+    forward = {**outputs, "displacement": ops.convert_to_tensor(shift)}
+    backward = {
+        **outputs,
+        "static": 1 - outputs["warped"],
+        "displacement": ops.convert_to_tensor(-shift),
+    }
+    annotations = Annotations(mask=columns(0, 1, 2, 3), moving_mask=columns(4, 5, 6, 8))
+    terms = Objective(options)({**forward, "backward": backward}, annotations)
+    losses = []
+    for way, inside in ((forward, [2, 3]), (backward, [4, 5])):
+        static, warped = (np.asarray(way[name]) for name in ("static", "warped"))
+        losses.append(((static - warped)[:, :, inside] ** 2).mean(axis=(1, 2, 3)))
+    # Opposite displacements are consistent but at the borders.
+    rest = np.asarray(terms["loss"]) - np.asarray(terms["penalty"])
+    npt.assert_allclose(rest, np.mean(losses, axis=0), rtol=1e-4)
+
+
+def test_a_mask_has_no_gradient(outputs, gradient):
+    mask = columns(4, 5, 6)
+    options = ObjectiveOptions.of(**{**OPTIONS, "penalty": "tv", "smoothness": 0.0})
+
+    def loss(displacement):
+        way = {**outputs, "displacement": displacement}
+        terms = Objective(options)(way, Annotations(moving_mask=mask))
+        return ops.sum(terms["loss"]) + ops.sum(displacement)
+
+    [slopes] = gradient(loss, np.full((2, 8, 9, 2), 0.3, np.float32))
+    npt.assert_array_equal(slopes, 1)

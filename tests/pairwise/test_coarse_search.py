@@ -4,6 +4,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.pairwise.coarse_search import search_displacement
 
 
@@ -12,12 +13,14 @@ def texture(rng, shape, sigma=3):
     return ((image - image.min()) / np.ptp(image)).astype(np.float32)
 
 
-def search(moving, static, level, mask=None):
+def search(moving, static, level, **masks):
     moving, static = (
         ops.convert_to_tensor(i[None, ..., None]) for i in (moving, static)
     )
-    mask = None if mask is None else ops.convert_to_tensor(mask[None, ..., None])
-    return search_displacement(moving, static, level, mask)
+    masks = Annotations(**masks).map(
+        lambda mask, place: ops.convert_to_tensor(mask[None, ..., None])
+    )
+    return search_displacement(moving, static, level, masks)
 
 
 @pytest.mark.parametrize("contrast", [1, -1])
@@ -56,7 +59,9 @@ def test_voxels_outside_a_mask_are_ignored(rng):
     moving[:, 32:] = texture(rng, (64, 32))
     mask = np.ones(static.shape, np.float32)
     mask[:, 32:] = 0
-    without, with_mask = (search(moving, static, 4, m)[0, 4:-4] for m in (None, mask))
+    without, with_mask = (
+        search(moving, static, 4, **m)[0, 4:-4] for m in ({}, {"mask": mask})
+    )
     npt.assert_allclose(with_mask[:, 2:6].mean((0, 1)), [2, 0], atol=0.3)
     # Outside of the mask the field is only smoothed.
     assert np.abs(without[:, -3:]).mean() > 5 * np.abs(with_mask[:, -3:]).mean()
@@ -75,3 +80,18 @@ def test_images_of_two_channels(rng):
     moving = np.roll(static, -8, 1)
     found = search_displacement(*map(ops.convert_to_tensor, (moving, static)), 4)
     npt.assert_allclose(found[0, 4:-4, 2:-2].mean((0, 1)), [-2, 0], atol=0.2)
+
+
+def test_a_displacement_out_of_the_moving_mask_is_not_sought(rng):
+    static = texture(rng, (64, 64))
+    moving = np.roll(static, 8, 0)
+    moving[:, 32:] = texture(rng, (64, 32))
+    mask = np.ones(static.shape, np.float32)
+    mask[:, 32:] = 0
+    without, with_mask = (
+        search(moving, static, 4, **m)[0, 4:-4] for m in ({}, {"moving_mask": mask})
+    )
+    npt.assert_allclose(with_mask[:, 1:5].mean((0, 1)), [2, 0], atol=0.3)
+    # Neither drawn across the border of the mask nor pushed away from it.
+    assert np.abs(with_mask[:, 2:7, 1]).mean() < 0.3
+    assert np.abs(without[:, 9:]).mean() > 2 * np.abs(with_mask[:, -3:, 1]).mean()

@@ -202,6 +202,6 @@ def test_the_size_of_the_images_is_checked(monkeypatch):
     with pytest.raises(ValueError, match="Expected"):
         check_size((*SHAPE, 1), check(loss=partial(lncc, window=99)), Annotations())
     monkeypatch.setattr("dipy_nn_reg.memory.memory_there", lambda: 2**16)
-    monkeypatch.setattr("dipy_nn_reg.memory.has_gpu", lambda: False)
+    monkeypatch.setattr("dipy_nn_reg.backend.has_gpu", lambda: False)
     with pytest.raises(MemoryError, match=r"Registering images of \(36, 41\) needs"):
         check_size((*SHAPE, 1), check(), Annotations())

@@ -5,6 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
+from dipy_nn_reg.data.phantoms import make_phantoms
+from dipy_nn_reg.mapping import view
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
 from dipy_nn_reg.mapping.parts import Parts
 from dipy_nn_reg.metrics.labels import dice_of_labels
@@ -12,6 +14,7 @@ from dipy_nn_reg.training.predictor import Prediction
 from dipy_nn_reg.transform.functions import integrate, warp
 
 SHAPE = (36, 41)
+AFFINES = "moving_affine", "static_affine"
 
 
 def texture(rng, shape):
@@ -140,6 +143,72 @@ def test_only_voxels_inside_a_mask_are_compared(images):
         # Inside as without a mask; outside there is only what smoothness extends.
         npt.assert_allclose(lengths[inside], everywhere[inside], rtol=0.1)
         assert lengths[1 - inside] < 0.4 * everywhere[1 - inside]
+
+
+def test_a_mask_of_the_moving_image_goes_with_it(images):
+    """A bright patch in the moving image is left out, and so is its place."""
+    moving, static = images
+    expected, _ = register(moving, static, prealign=None)
+    patch = np.zeros(SHAPE, bool)
+    patch[14:22, 16:25] = True
+    spoiled = np.where(patch, 1.3 * moving.max(), moving)
+    errors = []
+    for options in ({}, {"moving_mask": ~patch}):
+        mapping, _ = register(spoiled, static, prealign=None, **options)
+        difference = np.linalg.norm(mapping.backward - expected.backward, axis=-1)
+        errors.append(difference[8:28, 10:31].mean())
+    assert errors[1] < 0.5
+    assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("shape", [(64, 56), (40, 38, 36)])
+def test_what_the_moving_image_has_not_seen_is_not_compared(
+    shape, smooth_field, monkeypatch
+):
+    """Half of a head is registered to a whole one, deformed by a known field."""
+    static = make_phantoms(1, shape=shape, seed=2)[0][0]
+    velocity = smooth_field(shape, sigma=6, largest=2.5)
+    moving = warp(static, integrate(-velocity))[: shape[0] // 2]
+    truth = np.indices(shape) + np.moveaxis(integrate(velocity), -1, 0)
+    overlap = (truth[0] < len(moving) - 1) & (static > 0.1)
+    points = np.argwhere(overlap).astype(float)
+    errors = []
+    for background in (True, False):
+        with monkeypatch.context() as patched:
+            if background:
+                patched.setattr(view, "find_unseen", lambda *arrays: None)
+            affines = {name: np.eye(len(shape) + 1) for name in AFFINES}
+            mapping, outcome = register(moving, static, prealign=None, **affines)
+        found = mapping.transform_points(points)
+        errors.append(np.linalg.norm(found - truth[:, overlap].T, axis=1).mean())
+    assert errors[1] < 0.6
+    assert errors[1] < 0.5 * errors[0]
+    assert outcome.ncc_after > 0.99
+
+
+def test_a_loss_without_a_mask_compares_the_whole_grid(monkeypatch):
+    """A function of the user goes on working, as it did before."""
+
+    def difference(static, warped):
+        return ops.mean(ops.square(static - warped), axis=(1, 2, 3))
+
+    def refuse(*arrays):
+        raise AssertionError
+
+    monkeypatch.setattr(view, "find_unseen", refuse)
+    static = make_phantoms(1, shape=(64, 56), seed=2)[0][0]
+    affines = {name: np.eye(3) for name in AFFINES}
+    options = {"prealign": None, "level_iters": (2,), "smoothness": 0.1, **affines}
+    _, outcome = register(static[:32], static, loss=difference, **options)
+    assert np.isfinite(outcome.loss_after)
+
+
+def test_masks_that_do_not_overlap_are_refused(images):
+    upper = np.zeros(SHAPE, bool)
+    upper[:18] = True
+    masks = {"mask": upper, "moving_mask": ~upper}
+    with pytest.raises(ValueError, match="Expected masks, and fields of view"):
+        register(*images, prealign=None, **masks)
 
 
 def test_labels_guide_a_registration(images):
@@ -280,6 +349,9 @@ def test_equal_images_are_not_deformed(images):
         ({"mask": np.ones((3, 3), int)}, "Expected mask of the shape of its image"),
         ({"mask": np.full(SHAPE, np.nan)}, "Expected integers in mask"),
         ({"mask": np.zeros(SHAPE)}, "other than 0 in mask"),
+        ({"moving_mask": np.ones((3, 3))}, "Expected moving_mask of the shape"),
+        ({"moving_mask": np.full(SHAPE, np.inf)}, "in moving_mask.*not finite"),
+        ({"moving_mask": np.zeros(SHAPE)}, "other than 0 in moving_mask"),
         ({"voxel_size": 0}, "Expected voxel_size"),
     ],
 )

@@ -65,6 +65,9 @@ def test_masks_for_each_image_or_for_all():
     for mask, number in ((masks, 3), (masks[:1], 1), (masks[0], 1)):
         assert check(static=MOVING, mask=mask).mask.shape == (number, 6, 5, 1)
         assert check(static=None, mask=mask).mask.shape == (number, 6, 5, 1)
+    for mask, number in ((masks, 3), (masks[0], 1)):
+        checked = check(static=None, moving_mask=mask)
+        assert checked.moving_mask.shape == (number, 6, 5, 1)
     assert check(mask=masks[..., None][:1]).mask.shape == (1, 6, 5, 1)
 
 

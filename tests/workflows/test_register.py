@@ -59,6 +59,9 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
     half = np.zeros(nib.load(brains[0]).shape, np.uint8)
     half[:9] = 1
     mask = write("mask.nii.gz", half)
+    rest = 1 - half
+    rest[4:] = 1
+    moving_mask = write("moving_mask.nii.gz", rest)
     labels = [
         write(f"labels_{i}.nii.gz", (nib.load(path).get_fdata() > 0.4).astype(np.uint8))
         for i, path in enumerate(brains[:2])
@@ -76,6 +79,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         transform="bspline_velocity",
         voxel_size=2.5,
         mask_file=str(mask),
+        moving_mask_file=str(moving_mask),
         moving_labels=str(labels[1]),
         static_labels=str(labels[0]),
     )
@@ -95,6 +99,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
     for ours, theirs in zip(model.model.get_weights(), expected.model.get_weights()):
         npt.assert_array_equal(ours, theirs)
     npt.assert_array_equal(received.pop("mask"), half)
+    npt.assert_array_equal(received.pop("moving_mask"), rest)
     for i, name in enumerate(("static", "moving")):
         image = nib.load(brains[i])
         npt.assert_array_equal(received.pop(name), image.get_fdata())

@@ -17,6 +17,7 @@ from fuzzing.call import (
 )
 
 LOSSES = {"mse": {}, "ncc": {}, "lncc": {"window": 3}, "mi": {"bins": 8}, "mind": {}}
+LOSSES["robust_lncc"] = {"window": 3}
 PENALTIES = ("gradient", "tv", "bending", "folding", "folded")
 
 

@@ -78,10 +78,12 @@ def check_prealign(prealign, *, ndim):
 
     Parameters
     ----------
-    prealign : str, ndarray of shape (ndim + 1, ndim + 1), or None
-        One of :data:`KINDS`, or an affine.
+    prealign : str, Alignment, ndarray of shape (ndim + 1, ndim + 1), or None
+        One of :data:`KINDS`, an estimated alignment, or an affine.
     ndim : int
     """
+    if isinstance(prealign, Alignment):
+        prealign = prealign.affine
     if isinstance(prealign, str):
         if prealign not in KINDS:
             raise ValueError(
