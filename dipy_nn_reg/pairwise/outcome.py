@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.prealign import Alignment
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Outcome:
         back.
     seconds : float
         Time from the images to the map, including the affine.
+    alignment : Alignment or None
+        How the images were aligned before; None if ``prealign`` was an affine or None.
     """
 
     used: str
@@ -41,9 +44,10 @@ class Outcome:
     largest_displacement_mm: float
     inverse_error_mm: float
     seconds: float
+    alignment: Alignment | None = None
 
     @classmethod
-    def of(cls, affine, best, mapping, *, seconds):
+    def of(cls, affine, best, mapping, *, seconds, alignment=None):
         """Return the outcome of two candidates and the map of the better one.
 
         Parameters
@@ -51,6 +55,7 @@ class Outcome:
         affine, best : dipy_nn_reg.pairwise.safeguard.Candidate
         mapping : dipy.align.imwarp.DiffeomorphicMap
         seconds : float
+        alignment : Alignment, optional
         """
         return cls(
             used=best.used,
@@ -60,6 +65,7 @@ class Outcome:
             ncc_after=best.measures["ncc"],
             **measure_field(mapping, roughness=False),
             seconds=seconds,
+            alignment=alignment,
         )
 
     def __str__(self):

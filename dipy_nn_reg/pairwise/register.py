@@ -8,6 +8,7 @@ from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.losses.choices import takes_mask
 from dipy_nn_reg.mapping.frame import Frame
+from dipy_nn_reg.mapping.prealign import Alignment
 from dipy_nn_reg.pairwise.options import (
     check_annotations,
     check_level_iters,
@@ -65,10 +66,12 @@ def register(
         From voxels to world coordinates in mm. Without them both images are on one
         grid. Slices with affines of 4 x 4, stored along any axis, are registered in
         their plane, whatever their distance across it.
-    prealign : {"auto", "rigid", "similarity", "affine"}, ndarray or None, optional
-        Alignment that is estimated before, wherever the images lie and however they
-        are turned; "auto" chooses the kind, or none, from the images. Or an affine from
-        static to moving world coordinates; None for images that are aligned.
+    prealign : str, Alignment, ndarray or None, optional
+        "auto", "rigid", "similarity" or "affine": an alignment that is
+        estimated before, wherever the images lie and however they are turned; "auto"
+        chooses the kind, or none, from the images. Or ``outcome.alignment`` of an
+        earlier registration, or an affine from static to moving world coordinates. None
+        for images that are aligned.
     voxel_size : float, optional
         Voxel size in mm of the grid on which the images are compared. By default that
         of the static image.
@@ -166,7 +169,12 @@ def register(
     )
     mapping = frame.to_mapping(best.parts, pair.prealign)
 
-    outcome = Outcome.of(affine, best, mapping, seconds=perf_counter() - start)
+    seconds = perf_counter() - start
+    if isinstance(prealign, Alignment):
+        seconds += prealign.seconds
+    outcome = Outcome.of(
+        affine, best, mapping, seconds=seconds, alignment=pair.alignment
+    )
     logger.info(str(outcome))
     return mapping, outcome
 

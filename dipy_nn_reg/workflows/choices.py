@@ -22,7 +22,7 @@ CHOICES = {
         "velocity",
     ),
     "pair_transform": ("velocity", "bspline_velocity"),
-    "loss": ("lncc", "mi", "mind", "mse", "ncc"),
+    "loss": ("lncc", "mi", "mind", "mse", "ncc", "robust_lncc"),
     "penalty": ("bending", "folding", "gradient", "inverse_consistency", "tv"),
 }
 

@@ -4,10 +4,12 @@ from functools import partial
 
 from dipy.utils.logging import logger
 
+from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_affine
 from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.io.warped import check_warped
+from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.mapping.prealign import KINDS
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
@@ -20,7 +22,7 @@ from dipy_nn_reg.workflows.paths import (
     pair_inputs,
     plan_outputs,
 )
-from dipy_nn_reg.workflows.quiet import import_keras
+from dipy_nn_reg.workflows.quiet import import_keras, start_import_of_keras
 from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort
 
 # Name of the field from moving to static, unless another one is asked for.
@@ -28,6 +30,7 @@ INVERSE = "inverse.nii.gz"
 # Columns of the table that is shown.
 SHOWN = (
     "moving",
+    "alignment",
     "used",
     "ncc_headers",
     "ncc_after",
@@ -139,7 +142,7 @@ def register_files(
     **options
         Options of :func:`~dipy_nn_reg.register`.
     """
-    import_keras()
+    start_import_of_keras()
     rows, subjects, failures = [], [], Failures(len(moving))
     names = distinct_names([*static, *moving])
     pairs = list(zip(static, moving, outputs, names, names[len(static) :]))
@@ -149,7 +152,7 @@ def register_files(
         with failures.caught(pair_name(pair_names), note):
             images = _read_pair(dict(zip(pair_names, files)), options.get("model"))
             check_warped(paths["out_warped"], **images, fill=fill)
-            mapping, outcome = _register_pair(images, options)
+            mapping, outcome = _register_pair(images, _aligned(images, options))
             row, subject = write_pair(
                 mapping,
                 outcome,
@@ -179,17 +182,40 @@ def _read_pair(files, model):
     return images
 
 
-def _register_pair(images, options):
-    """Return the map between two images, and the outcome."""
-    from dipy_nn_reg import register
-
-    return register(
+def _aligned(images, options):
+    """Return options with an alignment that is estimated while Keras is imported."""
+    prealign, model = options.get("prealign"), options.get("model")
+    if not isinstance(prealign, str) or model is not None:
+        return options
+    frame = Frame(
         images["moving"].data,
         images["static"].data,
-        moving_affine=images["moving"].affine,
-        static_affine=images["static"].affine,
-        **options,
+        ndim=_ndim(images["static"]),
+        num_channels=1,
+        prealign=prealign,
+        **_affines(images),
     )
+    masks = {name: options.get(name) for name in ("mask", "moving_mask")}
+    annotations = frame.check_annotations(Annotations(**masks))
+    return {**options, "prealign": frame.align(annotations)}
+
+
+def _register_pair(images, options):
+    """Return the map between two images, and the outcome."""
+    import_keras()
+    from dipy_nn_reg import register
+
+    moving, static = images["moving"].data, images["static"].data
+    return register(moving, static, **_affines(images), **options)
+
+
+def _affines(images):
+    return {f"{name}_affine": image.affine for name, image in images.items()}
+
+
+def _ndim(image):
+    """Return the number of axes of an image, 2 for a slice along any axis."""
+    return 2 if 1 in image.data.shape[:3] else 3
 
 
 def _note_failure(rows, pair_names, paths, reason):
@@ -207,7 +233,7 @@ def _check_rank(images, model):
 
     Images have to have as many axes as those of the model, or as the static image.
     """
-    ranks = {n: 2 if 1 in i.data.shape[:3] else 3 for n, i in images.items()}
+    ranks = {name: _ndim(image) for name, image in images.items()}
     if model is None:
         ndim, reason = ranks["static"], "as the static image has"
     else:

@@ -36,7 +36,7 @@ def write_pair(
         _write_warped(partials["out_warped"], warped, mapping, images, fill)
         _write_maps(partials, mapping, static, moving, field_format, inverse=inverse)
         measures = _measure(outcome, mapping, static, moving, warped)
-        row = {**pair_names, "used": outcome.used, **measures}
+        row = {**pair_names, **_sources(outcome), **measures}
         write_csv([row], partials["out_metrics"])
         if "out_report" in paths:
             # No labels are shown: those that guided a registration cannot validate it.
@@ -45,6 +45,13 @@ def write_pair(
             subjects = [{**subject, "page": paths["out_report"]}]
             row["verdict"] = subject["verdict"]
     return row, subjects
+
+
+def _sources(outcome):
+    """Return the kind of alignment, and the source of the field."""
+    alignment = outcome.alignment
+    kind = "given" if alignment is None else alignment.kind
+    return {"alignment": kind, "used": outcome.used}
 
 
 def _write_maps(paths, mapping, static, moving, field_format, *, inverse):

@@ -16,7 +16,7 @@ from dipy_nn_reg.workflows.pair_files import (
     register_files,
 )
 from dipy_nn_reg.workflows.paths import find_input
-from dipy_nn_reg.workflows.quiet import import_keras
+from dipy_nn_reg.workflows.quiet import import_keras, start_import_of_keras
 
 # Stands for the size of images that are not read yet: no option of this command depends
 # on it.
@@ -189,11 +189,9 @@ class RegisterFlow(Workflow):
                 f"Expected one pair of images with {sorted(annotations)}. "
                 f"Received {len(static)} pairs."
             )
-        import_keras()
-        from dipy_nn_reg import DeformableRegistration
-
-        model = DeformableRegistration.load(models[0]) if models else None
-        _check_options(model, transform, objective, level_iters)
+        # Keras is imported while images are read and aligned, unless there is a model.
+        start_import_of_keras()
+        model = _load(models[0], transform, objective) if models else None
         annotations = {
             name: _read_on_image(name, path, static[0], moving[0])
             for name, path in annotations.items()
@@ -216,14 +214,16 @@ class RegisterFlow(Workflow):
         )
 
 
-def _check_options(model, transform, objective, level_iters):
-    """Raise ValueError for a wrong option once, and not for each pair of images."""
-    from dipy_nn_reg.pairwise.options import check_level_iters, check_options
+def _load(path, transform, objective):
+    """Return a model, once it is known that the options fit it."""
+    import_keras()
+    from dipy_nn_reg import DeformableRegistration
+    from dipy_nn_reg.pairwise.options import check_options
 
-    trained = {} if model is None else model.options
+    model = DeformableRegistration.load(path)
     field = {"transform": transform, "spacing": None, "field_stride": None}
-    check_options(_ANY_SHAPE, trained, field, objective, label_weight=1.0)
-    check_level_iters(level_iters)
+    check_options(_ANY_SHAPE, model.options, field, objective, label_weight=1.0)
+    return model
 
 
 def _read_on_image(name, path, static, moving):

@@ -1,6 +1,7 @@
 """Estimation of the affine between two images, and choice of its kind."""
 
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
@@ -45,6 +46,8 @@ class Alignment:
         that of this one: near 1 or above, the alignment is uncertain.
     center : ndarray, shape (ndim,)
         World coordinates of the centre of the static structure.
+    seconds : float
+        Time that the estimation took.
     """
 
     affine: np.ndarray
@@ -54,6 +57,7 @@ class Alignment:
     information_headers: float
     runner_up: float
     center: np.ndarray
+    seconds: float = 0.0
 
     def inverted(self):
         """Return the alignment from moving to static world coordinates."""
@@ -134,6 +138,7 @@ def estimate_prealign(
     headers, the middles and the centres of mass, and rotations about the latter. The
     best are refined. The result has no less information than the headers.
     """
+    begin = perf_counter()
     check_name("kind", kind, KINDS)
     moving, static = check_real("moving", moving), check_real("static", static)
     if moving.ndim != static.ndim or static.ndim not in (2, 3):
@@ -151,8 +156,10 @@ def estimate_prealign(
         (static, static_affine, None if mask is None else mask > 0),
     ]
     if static.ndim == 3 and static.shape[2] == 1:
-        return _align_in_plane(*images, kind)
-    return _align(*(_coarse(*image) for image in images), kind)
+        alignment = _align_in_plane(*images, kind)
+    else:
+        alignment = _align(*(_coarse(*image) for image in images), kind)
+    return replace(alignment, seconds=perf_counter() - begin)
 
 
 def _coarse(values, affine, mask):
