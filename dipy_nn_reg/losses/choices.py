@@ -102,6 +102,15 @@ def get_loss(loss):
     return Loss(loss)
 
 
+def loss_name(loss):
+    """Return the name of a loss, that in :data:`LOSSES` or that of a function."""
+    if isinstance(loss, str):
+        return loss
+    function = loss.func if isinstance(loss, partial) else loss
+    names = [name for name, named in LOSSES.items() if named.function is function]
+    return names[0] if names else getattr(function, "__name__", str(function))
+
+
 def get_penalty(penalty):
     """Return the :class:`Penalty` of a name or of a function of the field."""
     return PENALTIES[penalty] if isinstance(penalty, str) else Penalty(penalty, 1.0)

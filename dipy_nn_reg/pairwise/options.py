@@ -32,6 +32,9 @@ from dipy_nn_reg.transform.pyramid import coarse_shape
 # Default loss, for images of one contrast. Windows of 5 voxels give better results than
 # the usual 9 if the remaining displacement is small (doc/performance.md).
 LOSS = partial(lncc, window=5)
+# Default loss for images of different contrast: on SRI24 it is as exact as the
+# self-similarity descriptors or more so (doc/recovered_sri24.csv).
+LOSS_OF_TWO_CONTRASTS = "mi"
 PAIRWISE_TRANSFORMS = ("bspline_velocity", "velocity")
 # Number of float32 values per voxel that the descent holds in addition to the loss:
 # fields, and the Jacobians from which folds are counted.
@@ -82,7 +85,9 @@ def check_model(model):
         )
 
 
-def check_options(shape, trained, field, objective, label_weight):
+def check_options(
+    shape, trained, field, *, loss=None, penalty=None, smoothness=None, label_weight=1.0
+):
     """Return checked options of the descent.
 
     Parameters
@@ -93,17 +98,15 @@ def check_options(shape, trained, field, objective, label_weight):
         Options of a model, whose loss and penalty are the defaults; empty without one.
     field : dict
         ``transform``, ``spacing`` and ``field_stride``.
-    objective : dict
-        ``loss``, ``penalty`` and ``smoothness``.
-    label_weight : float
+    loss, penalty, smoothness : optional
+        As for :func:`~dipy_nn_reg.register`.
+    label_weight : float, optional
 
     Returns
     -------
     options : DescentOptions
     """
     transform, stride = field["transform"], field["field_stride"]
-    loss, penalty = objective["loss"], objective["penalty"]
-    smoothness = objective["smoothness"]
     check_name("transform", transform, PAIRWISE_TRANSFORMS)
     loss = trained.get("loss", LOSS) if loss is None else loss
     penalty = trained.get("penalty", "gradient") if penalty is None else penalty

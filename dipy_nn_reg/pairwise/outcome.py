@@ -30,6 +30,8 @@ class Outcome:
         back.
     seconds : float
         Time from the images to the map, including the affine.
+    loss : str
+        Name of the loss by which the images were compared.
     alignment : Alignment or None
         How the images were aligned before; None if ``prealign`` was an affine or None.
     """
@@ -44,10 +46,11 @@ class Outcome:
     largest_displacement_mm: float
     inverse_error_mm: float
     seconds: float
+    loss: str = ""
     alignment: Alignment | None = None
 
     @classmethod
-    def of(cls, affine, best, mapping, *, seconds, alignment=None):
+    def of(cls, affine, best, mapping, *, seconds, loss="", alignment=None):
         """Return the outcome of two candidates and the map of the better one.
 
         Parameters
@@ -55,6 +58,7 @@ class Outcome:
         affine, best : dipy_nn_reg.pairwise.safeguard.Candidate
         mapping : dipy.align.imwarp.DiffeomorphicMap
         seconds : float
+        loss : str, optional
         alignment : Alignment, optional
         """
         return cls(
@@ -65,6 +69,7 @@ class Outcome:
             ncc_after=best.measures["ncc"],
             **measure_field(mapping, roughness=False),
             seconds=seconds,
+            loss=loss,
             alignment=alignment,
         )
 

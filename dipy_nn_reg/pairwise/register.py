@@ -1,15 +1,18 @@
 """Registration of one pair of images, with or without a trained model."""
 
+from functools import partial
 from time import perf_counter
 
 from dipy.utils.logging import logger
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.losses.choices import takes_mask
+from dipy_nn_reg.losses.choices import loss_name, takes_mask
 from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.mapping.prealign import Alignment
+from dipy_nn_reg.pairwise.contrast import contrasts_agree
 from dipy_nn_reg.pairwise.options import (
+    LOSS_OF_TWO_CONTRASTS,
     check_annotations,
     check_level_iters,
     check_model,
@@ -89,9 +92,10 @@ def register(
     field_stride : int, optional
         1, 2 or 4: distance in voxels of the values of a velocity; by default 1.
     loss, penalty : optional
-        As for ``DeformableRegistration``. By default those of the model; without a
-        model, local normalised cross-correlation in windows of 5 voxels, and the
-        gradient of the velocity.
+        As for ``DeformableRegistration``. By default those of the model. Without a
+        model, the loss is chosen from the images: local normalised cross-correlation in
+        windows of 5 voxels where their contrasts agree, mutual information where not;
+        the penalty is the gradient of the velocity.
     smoothness : float, optional
         Weight of the penalty. The default depends on the loss and the penalty.
     level_iters : sequence of int, optional
@@ -138,13 +142,16 @@ def register(
     check_model(model)
     check_level_iters(level_iters)
     layout = find_layout(static, static_affine, num_channels, model)
-    options = check_options(
+    with_loss = partial(
+        check_options,
         spatial_shape(static, layout["ndim"]),
         {} if model is None else model.options,
         {"transform": transform, "spacing": spacing, "field_stride": field_stride},
-        {"loss": loss, "penalty": penalty, "smoothness": smoothness},
-        label_weight,
+        penalty=penalty,
+        smoothness=smoothness,
+        label_weight=label_weight,
     )
+    options = with_loss(loss=loss)
     annotations = Annotations(
         moving_labels=moving_labels,
         static_labels=static_labels,
@@ -160,6 +167,13 @@ def register(
     check_size(frame.shape, options, annotations)
     # A function without a mask compares all of the grid, as its author knows it.
     pair = frame.read(annotations, in_view=takes_mask(options.objective.loss))
+    if loss is None and model is None and not contrasts_agree(pair):
+        logger.info(
+            f"The contrasts of the images differ: they are compared by the loss "
+            f"{LOSS_OF_TWO_CONTRASTS!r}."
+        )
+        options = with_loss(loss=LOSS_OF_TWO_CONTRASTS)
+        check_size(frame.shape, options, annotations)
     affine, best = best_sound_parts(
         pair,
         _predict(model, pair),
@@ -173,7 +187,12 @@ def register(
     if isinstance(prealign, Alignment):
         seconds += prealign.seconds
     outcome = Outcome.of(
-        affine, best, mapping, seconds=seconds, alignment=pair.alignment
+        affine,
+        best,
+        mapping,
+        seconds=seconds,
+        loss=loss_name(options.objective.loss),
+        alignment=pair.alignment,
     )
     logger.info(str(outcome))
     return mapping, outcome

@@ -48,10 +48,10 @@ def write_pair(
 
 
 def _sources(outcome):
-    """Return the kind of alignment, and the source of the field."""
+    """Return the kind of alignment, the source of the field, and the loss."""
     alignment = outcome.alignment
     kind = "given" if alignment is None else alignment.kind
-    return {"alignment": kind, "used": outcome.used}
+    return {"alignment": kind, "used": outcome.used, "loss": outcome.loss}
 
 
 def _write_maps(paths, mapping, static, moving, field_format, *, inverse):

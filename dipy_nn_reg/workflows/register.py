@@ -222,7 +222,7 @@ def _load(path, transform, objective):
 
     model = DeformableRegistration.load(path)
     field = {"transform": transform, "spacing": None, "field_stride": None}
-    check_options(_ANY_SHAPE, model.options, field, objective, label_weight=1.0)
+    check_options(_ANY_SHAPE, model.options, field, label_weight=1.0, **objective)
     return model
 
 

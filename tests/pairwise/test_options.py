@@ -27,7 +27,9 @@ OBJECTIVE = {"loss": None, "penalty": None, "smoothness": None}
 def check(shape=SHAPE, trained=None, label_weight=1.0, **changes):
     field = {**FIELD, **{k: v for k, v in changes.items() if k in FIELD}}
     objective = {**OBJECTIVE, **{k: v for k, v in changes.items() if k in OBJECTIVE}}
-    return check_options(shape, trained or {}, field, objective, label_weight)
+    return check_options(
+        shape, trained or {}, field, label_weight=label_weight, **objective
+    )
 
 
 @pytest.mark.parametrize(

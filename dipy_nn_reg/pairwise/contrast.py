@@ -1,0 +1,73 @@
+"""Agreement of the contrasts of two images, by which a loss is chosen."""
+
+import numpy as np
+from scipy.ndimage import uniform_filter, zoom
+
+# Largest number of voxels along an axis at which images are compared, and width of the
+# windows in these voxels.
+_MAX_VOXELS, _WINDOW = 96, 5
+# Smallest variance of a window with structure, as a fraction of the largest one.
+_MIN_VARIANCE = 0.02
+# Agreement above which the contrasts count as equal, by number of axes. After an affine
+# alignment of two people it is 0.86 or more for T1 images beside T1 images and FA; 0.83
+# or less for T1 beside an image whose brightness rises and falls with that of T1, as
+# proton density may have it; and -0.1 to 0.3 for T1 beside T2 and beside inverted T1.
+# In 2D, where fewer windows count, it is 0.76 or more for T1 images.
+_AGREE = {2: 0.55, 3: 0.85}
+
+
+def local_agreement(pair):
+    """Return how consistent the sign of the correlation in small windows is.
+
+    Parameters
+    ----------
+    pair : dipy_nn_reg.mapping.pair_on_grid.PairOnGrid
+
+    Returns
+    -------
+    agreement : float
+        Mean of the correlation, divided by the mean of its size, over the windows with
+        structure in both images: 1 if both images are bright at the same places, -1 if
+        one is bright where the other one is dark. With several channels, the mean over
+        these. NaN if there is no such window.
+    """
+    masks = pair.annotations.mask, pair.annotations.moving_mask
+    inside = np.ones(pair.static.shape[:-1], bool)
+    for mask in masks:
+        inside &= True if mask is None else mask > 0
+    channels = zip(np.moveaxis(pair.static, -1, 0), np.moveaxis(pair.moving, -1, 0))
+    return float(np.mean([_agreement(*images, inside) for images in channels]))
+
+
+def contrasts_agree(pair):
+    """Return whether both images show structures in the same order of brightness."""
+    agreement = local_agreement(pair)
+    return bool(np.isnan(agreement) or agreement > _AGREE[pair.static.ndim - 1])
+
+
+def _agreement(static, moving, inside):
+    static, moving, inside = (_shrink(a) for a in (static, moving, inside))
+    means = uniform_filter(static, _WINDOW), uniform_filter(moving, _WINDOW)
+    covariance = uniform_filter(static * moving, _WINDOW) - means[0] * means[1]
+    variances = [
+        uniform_filter(image * image, _WINDOW) - mean**2
+        for image, mean in zip((static, moving), means)
+    ]
+    structure = inside > 0.5
+    for variance in variances:
+        structure &= variance > _MIN_VARIANCE * variance.max()
+    if not structure.any():
+        return np.nan
+    product = variances[0][structure] * variances[1][structure]
+    correlation = covariance[structure] / np.sqrt(product)
+    return correlation.mean() / np.abs(correlation).mean()
+
+
+def _shrink(image):
+    """Return an image in float64 of at most ``_MAX_VOXELS`` along each axis."""
+    factor = _MAX_VOXELS / max(image.shape)
+    image = image.astype(np.float64)
+    if factor >= 1:
+        return image
+    width = int(np.ceil(1 / factor))
+    return zoom(uniform_filter(image, width), factor, order=1)
