@@ -9,5 +9,6 @@ from dipy_nn_reg.mapping.prealign.estimate import (
     check_prealign,
     estimate_prealign,
 )
+from dipy_nn_reg.mapping.prealign.rating import rate_affine
 
-__all__ = ["KINDS", "Alignment", "check_prealign", "estimate_prealign"]
+__all__ = ["KINDS", "Alignment", "check_prealign", "estimate_prealign", "rate_affine"]

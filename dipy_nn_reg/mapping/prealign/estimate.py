@@ -3,14 +3,13 @@
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import apply_affine
 import numpy as np
 
-from dipy_nn_reg.checks import check_name, check_real
-from dipy_nn_reg.intensities import normalize
+from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.mapping.affine_summary import describe_affine
-from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
-from dipy_nn_reg.mapping.prealign.levels import CoarseImage
+from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.mapping.prealign.images import CoarsePair
 from dipy_nn_reg.mapping.prealign.search import Levels, distance, search
 
 # Kinds of alignment that are estimated; "auto" chooses among the others and none.
@@ -140,30 +139,21 @@ def estimate_prealign(
     """
     begin = perf_counter()
     check_name("kind", kind, KINDS)
-    moving, static = check_real("moving", moving), check_real("static", static)
-    if moving.ndim != static.ndim or static.ndim not in (2, 3):
-        raise ValueError(
-            f"Expected two images of two or three axes. Received moving.shape="
-            f"{moving.shape} and static.shape={static.shape}."
-        )
-    affines = {"moving_affine": moving_affine, "static_affine": static_affine}
-    moving_affine, static_affine = (
-        check_affine(affine, name=name, ndim=static.ndim)
-        for name, affine in affines.items()
+    pair = CoarsePair.of(
+        moving,
+        static,
+        moving_affine=moving_affine,
+        static_affine=static_affine,
+        moving_mask=moving_mask,
+        mask=mask,
     )
-    images = [
-        (moving, moving_affine, None if moving_mask is None else moving_mask > 0),
-        (static, static_affine, None if mask is None else mask > 0),
-    ]
-    if static.ndim == 3 and static.shape[2] == 1:
-        alignment = _align_in_plane(*images, kind)
-    else:
-        alignment = _align(*(_coarse(*image) for image in images), kind)
-    return replace(alignment, seconds=perf_counter() - begin)
-
-
-def _coarse(values, affine, mask):
-    return CoarseImage(normalize(values), affine, mask)
+    alignment = _align(pair.moving, pair.static, kind)
+    return replace(
+        alignment,
+        affine=pair.to_world(alignment.affine),
+        center=pair.point_to_world(alignment.center),
+        seconds=perf_counter() - begin,
+    )
 
 
 def _align(moving, static, kind):
@@ -172,7 +162,7 @@ def _align(moving, static, kind):
     if levels.moving.extent < _MUCH_SMALLER * levels.static.extent:
         return _align(static, moving, kind).inverted()
     candidates, number = search(levels)
-    fine, best = levels.fine(), candidates[0]
+    fine, best = levels.fine, candidates[0]
     headers = np.eye(levels.ndim + 1)
     at_headers = fine.information(headers)
     others = [candidate.information for candidate in candidates[1:2]]
@@ -234,21 +224,3 @@ def _is_plausible(affine, level):
         and scales.max() / scales.min() <= _MAX_RATIO
         and np.abs(summary.shears).max() <= _MAX_SHEAR
     )
-
-
-def _align_in_plane(moving, static, kind):
-    """Return the alignment of slices in 2D, in mm along the axes of the static one."""
-    sizes = np.diag([*voxel_sizes(static[1]), 1])
-    to_plane = sizes @ np.linalg.inv(static[1])
-    flat = [
-        _coarse(
-            values[:, :, 0],
-            plane_affine(to_plane @ affine),
-            None if mask is None else mask[:, :, 0],
-        )
-        for values, affine, mask in (moving, static)
-    ]
-    alignment = _align(*flat, kind)
-    lifted = np.linalg.inv(to_plane) @ lift_affine(alignment.affine) @ to_plane
-    center = apply_affine(np.linalg.inv(to_plane), [*alignment.center, 0])
-    return replace(alignment, affine=lifted, center=center)

@@ -1,5 +1,6 @@
 """Search for the affine between two images, from starts in all directions."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -48,10 +49,12 @@ class Levels:
         self._extent = min(self.moving.extent, self.static.extent)
         self.coarse = self._level(*_COARSE)
 
+    @cached_property
     def middle(self):
         """Return the level at which results are compared."""
         return self._level(*_MIDDLE)
 
+    @cached_property
     def fine(self):
         """Return the level at which the affine is found."""
         return self._level(*_FINE[self.ndim])
@@ -91,7 +94,7 @@ def search(levels):
         Candidate(*level.ascend(start, "rigid", max_iterations=12, tolerance=1e-3))
         for start in chosen
     ]
-    middle, candidates = levels.middle(), []
+    middle, candidates = levels.middle, []
     for end in _best_distinct(ends, level)[:_KEPT]:
         affine = end.affine
         for kind in ("rigid", "affine"):
@@ -115,6 +118,16 @@ def distance(one, other, level):
     difference = (one - other)[:-1]
     moved = difference[:, :-1] @ level.points + difference[:, -1:]
     return float(np.sqrt(np.mean(np.sum(moved**2, axis=0))))
+
+
+def are_different(one, other, level):
+    """Return whether two affines count as different results."""
+    return distance(one, other, level) > _DIFFERENT_ENDS * _radius(level)
+
+
+def _radius(level):
+    """Return the root mean square distance of the samples from their centre."""
+    return np.sqrt(np.sum(np.var(level.points, axis=1)))
 
 
 def _starts(levels):
@@ -171,8 +184,7 @@ def _best_distinct(candidates, level):
 
 def _distinct(affines, level, fraction):
     """Return affines that differ from those before them."""
-    radius = np.sqrt(np.sum(np.var(level.points, axis=1)))
-    kept = []
+    radius, kept = _radius(level), []
     for affine in affines:
         if all(distance(affine, one, level) > fraction * radius for one in kept):
             kept.append(affine)

@@ -1,0 +1,85 @@
+"""Two images to be aligned: checked, normalised, and slices in their plane."""
+
+from typing import NamedTuple
+
+from nibabel.affines import apply_affine, voxel_sizes
+import numpy as np
+
+from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.intensities import normalize
+from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
+from dipy_nn_reg.mapping.prealign.levels import CoarseImage
+
+
+class CoarsePair(NamedTuple):
+    """Two images with a background of 0, in 2D or 3D.
+
+    Attributes
+    ----------
+    moving, static : CoarseImage
+    to_plane : ndarray or None
+        For slices, affine of 4 x 4 from world coordinates to those in mm along the axes
+        of the static slice, in which the images lie.
+    """
+
+    moving: CoarseImage
+    static: CoarseImage
+    to_plane: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls,
+        moving,
+        static,
+        *,
+        moving_affine,
+        static_affine,
+        moving_mask=None,
+        mask=None,
+    ):
+        """Return images as a CoarsePair.
+
+        See :func:`~dipy_nn_reg.mapping.prealign.estimate_prealign`.
+        """
+        moving, static = check_real("moving", moving), check_real("static", static)
+        if moving.ndim != static.ndim or static.ndim not in (2, 3):
+            raise ValueError(
+                f"Expected two images of two or three axes. Received moving.shape="
+                f"{moving.shape} and static.shape={static.shape}."
+            )
+        affines = {"moving_affine": moving_affine, "static_affine": static_affine}
+        affines = [
+            check_affine(affine, name=name, ndim=static.ndim)
+            for name, affine in affines.items()
+        ]
+        images, masks = [moving, static], [moving_mask, mask]
+        to_plane = None
+        if static.ndim == 3 and static.shape[2] == 1:
+            sizes = np.diag([*voxel_sizes(affines[1]), 1])
+            to_plane = sizes @ np.linalg.inv(affines[1])
+            affines = [plane_affine(to_plane @ affine) for affine in affines]
+            images = [image[:, :, 0] for image in images]
+            masks = [None if mask is None else mask[:, :, 0] for mask in masks]
+        images = [
+            CoarseImage(normalize(image), affine, None if mask is None else mask > 0)
+            for image, affine, mask in zip(images, affines, masks)
+        ]
+        return cls(*images, to_plane)
+
+    def to_world(self, affine):
+        """Return an affine between the images as one of world coordinates."""
+        if self.to_plane is None:
+            return affine
+        return np.linalg.inv(self.to_plane) @ lift_affine(affine) @ self.to_plane
+
+    def from_world(self, affine):
+        """Return an affine of world coordinates as one between the images."""
+        if self.to_plane is None:
+            return affine
+        return plane_affine(self.to_plane @ affine @ np.linalg.inv(self.to_plane))
+
+    def point_to_world(self, point):
+        """Return the world coordinates of a point."""
+        if self.to_plane is None:
+            return point
+        return apply_affine(np.linalg.inv(self.to_plane), [*point, 0])

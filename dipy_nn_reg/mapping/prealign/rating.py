@@ -1,0 +1,56 @@
+"""Comparison of an alignment with those that other starts lead to."""
+
+from typing import NamedTuple
+
+from dipy_nn_reg.mapping.prealign.images import CoarsePair
+from dipy_nn_reg.mapping.prealign.search import Levels, are_different, search
+
+
+class Rating(NamedTuple):
+    """An alignment beside the best one that differs from it.
+
+    Attributes
+    ----------
+    information : float
+        Mutual information of the aligned images, in nats.
+    rival : float
+        Largest mutual information of an alignment that differs from it, and that a
+        search from starts in all directions finds; 0 without one.
+    """
+
+    information: float
+    rival: float
+
+
+def rate_affine(moving, static, affine, *, moving_affine, static_affine):
+    """Return whether another alignment of two images would be better.
+
+    Parameters
+    ----------
+    moving, static : ndarray, shape (*spatial,)
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+        From static to moving world coordinates in mm.
+    moving_affine, static_affine : ndarray
+        From voxels to world coordinates in mm.
+
+    Returns
+    -------
+    rating : Rating
+
+    Raises
+    ------
+    ValueError
+        If an image or an affine is invalid.
+    """
+    pair = CoarsePair.of(
+        moving, static, moving_affine=moving_affine, static_affine=static_affine
+    )
+    levels = Levels(pair.moving, pair.static)
+    candidates, _ = search(levels)
+    level, affine = levels.middle, pair.from_world(affine)
+    others = [
+        candidate.information
+        for candidate in candidates
+        if are_different(candidate.affine, affine, level)
+    ]
+    return Rating(level.information(affine), max(others, default=0.0))
