@@ -9,6 +9,7 @@ from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.applied import MappedPair, apply_map
+from dipy_nn_reg.quality.starts import measure_start
 
 __all__ = ["MappedPair", "apply_map", "measure", "misplaced"]
 # Largest number of voxels along an axis on which images are compared; length of a
@@ -21,12 +22,14 @@ _MARGIN = 0.05
 _MIN_VARIANCE = 0.1
 
 
-def measure(pair):
+def measure(pair, alignment=None):
     """Measure the similarity of two images before and after, and their map.
 
     Parameters
     ----------
     pair : MappedPair
+    alignment : Alignment, optional
+        How the images were aligned; by default other starts are searched.
 
     Returns
     -------
@@ -37,7 +40,8 @@ def measure(pair):
         that the mapped moving labels lack. Besides, ``covered``, the fraction of the
         static structure that the map finds within the moving image; ``voxel_mm``, the
         longest side of a static voxel; and the measures of
-        :func:`~dipy_nn_reg.mapping.measures.measure_field`.
+        :func:`~dipy_nn_reg.mapping.measures.measure_field` and of
+        :func:`~dipy_nn_reg.quality.starts.measure_start`.
     """
     measures = {}
     for name, image in (("before", pair.before), ("after", pair.warped)):
@@ -57,7 +61,7 @@ def measure(pair):
     structure = _structure(pair.static)
     measures["covered"] = float(pair.covered[structure].mean())
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
-    return measures | measure_field(pair.mapping)
+    return measures | measure_field(pair.mapping) | measure_start(pair, alignment)
 
 
 def misplaced(static, warped):

@@ -28,7 +28,7 @@ ADVICE = {
     "failed": (
         "Look at both images in one viewer: do they overlap and show the same part of "
         "the body? Does the field belong to this pair, in this direction? If so, "
-        "register again with --prealign affine or rigid."
+        "register again with the affine of another program as --prealign."
     ),
     "outside": "Do not use the result there: the warped image is background only.",
     "folded": (
@@ -37,12 +37,12 @@ ADVICE = {
     ),
     "some folding": "The map of the Jacobian shows where; a higher smoothness helps.",
     "misaligned": (
-        "Move the slider: if shapes jump, register again, with --prealign affine, a "
+        "Press Flicker: if shapes jump, register again, with a "
         "lower smoothness, or --loss mi for images of different contrast."
     ),
     "some misplaced": (
         "This much is common for images of different contrast. For images of the same "
-        "contrast, look for shapes that jump when the slider moves."
+        "contrast, look for shapes that jump with Flicker."
     ),
     "labels": (
         "Structures fit worse than after the affine alone: look at the contours."

@@ -90,7 +90,7 @@ save_tractogram(bundle, str(files / "bundle.trk"))
 # Register
 # --------
 #
-# DIPY aligns the heads by an affine map, then a field is optimised.
+# The heads are aligned by an affine map, then a field is optimised.
 
 static, static_affine = load_nifti(files / "static.nii.gz")
 moving, moving_affine = load_nifti(files / "moving.nii.gz")
