@@ -4,7 +4,7 @@ from functools import cached_property
 
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import map_coordinates, uniform_filter
 from scipy.optimize import minimize
 
 from dipy_nn_reg.mapping.grid import Grid
@@ -114,12 +114,16 @@ class Level:
         bins, _ = to_bins(static.values)
         near = uniform_filter(static.structure.astype(np.float32), 5) > 0
         near = np.flatnonzero(near if static.mask is None else near & static.mask)
+        rng = np.random.default_rng(0)
         if len(near) > max_points:
-            rng = np.random.default_rng(0)
             near = np.sort(rng.choice(near, max_points, replace=False))
-        voxels = np.stack(np.unravel_index(near, static.values.shape), axis=-1)
-        self.points = apply_affine(static.affine, voxels).T
-        self._static = np.rint(bins.ravel()[near]).astype(np.int32)
+        voxels = np.stack(np.unravel_index(near, static.values.shape))
+        # Samples lie anywhere between voxels: where they meet the voxels of the moving
+        # image, it would be sharper, and the information lower, than elsewhere.
+        voxels = voxels + rng.uniform(-0.5, 0.5, voxels.shape)
+        self.points = apply_affine(static.affine, voxels.T).T
+        bins = map_coordinates(bins, voxels, order=1, mode="nearest")
+        self._static = np.rint(bins).astype(np.int32)
 
     def information(self, affine, *, derivative=False):
         """Return the mutual information of the images that an affine aligns, in nats.
