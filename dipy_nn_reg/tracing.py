@@ -58,12 +58,15 @@ def traced(function, *, jit_compile, indices=False):
             else a
             for a in tf.nest.flatten(arguments)
         ]
-        signature = tuple(
+        specs = tuple(
             _spec(a, jit_compile, indices) if tf.is_tensor(a) else a for a in flat
         )
+        # Two dicts of one tensor each differ by their names alone.
+        structure = str(tf.nest.map_structure(lambda _: None, arguments))
+        signature = structure, specs
         with _lock:
             if signature not in traces:
-                traces[signature] = trace(function, arguments, signature, jit_compile)
+                traces[signature] = trace(function, arguments, specs, jit_compile)
                 if not jit_compile and len(traces) > 2 * GRAPHS_KEPT:
                     while len(traces) > GRAPHS_KEPT:
                         traces.popitem(last=False)

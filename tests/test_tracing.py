@@ -50,6 +50,19 @@ def test_graphs_of_old_sizes_are_freed():
     npt.assert_allclose(function(ops.convert_to_tensor(np.full(1, 2.0, "f4"))), 12)
 
 
+def test_names_of_tensors_tell_calls_apart():
+    ones, twos = (ops.full((3,), value, dtype="float32") for value in (1, 2))
+
+    @as_one_graph
+    def function(arrays):
+        return arrays.get("mask", 0) + 10 * arrays.get("moving_mask", 0)
+
+    npt.assert_array_equal(function({"mask": ones}), [1, 1, 1])
+    npt.assert_array_equal(function({"moving_mask": ones}), [10, 10, 10])
+    both = {"moving_mask": ones, "mask": twos}
+    npt.assert_array_equal(function(both), [12, 12, 12])
+
+
 def test_one_graph_serves_all_sizes():
     traced = []
 
