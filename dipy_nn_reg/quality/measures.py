@@ -21,12 +21,15 @@ _MARGIN = 0.05
 _MIN_VARIANCE = 0.1
 
 
-def measure(pair):
+def measure(pair, of_field=None):
     """Measure the similarity of two images before and after, and their map.
 
     Parameters
     ----------
     pair : MappedPair
+    of_field : dict of float, optional
+        The measures of :func:`~dipy_nn_reg.mapping.measures.measure_field`, if they
+        are known.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def measure(pair):
     structure = _structure(pair.static)
     measures["covered"] = float(pair.covered[structure].mean())
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
-    return measures | measure_field(pair.mapping)
+    return measures | (of_field or measure_field(pair.mapping))
 
 
 def misplaced(static, warped):
@@ -101,23 +104,30 @@ def misplaced(static, warped):
     static, warped = (metrics.to_unit_range(i[thinned]) for i in (static, warped))
     if not warped.any():
         return 1.0
-    here = best = _squared_correlation(static, warped)
+    correlation = _squared_correlation_with(static)
+    here = best = correlation(warped)
     for axis in range(static.ndim):
         if static.shape[axis] > 2 * _SHIFT:
             for shift in (-_SHIFT, _SHIFT):
-                shifted = _squared_correlation(static, np.roll(warped, shift, axis))
+                shifted = correlation(np.roll(warped, shift, axis))
                 best = np.maximum(best, shifted)
     # A voxel whose surroundings correlate nowhere is not in place either.
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
     return float(np.mean(is_misplaced[_structure(static)]))
 
 
-def _squared_correlation(one, other):
-    mean_one, mean_other = (uniform_filter(i, _WINDOW) for i in (one, other))
-    covariance = uniform_filter(one * other, _WINDOW) - mean_one * mean_other
+def _squared_correlation_with(one):
+    """Return a function of another image: the squared correlation of each window."""
+    mean_one = uniform_filter(one, _WINDOW)
     # The constant makes the correlation of flat windows 0.
-    variance = _variance(one, mean_one) + 1e-4, _variance(other, mean_other) + 1e-4
-    return covariance**2 / (variance[0] * variance[1])
+    variance_one = _variance(one, mean_one) + 1e-4
+
+    def correlation(other):
+        mean_other = uniform_filter(other, _WINDOW)
+        covariance = uniform_filter(one * other, _WINDOW) - mean_one * mean_other
+        return covariance**2 / (variance_one * (_variance(other, mean_other) + 1e-4))
+
+    return correlation
 
 
 def _variance(image, mean):

@@ -14,6 +14,16 @@ from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.workflows.report_files import write_report
 
 
+# Measures of the map alone, which the page shows too.
+OF_FIELD = (
+    "folding",
+    "sd_log_jacobian",
+    "mean_displacement_mm",
+    "largest_displacement_mm",
+    "inverse_error_mm",
+)
+
+
 def write_pair(
     mapping, outcome, images, pair_names, paths, *, field_format, fill, inverse
 ):
@@ -41,7 +51,14 @@ def write_pair(
         if "out_report" in paths:
             # No labels are shown: those that guided a registration cannot validate it.
             page, field = partials["out_report"], paths["out_field"]
-            subject = write_report(page, mapping, images, pair_names, field=field)
+            subject = write_report(
+                page,
+                mapping,
+                images,
+                pair_names,
+                field=field,
+                of_field={name: measures[name] for name in OF_FIELD},
+            )
             subjects = [{**subject, "page": paths["out_report"]}]
             row["verdict"] = subject["verdict"]
     return row, subjects
