@@ -122,9 +122,7 @@ def _dipy_values(mapping, static_affine):
     ndim = mapping.dim
     displacement, inverse = mapping_to_displacement(mapping)
     linear = static_affine[:ndim, :ndim].T
-    # In float32, as it is stored: four copies in float64 would be most of the memory.
-    field = np.empty((*displacement.shape, 2), np.float32)
-    field[..., 0], field[..., 1] = inverse @ linear, displacement @ linear
+    field = np.stack([inverse @ linear, displacement @ linear], axis=-1)
     if ndim == 2:  # DIPY's tools take fields of three components only.
         field = np.pad(field[:, :, None], [(0, 0)] * 3 + [(0, 1), (0, 0)])
     return field

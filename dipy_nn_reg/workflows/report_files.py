@@ -11,6 +11,11 @@ from dipy_nn_reg.workflows.naming import pair_name
 from dipy_nn_reg.workflows.output_checks import check_outputs
 
 
+def import_pages():
+    """Import matplotlib and what else pages need, beside an import in a thread."""
+    import dipy_nn_reg.quality.reports  # noqa: F401
+
+
 def plan_cohort(flow, name, outputs, inputs):
     """Return the path of the page on several pairs, beside that of the first pair.
 
