@@ -1,5 +1,6 @@
 """Measures of two images on one grid, in NumPy."""
 
+from math import prod
 from numbers import Real
 
 import numpy as np
@@ -34,9 +35,11 @@ def ncc(static, warped):
         return np.nan
     if np.all(static == static.flat[0]) or np.all(warped == warped.flat[0]):
         return 0.0
-    static, warped = _centered(static), _centered(warped)
-    norm = np.sqrt(np.sum(static**2) * np.sum(warped**2))
-    return float(np.clip(np.sum(static * warped) / norm, -1, 1))
+    _center(static)
+    _center(warped)
+    product = np.sum(static * warped)
+    squares = (np.sum(np.square(image, out=image)) for image in (static, warped))
+    return float(np.clip(product / np.sqrt(prod(squares)), -1, 1))
 
 
 def dice(static, warped, *, threshold=0.5):
@@ -97,8 +100,9 @@ def entropies(static, warped, *, bins=32):
         If the shapes differ, or if an array is empty or does not hold real numbers.
     """
     static, warped = map(_flat_in_unit_range, check_same_shape(static, warped))
-    counts, _, _ = np.histogram2d(static, warped, bins=bins)
-    joint = counts / counts.sum()
+    static, warped = (_bins(image, bins) for image in (static, warped))
+    counts = np.bincount(bins * static + warped, minlength=bins**2)
+    joint = counts.reshape(bins, bins) / counts.sum()
     return tuple(map(_entropy, (joint.sum(1), joint.sum(0), joint)))
 
 
@@ -157,17 +161,24 @@ def check_same_shape(static, warped, static_name="static", warped_name="warped")
     return static, warped
 
 
-def _centered(image):
+def _center(image):
     """Subtract the mean; rescale before and after, so that squares stay in range."""
-    image = image / np.max(np.abs(image))
-    image = image - image.mean()
-    return image / np.max(np.abs(image))
+    image /= max(-image.min(), image.max())
+    image -= image.mean()
+    image /= max(-image.min(), image.max())
 
 
 def _flat_in_unit_range(image):
     """Return the values of an image in one axis, rescaled to [0, 1]."""
     image = image.ravel() - image.min()
-    return image / (image.max() or 1.0)
+    image /= image.max() or 1.0
+    return image
+
+
+def _bins(image, bins):
+    """Return the bin of each value from 0 to 1, of bins of equal width."""
+    image *= bins
+    return np.minimum(image.astype(np.intp), bins - 1)
 
 
 def _entropy(probabilities):

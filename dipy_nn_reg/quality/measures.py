@@ -2,7 +2,7 @@
 
 from nibabel.affines import voxel_sizes
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import minimum_filter, uniform_filter
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.checks import check_real
@@ -22,20 +22,24 @@ _MARGIN = 0.05
 _MIN_VARIANCE = 0.1
 
 
-def measure(pair, alignment=None):
+def measure(pair, *, of_field=None, alignment=None):
     """Measure the similarity of two images before and after, and their map.
 
     Parameters
     ----------
     pair : MappedPair
+    of_field : dict of float, optional
+        The measures of :func:`~dipy_nn_reg.mapping.measures.measure_field`, if they
+        are known.
     alignment : Alignment, optional
         How the images were aligned; by default other starts are searched.
 
     Returns
     -------
     measures : dict of float
-        With the endings ``_before`` and ``_after``: ``ncc``, ``nmi`` (normalised
-        mutual information) and ``misplaced``; with labels, also ``dice``, the mean
+        With the endings ``_before`` and ``_after``, where the map points into the
+        moving image: ``ncc``, ``nmi`` (normalised mutual information) and
+        ``misplaced``; with labels, also ``dice``, the mean
         over the labels of the static map, and ``lost_labels``, the number of these
         that the mapped moving labels lack. Besides, ``covered``, the fraction of the
         static structure that the map finds within the moving image; ``voxel_mm``, the
@@ -45,12 +49,8 @@ def measure(pair, alignment=None):
     """
     measures = {}
     for name, image in (("before", pair.before), ("after", pair.warped)):
-        finite = all(np.all(np.isfinite(i)) for i in (pair.static, image))
-        measures |= {
-            f"ncc_{name}": metrics.ncc(pair.static, image) if finite else np.nan,
-            f"nmi_{name}": _nmi(pair.static, image) if finite else np.nan,
-            f"misplaced_{name}": misplaced(pair.static, image) if finite else np.nan,
-        }
+        compared = _compare(pair.static, image, pair.covered)
+        measures |= {f"{key}_{name}": value for key, value in compared.items()}
         if pair.labels:
             other = pair.labels["warped" if name == "after" else name]
             dice = dice_of_labels(pair.labels["static"], other)
@@ -61,10 +61,26 @@ def measure(pair, alignment=None):
     structure = _structure(pair.static)
     measures["covered"] = float(pair.covered[structure].mean())
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
-    return measures | measure_field(pair.mapping) | measure_start(pair, alignment)
+    of_field = of_field or measure_field(pair.mapping)
+    return measures | of_field | measure_start(pair, alignment)
 
 
-def misplaced(static, warped):
+def _compare(static, image, covered):
+    """Return the similarity of two images where one of them has been seen."""
+    if not all(np.all(np.isfinite(i)) for i in (static, image)) or not covered.any():
+        return dict.fromkeys(("ncc", "nmi", "misplaced"), np.nan)
+    # The arrays themselves if all is covered, as it is in most pairs.
+    seen = (static, image)
+    if not covered.all():
+        seen = [i[covered] for i in seen]
+    return {
+        "ncc": metrics.ncc(*seen),
+        "nmi": _nmi(*seen),
+        "misplaced": misplaced(static, image, where=covered),
+    }
+
+
+def misplaced(static, warped, *, where=None):
     """Return the fraction of structure that would fit better elsewhere.
 
     Around each voxel with structure, the squared correlation of the images in a small
@@ -76,11 +92,14 @@ def misplaced(static, warped):
     Parameters
     ----------
     static, warped : ndarray, shape (*spatial,)
+    where : ndarray of bool, shape (*spatial,), optional
+        Voxels that count; by default all of them.
 
     Returns
     -------
     fraction : float
-        From 0 to 1; 1 if the warped image has no contrast.
+        From 0 to 1; 1 if the warped image has no contrast; NaN if no voxel that counts
+        has structure.
 
     Raises
     ------
@@ -105,23 +124,34 @@ def misplaced(static, warped):
     static, warped = (metrics.to_unit_range(i[thinned]) for i in (static, warped))
     if not warped.any():
         return 1.0
-    here = best = _squared_correlation(static, warped)
+    correlation = _squared_correlation_with(static)
+    here = best = correlation(warped)
     for axis in range(static.ndim):
         if static.shape[axis] > 2 * _SHIFT:
             for shift in (-_SHIFT, _SHIFT):
-                shifted = _squared_correlation(static, np.roll(warped, shift, axis))
+                shifted = correlation(np.roll(warped, shift, axis))
                 best = np.maximum(best, shifted)
     # A voxel whose surroundings correlate nowhere is not in place either.
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
-    return float(np.mean(is_misplaced[_structure(static)]))
+    counts = _structure(static)
+    if where is not None:
+        # Windows that reach into what has not been seen say nothing.
+        counts &= minimum_filter(where[thinned], _WINDOW)
+    return float(np.mean(is_misplaced[counts])) if counts.any() else np.nan
 
 
-def _squared_correlation(one, other):
-    mean_one, mean_other = (uniform_filter(i, _WINDOW) for i in (one, other))
-    covariance = uniform_filter(one * other, _WINDOW) - mean_one * mean_other
+def _squared_correlation_with(one):
+    """Return a function of another image: the squared correlation of each window."""
+    mean_one = uniform_filter(one, _WINDOW)
     # The constant makes the correlation of flat windows 0.
-    variance = _variance(one, mean_one) + 1e-4, _variance(other, mean_other) + 1e-4
-    return covariance**2 / (variance[0] * variance[1])
+    variance_one = _variance(one, mean_one) + 1e-4
+
+    def correlation(other):
+        mean_other = uniform_filter(other, _WINDOW)
+        covariance = uniform_filter(one * other, _WINDOW) - mean_one * mean_other
+        return covariance**2 / (variance_one * (_variance(other, mean_other) + 1e-4))
+
+    return correlation
 
 
 def _variance(image, mean):

@@ -17,7 +17,7 @@ from dipy_nn_reg.quality.verdicts import VERDICTS, judge
 from dipy_nn_reg.quality.views import COLORS, affine_in_3d, views_of
 from dipy_nn_reg.viz import plot_dice, plot_field, plot_histograms, plot_jacobian
 
-__all__ = ["check_page", "cohort_report", "report"]
+__all__ = ["check_page", "cohort_report", "report", "report_pair"]
 
 # Columns of the table of several pairs.
 COLUMNS = ("dice_after", "lost_labels_after", "ncc_after", "misplaced_after")
@@ -106,9 +106,31 @@ def report(
         moving_labels=moving_labels,
         static_labels=static_labels,
     )
+    return report_pair(
+        path, pair, label_names=label_names, title=title, details=details
+    )
+
+
+def report_pair(path, pair, *, title, details, label_names=None, of_field=None):
+    """Write a page as :func:`report` does, from images to which a map was applied.
+
+    Parameters
+    ----------
+    path, label_names, title, details
+        As for :func:`report`.
+    pair : MappedPair
+    of_field : dict of float, optional
+        As for :func:`~dipy_nn_reg.quality.measures.measure`.
+
+    Returns
+    -------
+    measures : dict
+        As :func:`report` returns them.
+    """
+    check_page(path)
     # NumPy measures in one thread while matplotlib draws in this one.
     with ThreadPoolExecutor(1) as pool:
-        measuring = pool.submit(measure, pair)
+        measuring = pool.submit(measure, pair, of_field)
         views, figures = views_of(pair), _figures(pair, label_names)
         measures = measuring.result()
     findings = judge(measures)

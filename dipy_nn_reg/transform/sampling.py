@@ -142,8 +142,7 @@ def repeat_border(image, margin):
         everything = (slice(None),) * axis
         first = image[(*everything, slice(None, 1))]
         last = image[(*everything, slice(-1, None))]
-        first, last = (ops.repeat(edge, margin, axis=axis) for edge in (first, last))
-        image = ops.concatenate([first, image, last], axis=axis)
+        image = ops.concatenate([first] * margin + [image] + [last] * margin, axis=axis)
     return image
 
 

@@ -23,7 +23,7 @@ from dipy_nn_reg.workflows.paths import (
     plan_outputs,
 )
 from dipy_nn_reg.workflows.quiet import import_keras, start_import_of_keras
-from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort
+from dipy_nn_reg.workflows.report_files import import_pages, plan_cohort, write_cohort
 
 # Name of the field from moving to static, unless another one is asked for.
 INVERSE = "inverse.nii.gz"
@@ -142,7 +142,7 @@ def register_files(
     **options
         Options of :func:`~dipy_nn_reg.register`.
     """
-    start_import_of_keras()
+    _start_imports(pages="out_report" in outputs[0])
     rows, subjects, failures = [], [], Failures(len(moving))
     names = distinct_names([*static, *moving])
     pairs = list(zip(static, moving, outputs, names, names[len(static) :]))
@@ -172,6 +172,13 @@ def register_files(
     for page in pages:
         logger.info(f"Page for a browser: {printable(page)}")
     failures.finish()
+
+
+def _start_imports(*, pages):
+    """Start to import Keras, and import beside it what pages need."""
+    start_import_of_keras()
+    if pages:
+        import_pages()
 
 
 def _read_pair(files, model):

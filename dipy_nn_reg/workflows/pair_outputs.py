@@ -1,5 +1,7 @@
 """Outputs of the registration of one pair of files."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from dipy_nn_reg import metrics
@@ -12,6 +14,15 @@ from dipy_nn_reg.mapping.maps import invert_mapping
 from dipy_nn_reg.mapping.measures import roughness_of
 from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.workflows.report_files import write_report
+
+# Measures of the map alone, which the page shows too.
+OF_FIELD = (
+    "folding",
+    "sd_log_jacobian",
+    "mean_displacement_mm",
+    "largest_displacement_mm",
+    "inverse_error_mm",
+)
 
 
 def write_pair(
@@ -31,19 +42,29 @@ def write_pair(
     subjects = []
     # Those of an earlier registration must not remain beside the new field.
     optional = ("out_prealign", "out_inverse")
-    with whole_files(paths, optional=optional) as partials:
+    # The field is written beside the rest: NumPy and ISA-L let other threads compute.
+    with (
+        whole_files(paths, optional=optional) as partials,
+        ThreadPoolExecutor() as pool,
+    ):
+        maps = partials, mapping, static, moving, field_format
+        writing = pool.submit(_write_maps, *maps, inverse=inverse)
         warped = warp_image(moving, static, [mapping], fill=fill)
         _write_warped(partials["out_warped"], warped, mapping, images, fill)
-        _write_maps(partials, mapping, static, moving, field_format, inverse=inverse)
         measures = _measure(outcome, mapping, static, moving, warped)
         row = {**pair_names, **_sources(outcome), **measures}
         write_csv([row], partials["out_metrics"])
         if "out_report" in paths:
+            page = partials["out_report"]
             # No labels are shown: those that guided a registration cannot validate it.
-            page, field = partials["out_report"], paths["out_field"]
-            subject = write_report(page, mapping, images, pair_names, field=field)
+            subject = write_report(
+                *(page, mapping, images, pair_names),
+                field=paths["out_field"],
+                of_field={name: measures[name] for name in OF_FIELD},
+            )
             subjects = [{**subject, "page": paths["out_report"]}]
             row["verdict"] = subject["verdict"]
+        writing.result()
     return row, subjects
 
 

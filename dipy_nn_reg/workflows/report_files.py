@@ -11,6 +11,11 @@ from dipy_nn_reg.workflows.naming import pair_name
 from dipy_nn_reg.workflows.output_checks import check_outputs
 
 
+def import_pages():
+    """Import matplotlib and what else pages need, beside an import in a thread."""
+    import dipy_nn_reg.quality.reports  # noqa: F401
+
+
 def plan_cohort(flow, name, outputs, inputs):
     """Return the path of the page on several pairs, beside that of the first pair.
 
@@ -40,7 +45,9 @@ def plan_cohort(flow, name, outputs, inputs):
     return path
 
 
-def write_report(path, mapping, images, names, *, field=None, labels=None):
+def write_report(
+    path, mapping, images, names, *, field=None, labels=None, of_field=None
+):
     """Write the page of one pair.
 
     Parameters
@@ -55,18 +62,21 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
         File of the map.
     labels : dict of ndarray, optional
         ``static_labels`` and ``moving_labels``.
+    of_field : dict of float, optional
+        Measures of the map, as :func:`~dipy_nn_reg.quality.measures.measure` takes
+        them.
 
     Returns
     -------
     subject : dict
         As :func:`~dipy_nn_reg.cohort_report` takes it.
     """
-    from dipy_nn_reg.quality.reports import report
+    from dipy_nn_reg.quality.applied import apply_map
+    from dipy_nn_reg.quality.reports import report_pair
 
     static, moving = images["static"], images["moving"]
     name = _shown(pair_name(names))
-    measures = report(
-        path,
+    pair = apply_map(
         mapping,
         *(
             image.data if image.data.ndim == 3 else image.data.mean(-1)
@@ -75,6 +85,11 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
         moving_affine=moving.affine,
         static_affine=static.affine,
         **(labels or {}),
+    )
+    measures = report_pair(
+        path,
+        pair,
+        of_field=of_field,
         title=name,
         details={
             "Static": _shown(static.path.absolute()),
