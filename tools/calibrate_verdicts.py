@@ -15,8 +15,10 @@ if the overlap of labels (Dice) is at least 80 % of that of the pair as it was s
 """
 
 from argparse import ArgumentParser
+from collections import Counter
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 from nibabel.affines import apply_affine
 import numpy as np
@@ -29,11 +31,14 @@ from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.mapping.resampling import to_moving
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure
-from dipy_nn_reg.quality.verdicts import judge
+from dipy_nn_reg.quality.verdicts import VERDICTS, judge
 
 # Size of the voxels at which brains are registered, in mm.
 _VOXEL_SIZE = 4.0
+# Smallest Dice of a right result, as a fraction of that of the pairs as stored, and
+# largest error in mm.
 _REACHABLE, _MAX_ERROR = 0.8, 3.0
+STILL = np.eye(4)
 
 
 def brains(folder):
@@ -42,73 +47,110 @@ def brains(folder):
     return data["images"], data["labels30"], data["affine"]
 
 
-def cases(folder):
-    """Yield a name, the half (0 or 1), a pair, options, and its truth.
+class Case(NamedTuple):
+    """A pair, how it is registered, and what is true.
 
-    The truth is an affine from static to moving world coordinates, or label maps with
-    the affine that was added to the header of the moving one, or None for nonsense.
+    Attributes
+    ----------
+    name : str
+    half : {0, 1}
+    pair : tuple
+        Moving image, its affine, static image, its affine.
+    labels : dict of ndarray or None
+        Label maps, ``moving`` and ``static``.
+    truth : ndarray or None
+        Affine from static to moving world coordinates. None with labels, and for images
+        that have nothing in common.
+    prealign : ndarray or str
     """
+
+    name: str
+    half: int
+    pair: tuple
+    labels: dict | None = None
+    truth: np.ndarray | None = None
+    prealign: object = "auto"
+
+
+def cases(folder):
+    """Yield all cases."""
     rng = np.random.default_rng(0)
     images, labels, affine = brains(folder)
-    people = list(range(len(images)))
-    for number, person in enumerate(people):
-        other = people[(number + 3) % len(people)]
-        half, static, moving = number % 2, images[person], images[other]
-        maps = {"moving": labels[other], "static": labels[person]}
-        for name, header in (("as stored", np.eye(4)), ("turned", _turn(rng, affine, static.shape))):
-            yield name, half, (moving, header @ affine, static, affine), {}, (maps, header)
-        inverted = np.where(moving > 20, 275 - moving.astype(float), 0)
-        header = _turn(rng, affine, static.shape)
-        yield "inverted", half, (inverted, header @ affine, static, affine), {}, (maps, header)
-        noisy = moving + rng.normal(0, 25, moving.shape)
-        yield "noise", half, (noisy, affine, static, affine), {}, (maps, np.eye(4))
-        lesion = _with_lesion(moving, rng)
-        yield "lesion", half, (lesion, affine, static, affine), {}, (maps, np.eye(4))
-        for angle in (25, 60, 120, 180):
-            wrong = _turn(rng, affine, static.shape, angle=angle, shift=10)
-            options = {"prealign": wrong}
-            yield f"start {angle} degrees off", half, (moving, affine, static, affine), options, (maps, np.eye(4))
-        for part, box in _parts(static.shape).items():
-            header = _turn(rng, affine, static.shape, angle=rng.uniform(0, 12), shift=8)
-            cut, corner = static[box], [s.start or 0 for s in box]
-            place = affine.copy()
-            place[:3, 3] = apply_affine(affine, corner)
-            noise = rng.normal(0, 3, cut.shape)
-            yield part, half, (cut + noise, header @ place, static, affine), {}, header
-            turned = _turn(rng, affine, static.shape)
-            yield f"{part}, turned", half, (cut + noise, turned @ place, static, affine), {}, turned
-        yield "blobs", half, (_blobs(rng, static.shape), affine, static, affine), {}, None
-        flesh = gaussian_filter(rng.normal(size=static.shape), 1) * 400 * (static > 0)
-        yield "texture", half, (flesh, affine, static, affine), {}, None
-    yield from _small(folder, rng)
+    for number, static in enumerate(images):
+        other = (number + 3) % len(images)
+        maps = {"moving": labels[other], "static": labels[number]}
+        yield from _two_people(rng, number % 2, images[other], static, affine, maps)
+        yield from _one_person(rng, number % 2, static, affine)
+        for name, image in _nonsense(rng, static).items():
+            yield Case(name, number % 2, (image, affine, static, affine))
+    yield from _hippocampi(folder, rng)
+    yield from _slices(folder, rng)
 
 
-def _small(folder, rng):
-    """Yield cases of hippocampi and of slices."""
+def _two_people(rng, half, moving, static, affine, labels):
+    def case(name, image, header=STILL, **options):
+        pair = image, header @ affine, static, affine
+        return Case(name, half, pair, labels, **options)
+
+    def turn():
+        return _turn(rng, affine, static.shape)
+
+    yield case("as stored", moving)
+    yield case("turned", moving, turn())
+    inverted = np.where(moving > 20, 275 - moving.astype(float), 0)
+    yield case("inverted", inverted, turn())
+    yield case("noise", moving + rng.normal(0, 25, moving.shape))
+    yield case("lesion", _with_lesion(moving, rng))
+    for angle in (25, 60, 120, 180):
+        wrong = _turn(rng, affine, static.shape, angle=angle, shift=10)
+        yield case(f"start {angle} degrees off", moving, prealign=wrong)
+
+
+def _one_person(rng, half, static, affine):
+    for part, box in _parts(static.shape).items():
+        place = affine.copy()
+        place[:3, 3] = apply_affine(affine, [s.start or 0 for s in box])
+        cut = static[box] + rng.normal(0, 3, static[box].shape)
+        near = _turn(rng, affine, static.shape, angle=rng.uniform(0, 12), shift=8)
+        far = _turn(rng, affine, static.shape)
+        for name, truth in ((part, near), (f"{part}, turned", far)):
+            yield Case(name, half, (cut, truth @ place, static, affine), truth=truth)
+
+
+def _nonsense(rng, static):
+    """Return images that have nothing in common with a brain, by name."""
+    noise = gaussian_filter(rng.normal(size=static.shape), 1)
+    return {"blobs": _blobs(rng, static.shape), "texture": 400 * noise * (static > 0)}
+
+
+def _hippocampi(folder, rng):
     data = np.load(folder / "hippocampus" / "hippocampus_dev_48x64x48.npz")
     crops, maps = data["images"], data["labels"]
     images, _, affine = brains(folder)
     for i in range(0, 40, 2):
         half, moving, static = i // 2 % 2, crops[i + 1], crops[i]
         labels = {"moving": maps[i + 1], "static": maps[i]}
-        for name, header in (
-            ("hippocampus", np.eye(4)),
-            ("hippocampus, turned", _turn(rng, np.eye(4), static.shape)),
-        ):
-            yield name, half, (moving, header, static, np.eye(4)), {}, (labels, header)
+        turned = _turn(rng, STILL, static.shape)
+        yield Case("hippocampus", half, (moving, STILL, static, STILL), labels)
+        yield Case("hippocampus, turned", half, (moving, turned, static, STILL), labels)
         brain = images[i // 2 % len(images)]
-        yield "hippocampus to brain", half, (moving, np.eye(4), brain, affine), {}, None
-    data = np.load(folder / "malf" / "malf_dev_2d.npz")
+        yield Case("hippocampus to brain", half, (moving, STILL, brain, affine))
+
+
+def _slices(folder, rng):
+    data, still = np.load(folder / "malf" / "malf_dev_2d.npz"), np.eye(3)
     slices, maps = data["coronal"], data["coronal_labels30"]
-    for i in range(len(slices)):
-        other = (i + 4) % len(slices)
-        labels = {"moving": maps[other], "static": maps[i]}
-        for name, header in (("slice", np.eye(3)), ("slice, turned", _turn_2d(rng, 160))):
-            yield name, i % 2, (slices[other], header, slices[i], np.eye(3)), {}, (labels, header)
-        wrong = _turn_2d(rng, 160, rng.choice([90, 180, 270]))
-        yield "slice, wrong start", i % 2, (slices[other], np.eye(3), slices[i], np.eye(3)), {"prealign": wrong}, (labels, np.eye(3))
-        blobs = _blobs(rng, slices[i].shape)
-        yield "slice, blobs", i % 2, (blobs, np.eye(3), slices[i], np.eye(3)), {}, None
+    for i, static in enumerate(slices):
+        other, half = (i + 4) % len(slices), i % 2
+        moving, labels = slices[other], {"moving": maps[other], "static": maps[i]}
+        turned = _turn_2d(rng, len(static))
+        wrong = _turn_2d(rng, len(static), rng.choice([90, 180, 270]))
+        pair = moving, still, static, still
+        yield Case("slice", half, pair, labels)
+        yield Case("slice, turned", half, (moving, turned, static, still), labels)
+        yield Case("slice, wrong start", half, pair, labels, prealign=wrong)
+        blobs = _blobs(rng, static.shape)
+        yield Case("slice, blobs", half, (blobs, still, static, still))
 
 
 def _turn(rng, affine, shape, *, angle=None, shift=100):
@@ -127,7 +169,8 @@ def _turn(rng, affine, shape, *, angle=None, shift=100):
 def _turn_2d(rng, size, angle=None):
     radians = np.radians(rng.uniform(0, 360) if angle is None else angle)
     turn = np.eye(3)
-    turn[:2, :2] = [[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]]
+    cosine, sine = np.cos(radians), np.sin(radians)
+    turn[:2, :2] = [[cosine, -sine], [sine, cosine]]
     middle = np.full(2, size / 2)
     turn[:2, 2] = middle - turn[:2, :2] @ middle + rng.uniform(-20, 20, 2)
     return turn
@@ -138,7 +181,7 @@ def _parts(shape):
     return {
         "half": (slice(0, x // 2), slice(None), slice(None)),
         "slab": (slice(None), slice(None), slice(z // 2 - 8, z // 2 + 8)),
-        "cube": (slice(x // 2, x // 2 + 24), slice(y // 3, y // 3 + 24), slice(z // 3, z // 3 + 24)),
+        "cube": tuple(slice(n, n + 24) for n in (x // 2, y // 3, z // 3)),
     }
 
 
@@ -157,60 +200,87 @@ def _with_lesion(image, rng):
     return np.where(distance.reshape(image.shape) < 9, 0, image)
 
 
-def register_case(pair, options, truth):
-    """Return the measures of a registration and its true error."""
-    moving, moving_affine, static, static_affine = pair
-    affines = {"moving_affine": moving_affine, "static_affine": static_affine}
-    if static_affine[0, 0] == 2:  # a brain
-        options = {"voxel_size": _VOXEL_SIZE, **options}
-    mapping, outcome = register(moving, static, **affines, **options)
-    mapped = apply_map(mapping, moving, static)
-    measures = measure(mapped, alignment=outcome.alignment)
-    measures |= {"used": outcome.used, "loss": outcome.loss}
-    measures |= {"ncc_affine": outcome.ncc_before, "loss_before": outcome.loss_before, "loss_after": outcome.loss_after}
-    if outcome.alignment is not None:
-        measures |= {"kind": outcome.alignment.kind, "information": outcome.alignment.information}
-    return measures | _true_error(mapping, truth, pair)
+def measure_case(case):
+    """Return the measures of the registration of a case, and its true error."""
+    moving, moving_affine, static, static_affine = case.pair
+    mapping, outcome = register(
+        moving,
+        static,
+        moving_affine=moving_affine,
+        static_affine=static_affine,
+        prealign=case.prealign,
+        voxel_size=_VOXEL_SIZE if static_affine[0, 0] == 2 else None,  # a brain
+    )
+    measures = measure(apply_map(mapping, moving, static), alignment=outcome.alignment)
+    chosen = {"used": outcome.used, "loss": outcome.loss}
+    return measures | chosen | _true_error(mapping, case)
 
 
-def _true_error(mapping, truth, pair):
-    if truth is None:
-        return {"nonsense": 1}
-    moving, moving_affine, static, static_affine = pair
-    if isinstance(truth, tuple):
-        maps, _ = truth
-        mapped = apply_map(mapping, moving, static, moving_labels=maps["moving"].astype(np.int32), static_labels=maps["static"].astype(np.int32))
-        dice = dice_of_labels(mapped.labels["static"], mapped.labels["warped"])
+def _true_error(mapping, case):
+    moving, moving_affine, static, _ = case.pair
+    if case.labels is not None:
+        maps = {f"{n}_labels": a.astype(np.int32) for n, a in case.labels.items()}
+        labels = apply_map(mapping, moving, static, **maps).labels
+        dice = dice_of_labels(labels["static"], labels["warped"])
         return {"dice_true": float(np.mean(list(dice.values())))}
-    # A part of the static image: its own voxels are the points.
-    voxels = np.argwhere(moving > 40)[::97]
-    there = apply_affine(moving_affine, voxels)
-    points = apply_affine(np.linalg.inv(truth), there)
+    if case.truth is None:
+        return {}
+    # The voxels of a part of the static image, where they are in that image.
+    there = apply_affine(moving_affine, np.argwhere(moving > 40)[::97])
+    points = apply_affine(np.linalg.inv(case.truth), there)
     error = np.linalg.norm(to_moving(points, [mapping]) - there, axis=1)
     return {"error_mm": float(error.mean())}
+
+
+def tabulate(rows):
+    """Return the number of verdicts of right and wrong results, by case and in all."""
+    reachable = {
+        name: np.median([float(r["dice_true"]) for r in rows if r["case"] == name])
+        for name in ("as stored", "hippocampus", "slice")
+        if any(r["case"] == name for r in rows)
+    }
+    counts = {}
+    for row in rows:
+        right = _is_right(row, reachable)
+        numbers = {n: float(v) for n, v in row.items() if v and n not in _WORDS}
+        verdict = judge(numbers)[0].title
+        for name in (row["case"], f"all, half {row['half']}"):
+            key = name, "right" if right else "wrong"
+            counts.setdefault(key, Counter())[verdict] += 1
+    return [
+        {"case": name, "result": result, **{v: verdicts[v] for v in VERDICTS}}
+        for (name, result), verdicts in sorted(counts.items())
+    ]
+
+
+# Columns of the measures that are no numbers, or no measures.
+_WORDS = ("case", "half", "used", "loss", "dice_true", "error_mm")
+
+
+def _is_right(row, reachable):
+    if row.get("error_mm"):
+        return float(row["error_mm"]) <= _MAX_ERROR
+    if not row.get("dice_true"):
+        return False
+    kind = next((n for n in ("hippocampus", "slice") if n in row["case"]), "as stored")
+    return float(row["dice_true"]) >= _REACHABLE * reachable[kind]
 
 
 def main():
     options = _parse_arguments()
     if options.data:
-        rows = []
-        chosen = list(cases(Path(options.data)))
+        chosen, rows = list(cases(Path(options.data))), []
         # In random order, so that the first ones are a fair sample.
         order = np.random.default_rng(1).permutation(len(chosen))[: options.number]
         for i in tqdm(order, disable=None):
-            name, half, pair, arguments, truth = chosen[i]
-            row = {"case": name, "half": half}
-            rows.append(row | register_case(pair, arguments, truth))
-            write_csv(rows, Path(options.measures))
+            case = chosen[i]
+            row = {"case": case.name, "half": case.half}
+            rows.append(row | measure_case(case))
+            write_csv(rows, options.measures)
     if options.table:
         with open(options.measures) as file:
             rows = list(csv.DictReader(file))
-        write_csv(tabulate(rows), Path(options.table))
-
-
-def tabulate(rows):
-    """Return the number of verdicts of right and wrong results of each half."""
-    raise NotImplementedError(judge)
+        write_csv(tabulate(rows), options.table)
 
 
 def _parse_arguments():

@@ -21,6 +21,8 @@ ROWS = {
     "dice": ("Overlap of labels (mean Dice)", 3),
     "lost_labels": ("Static labels that the moving map does not have", 0),
     "covered": ("Static image within the moving one, fraction", 3),
+    "information": ("Information of the affine (nats)", 2),
+    "rival": ("Information of another alignment, fraction of this", 2),
     "folding": ("Folding, % of the voxels", 5),
     "sd_log_jacobian": ("SDlogJ, as in Learn2Reg", 3),
     "mean_displacement_mm": ("Displacement, mean over the grid, mm", 2),

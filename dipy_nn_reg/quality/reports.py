@@ -111,7 +111,9 @@ def report(
     )
 
 
-def report_pair(path, pair, *, title, details, label_names=None, of_field=None):
+def report_pair(
+    path, pair, *, title, details, label_names=None, of_field=None, alignment=None
+):
     """Write a page as :func:`report` does, from images to which a map was applied.
 
     Parameters
@@ -119,7 +121,7 @@ def report_pair(path, pair, *, title, details, label_names=None, of_field=None):
     path, label_names, title, details
         As for :func:`report`.
     pair : MappedPair
-    of_field : dict of float, optional
+    of_field, alignment : optional
         As for :func:`~dipy_nn_reg.quality.measures.measure`.
 
     Returns
@@ -130,7 +132,7 @@ def report_pair(path, pair, *, title, details, label_names=None, of_field=None):
     check_page(path)
     # NumPy measures in one thread while matplotlib draws in this one.
     with ThreadPoolExecutor(1) as pool:
-        measuring = pool.submit(measure, pair, of_field)
+        measuring = pool.submit(measure, pair, of_field=of_field, alignment=alignment)
         views, figures = views_of(pair), _figures(pair, label_names)
         measures = measuring.result()
     findings = judge(measures)

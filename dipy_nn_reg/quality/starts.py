@@ -21,16 +21,20 @@ def measure_start(pair, alignment=None):
     Returns
     -------
     measures : dict of float
-        ``rival``, the mutual information of the best alignment that differs from the
-        affine, as a fraction of that of the affine; ``turned_degrees``, the angle of
-        the affine; ``scale_smallest``, ``scale_largest`` and ``shear_largest`` of it.
+        ``information``, the mutual information of the images that the affine aligns,
+        in nats; ``rival``, that of the best alignment that differs from it, as a
+        fraction of this; ``turned_degrees``, the angle of the affine;
+        ``scale_smallest``, ``scale_largest`` and ``shear_largest``, its stretch.
     """
     affine = prealign_of(pair.mapping)
     middle = apply_affine(pair.affine, (np.array(pair.static.shape) - 1) / 2)
     summary = describe_affine(affine, middle)
     scales = np.abs(summary.scales)
+    information, rival = _rate(pair, affine, alignment)
     return {
-        "rival": _rival(pair, affine, alignment),
+        "information": information,
+        # An affine without any information has no chance against any other.
+        "rival": rival / max(information, 1e-3),
         "turned_degrees": summary.angle_degrees,
         "scale_smallest": float(scales.min()),
         "scale_largest": float(scales.max()),
@@ -38,17 +42,17 @@ def measure_start(pair, alignment=None):
     }
 
 
-def _rival(pair, affine, alignment):
+def _rate(pair, affine, alignment):
+    """Return the information of an affine, and that of its rival."""
     if alignment is not None:
-        return float(alignment.runner_up)
+        rival = alignment.runner_up * alignment.information
+        return float(alignment.information), float(rival)
     if not all(np.isfinite(image).all() for image in (pair.static, pair.moving)):
-        return np.nan
-    rating = rate_affine(
+        return np.nan, np.nan
+    return rate_affine(
         pair.moving,
         pair.static,
         affine,
         moving_affine=pair.moving_affine,
         static_affine=pair.affine,
     )
-    # An affine without any information has no chance against any other.
-    return rating.rival / max(rating.information, 1e-3)

@@ -21,8 +21,18 @@ SOME_FOLDING, MUCH_FOLDING = 0.001, 0.1
 # Fraction of the static image within the moving one, below which the verdict is "Look
 # closely" and "Failed".
 MIN_COVERED_GOOD, MIN_COVERED = 0.95, 0.5
+# Information of the best alignment that differs from the affine, as a fraction of that
+# of the affine, from which the alignment is uncertain, and from which it is worse.
+# Brains, hippocampi and slices aligned well have 0.8 at most; wrong ones of brains 1.9
+# or more; images that have nothing in common 0.7 to 1.02 (doc/verdicts.csv).
+UNCERTAIN_RIVAL, BETTER_RIVAL = 0.9, 1.05
+# Mutual information in nats below which images have little in common, and almost
+# nothing. Images aligned well have 0.38 or more; others 0.35 at most.
+LITTLE_INFORMATION, NO_INFORMATION = 0.37, 0.16
 # Mean Dice below which two label maps are unlikely to show the same structures.
 MIN_PLAUSIBLE_DICE = 0.3
+# Smallest and largest scale of an affine between two people.
+MIN_SCALE, MAX_SCALE = 0.7, 1.4
 # Advice on each finding.
 ADVICE = {
     "failed": (
@@ -30,6 +40,15 @@ ADVICE = {
         "the body? Does the field belong to this pair, in this direction? If so, "
         "register again with the affine of another program as --prealign."
     ),
+    "wrong start": (
+        "The affine that was given, or the headers, are probably wrong: register again "
+        "with --prealign auto."
+    ),
+    "uncertain start": (
+        "Is the object nearly symmetric, or do the images show different objects? Look "
+        "whether left, right, front and back are where they belong."
+    ),
+    "implausible": "Do both images show the whole of the same kind of object?",
     "outside": "Do not use the result there: the warped image is background only.",
     "folded": (
         "Raise the smoothness, or use a velocity. Do not use volumes, Jacobians or "
@@ -97,6 +116,7 @@ def judge(measures):
     """
     findings = [
         *_judge_failure(measures),
+        *_judge_start(measures),
         *_judge_folding(measures),
         *_judge_alignment(measures),
         *_judge_labels(measures),
@@ -121,7 +141,7 @@ def _judge_failure(measures):
         return [Finding("Failed", text, ADVICE["failed"])]
     outside = 100 * (1 - measures["covered"])
     apart = f"{outside:.0f} % of the static structure lies outside the moving image."
-    if measures["covered"] < MIN_COVERED:
+    if measures["covered"] < MIN_COVERED and not _is_certain(measures):
         return [Finding("Failed", apart, ADVICE["failed"])]
     gain = measures["nmi_after"] - measures["nmi_before"]
     if gain < -0.01 and measures["misplaced_after"] > measures["misplaced_before"]:
@@ -130,6 +150,51 @@ def _judge_failure(measures):
     if measures["covered"] < MIN_COVERED_GOOD:
         return [Finding("Look closely", apart, ADVICE["outside"])]
     return []
+
+
+def _judge_start(measures):
+    """Return findings on the affine, beside those that other starts lead to."""
+    information, rival = _rating(measures)
+    if not np.isfinite([information, rival]).all():
+        return []
+    text = (
+        f"Another alignment, turned or shifted, has {100 * rival:.0f} % of the "
+        f"information of this one ({information:.2f} nats)."
+    )
+    if rival >= BETTER_RIVAL:
+        return [Finding("Failed", text, ADVICE["wrong start"])]
+    uncertain, little = rival >= UNCERTAIN_RIVAL, information < LITTLE_INFORMATION
+    if uncertain and little:
+        text = "The images have little in common, wherever they are put. " + text
+        return [Finding("Failed", text, ADVICE["failed"])]
+    if uncertain or information < NO_INFORMATION:
+        return [Finding("Look closely", text, ADVICE["uncertain start"])]
+    if not _is_plausible(measures):
+        return [Finding("Look closely", _scales(measures), ADVICE["implausible"])]
+    return [Finding("Good", text)]
+
+
+def _rating(measures):
+    """Return the information of the affine and of its rival; NaN if unknown."""
+    return [measures.get(name, np.nan) for name in ("information", "rival")]
+
+
+def _is_certain(measures):
+    """Return whether the images have much in common, and only so."""
+    information, rival = _rating(measures)
+    return information >= LITTLE_INFORMATION and rival < UNCERTAIN_RIVAL
+
+
+def _is_plausible(measures):
+    smallest, largest = measures["scale_smallest"], measures["scale_largest"]
+    return MIN_SCALE <= smallest and largest <= MAX_SCALE
+
+
+def _scales(measures):
+    return (
+        f"The affine scales by {measures['scale_smallest']:.2f} to "
+        f"{measures['scale_largest']:.2f} along the axes."
+    )
 
 
 def _judge_folding(measures):

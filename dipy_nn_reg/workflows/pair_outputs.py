@@ -61,6 +61,7 @@ def write_pair(
                 *(page, mapping, images, pair_names),
                 field=paths["out_field"],
                 of_field={name: measures[name] for name in OF_FIELD},
+                outcome=outcome,
             )
             subjects = [{**subject, "page": paths["out_report"]}]
             row["verdict"] = subject["verdict"]

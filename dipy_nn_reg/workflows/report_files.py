@@ -46,7 +46,15 @@ def plan_cohort(flow, name, outputs, inputs):
 
 
 def write_report(
-    path, mapping, images, names, *, field=None, labels=None, of_field=None
+    path,
+    mapping,
+    images,
+    names,
+    *,
+    field=None,
+    labels=None,
+    of_field=None,
+    outcome=None,
 ):
     """Write the page of one pair.
 
@@ -65,6 +73,8 @@ def write_report(
     of_field : dict of float, optional
         Measures of the map, as :func:`~dipy_nn_reg.quality.measures.measure` takes
         them.
+    outcome : Outcome, optional
+        Outcome of the registration, whose choices are shown.
 
     Returns
     -------
@@ -90,15 +100,28 @@ def write_report(
         path,
         pair,
         of_field=of_field,
+        alignment=None if outcome is None else outcome.alignment,
         title=name,
         details={
             "Static": _shown(static.path.absolute()),
             "Moving": _shown(moving.path.absolute()),
             **({"Field": _shown(field.absolute())} if field else {}),
+            **_choices(outcome),
             "Command": command(),
         },
     )
     return {"name": name, "page": path, **measures}
+
+
+def _choices(outcome):
+    """Return what a registration chose, for the list at the end of the page."""
+    if outcome is None:
+        return {}
+    alignment = outcome.alignment
+    return {
+        "Alignment": "as given" if alignment is None else str(alignment),
+        "Loss": outcome.loss,
+    }
 
 
 def write_cohort(path, subjects, failures):
