@@ -15,6 +15,10 @@ GOOD = {
     "folding": 0.0,
     "mean_displacement_mm": 2.0,
     "inverse_error_mm": 0.1,
+    "information": 0.7,
+    "rival": 0.7,
+    "scale_smallest": 1.0,
+    "scale_largest": 1.1,
 }
 
 
@@ -35,7 +39,14 @@ def test_a_good_registration_needs_no_advice():
         ({"inverse_error_mm": 2.1}, "Look closely"),
         ({"inverse_error_mm": np.nan}, "Look closely"),
         ({"covered": 0.9}, "Look closely"),
-        ({"covered": 0.4}, "Failed"),
+        ({"covered": 0.4}, "Look closely"),
+        ({"covered": 0.4, "information": 0.2}, "Failed"),
+        ({"rival": 0.95}, "Look closely"),
+        ({"rival": 0.95, "information": 0.3}, "Failed"),
+        ({"rival": 1.5}, "Failed"),
+        ({"information": 0.1}, "Look closely"),
+        ({"scale_smallest": 0.5}, "Look closely"),
+        ({"scale_largest": 1.8}, "Look closely"),
         ({"ncc_after": np.nan, "misplaced_after": np.nan}, "Failed"),
         ({"nmi_after": 1.05, "misplaced_after": 0.8}, "Failed"),
         ({"dice_before": 0.6, "dice_after": 0.8}, "Good"),
@@ -61,6 +72,13 @@ def test_the_worst_finding_comes_first_with_advice(changes, verdict):
     order = [list(VERDICTS).index(finding.title) for finding in findings]
     assert order == sorted(order)
     assert all(bool(f.advice) == (f.level != "good") for f in findings)
+
+
+def test_measures_without_the_start_are_judged_by_the_rest():
+    """As those of a page that an earlier version wrote."""
+    old = {n: v for n, v in GOOD.items() if n not in ("information", "rival")}
+    assert judge(old)[0].title == "Good"
+    assert judge(old | {"covered": 0.4})[0].title == "Failed"
 
 
 def test_findings_state_the_numbers():
