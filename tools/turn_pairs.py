@@ -8,10 +8,10 @@ is turned by up to 180 degrees and shifted by up to 100 mm: in its header, with 
 order of storage; by a header that ignores the order of storage; and by interpolation on
 a new grid. A result is right if it differs by at most 2 degrees, and by 2 mm (2 pixels
 of a slice) on average over the object, from that of the same method for the pair before
-it was turned. Greedy, in an environment of its own (see ``greedy_affine.py``), searches
-by moments of inertia first. Times are those of processors, without files: ours is
-estimated in one thread, so that this is the time which one waits on an idle machine;
-Greedy is given two threads.
+it was turned; it is near if the distance is small, whatever the angle. Greedy, in an
+environment of its own (see ``greedy_affine.py``), searches by moments of inertia first.
+Times are those of processors, without files: ours is estimated in one thread, so that
+this is the time which one waits on an idle machine; Greedy is given two threads.
 """
 
 from argparse import ArgumentParser
@@ -39,7 +39,7 @@ def main():
     rows, turns = [], []
     for name in options.set or SETS:
         pairs = SETS[name](options)
-        methods = {"ours": (_ours, options.turns)}
+        methods = {"ours": (_ours, options.turns)} if options.turns else {}
         if options.greedy:
             methods["Greedy"] = (_greedy(options.greedy, name), options.greedy_turns)
         for method, (align, number) in methods.items():
@@ -62,7 +62,7 @@ def _turn_pairs(pairs, align, number, seed):
         if j not in straight:
             straight[j] = align(moving, static)
         # Each way is used on each pair.
-        way = ways[(i + i // len(pairs)) % len(ways)]
+        way = ways[i // len(pairs) % len(ways)]
         rng = np.random.default_rng([seed, i])
         *turned, motion = WAYS[way](rng, *moving)
         affine, seconds, note = align(turned, static)
@@ -131,6 +131,8 @@ def run_greedy(python, moving, static, *how):
 def _row(results):
     row = {"turns": len(results)}
     row["right %"] = f"{100 * np.mean([one['right'] for one in results]):.1f}"
+    near = [float(one["distance"]) <= MAX_DISTANCE for one in results]
+    row["near %"] = f"{100 * np.mean(near):.1f}"
     for way in WAYS:
         right = [one["right"] for one in results if one["way"] == way]
         row[f"{way} %"] = f"{100 * np.mean(right):.1f}" if right else ""
@@ -144,7 +146,7 @@ def _parse_arguments():
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, type=Path, help="folder of the images")
     parser.add_argument("--set", action="append", choices=SETS, help="default: all")
-    parser.add_argument("--turns", type=int, default=200, help="turns of each set")
+    parser.add_argument("--turns", type=int, default=200, help="0: only Greedy")
     parser.add_argument("--greedy", help="python of an environment of Greedy")
     parser.add_argument("--greedy_turns", type=int, default=20)
     parser.add_argument("--table", help="CSV file to write")

@@ -82,13 +82,13 @@ def _slices(options, name):
         return _neighbours([(image, np.eye(3)) for image in file[name][:10]])
 
 
-def _digits(options):
+def _digits(options, *, two_hands):
     """Return pairs of digits that look like no other digit when they are turned."""
     _, (images, labels) = load_mnist(options.data / "mnist")
     pairs = []
     for digit in (2, 3, 4, 5, 7):
         one, other = (np.squeeze(images[i]) for i in np.where(labels == digit)[0][:2])
-        pairs.append(((one, np.eye(3)), (other, np.eye(3))))
+        pairs.append(((other if two_hands else one, np.eye(3)), (one, np.eye(3))))
     return pairs
 
 
@@ -107,7 +107,8 @@ SETS = {
     "OASIS slices": _oasis,
     "MALF axial slices": lambda options: _slices(options, "axial"),
     "MALF coronal slices": lambda options: _slices(options, "coronal"),
-    "MNIST digits": _digits,
+    "MNIST, one digit": lambda options: _digits(options, two_hands=False),
+    "MNIST, two of a digit": lambda options: _digits(options, two_hands=True),
 }
 # Sets of images of different contrast.
 OTHER_CONTRAST = {name for name in SETS if "T2" in name or "FA" in name}
