@@ -41,7 +41,9 @@ def write_pair(
         if "out_report" in paths:
             # No labels are shown: those that guided a registration cannot validate it.
             page, field = partials["out_report"], paths["out_field"]
-            subject = write_report(page, mapping, images, pair_names, field=field)
+            subject = write_report(
+                page, mapping, images, pair_names, field=field, skull=outcome.skull
+            )
             subjects = [{**subject, "page": paths["out_report"]}]
             row["verdict"] = subject["verdict"]
     return row, subjects

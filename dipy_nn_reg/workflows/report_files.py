@@ -10,6 +10,9 @@ from dipy_nn_reg.text import printable, readable
 from dipy_nn_reg.workflows.naming import pair_name
 from dipy_nn_reg.workflows.output_checks import check_outputs
 
+# Entry of the details of a pair of which one image has a skull.
+_SKULL = "in the {} image alone; the images were compared in the brain"
+
 
 def plan_cohort(flow, name, outputs, inputs):
     """Return the path of the page on several pairs, beside that of the first pair.
@@ -40,7 +43,7 @@ def plan_cohort(flow, name, outputs, inputs):
     return path
 
 
-def write_report(path, mapping, images, names, *, field=None, labels=None):
+def write_report(path, mapping, images, names, *, field=None, labels=None, skull=None):
     """Write the page of one pair.
 
     Parameters
@@ -55,6 +58,8 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
         File of the map.
     labels : dict of ndarray, optional
         ``static_labels`` and ``moving_labels``.
+    skull : {"moving", "static"}, optional
+        Image that has a skull which the other one lacks.
 
     Returns
     -------
@@ -80,6 +85,7 @@ def write_report(path, mapping, images, names, *, field=None, labels=None):
             "Static": _shown(static.path.absolute()),
             "Moving": _shown(moving.path.absolute()),
             **({"Field": _shown(field.absolute())} if field else {}),
+            **({"Skull": _SKULL.format(skull)} if skull else {}),
             "Command": command(),
         },
     )
