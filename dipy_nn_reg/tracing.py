@@ -62,8 +62,7 @@ def traced(function, *, jit_compile, indices=False):
             _spec(a, jit_compile, indices) if tf.is_tensor(a) else a for a in flat
         )
         # Two dicts of one tensor each differ by their names alone.
-        structure = str(tf.nest.map_structure(lambda _: None, arguments))
-        signature = structure, specs
+        signature = str(tf.nest.map_structure(lambda _: None, arguments)), specs
         with _lock:
             if signature not in traces:
                 traces[signature] = trace(function, arguments, specs, jit_compile)

@@ -24,6 +24,7 @@ from dipy_nn_reg.mapping.maps import (
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
 from dipy_nn_reg.mapping.prealign import Alignment, check_prealign, estimate_prealign
 from dipy_nn_reg.mapping.regridding import field_on_grid, labels_on_grid, read_on_grid
+from dipy_nn_reg.mapping.skull import align_in_brain, limit_to_brain
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
 from dipy_nn_reg.mapping.view import limit_to_view
 from dipy_nn_reg.memory import check_memory
@@ -115,15 +116,17 @@ class Frame:
             )
         )
 
-    def read(self, annotations=NO_ANNOTATIONS, *, in_view=False):
+    def read(self, annotations=NO_ANNOTATIONS, *, masked=False):
         """Align the images, and resample them to the grid with their annotations.
 
         Parameters
         ----------
         annotations : Annotations, optional
             As :meth:`check_annotations` returns them.
-        in_view : bool, optional
-            Mask what the moving image has not seen (:mod:`dipy_nn_reg.mapping.view`).
+        masked : bool, optional
+            Mask what the moving image has not seen (:mod:`dipy_nn_reg.mapping.view`),
+            and what lies around the brain if one image has a skull
+            (:mod:`dipy_nn_reg.mapping.skull`).
 
         Returns
         -------
@@ -151,17 +154,19 @@ class Frame:
                 "outside the grid of the static image. Align them first, for example "
                 'with prealign="affine".'
             )
+        skull = None
+        if masked:
+            pair = self._pair_in_world()
+            annotations, skull = limit_to_brain(annotations, prealign=prealign, **pair)
         annotations = annotations.map(
-            lambda array, place: self._in_plane(
-                self._read_annotation(array, place.image, prealign)
-            )
+            lambda array, place: self._read_annotation(array, place.image, prealign)
         )
-        if in_view:
+        if masked:
             moving, seen = self._in_view(moving, static, prealign)
             if annotations.moving_mask is None:  # which would be 0 there
                 annotations = replace(annotations, moving_mask=seen)
         check_overlap(annotations)
-        return PairOnGrid(moving, static, annotations, prealign, alignment)
+        return PairOnGrid(moving, static, annotations, prealign, alignment, skull)
 
     def _in_view(self, moving, static, prealign):
         """Return the moving image on the grid, and where it has been seen, or None."""
@@ -219,25 +224,21 @@ class Frame:
         """
         if not isinstance(self.prealign, str):
             return self.prealign if isinstance(self.prealign, Alignment) else None
-        moving, static = (
-            self._in_world(self._normalized[name].mean(-1))
-            for name in ("moving", "static")
-        )
         masks = {
             name: self._turned(array, PLACES[name].image)
             for name, array in annotations.as_dict().items()
             if PLACES[name].kind == "mask"
         }
-        alignment = estimate_prealign(
-            moving,
-            static,
-            kind=self.prealign,
-            moving_affine=self._affine("moving"),
-            static_affine=self._affine("static"),
-            **masks,
-        )
+        estimate = estimate_prealign if masks else align_in_brain
+        alignment = estimate(**self._pair_in_world(), kind=self.prealign, **masks)
         logger.info(str(alignment))
         return alignment
+
+    def _pair_in_world(self):
+        """Return both images as one channel each, and their affines, by name."""
+        normalized = self._normalized.items()
+        images = {name: self._in_world(image.mean(-1)) for name, image in normalized}
+        return {**images, **{f"{name}_affine": self._affine(name) for name in images}}
 
     def _affine_of(self, alignment):
         """Return the affine from static to moving world coordinates."""
@@ -293,4 +294,5 @@ class Frame:
         """Return a label map or a mask on the grid."""
         array = self._turned(array, image)
         maps = [prealign] if image == "moving" else []
-        return labels_on_grid(array, self._affine(image), maps, self.grid)
+        on_grid = labels_on_grid(array, self._affine(image), maps, self.grid)
+        return self._in_plane(on_grid)

@@ -22,6 +22,8 @@ class PairOnGrid(NamedTuple):
         coordinates.
     alignment : Alignment or None
         How the affine was estimated; None if it was not.
+    skull : {"moving", "static"} or None
+        Image that has a skull which the other one lacks, if it was masked.
     """
 
     moving: np.ndarray
@@ -29,3 +31,4 @@ class PairOnGrid(NamedTuple):
     annotations: Annotations
     prealign: np.ndarray
     alignment: Alignment | None = None
+    skull: str | None = None

@@ -8,12 +8,18 @@ from scipy.ndimage import uniform_filter, zoom
 _MAX_VOXELS, _WINDOW = 96, 5
 # Smallest variance of a window with structure, as a fraction of the largest one.
 _MIN_VARIANCE = 0.02
+# Fraction of a window that has to lie within the masks.
+_INSIDE = 0.99
 # Agreement above which the contrasts count as equal, by number of axes. After an affine
 # alignment of two people it is 0.86 or more for T1 images beside T1 images and FA; 0.83
 # or less for T1 beside an image whose brightness rises and falls with that of T1, as
 # proton density may have it; and -0.1 to 0.3 for T1 beside T2 and beside inverted T1.
 # In 2D, where fewer windows count, it is 0.76 or more for T1 images.
 _AGREE = {2: 0.55, 3: 0.85}
+# The same in a brain that has a skull in one image alone: the outline of the brain, on
+# which two stripped images agree, is not compared. It is 0.8 or more for T1 images, and
+# -0.9 or less for T1 beside T2.
+_AGREE_IN_BRAIN = 0.7
 
 
 def local_agreement(pair):
@@ -42,7 +48,8 @@ def local_agreement(pair):
 def contrasts_agree(pair):
     """Return whether both images show structures in the same order of brightness."""
     agreement = local_agreement(pair)
-    return bool(np.isnan(agreement) or agreement > _AGREE[pair.static.ndim - 1])
+    least = _AGREE_IN_BRAIN if pair.skull else _AGREE[pair.static.ndim - 1]
+    return bool(np.isnan(agreement) or agreement > least)
 
 
 def _agreement(static, moving, inside):
@@ -53,7 +60,8 @@ def _agreement(static, moving, inside):
         uniform_filter(image * image, _WINDOW) - mean**2
         for image, mean in zip((static, moving), means)
     ]
-    structure = inside > 0.5
+    # A window that reaches beyond a mask may hold a skull that one image lacks.
+    structure = uniform_filter(inside, _WINDOW) > _INSIDE
     for variance in variances:
         structure &= variance > _MIN_VARIANCE * variance.max()
     if not structure.any():

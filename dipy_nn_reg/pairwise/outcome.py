@@ -34,6 +34,9 @@ class Outcome:
         Name of the loss by which the images were compared.
     alignment : Alignment or None
         How the images were aligned before; None if ``prealign`` was an affine or None.
+    skull : {"moving", "static"} or None
+        Image that has a skull which the other one lacks. The images were then compared
+        in the brain.
     """
 
     used: str
@@ -48,9 +51,10 @@ class Outcome:
     seconds: float
     loss: str = ""
     alignment: Alignment | None = None
+    skull: str | None = None
 
     @classmethod
-    def of(cls, affine, best, mapping, *, seconds, loss="", alignment=None):
+    def of(cls, affine, best, mapping, *, seconds, loss="", alignment=None, skull=None):
         """Return the outcome of two candidates and the map of the better one.
 
         Parameters
@@ -60,6 +64,7 @@ class Outcome:
         seconds : float
         loss : str, optional
         alignment : Alignment, optional
+        skull : str, optional
         """
         return cls(
             used=best.used,
@@ -71,9 +76,11 @@ class Outcome:
             seconds=seconds,
             loss=loss,
             alignment=alignment,
+            skull=skull,
         )
 
     def __str__(self):
+        where = f", skull in the {self.skull} image alone" if self.skull else ""
         return (
             f"Registered ({self.used}) in {self.seconds:.1f} s: "
             f"NCC {self.ncc_before:.3f} to {self.ncc_after:.3f}, "
@@ -81,5 +88,5 @@ class Outcome:
             f"folding {self.folding:.4f} %, "
             f"displacement {self.mean_displacement_mm:.1f} mm on average and "
             f"{self.largest_displacement_mm:.1f} mm at most, "
-            f"inverse error {self.inverse_error_mm:.3f} mm"
+            f"inverse error {self.inverse_error_mm:.3f} mm{where}"
         )

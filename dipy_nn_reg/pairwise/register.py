@@ -105,7 +105,9 @@ def register(
         (10, 10, 20, 30); after a model, (10, 4).
     mask : ndarray, shape (*spatial,), optional
         Mask on the static grid: where it is 0, the images are not compared. Integers,
-        booleans or finite floats.
+        booleans or finite floats. If one image has a skull and the other one has not,
+        the images are compared in the brain by default; a mask of ones switches this
+        off.
     moving_mask : ndarray, shape (*spatial,), optional
         The same for the moving image, on its grid. The mask is warped with the image.
         With both masks, the images are compared where both are not 0.
@@ -166,7 +168,7 @@ def register(
     annotations = frame.check_annotations(annotations)
     check_size(frame.shape, options, annotations)
     # A function without a mask compares all of the grid, as its author knows it.
-    pair = frame.read(annotations, in_view=takes_mask(options.objective.loss))
+    pair = frame.read(annotations, masked=takes_mask(options.objective.loss))
     if loss is None and model is None and not contrasts_agree(pair):
         logger.info(
             f"The contrasts of the images differ: they are compared by the loss "
@@ -193,6 +195,7 @@ def register(
         seconds=seconds,
         loss=loss_name(options.objective.loss),
         alignment=pair.alignment,
+        skull=pair.skull,
     )
     logger.info(str(outcome))
     return mapping, outcome

@@ -103,7 +103,8 @@ class RegisterFlow(Workflow):
             10 10 20 30; after a model, 10 4.
         mask_file : string or Path, optional
             Path of a mask in the space of the static image: where it is not above 0,
-            images are not compared. Its own header says where it lies.
+            images are not compared. Its own header says where it lies. By default,
+            images of which one alone has a skull are compared in the brain.
         moving_mask_file : string or Path, optional
             Path of a mask in the space of the moving image, which is warped with it.
             With both masks, images are compared where both are above 0.

@@ -10,6 +10,9 @@ from dipy_nn_reg.text import printable, readable
 from dipy_nn_reg.workflows.naming import pair_name
 from dipy_nn_reg.workflows.output_checks import check_outputs
 
+# Entry of the details of a pair of which one image has a skull.
+_SKULL = "in the {} image alone; the images were compared in the brain"
+
 
 def import_pages():
     """Import matplotlib and what else pages need, beside an import in a thread."""
@@ -121,6 +124,7 @@ def _choices(outcome):
     return {
         "Alignment": "as given" if alignment is None else str(alignment),
         "Loss": outcome.loss,
+        **({"Skull": _SKULL.format(outcome.skull)} if outcome.skull else {}),
     }
 
 

@@ -74,10 +74,10 @@ def test_a_frame_masks_what_has_not_been_seen(as_slice):
     options = {"ndim": 2, "num_channels": 1}
     options |= {"moving_affine": affine, "static_affine": affine}
     frame = Frame(moving, static, **options)
-    pair = frame.read(in_view=True)
+    pair = frame.read(masked=True)
     npt.assert_array_equal(pair.annotations.moving_mask[:13], True)
     npt.assert_array_equal(pair.annotations.moving_mask[13:], False)
     assert (pair.moving[13:] == pair.moving[12]).all()
     assert frame.read().annotations.moving_mask is None
-    whole = Frame(static, static, **options).read(in_view=True)
+    whole = Frame(static, static, **options).read(masked=True)
     assert whole.annotations.as_dict() == {}

@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import numpy.testing as npt
@@ -56,6 +56,8 @@ def test_an_outcome_is_printed_with_its_units():
         "folding 0.1250 %, displacement 1.5 mm on average and 4.2 mm at most, "
         "inverse error 0.062 mm"
     )
+    with_skull = replace(outcome, skull="static")
+    assert str(with_skull) == f"{outcome}, skull in the static image alone"
 
 
 def test_an_outcome_cannot_be_changed():

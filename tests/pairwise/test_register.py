@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
+from dipy_nn_reg.data.heads import make_head
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping import view
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
@@ -373,3 +374,34 @@ def test_a_model_for_other_images_is_refused(images, model):
         register(*images, model=model, num_channels=2)
     with pytest.raises(ValueError, match="Expected moving of shape"):
         register(*np.random.default_rng(0).random((2, 9, 9, 9)), model=model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("skull", ["moving", "static"])
+def test_a_skull_does_not_draw_the_brain_outwards(skull):
+    size = 4.5
+    affine = np.array(
+        [[0, size, 0, 0], [-size, 0, 0, 0], [0, 0, size, 0], [0, 0, 0, 1]]
+    )
+    images, labels = make_phantoms(2, shape=(40, 36, 34), seed=0)
+    images = dict(zip(("moving", "static"), images * (labels > 0)))
+    labels = dict(zip(("moving", "static"), labels))
+    head = make_head(images[skull], affine, seed=0)
+    images[skull], labels[skull] = head.image, head.place(labels[skull])
+    affines = {"moving_affine": affine, "static_affine": affine}
+    affines[f"{skull}_affine"] = head.affine
+    volumes, errors = {}, {}
+    for name, mask in (
+        ("handled", None),
+        ("as they are", np.ones_like(labels["static"])),
+    ):
+        mapping, outcome = register(
+            images["moving"], images["static"], mask=mask, **affines
+        )
+        assert outcome.skull == (skull if mask is None else None)
+        warped = mapping.transform(labels["moving"], interpolation="nearest")
+        volumes[name] = (warped > 0).sum() / (labels["static"] > 0).sum()
+        inside = (warped > 0) | (labels["static"] > 0)
+        errors[name] = np.mean((warped > 0) != (labels["static"] > 0), where=inside)
+    assert 0.93 < volumes["handled"] < 1.07
+    assert errors["handled"] < errors["as they are"]

@@ -8,10 +8,12 @@ import pytest
 
 from dipy_nn_reg.io.field_formats import WRITABLE
 from dipy_nn_reg.io.fields import save_mapping
+from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.predict import PredictFlow
 from dipy_nn_reg.workflows.report import ReportFlow
+from dipy_nn_reg.workflows.report_files import write_report
 
 
 @pytest.fixture
@@ -156,3 +158,14 @@ def test_names_with_accents_in_a_locale_that_is_not_utf8(
     done = run_command("dipy_nn_reg_report", brains[0], path, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     assert "<h1>café" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_page_names_the_image_with_a_skull(brains, tmp_path):
+    images = dict(zip(("static", "moving"), map(read_image, brains)))
+    grids = {f"{name}_affine": image.affine for name, image in images.items()}
+    still = np.zeros((*images["static"].data.shape, 3), np.float32)
+    mapping = displacement_to_mapping(still, inverse=still, **grids)
+    names = {"static": "one", "moving": "other"}
+    write_report(tmp_path / "page.html", mapping, images, names, skull="moving")
+    page = (tmp_path / "page.html").read_text()
+    assert "in the moving image alone; the images were compared in the brain" in page
