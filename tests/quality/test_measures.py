@@ -4,6 +4,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import mutual_info_score
 
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
+from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure, misplaced
 
@@ -38,6 +39,13 @@ def test_images_are_measured_before_and_after(image, shifted):
     assert measures["dice_after"] == pytest.approx(expected)
     assert measures["misplaced_before"] == 0 < measures["misplaced_after"]
     assert measures["mean_displacement_mm"] == pytest.approx(2)
+
+
+def test_known_measures_of_a_field_are_not_computed_again(image, shifted):
+    pair = apply_map(shifted(2), image, image)
+    known = measure_field(pair.mapping)
+    assert measure(pair, known) == measure(pair)
+    assert measure(pair, {**known, "folding": 7.0})["folding"] == 7
 
 
 def test_mutual_information_is_that_of_scikit_learn(image, rng, shifted):
