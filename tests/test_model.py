@@ -39,6 +39,7 @@ COVER_2D = [
     ("unet", "velocity", "lncc", "tv"),
     ("voxelmorph1", "affine", "mse", "gradient"),
     ("voxelmorph2", "bspline", "ncc", "inverse_consistency"),
+    ("voxelmorph1", "displacement", "robust_lncc", "gradient"),
 ]
 # Half of the combinations in 3D are slow.
 COVER_3D = [
@@ -50,6 +51,7 @@ COVER_3D = [
     ("unet", "bspline_velocity", "lncc", {"bending": 0.2, "folding": 5}),
     ("voxelmorph1", "tps", "mi", "bending"),
     pytest.param("voxelmorph2", "affine", "mse", "gradient", marks=slow),
+    pytest.param("voxelmorph1", "displacement", "robust_lncc", "tv", marks=slow),
 ]
 
 
