@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.workflows import pair_files, report_files
+from dipy_nn_reg.workflows import pair_files, pair_outputs, report_files
 from dipy_nn_reg.workflows.apply import ApplyFlow
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.fit import FitFlow
@@ -92,7 +92,7 @@ def test_earlier_results_of_an_interrupted_pair_are_kept(
     def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr(pair_files, "invert_mapping", fail)
+    monkeypatch.setattr(pair_outputs, "write_map", fail)
     with pytest.raises(type(error)):
         register(brains[1], brains[1:3], out, force=True)
     assert contents(out) == before
@@ -104,7 +104,7 @@ def test_the_error_of_a_full_disk_names_the_output(brains, tmp_path, monkeypatch
             file.write(b"half a file")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("nibabel.save", full)
+    monkeypatch.setattr("dipy_nn_reg.io.nifti_writing._save", full)
     with pytest.raises(OSError, match="No space left on device: .*out/warped.nii.gz'"):
         register(brains[0], brains[1:2], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
