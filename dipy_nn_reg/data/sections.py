@@ -54,7 +54,7 @@ def make_section(*, shape=(256, 320), stain="nuclear", displacement=None, seed=N
     Examples
     --------
     >>> colours, tissue = make_section(shape=(64, 80), seed=0)
-    >>> colours.shape, colours[0, 0].min() > 240, int(tissue.max())
+    >>> colours.shape, bool(colours[0, 0].min() > 240), int(tissue.max())
     ((64, 80, 3), True, 2)
     """
     check_name("stain", stain, _DOSES)

@@ -9,6 +9,7 @@ import numpy as np
 from dipy_nn_reg.annotations import NO_ANNOTATIONS, PLACES
 from dipy_nn_reg.checks import check_number
 from dipy_nn_reg.intensities import normalize
+from dipy_nn_reg.mapping.affines import lift_affine, plane_affine
 from dipy_nn_reg.mapping.frame_checks import (
     check_affines,
     check_annotation,
@@ -16,11 +17,7 @@ from dipy_nn_reg.mapping.frame_checks import (
     check_overlap,
 )
 from dipy_nn_reg.mapping.grid import Grid
-from dipy_nn_reg.mapping.maps import (
-    displacement_to_mapping,
-    lift_affine,
-    plane_affine,
-)
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
 from dipy_nn_reg.mapping.prealign import Alignment, check_prealign, estimate_prealign
 from dipy_nn_reg.mapping.regridding import field_on_grid, labels_on_grid, read_on_grid
@@ -48,8 +45,9 @@ class Frame:
         Kind of alignment to be estimated, as :func:`estimate_prealign` takes it; an
         estimated alignment; or the affine from static to moving world coordinates.
         Slices stay in their plane, whatever their distance across it.
-    voxel_size : float, optional
-        Voxel size of the grid in mm; by default that of the static image.
+    voxel_size : float or "cubic", optional
+        Voxel size of the grid in mm; by default that of the static image. With "cubic",
+        voxels of the same volume are cubic if its slices are thick.
 
     Attributes
     ----------
@@ -79,7 +77,8 @@ class Frame:
         self.ndim, in_slice = ndim, ndim == 2 and np.shape(static_affine) == (4, 4)
         self.dim = 3 if in_slice else ndim
         affines = check_affines(static_affine, moving_affine, self.dim)
-        if voxel_size is not None:
+        cubic = isinstance(voxel_size, str) and voxel_size == "cubic"
+        if not (voxel_size is None or cubic):
             check_number("voxel_size", voxel_size)
         check_prealign(prealign, ndim=self.dim)
         self.prealign = prealign
@@ -97,6 +96,8 @@ class Frame:
             for name, image in images.items()
         }
         self.grid = Grid(self._grid_shape("static"), self._affine("static"))
+        if cubic:
+            voxel_size = self.grid.cubic_size
         if voxel_size is not None:
             self.grid = self.grid.with_voxel_size(voxel_size)
         self.shape = (*self.grid.shape[:ndim], num_channels)
@@ -124,9 +125,8 @@ class Frame:
         annotations : Annotations, optional
             As :meth:`check_annotations` returns them.
         masked : bool, optional
-            Mask what the moving image has not seen (:mod:`dipy_nn_reg.mapping.view`),
-            and what lies around the brain if one image has a skull
-            (:mod:`dipy_nn_reg.mapping.skull`).
+            Mask what the moving image has not seen, and what lies around the brain if
+            one image has a skull.
 
         Returns
         -------

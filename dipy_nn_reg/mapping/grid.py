@@ -11,6 +11,8 @@ from dipy_nn_reg.mapping.affines import check_affine, grid_points, world_affine
 
 # Relative difference below which two voxel sizes count as equal.
 _SAME_SIZE = 1e-3
+# Ratio of the sides of a voxel from which slices count as thick.
+_THICK = 2
 # Largest number of voxels of a resampled grid: more do not fit in any memory.
 _MAX_VOXELS = 2**36
 
@@ -44,6 +46,18 @@ class Grid:
     def ndim(self):
         """Number of axes."""
         return len(self.shape)
+
+    @property
+    def cubic_size(self):
+        """Size in mm of cubic voxels of the same volume, if slices are thick; or None.
+
+        Slices are thick if one side of a voxel is at least twice as long as another. A
+        single slice has no thickness.
+        """
+        sizes = voxel_sizes(self.affine)[np.array(self.shape) > 1]
+        if len(sizes) < 3 or sizes.max() < _THICK * sizes.min():
+            return None
+        return float(np.prod(sizes) ** (1 / 3))
 
     def points(self):
         """Return the world coordinates of all voxels: float64, shape (n, ndim)."""

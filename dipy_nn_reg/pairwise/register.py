@@ -77,7 +77,8 @@ def register(
         for images that are aligned.
     voxel_size : float, optional
         Voxel size in mm of the grid on which the images are compared. By default that
-        of the static image.
+        of the static image, or that of cubic voxels of the same volume if one side of
+        its voxels is twice as long as another.
     num_channels : int, optional
         Number of channels; by default that of the model, or 1.
     model : DeformableRegistration or AffineRegistration, optional
@@ -162,13 +163,17 @@ def register(
     )
     annotations = check_annotations(annotations, options.objective.loss)
     affines = {"moving_affine": moving_affine, "static_affine": static_affine}
+    if voxel_size is None and model is None:
+        voxel_size = "cubic"
     place = {**affines, "prealign": prealign, "voxel_size": voxel_size}
 
     frame = Frame(moving, static, **layout, **place)
     annotations = frame.check_annotations(annotations)
     check_size(frame.shape, options, annotations)
-    # A function without a mask compares all of the grid, as its author knows it.
-    pair = frame.read(annotations, masked=takes_mask(options.objective.loss))
+    # A function without a mask compares all of the grid, as its author knows it, and a
+    # model predicts from whole images, as in predict_mapping.
+    masked = model is None and takes_mask(options.objective.loss)
+    pair = frame.read(annotations, masked=masked)
     if loss is None and model is None and not contrasts_agree(pair):
         logger.info(
             f"The contrasts of the images differ: they are compared by the loss "

@@ -37,9 +37,9 @@ def measure(pair, *, of_field=None, alignment=None):
     Returns
     -------
     measures : dict of float
-        With the endings ``_before`` and ``_after``, where the map points into the
-        moving image: ``ncc``, ``nmi`` (normalised mutual information) and
-        ``misplaced``; with labels, also ``dice``, the mean
+        With the endings ``_before`` and ``_after``: ``ncc``; where the map points into
+        the moving image, ``nmi`` (normalised mutual information) and ``misplaced``;
+        with labels, also ``dice``, the mean
         over the labels of the static map, and ``lost_labels``, the number of these
         that the mapped moving labels lack. Besides, ``covered``, the fraction of the
         static structure that the map finds within the moving image; ``voxel_mm``, the
@@ -66,7 +66,7 @@ def measure(pair, *, of_field=None, alignment=None):
 
 
 def _compare(static, image, covered):
-    """Return the similarity of two images where one of them has been seen."""
+    """Return the similarity of two images; that of structures where both are seen."""
     if not all(np.all(np.isfinite(i)) for i in (static, image)) or not covered.any():
         return dict.fromkeys(("ncc", "nmi", "misplaced"), np.nan)
     # The arrays themselves if all is covered, as it is in most pairs.
@@ -74,7 +74,7 @@ def _compare(static, image, covered):
     if not covered.all():
         seen = [i[covered] for i in seen]
     return {
-        "ncc": metrics.ncc(*seen),
+        "ncc": metrics.ncc(static, image),
         "nmi": _nmi(*seen),
         "misplaced": misplaced(static, image, where=covered),
     }

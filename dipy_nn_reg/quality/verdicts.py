@@ -25,7 +25,10 @@ MIN_COVERED_GOOD, MIN_COVERED = 0.95, 0.5
 # of the affine, from which the alignment is uncertain, and from which it is worse.
 # Brains, hippocampi and slices aligned well have 0.8 at most; wrong ones of brains 1.9
 # or more; images that have nothing in common 0.7 to 1.02 (doc/verdicts.csv).
-UNCERTAIN_RIVAL, BETTER_RIVAL = 0.9, 1.05
+UNCERTAIN_RIVAL, BETTER_RIVAL = 0.9, 1.2
+# Angle in degrees up to which the headers support an affine, although the object looks
+# alike after another turn.
+MAX_TURN_OF_HEADERS = 20
 # Mutual information in nats below which images have little in common: whole images
 # aligned well have 0.38 or more, blobs and brains 0.36 at most. For parts of images, in
 # which a slab has 0.36 or more, and other parts of the body 0.19 at most.
@@ -170,9 +173,11 @@ def _judge_start(measures):
     if uncertain and little:
         text = "The images have little in common, wherever they are put. " + text
         return [Finding("Failed", text, ADVICE["failed"])]
-    if uncertain or information < NO_INFORMATION:
+    is_turned = measures.get("turned_degrees", 0) > MAX_TURN_OF_HEADERS
+    if (uncertain and is_turned) or information < NO_INFORMATION:
         return [Finding("Look closely", text, ADVICE["uncertain start"])]
-    if not _is_plausible(measures):
+    scales = measures["scale_smallest"], measures["scale_largest"]
+    if np.isfinite(scales).all() and (scales[0] < MIN_SCALE or scales[1] > MAX_SCALE):
         return [Finding("Look closely", _scales(measures), ADVICE["implausible"])]
     return [Finding("Good", text)]
 
@@ -186,11 +191,6 @@ def _is_certain(measures):
     """Return whether the images have much in common, and only so."""
     information, rival = _rating(measures)
     return information >= LITTLE_IN_PART and rival < UNCERTAIN_RIVAL
-
-
-def _is_plausible(measures):
-    smallest, largest = measures["scale_smallest"], measures["scale_largest"]
-    return MIN_SCALE <= smallest and largest <= MAX_SCALE
 
 
 def _scales(measures):

@@ -84,7 +84,8 @@ class RegisterFlow(Workflow):
             dipy_align_affine writes it; or "none" for images that are aligned.
         voxel_size : float, optional
             Size in mm of the voxels of the images that are compared: larger voxels take
-            less time and memory. By default that of the static image.
+            less time and memory. By default that of the static image, or of cubic
+            voxels of the same volume if its slices are thick.
         transform : string, optional
             Velocity that is optimised: "velocity" for one at each voxel, or
             "bspline_velocity" for one at control points.

@@ -100,3 +100,23 @@ def test_a_grid_contains_its_voxels_up_to_their_edges(ndim):
     npt.assert_array_equal(grid.contains(edges), [True, False] * 2 + [False] * 2)
     edges[0, 1] = 99.4
     assert not grid.contains(edges)[0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shape", "expected"),
+    [
+        ((1, 1, 5), (8, 8, 4), 5 ** (1 / 3)),
+        ((4, 1.4, 1.4), (8, 8, 4), (4 * 1.4**2) ** (1 / 3)),
+        ((1, 1, 1.9), (8, 8, 4), None),
+        ((1, 1, 5), (8, 8, 1), None),  # a single slice
+    ],
+)
+def test_voxels_of_thick_slices_are_cubic_and_have_the_same_volume(
+    sizes, shape, expected
+):
+    grid = Grid(shape, np.diag([*sizes, 1.0]))
+    assert grid.cubic_size == (expected and pytest.approx(expected))
+
+
+def test_voxels_of_pictures_stay_as_they_are():
+    assert Grid((8, 9), np.diag([1.0, 4, 1])).cubic_size is None

@@ -44,8 +44,8 @@ def test_images_are_measured_before_and_after(image, shifted):
 def test_known_measures_of_a_field_are_not_computed_again(image, shifted):
     pair = apply_map(shifted(2), image, image)
     known = measure_field(pair.mapping)
-    assert measure(pair, known) == measure(pair)
-    assert measure(pair, {**known, "folding": 7.0})["folding"] == 7
+    assert measure(pair, of_field=known) == measure(pair)
+    assert measure(pair, of_field={**known, "folding": 7.0})["folding"] == 7
 
 
 def test_mutual_information_is_that_of_scikit_learn(image, rng, shifted):

@@ -21,6 +21,7 @@ GOOD = {
     "rival": 0.7,
     "scale_smallest": 1.0,
     "scale_largest": 1.1,
+    "turned_degrees": 2.0,
 }
 
 
@@ -43,7 +44,8 @@ def test_a_good_registration_needs_no_advice():
         ({"covered": 0.9}, "Look closely"),
         ({"covered": 0.4}, "Look closely"),
         ({"covered": 0.4, "information": 0.2}, "Failed"),
-        ({"rival": 0.95}, "Look closely"),
+        ({"rival": 0.95}, "Good"),  # as the headers have it
+        ({"rival": 0.95, "turned_degrees": 30}, "Look closely"),
         ({"rival": 0.95, "information": 0.3}, "Failed"),
         ({"rival": 1.5}, "Failed"),
         ({"information": 0.1}, "Look closely"),

@@ -63,8 +63,8 @@ def test_the_warped_picture_has_all_colours(name, pair, tmp_path):
     out = tmp_path / "out"
     register(*pair, out, out_warped=name)
     prealign = np.loadtxt(out / "prealign.txt")
+    assert np.linalg.norm(prealign[:2, 3]) > 5
     mapping = load_mapping(out / "field.nii.gz", prealign=prealign)
-    assert np.abs(mapping.backward).max() > 0.05
     if name.endswith(".nii.gz"):
         stored = nib.load(out / name)
         assert int(stored.header["datatype"]) == 128

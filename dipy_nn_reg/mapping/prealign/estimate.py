@@ -10,7 +10,7 @@ from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.mapping.affine_summary import describe_affine
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.prealign.images import CoarsePair
-from dipy_nn_reg.mapping.prealign.search import Levels, distance, search
+from dipy_nn_reg.mapping.prealign.search import Levels, are_different, distance, search
 
 # Kinds of alignment that are estimated; "auto" chooses among the others and none.
 KINDS = ("auto", "rigid", "similarity", "affine")
@@ -165,7 +165,11 @@ def _align(moving, static, kind):
     fine, best = levels.fine, candidates[0]
     headers = np.eye(levels.ndim + 1)
     at_headers = fine.information(headers)
-    others = [candidate.information for candidate in candidates[1:2]]
+    others = [
+        candidate.information
+        for candidate in candidates
+        if are_different(candidate.affine, best.affine, levels.middle)
+    ]
     results = {"none": (headers, at_headers), **_fits(fine, best.affine, kind)}
     chosen = _choose(results, fine) if kind == "auto" else kind
     is_still = distance(results[chosen][0], headers, fine) < _STILL * fine.size

@@ -114,6 +114,8 @@ class Level:
         bins, _ = to_bins(static.values)
         near = uniform_filter(static.structure.astype(np.float32), 5) > 0
         near = np.flatnonzero(near if static.mask is None else near & static.mask)
+        if not len(near):  # a constant image
+            near = np.arange(static.values.size)
         rng = np.random.default_rng(0)
         if len(near) > max_points:
             near = np.sort(rng.choice(near, max_points, replace=False))

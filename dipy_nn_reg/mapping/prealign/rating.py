@@ -12,7 +12,8 @@ class Rating(NamedTuple):
     Attributes
     ----------
     information : float
-        Mutual information of the aligned images, in nats.
+        Mutual information of the images after a small correction of the alignment, in
+        nats.
     rival : float
         Largest mutual information of an alignment that differs from it, and that a
         search from starts in all directions finds; 0 without one.
@@ -53,4 +54,10 @@ def rate_affine(moving, static, affine, *, moving_affine, static_affine):
         for candidate in candidates
         if are_different(candidate.affine, affine, level)
     ]
-    return Rating(level.information(affine), max(others, default=0.0))
+    # Rivals have been refined, and so is the affine, as long as it stays what it is.
+    refined, information = level.ascend(
+        affine, "affine", max_iterations=15, tolerance=1e-4
+    )
+    if are_different(refined, affine, level):
+        information = level.information(affine)
+    return Rating(information, max(others, default=0.0))

@@ -25,6 +25,8 @@ _PREFERENCE = 0.1
 # Root mean square distance above which two affines count as different starts and as
 # different results, as a fraction of the radius of the structure.
 _DIFFERENT_STARTS, _DIFFERENT_ENDS = 0.25, 0.15
+# The same for two alignments that are rivals: a turn by about 20 degrees.
+_RIVALS = 0.3
 
 
 class Candidate(NamedTuple):
@@ -121,8 +123,8 @@ def distance(one, other, level):
 
 
 def are_different(one, other, level):
-    """Return whether two affines count as different results."""
-    return distance(one, other, level) > _DIFFERENT_ENDS * _radius(level)
+    """Return whether two affines turn or shift an object in clearly different ways."""
+    return distance(one, other, level) > _RIVALS * _radius(level)
 
 
 def _radius(level):
