@@ -150,7 +150,7 @@ def test_only_voxels_inside_a_mask_are_compared(images):
 def test_a_mask_of_the_moving_image_goes_with_it(images):
     """A bright patch in the moving image is left out, and so is its place."""
     moving, static = images
-    expected, _ = register(moving, static, prealign=None)
+    expected, _ = register(moving, static, prealign=None, loss=LOSS)
     patch = np.zeros(SHAPE, bool)
     patch[14:22, 16:25] = True
     spoiled = np.where(patch, 1.3 * moving.max(), moving)
