@@ -88,8 +88,8 @@ def search(levels):
     """
     level = levels.coarse
     starts = _starts(levels)
-    informations = [level.information(start) for start in starts]
-    best_first = [starts[i] for i in np.argsort(informations)[::-1]]
+    values = [level.information(start) for start in starts]
+    best_first = [starts[i] for i in np.argsort(values)[::-1]]
     # The headers and the centres are refined in any case.
     chosen = _distinct([*starts[:3], *best_first], level, _DIFFERENT_STARTS)[:_REFINED]
     ends = [
