@@ -184,8 +184,8 @@ def _map_native(method, model, moving, static):
     grids = {"moving_affine": moving.affine, "static_affine": static.affine}
     if method in ("register", "trained model, refined"):
         return register(moving.data, static.data, model=model, **grids)[0]
-    alignment = estimate_prealign(moving.data, static.data, **grids, kind="affine")
-    prealign = alignment.affine
+    images = moving.data, static.data
+    prealign = estimate_prealign(*images, **grids, kind="affine").affine
     if method == "affine":
         return displacement_to_mapping(
             np.zeros((*static.data.shape, 3)),

@@ -139,12 +139,6 @@ class Frame:
         MemoryError
             If there is not enough memory.
         """
-        check_memory(
-            sum(_BYTES * image.size for image in self.images.values()),
-            what=f"Reading images of {self._stored_shape('moving')} and "
-            f"{self._stored_shape('static')}",
-            advice="Crop them, or store them with larger voxels.",
-        )
         alignment = self.align(annotations)
         prealign = self._affine_of(alignment)
         moving, static = (self._read(name, prealign) for name in ("moving", "static"))
@@ -259,6 +253,12 @@ class Frame:
     @cached_property
     def _normalized(self):
         """Both images in float32, with their background at 0."""
+        check_memory(
+            sum(_BYTES * image.size for image in self.images.values()),
+            what=f"Reading images of {self._stored_shape('moving')} and "
+            f"{self._stored_shape('static')}",
+            advice="Crop them, or store them with larger voxels.",
+        )
         return {
             name: np.stack([normalize(c) for c in np.moveaxis(image, -1, 0)], axis=-1)
             for name, image in self.images.items()

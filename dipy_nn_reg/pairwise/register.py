@@ -106,9 +106,9 @@ def register(
         (10, 10, 20, 30); after a model, (10, 4).
     mask : ndarray, shape (*spatial,), optional
         Mask on the static grid: where it is 0, the images are not compared. Integers,
-        booleans or finite floats. If one image has a skull and the other one has not,
-        the images are compared in the brain by default; a mask of ones switches this
-        off.
+        booleans or finite floats. Without a model, if one image has a skull and the
+        other one has not, the images are compared in the brain by default; a mask of
+        ones switches this off.
     moving_mask : ndarray, shape (*spatial,), optional
         The same for the moving image, on its grid. The mask is warped with the image.
         With both masks, the images are compared where both are not 0.

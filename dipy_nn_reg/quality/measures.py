@@ -39,11 +39,11 @@ def measure(pair, *, of_field=None, alignment=None):
     measures : dict of float
         With the endings ``_before`` and ``_after``: ``ncc``; where the map points into
         the moving image, ``nmi`` (normalised mutual information) and ``misplaced``;
-        with labels, also ``dice``, the mean
-        over the labels of the static map, and ``lost_labels``, the number of these
-        that the mapped moving labels lack. Besides, ``covered``, the fraction of the
-        static structure that the map finds within the moving image; ``voxel_mm``, the
-        longest side of a static voxel; and the measures of
+        with labels, also ``dice``, the mean over the labels of the static map, and
+        ``lost_labels``, the number of these that the mapped moving labels lack.
+        Besides, ``covered``, the fraction of the static structure that the map finds
+        within the moving image; ``voxel_mm``, the longest side of a static voxel; and
+        the measures of
         :func:`~dipy_nn_reg.mapping.measures.measure_field` and of
         :func:`~dipy_nn_reg.quality.starts.measure_start`.
     """
@@ -135,8 +135,11 @@ def misplaced(static, warped, *, where=None):
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
     counts = _structure(static)
     if where is not None:
-        # Windows that reach into what has not been seen say nothing.
-        counts &= minimum_filter(where[thinned], _WINDOW)
+        # Windows that reach into what has not been seen say little, but are all there
+        # is where a thin part has been seen.
+        where = where[thinned]
+        whole = counts & minimum_filter(where, _WINDOW)
+        counts = whole if whole.any() else counts & where
     return float(np.mean(is_misplaced[counts])) if counts.any() else np.nan
 
 

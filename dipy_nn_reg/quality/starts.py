@@ -24,7 +24,7 @@ def measure_start(pair, alignment=None):
         ``information``, the mutual information of the images that the affine aligns,
         in nats; ``rival``, that of the best alignment that differs from it, as a
         fraction of this; ``turned_degrees``, the angle of the affine;
-        ``scale_smallest``, ``scale_largest`` and ``shear_largest``, its stretch.
+        ``scale_smallest`` and ``scale_largest`` of it along the axes.
     """
     affine = prealign_of(pair.mapping)
     middle = apply_affine(pair.affine, (np.array(pair.static.shape) - 1) / 2)
@@ -33,26 +33,25 @@ def measure_start(pair, alignment=None):
     information, rival = _rate(pair, affine, alignment)
     return {
         "information": information,
-        # An affine without any information has no chance against any other.
-        "rival": rival / max(information, 1e-3),
+        "rival": rival,
         "turned_degrees": summary.angle_degrees,
         "scale_smallest": float(scales.min()),
         "scale_largest": float(scales.max()),
-        "shear_largest": float(np.abs(summary.shears).max()),
     }
 
 
 def _rate(pair, affine, alignment):
-    """Return the information of an affine, and that of its rival."""
+    """Return the information of an affine, and its rival as a fraction of this."""
     if alignment is not None:
-        rival = alignment.runner_up * alignment.information
-        return float(alignment.information), float(rival)
+        return float(alignment.information), float(alignment.runner_up)
     if not all(np.isfinite(image).all() for image in (pair.static, pair.moving)):
         return np.nan, np.nan
-    return rate_affine(
+    rating = rate_affine(
         pair.moving,
         pair.static,
         affine,
         moving_affine=pair.moving_affine,
         static_affine=pair.affine,
     )
+    # An affine without any information has no chance against any other.
+    return rating.information, rating.rival / max(rating.information, 1e-3)

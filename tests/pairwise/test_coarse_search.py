@@ -53,15 +53,18 @@ def test_two_halves_with_opposite_motion(rng):
     npt.assert_allclose(found[:, -8:-3].mean((0, 1)), [-2, 0], atol=0.3)
 
 
-def test_voxels_outside_a_mask_are_ignored(rng):
+def search_with_and_without(name, rng):
+    """Search in images of which one half differs, without and with a mask of it."""
     static = texture(rng, (64, 64))
     moving = np.roll(static, 8, 0)
     moving[:, 32:] = texture(rng, (64, 32))
     mask = np.ones(static.shape, np.float32)
     mask[:, 32:] = 0
-    without, with_mask = (
-        search(moving, static, 4, **m)[0, 4:-4] for m in ({}, {"mask": mask})
-    )
+    return (search(moving, static, 4, **m)[0, 4:-4] for m in ({}, {name: mask}))
+
+
+def test_voxels_outside_a_mask_are_ignored(rng):
+    without, with_mask = search_with_and_without("mask", rng)
     npt.assert_allclose(with_mask[:, 2:6].mean((0, 1)), [2, 0], atol=0.3)
     # Outside of the mask the field is only smoothed.
     assert np.abs(without[:, -3:]).mean() > 5 * np.abs(with_mask[:, -3:]).mean()
@@ -83,14 +86,7 @@ def test_images_of_two_channels(rng):
 
 
 def test_a_displacement_out_of_the_moving_mask_is_not_sought(rng):
-    static = texture(rng, (64, 64))
-    moving = np.roll(static, 8, 0)
-    moving[:, 32:] = texture(rng, (64, 32))
-    mask = np.ones(static.shape, np.float32)
-    mask[:, 32:] = 0
-    without, with_mask = (
-        search(moving, static, 4, **m)[0, 4:-4] for m in ({}, {"moving_mask": mask})
-    )
+    without, with_mask = search_with_and_without("moving_mask", rng)
     npt.assert_allclose(with_mask[:, 1:5].mean((0, 1)), [2, 0], atol=0.3)
     # Neither drawn across the border of the mask nor pushed away from it.
     assert np.abs(with_mask[:, 2:7, 1]).mean() < 0.3

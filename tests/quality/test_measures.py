@@ -26,6 +26,17 @@ def test_large_images_are_thinned_out(rng):
     assert misplaced(image, np.roll(image, 6, axis=0)) > 0.9
 
 
+def test_what_has_not_been_seen_is_not_misplaced(rng):
+    image = gaussian_filter(rng.random((40, 44, 30)), 2)
+    for seen in (slice(10, 25), slice(12, 15)):  # thick, and thinner than a window
+        where = np.zeros(image.shape, bool)
+        where[..., seen] = True
+        moved = np.where(where, np.roll(image, 6, axis=0), 0)
+        assert misplaced(image, image, where=where) == 0
+        assert misplaced(image, moved, where=where) > 0.5
+    assert np.isnan(misplaced(image, image, where=np.zeros(image.shape, bool)))
+
+
 def test_images_are_measured_before_and_after(image, shifted):
     labels = (image > np.median(image)).astype(np.int32)
     label_maps = {"moving_labels": labels, "static_labels": labels}

@@ -10,7 +10,7 @@ from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.mapping.affine_summary import describe_affine
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.prealign.images import CoarsePair
-from dipy_nn_reg.mapping.prealign.search import Levels, are_different, distance, search
+from dipy_nn_reg.mapping.prealign.search import Levels, distance, rate, search
 
 # Kinds of alignment that are estimated; "auto" chooses among the others and none.
 KINDS = ("auto", "rigid", "similarity", "affine")
@@ -37,12 +37,11 @@ class Alignment:
         "none" if the positions in the headers were kept.
     starts : int
         Number of starts that were compared.
-    information, information_headers : float
-        Mutual information of the images after the alignment, and at the positions in
-        their headers, in nats.
+    information : float
+        Mutual information of the images after the alignment, in nats.
     runner_up : float
         Largest information of a result that differs from this one, as a fraction of
-        that of this one: near 1 or above, the alignment is uncertain.
+        that of this one: near 1 or above, the alignment is uncertain. 0 without one.
     center : ndarray, shape (ndim,)
         World coordinates of the centre of the static structure.
     seconds : float
@@ -53,7 +52,6 @@ class Alignment:
     kind: str
     starts: int
     information: float
-    information_headers: float
     runner_up: float
     center: np.ndarray
     seconds: float = 0.0
@@ -162,27 +160,22 @@ def _align(moving, static, kind):
     if levels.moving.extent < _MUCH_SMALLER * levels.static.extent:
         return _align(static, moving, kind).inverted()
     candidates, number = search(levels)
-    fine, best = levels.fine, candidates[0]
+    fine = levels.fine
     headers = np.eye(levels.ndim + 1)
     at_headers = fine.information(headers)
-    others = [
-        candidate.information
-        for candidate in candidates
-        if are_different(candidate.affine, best.affine, levels.middle)
-    ]
-    results = {"none": (headers, at_headers), **_fits(fine, best.affine, kind)}
+    results = {"none": (headers, at_headers), **_fits(fine, candidates[0].affine, kind)}
     chosen = _choose(results, fine) if kind == "auto" else kind
     is_still = distance(results[chosen][0], headers, fine) < _STILL * fine.size
     if results[chosen][1] <= at_headers or (kind == "auto" and is_still):
         chosen = "none"
     affine, information = results[chosen]
+    rated, rival = rate(affine, candidates, levels.middle)
     return Alignment(
         affine=affine,
         kind=chosen,
         starts=number,
         information=information,
-        information_headers=at_headers,
-        runner_up=max(others, default=0.0) / max(best.information, 1e-12),
+        runner_up=rival / max(rated, 1e-3),
         center=levels.static.center,
     )
 

@@ -11,8 +11,7 @@ from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.prealign.information import mutual_information, to_bins
 from dipy_nn_reg.mapping.prealign.motions import Motion
 from dipy_nn_reg.mapping.prealign.sampling import MovingImage
-from dipy_nn_reg.mapping.regridding import read_on_grid
-from dipy_nn_reg.mapping.resampling import resample
+from dipy_nn_reg.mapping.regridding import labels_on_grid, read_on_grid
 
 # Largest number of voxels of an image along an axis.
 MAX_VOXELS = 128
@@ -43,13 +42,7 @@ class CoarseImage:
         grid = Grid(self.values.shape, self.affine).with_voxel_size(size)
         values, mask = read_on_grid(self.values, self.affine, [], grid), self.mask
         if mask is not None:
-            mask = resample(
-                mask.astype(np.uint8),
-                self.affine,
-                lambda points: points,
-                grid,
-                interpolation="nearest",
-            )
+            mask = labels_on_grid(mask.astype(np.uint8), self.affine, [], grid)
         return CoarseImage(values, grid.affine, None if mask is None else mask > 0)
 
     @cached_property

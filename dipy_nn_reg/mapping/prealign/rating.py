@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from dipy_nn_reg.mapping.prealign.images import CoarsePair
-from dipy_nn_reg.mapping.prealign.search import Levels, are_different, search
+from dipy_nn_reg.mapping.prealign.search import Levels, rate, search
 
 
 class Rating(NamedTuple):
@@ -48,16 +48,4 @@ def rate_affine(moving, static, affine, *, moving_affine, static_affine):
     )
     levels = Levels(pair.moving, pair.static)
     candidates, _ = search(levels)
-    level, affine = levels.middle, pair.from_world(affine)
-    others = [
-        candidate.information
-        for candidate in candidates
-        if are_different(candidate.affine, affine, level)
-    ]
-    # Rivals have been refined, and so is the affine, as long as it stays what it is.
-    refined, information = level.ascend(
-        affine, "affine", max_iterations=15, tolerance=1e-4
-    )
-    if are_different(refined, affine, level):
-        information = level.information(affine)
-    return Rating(information, max(others, default=0.0))
+    return Rating(*rate(pair.from_world(affine), candidates, levels.middle))

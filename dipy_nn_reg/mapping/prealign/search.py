@@ -122,9 +122,35 @@ def distance(one, other, level):
     return float(np.sqrt(np.mean(np.sum(moved**2, axis=0))))
 
 
-def are_different(one, other, level):
-    """Return whether two affines turn or shift an object in clearly different ways."""
-    return distance(one, other, level) > _RIVALS * _radius(level)
+def rate(affine, candidates, level):
+    """Return the information of an affine, and that of the best one unlike it.
+
+    Parameters
+    ----------
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+    candidates : list of Candidate
+        As :func:`search` finds them.
+    level : Level
+        The middle one.
+
+    Returns
+    -------
+    information : float
+        In nats, after a small correction of the affine, as candidates have had it.
+    rival : float
+        That of the best candidate that turns or shifts the object in a clearly
+        different way; 0 without one.
+    """
+    refined, information = level.ascend(
+        affine, "affine", max_iterations=15, tolerance=1e-4
+    )
+    apart = _RIVALS * _radius(level)
+    if distance(refined, affine, level) > apart:
+        information = level.information(affine)
+    others = [
+        c.information for c in candidates if distance(c.affine, affine, level) > apart
+    ]
+    return information, max(others, default=0.0)
 
 
 def _radius(level):
@@ -174,7 +200,9 @@ def _rotations(ndim):
         ],
         axis=1,
     )
-    return np.concatenate([np.eye(3)[None], Rotation(quaternions).as_matrix()])
+    return np.concatenate(
+        [np.eye(3)[None], Rotation.from_quat(quaternions).as_matrix()]
+    )
 
 
 def _best_distinct(candidates, level):

@@ -9,7 +9,11 @@ from scipy.stats import special_ortho_group
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.affines import grid_points
 from dipy_nn_reg.mapping.grid import Grid
-from dipy_nn_reg.mapping.prealign import check_prealign, estimate_prealign
+from dipy_nn_reg.mapping.prealign import (
+    check_prealign,
+    estimate_prealign,
+    rate_affine,
+)
 from dipy_nn_reg.mapping.resampling import resample, to_moving
 
 slow = pytest.mark.slow
@@ -249,6 +253,24 @@ def test_an_implausible_affine_is_not_chosen():
     assert estimate_prealign(image, image, **grids).kind != "affine"
     found = estimate_prealign(image, image, **grids, kind="affine").affine
     np.testing.assert_allclose(found[:2, :2], stretch[:2, :2], atol=0.03)
+
+
+def test_the_runner_up_is_another_alignment_than_the_one_that_is_kept():
+    """Kept by the headers, it is rated as any affine is; a wrong one is worse."""
+    image, affine, _ = turned_phantoms(3, 2)
+    rating = rate_affine(
+        image, image, np.eye(3), moving_affine=affine, static_affine=affine
+    )
+    alignment = estimate_prealign(
+        image, image, moving_affine=affine, static_affine=affine
+    )
+    assert alignment.kind == "none"
+    ratio = rating.rival / rating.information
+    assert alignment.runner_up == pytest.approx(ratio)
+    turn = np.diag([-1.0, -1, 1])
+    turn[:2, 2] = apply_affine(affine, np.array(image.shape) - 1)
+    wrong = rate_affine(image, image, turn, moving_affine=affine, static_affine=affine)
+    assert wrong.rival > 1.2 * wrong.information
 
 
 def test_the_alignment_is_told_in_one_line():
