@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from dipy_nn_reg.backend import compiled, recomputed, self_adjoint
-from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.checks import check_integer, check_number
 from dipy_nn_reg.losses.averages import EPSILON, masked_mean, moving_average
 from dipy_nn_reg.transform.sampling import surround_by_zeros
 from dipy_nn_reg.transform.tensors import check_image_pair
@@ -68,7 +68,7 @@ def ncc(static, warped, *, mask=None):
 
 
 @_register
-def lncc(static, warped, *, mask=None, window=9):
+def lncc(static, warped, *, mask=None, window=9, floor=0.0):
     r"""Return one minus the squared normalised cross-correlation of small windows.
 
     It is insensitive to contrast that varies slowly over the image.
@@ -81,6 +81,10 @@ def lncc(static, warped, *, mask=None, window=9):
     window : int, optional
         Width of the windows in voxels along each axis, an odd number. Along an axis
         with fewer voxels it is reduced to the largest odd number that fits.
+    floor : float, optional
+        Number that is added to the variance of each window, as a fraction of the mean
+        variance of all windows of the image. Where there is little but noise, the
+        correlation is then low, and changes little.
 
     Returns
     -------
@@ -90,7 +94,8 @@ def lncc(static, warped, *, mask=None, window=9):
     Raises
     ------
     ValueError
-        If the window is not odd, or larger than the longest axis.
+        If the window is not odd, or larger than the longest axis, or if ``floor`` is
+        negative.
 
     Notes
     -----
@@ -102,8 +107,15 @@ def lncc(static, warped, *, mask=None, window=9):
     .. footbibliography::
     """
     static, warped, mask = check_image_pair(static, warped, mask)
+    check_number("floor", floor, or_zero=True)
     means, epsilon = local_means(static, warped, mask, window)
-    return 1 - masked_mean(correlation_of_means(*means, epsilon), mask)
+    floors = [epsilon * 0] * 2
+    if floor:
+        a, b, aa, bb, _ = means
+        floors = [
+            _floor(m, squares, mask, float(floor)) for m, squares in ((a, aa), (b, bb))
+        ]
+    return 1 - masked_mean(correlation_of_means(*means, *floors, epsilon), mask)
 
 
 @_register
@@ -184,12 +196,27 @@ def _box_mean(x, windows):
 _surround_by_zeros = compiled(surround_by_zeros)
 
 
-def _correlation(a, b, aa, bb, ab, epsilon):
-    squares = ops.maximum(aa - a * a, 0) * ops.maximum(bb - b * b, 0)
-    return ops.square(ab - a * b) / (squares + epsilon)
+@compiled
+def _floor(mean, squares, mask, fraction):
+    """Return a fraction of the mean variance of windows, (batch, 1, ..., channels)."""
+    variance = ops.stop_gradient(ops.maximum(squares - mean * mean, 0))
+    axes = tuple(range(1, len(mean.shape) - 1))
+    if mask is None:
+        return fraction * ops.mean(variance, axis=axes, keepdims=True)
+    total = ops.sum(variance * mask, axis=axes, keepdims=True)
+    number = ops.sum(mask, axis=axes, keepdims=True)
+    return fraction * total / ops.maximum(number, EPSILON)
 
 
-correlation_of_means = recomputed(_correlation, constants=1)
+def _correlation(a, b, aa, bb, ab, a_floor, b_floor, epsilon):
+    variances = (
+        ops.maximum(aa - a * a, 0) + a_floor,
+        ops.maximum(bb - b * b, 0) + b_floor,
+    )
+    return ops.square(ab - a * b) / (variances[0] * variances[1] + epsilon)
+
+
+correlation_of_means = recomputed(_correlation, constants=3)
 
 
 @compiled

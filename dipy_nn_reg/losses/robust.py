@@ -61,7 +61,7 @@ def robust_lncc(static, warped, *, mask=None, window=5, trim=0.2):
     if trim >= 1:
         raise ValueError(f"Expected trim to be less than 1. Received trim={trim!r}.")
     means, epsilon = local_means(static, warped, mask, window)
-    squared = correlation_of_means(*means, epsilon)
+    squared = correlation_of_means(*means, 0 * epsilon, 0 * epsilon, epsilon)
     limit = _limit(squared, means[:-1], mask, float(trim))
     kept = ops.cast(squared >= ops.stop_gradient(limit), "float32")
     return 1 - masked_mean(squared * kept, mask)

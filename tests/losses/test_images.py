@@ -4,6 +4,7 @@ from keras import ops
 import numpy as np
 import numpy.testing as npt
 import pytest
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from dipy_nn_reg.losses import lncc, mi, mind, mse, ncc, robust_lncc
 from dipy_nn_reg.losses.choices import LOSSES
@@ -361,3 +362,29 @@ def test_invalid_options_are_refused(function, options, message):
     image = ops.ones((1, 8, 6, 1))
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         function(image, image, **options)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_floor_is_added_to_the_variances(masked, rng):
+    """Expected: correlations by SciPy, of windows of zeros beyond the border."""
+    shape = (14, 15, 13)
+    static, warped = (gaussian_filter(rng.random(shape), 1) for _ in range(2))
+    mask = (rng.random(shape) > 0.3).astype(float) if masked else np.ones(shape)
+
+    def mean(image):
+        return uniform_filter(image * mask, 5, mode="constant")
+
+    a, b = mean(static), mean(warped)
+    variances = mean(mask * static**2) - a**2, mean(mask * warped**2) - b**2
+    raised = [v + 0.05 * np.average(v, weights=mask) for v in variances]
+    covariance = mean(mask * static * warped) - a * b
+    expected = 1 - np.average(covariance**2 / np.prod(raised, axis=0), weights=mask)
+    tensors = [
+        ops.convert_to_tensor(x[None, ..., None].astype("f4"))
+        for x in (static, warped, mask)
+    ]
+    options = {"mask": tensors[2]} if masked else {}
+    found = float(lncc(*tensors[:2], window=5, floor=0.05, **options)[0])
+    assert found == pytest.approx(expected, abs=2e-5)
+    with pytest.raises(ValueError, match="floor"):
+        lncc(*tensors[:2], window=5, floor=-0.1)
