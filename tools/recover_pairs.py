@@ -20,7 +20,7 @@ from tqdm import tqdm
 from dipy_nn_reg import metrics, register
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.mapping.maps import displacement_of
-from dipy_nn_reg.pairwise import descent
+from dipy_nn_reg.pairwise import levels
 from dipy_nn_reg.transform.functions import integrate, warp
 
 # Length of the longest vector of each velocity, and its smoothness, in voxels.
@@ -46,7 +46,7 @@ def main():
             fields = [_register(m, t1, loss) for m in moving]
             row["after"] = _error(fields, truths, brain)
             row["folding %"] = f"{np.mean([metrics.folding(u) for u in fields]):.4f}"
-            with patch.object(descent, "MAX_SEARCHED", 0):
+            with patch.object(levels, "MAX_SEARCHED", 0):
                 fields = [_register(m, t1, loss) for m in moving]
             row["after, no search"] = _error(fields, truths, brain)
             rows.append(row)

@@ -133,40 +133,49 @@ def as_one_graph(function):
     return traced(function, jit_compile=False)
 
 
-def value_and_gradient(function):
-    """Return a function that computes the value and the gradient of ``function``.
+def value_and_gradient(function, *, arguments=1):
+    """Return a function that computes the value and gradients of ``function``.
 
     Parameters
     ----------
     function : callable
-        Takes a tensor, and further arguments that get no gradient; returns one number.
+        Takes one or more tensors, and further arguments that get no gradient; returns
+        one number.
+    arguments : int, optional
+        Number of the first arguments with respect to which gradients are computed.
 
     Returns
     -------
     function : callable
-        Takes the same arguments, and returns two tensors: the value, and the gradient
-        with respect to the first argument.
+        Takes the same arguments, and returns the value and the gradients, tensors.
     """
+    first = slice(arguments)
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(jax.value_and_grad(function))
+        gradients = jax.value_and_grad(function, argnums=tuple(range(arguments)))
+
+        def evaluate(*values):
+            value, found = gradients(*values)
+            return value, *found
+
+        return jax.jit(evaluate)
     if keras.backend.backend() == "torch":
 
-        def evaluate(x, *constants):
-            x = x.detach().requires_grad_()
-            value = function(x, *constants)
+        def evaluate(*values):
+            variables = [x.detach().requires_grad_() for x in values[first]]
+            value = function(*variables, *values[arguments:])
             value.backward()
-            return value.detach(), x.grad
+            return value.detach(), *[x.grad for x in variables]
 
         return evaluate
     import tensorflow as tf
 
-    def evaluate(x, *constants):
+    def evaluate(*values):
         with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = function(x, *constants)
-        return value, tape.gradient(value, x)
+            tape.watch(values[first])
+            value = function(*values)
+        return value, *tape.gradient(value, values[first])
 
     return as_one_graph(evaluate)
 

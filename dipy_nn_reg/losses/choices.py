@@ -35,6 +35,8 @@ class Loss(NamedTuple):
     pair_smoothness : float
         Further factor for a voxel-wise velocity of one pair, larger for losses that
         constrain it weakly. It was chosen on SRI24 (doc/performance.md).
+    displacement_smoothness : float
+        The same for a displacement of one pair.
     values_per_voxel : int
         Number of float32 values per voxel that sampling and the loss hold while their
         gradient is computed, as measured (doc/performance.md).
@@ -43,6 +45,7 @@ class Loss(NamedTuple):
     function: Callable
     smoothness: float = 1.0
     pair_smoothness: float = 1.0
+    displacement_smoothness: float = 1.0
     values_per_voxel: int = 60
 
 
@@ -67,8 +70,16 @@ class Penalty(NamedTuple):
 
 LOSSES = {
     "lncc": Loss(lncc),
-    "mi": Loss(mi, pair_smoothness=10.0, values_per_voxel=330),
-    "mind": Loss(mind, 0.12, pair_smoothness=8.0, values_per_voxel=540),
+    "mi": Loss(
+        mi, pair_smoothness=10.0, displacement_smoothness=3.0, values_per_voxel=330
+    ),
+    "mind": Loss(
+        mind,
+        0.12,
+        pair_smoothness=8.0,
+        displacement_smoothness=2.0,
+        values_per_voxel=540,
+    ),
     "mse": Loss(mse, 0.2, values_per_voxel=40),
     "ncc": Loss(ncc, values_per_voxel=40),
     "robust_lncc": Loss(robust_lncc, values_per_voxel=65),

@@ -12,6 +12,7 @@ from keras import ops
 
 from dipy_nn_reg.determinant import determinant
 from dipy_nn_reg.transform.functions import compose
+from dipy_nn_reg.transform.smoothing import shifted
 from dipy_nn_reg.transform.tensors import check_field
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
@@ -193,6 +194,31 @@ def folded(displacement):
         central = (after - before) / 2
         derivatives.append(ops.concatenate([first, central, last], axis=axis + 1))
     return ops.logical_not(_determinant(derivatives) > 0)
+
+
+def volume_factor(displacement, sides=None):
+    """Return the Jacobian determinant by one-sided differences.
+
+    Parameters
+    ----------
+    displacement : tensor, shape (batch, *spatial, ndim)
+        In voxels.
+    sides : sequence of {-1, 1}, optional
+        For each axis, whether the difference is that from the previous voxel or that
+        to the next one; by default to the next one.
+
+    Returns
+    -------
+    determinant : tensor, shape (batch, *spatial)
+        Beyond the border, the displacement does not change.
+    """
+    sides = sides or (1,) * displacement.shape[-1]
+    return _determinant(
+        [
+            side * (shifted(displacement, axis, side) - displacement)
+            for axis, side in enumerate(sides, 1)
+        ]
+    )
 
 
 def inverse_consistency(forward, backward):

@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg.checks import check_real
 
 # Distance at which a point counts as back where it was, in voxels.
-_TOLERANCE = 5e-4
+TOLERANCE = 5e-4
 # Largest number of steps of Broyden's method, and of Newton's for the few points, less
 # than one in a thousand even of a steep field, that are not back by then.
 _STEPS, _SHORT_STEPS = 20, 60
@@ -19,7 +19,7 @@ _SHORT, _SPAN = 0.5, 0.01
 _CHUNK = 2**16
 
 
-def invert_displacement(displacement):
+def invert_displacement(displacement, guess=None, missed=None):
     """Invert a displacement, point by point, by Broyden's and Newton's methods.
 
     A point is iterated on until it is back within 0.0005 voxels of where it was, so
@@ -29,6 +29,11 @@ def invert_displacement(displacement):
     ----------
     displacement : ndarray, shape (*spatial, ndim)
         In voxels. It has no inverse at folds. Any axis may have a single voxel.
+    guess : ndarray, shape (*spatial, ndim), optional
+        Something near the inverse, from which the methods start; by default minus the
+        displacement.
+    missed : ndarray of bool, shape (*spatial,), optional
+        Voxels at which ``guess`` is not the inverse yet; by default all.
 
     Returns
     -------
@@ -44,22 +49,25 @@ def invert_displacement(displacement):
     displacement = check_field("displacement", displacement)
     *shape, ndim = displacement.shape
     components = [np.ascontiguousarray(displacement[..., d]) for d in range(ndim)]
-    inverse = np.empty((np.prod(shape), ndim), np.float32)
+    if guess is None:
+        guess = -displacement
+    inverse = check_field("guess", guess, shape=displacement.shape).reshape(-1, ndim)
+    inverse = inverse.copy()
+    left = np.arange(len(inverse)) if missed is None else np.flatnonzero(missed)
 
     def invert(start):
-        index = np.arange(start, min(start + _CHUNK, len(inverse)))
-        inverse[index] = _invert_at(np.unravel_index(index, shape), components).T
+        index = left[start : start + _CHUNK]
+        voxels = np.array(np.unravel_index(index, shape), np.float32)
+        inverse[index] = _invert_at(voxels, inverse[index].T, components).T
 
     # SciPy lets several threads compute at once.
     with ThreadPoolExecutor() as pool:
-        list(pool.map(invert, range(0, len(inverse), _CHUNK)))
+        list(pool.map(invert, range(0, len(left), _CHUNK)))
     return inverse.reshape(displacement.shape)
 
 
-def _invert_at(index, components):
+def _invert_at(voxels, start, components):
     """Return the inverse displacement of voxels, shape (ndim, n)."""
-    voxels = np.array(index, np.float32)
-    start = -np.stack([component[index] for component in components])
     inverse, left = _by_broyden(components, voxels, start)
     # Broyden's method may have gone astray, so these points start again.
     inverse[:, left] = _by_newton(components, voxels[:, left], start[:, left])
@@ -73,7 +81,7 @@ def _by_broyden(components, voxels, start):
     slopes = np.tile(np.eye(len(start), dtype=np.float32)[..., None], len(left))
     off = moved + _sampled(components, voxels + moved)
     for _ in range(_STEPS):
-        going = _lengths(off) > _TOLERANCE
+        going = _lengths(off) > TOLERANCE
         left, moved, off = left[going], moved[:, going], off[:, going]
         if not left.size:
             break
@@ -83,7 +91,7 @@ def _by_broyden(components, voxels, start):
         off = moved + _sampled(components, voxels[:, left] + moved)
         slopes = _updated(slopes, step, off - before)
         inverse[:, left] = moved
-    return inverse, left[_lengths(off) > _TOLERANCE] if left.size else left
+    return inverse, left[_lengths(off) > TOLERANCE] if left.size else left
 
 
 def _by_newton(components, voxels, moved):

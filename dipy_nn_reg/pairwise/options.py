@@ -21,7 +21,7 @@ from dipy_nn_reg.losses.choices import (
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.memory import check_memory, size_of_labels
-from dipy_nn_reg.pairwise.descent import DescentOptions
+from dipy_nn_reg.pairwise.levels import DescentOptions
 from dipy_nn_reg.transform.kinds import (
     check_spacing,
     choose_field_stride,
@@ -31,11 +31,11 @@ from dipy_nn_reg.transform.pyramid import coarse_shape
 
 # Default loss, for images of one contrast. Windows of 5 voxels give better results than
 # the usual 9 if the remaining displacement is small (doc/performance.md).
-LOSS = partial(lncc, window=5)
+LOSS = partial(lncc, window=5, floor=0.05)
 # Default loss for images of different contrast: on SRI24 it is as exact as the
 # self-similarity descriptors or more so (doc/recovered_sri24.csv).
 LOSS_OF_TWO_CONTRASTS = "mi"
-PAIRWISE_TRANSFORMS = ("bspline_velocity", "velocity")
+PAIRWISE_TRANSFORMS = ("bspline_velocity", "displacement", "velocity")
 # Number of float32 values per voxel that the descent holds in addition to the loss:
 # fields, and the Jacobians from which folds are counted.
 VALUES_PER_VOXEL = 70
@@ -106,29 +106,55 @@ def check_options(
     -------
     options : DescentOptions
     """
-    transform, stride = field["transform"], field["field_stride"]
-    check_name("transform", transform, PAIRWISE_TRANSFORMS)
+    transform = _transform_of(field["transform"], penalty)
     loss = trained.get("loss", LOSS) if loss is None else loss
-    penalty = trained.get("penalty", "gradient") if penalty is None else penalty
     check_choice("loss", loss, LOSSES)
-    check_penalty_option(penalty, smoothness)
     check_number("label_weight", label_weight, or_zero=True)
-    if smoothness is None and not isinstance(penalty, dict):
-        smoothness = default_smoothness(loss, penalty, transform)
-        smoothness *= get_loss(loss).pair_smoothness
-    stride = 1 if stride is None else stride
+    if transform == "displacement":
+        penalties = {"penalty": {}, "smoothness": None}
+        smoothness = _factor(loss, smoothness)
+    else:
+        penalty = trained.get("penalty", "gradient") if penalty is None else penalty
+        penalties = _penalties(transform, loss, penalty, smoothness)
+        smoothness = 1.0
+    weights = {"label_weight": float(label_weight), "landmark_weight": 0.0}
+    stride = 1 if field["field_stride"] is None else field["field_stride"]
     return DescentOptions(
-        ObjectiveOptions.of(
-            loss=loss,
-            penalty=penalty,
-            smoothness=smoothness,
-            label_weight=float(label_weight),
-            landmark_weight=0.0,
-        ),
+        ObjectiveOptions.of(loss=loss, **penalties, **weights),
         transform,
         choose_spacing(transform, shape, field["spacing"]),
         choose_field_stride(transform, None, len(shape), stride),
+        smoothness,
     )
+
+
+def _factor(loss, smoothness):
+    """Return the smoothness of a displacement, which is more for some losses."""
+    smoothness = 1.0 if smoothness is None else smoothness
+    check_number("smoothness", smoothness, or_zero=True)
+    return float(smoothness * get_loss(loss).displacement_smoothness)
+
+
+def _penalties(transform, loss, penalty, smoothness):
+    """Return the penalty of a velocity and its weight, by name."""
+    check_penalty_option(penalty, smoothness)
+    if smoothness is None and not isinstance(penalty, dict):
+        smoothness = default_smoothness(loss, penalty, transform)
+        smoothness *= get_loss(loss).pair_smoothness
+    return {"penalty": penalty, "smoothness": smoothness}
+
+
+def _transform_of(transform, penalty):
+    """Return the transform, which only a penalty makes a velocity by default."""
+    if transform is None:
+        return "displacement" if penalty is None else "velocity"
+    check_name("transform", transform, PAIRWISE_TRANSFORMS)
+    if transform == "displacement" and penalty is not None:
+        raise ValueError(
+            f"Expected penalty=None with transform='displacement', which smoothness "
+            f"alone smooths. Received penalty={penalty!r}. A velocity takes penalties."
+        )
+    return transform
 
 
 def check_size(shape, options, annotations):

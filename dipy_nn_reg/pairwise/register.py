@@ -37,7 +37,7 @@ def register(
     num_channels=None,
     model=None,
     optimize=True,
-    transform="velocity",
+    transform=None,
     spacing=None,
     field_stride=None,
     loss=None,
@@ -53,10 +53,10 @@ def register(
     """Register one pair of images, on any grids, by optimisation.
 
     The optimisation starts from the prediction of a trained model, if one is given,
-    and from a search for large motion between coarse images otherwise. A field that
-    folds at more than 0.001 % of the voxels, or that makes the images less similar, is
-    not returned. The best result before it is returned instead, if need be the affine
-    alone, and ``outcome.used`` names it.
+    and from a search for large motion between coarse images otherwise. Where the field
+    folds, it is smoothed. One that still folds at more than 0.001 % of the voxels, or
+    that makes the images less similar, is not returned. The best result before it is
+    returned instead, if need be the affine alone, and ``outcome.used`` names it.
 
     Parameters
     ----------
@@ -86,24 +86,32 @@ def register(
     optimize : bool, optional
         If False, the prediction of the model is returned without optimisation, unless
         it has to be repaired.
-    transform : {"velocity", "bspline_velocity"}, optional
-        Field that is optimised: a velocity at each voxel, or at control points.
+    transform : {"displacement", "velocity", "bspline_velocity"}, optional
+        Field that is optimised: a displacement, composed of small steps; or a
+        stationary velocity at each voxel, or at control points, which takes a penalty.
+        By default a displacement, or a velocity if there is a ``penalty``.
     spacing : int, optional
         Distance of the control points in voxels; by default 4.
     field_stride : int, optional
-        1, 2 or 4: distance in voxels of the values of a velocity; by default 1.
-    loss, penalty : optional
-        As for ``DeformableRegistration``. By default those of the model. Without a
-        model, the loss is chosen from the images: local normalised cross-correlation in
-        windows of 5 voxels where their contrasts agree, mutual information where not;
-        the penalty is the gradient of the velocity.
+        1, 2 or 4: distance in voxels of the values of the field; by default 1.
+    loss : str or callable, optional
+        As for ``DeformableRegistration``. By default that of the model. Without a
+        model, it is chosen from the images: local normalised cross-correlation in
+        windows of 5 voxels where their contrasts agree, mutual information where not.
+    penalty : str, callable or dict, optional
+        Penalty of a velocity, as for ``DeformableRegistration``. By default that of the
+        model, or the gradient of the velocity.
     smoothness : float, optional
-        Weight of the penalty. The default depends on the loss and the penalty.
+        Factor of what smooths a displacement, 1 by default: between a half and 4, the
+        roughness of a field (SDlogJ) falls by a tenth to a fifth with each doubling.
+        For a velocity, the weight of the penalty, whose default depends on the loss and
+        the penalty.
     level_iters : sequence of int, optional
         Largest number of iterations of each level, as for DIPY's SyN: the last one is
         for the images in full resolution, those before for images shrunk by 2, 4 and
-        so on. A level ends early when it no longer improves. By default
-        (10, 10, 20, 30); after a model, (10, 4).
+        so on. By default four levels, of two after a model, of 25 iterations, and of
+        down to 5 where images are large. For a velocity (10, 10, 20, 30); after a
+        model, (10, 4).
     mask : ndarray, shape (*spatial,), optional
         Mask on the static grid: where it is 0, the images are not compared. Integers,
         booleans or finite floats. Without a model, if one image has a skull and the

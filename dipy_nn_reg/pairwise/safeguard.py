@@ -18,15 +18,24 @@ from dipy_nn_reg.backend import as_one_graph
 from dipy_nn_reg.losses.objective import Objective, where_compared
 from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.mapping.parts import Parts
-from dipy_nn_reg.pairwise.descent import PairTensors, optimize_velocity
-from dipy_nn_reg.pairwise.unfolding import unfold, where_folded
+from dipy_nn_reg.pairwise.displacement_descent import optimize_displacement
+from dipy_nn_reg.pairwise.inverses import inverted
+from dipy_nn_reg.pairwise.levels import PairTensors, iterations_for
+from dipy_nn_reg.pairwise.unfolding import (
+    unfold,
+    unfold_displacement,
+    where_folded,
+)
+from dipy_nn_reg.pairwise.velocity_descent import optimize_velocity
 from dipy_nn_reg.transform.functions import compose, integrate, warp
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, intensity_range, rescale
 from dipy_nn_reg.transform.pyramid import enlarge
 
-# Largest numbers of iterations on images shrunk by 8, 4, 2 and 1; after a model, on
-# images shrunk by 2 and 1.
-LEVEL_ITERS, LEVEL_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
+# Largest numbers of iterations for a velocity on images shrunk by 8, 4, 2 and 1; after
+# a model, on images shrunk by 2 and 1.
+VELOCITY_ITERS, VELOCITY_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
+# Number of levels of a displacement after a model.
+_LEVELS_AFTER_MODEL = 2
 # Correlation above which images count as equal and are not registered: a loss of small
 # windows would still improve a little in almost flat regions.
 EQUAL = 1 - 1e-6
@@ -89,7 +98,7 @@ def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=Tr
             tensors, prediction, affine, judge, descend if optimize else None
         )
     if best is affine:
-        best = judge("optimized", descend(tensors, default_iters=LEVEL_ITERS), affine)
+        best = judge("optimized", descend(tensors), affine)
     if best is affine:
         logger.warning(
             "No field makes the images more similar. The affine alone is returned."
@@ -120,28 +129,54 @@ def _after_model(tensors, prediction, affine, judge, descend):
 
 def _continue(tensors, prediction, descend):
     """Return Parts of the optimisation that starts from a prediction."""
-    parts, velocity, stride = prediction
-    descend = partial(descend, default_iters=LEVEL_ITERS_AFTER_MODEL)
-    if velocity is None:
-        added = descend(_warped(tensors, parts))
-        return Parts(
-            compose(parts.displacement, added.displacement),
-            lambda: compose(added.invert(), parts.invert()),
-            parts.matrix,
-        )
-    # The velocity itself is optimised, on images that are aligned by the affine alone.
+    # The field itself is optimised, on images that are aligned by the affine alone.
+    parts = prediction.parts
     if parts.matrix is not None:
         affine = parts._replace(displacement=0 * parts.displacement)
-        tensors = _warped(tensors, affine)
-    optimized = descend(tensors, velocity=velocity, velocity_stride=stride)
-    return optimized._replace(matrix=parts.matrix)
+        tensors = tensors.warped(affine.whole_displacement()[None])
+    return descend(tensors, prediction)._replace(matrix=parts.matrix)
 
 
-def _descend(tensors, *, options, level_iters, default_iters, **start):
-    """Return Parts of the optimisation of a velocity, without folds."""
+def _descend(tensors, prediction=None, *, options, level_iters):
+    """Return Parts of the optimisation of a field, without folds."""
+    if options.transform == "displacement":
+        levels = () if prediction is None else (_LEVELS_AFTER_MODEL,)
+        level_iters = level_iters or iterations_for(tensors.shape, *levels)
+        return _descend_displacement(tensors, prediction, options, level_iters)
+    default_iters = VELOCITY_ITERS if prediction is None else VELOCITY_ITERS_AFTER_MODEL
     level_iters = level_iters or default_iters
+    return _descend_velocity(tensors, prediction, options, level_iters)
+
+
+def _descend_displacement(tensors, prediction, options, level_iters):
+    start = None
+    if prediction is not None:
+        fields = prediction.parts.displacement, prediction.parts.invert()
+        start = [ops.convert_to_tensor(field[None], "float32") for field in fields]
+    displacement, inverse = optimize_displacement(
+        tensors, options, level_iters=level_iters, start=start
+    )
+    displacement = unfold_displacement(displacement)
+    return Parts(
+        ops.convert_to_numpy(displacement)[0], lambda: inverted(displacement, inverse)
+    )
+
+
+def _descend_velocity(tensors, prediction, options, level_iters):
+    start, field = {}, None
+    if prediction is not None and prediction.velocity is None:
+        field = prediction.parts._replace(matrix=None)
+        tensors = tensors.warped(field.displacement[None])
+    elif prediction is not None:
+        start = {"velocity": prediction.velocity, "velocity_stride": prediction.stride}
     velocity = optimize_velocity(tensors, options, level_iters=level_iters, **start)
-    return _unfolded(velocity, tensors.static, options.field_stride)
+    added = _unfolded(velocity, tensors.static, options.field_stride)
+    if field is None:
+        return added
+    return Parts(
+        compose(field.displacement, added.displacement),
+        lambda: compose(added.invert(), field.invert()),
+    )
 
 
 def _judge(tensors, options, used, parts, before, *, may_fold=False):
@@ -226,16 +261,6 @@ def _rescale(image):
     ends = intensity_range(image)
     fill = rescale(ops.zeros_like(ends[0]), *ends)
     return rescale(image, *ends), ops.reshape(fill, (1, image.shape[-1]))
-
-
-def _warped(tensors, parts):
-    """Return a pair whose moving image is warped by Parts, with its annotations."""
-    displacement = parts.whole_displacement()[None]
-    moving = warp(tensors.moving, displacement, fill=tensors.moving_fill)
-    annotations = tensors.annotations.map(
-        lambda a, place: warp(a, displacement) if place.image == "moving" else a
-    )
-    return tensors._replace(moving=moving, annotations=annotations)
 
 
 def _unfolded(velocity, static, stride):

@@ -1,14 +1,19 @@
-"""Repair of velocities whose displacement folds."""
+"""Repair of fields that fold."""
+
+from itertools import product
 
 from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import compiled
-from dipy_nn_reg.losses.penalties import folded
+from dipy_nn_reg.losses.penalties import folded, volume_factor
 from dipy_nn_reg.transform.smoothing import smooth
 
-# Largest number of times that a velocity is smoothed.
-_MAX_REPAIRS = 10
+# Largest number of times that a velocity and a displacement are smoothed.
+_MAX_REPAIRS, _MAX_SMOOTHINGS = 10, 40
+# Determinant at or below which a displacement is smoothed, so that it keeps a distance
+# from folding.
+_LEAST_VOLUME = 0.02
 
 
 def unfold(velocity, displace):
@@ -34,10 +39,49 @@ def unfold(velocity, displace):
         if not where.any() or repairs == _MAX_REPAIRS:
             break
         passed = _voxels_passed(where, displacement, velocity.shape[1:-1])
-        # 1 within two voxels of the paths, and falling to 0 beyond.
-        near = ops.clip(40 * smooth(smooth(ops.convert_to_tensor(passed))), 0, 1)
-        velocity = velocity + near * (smooth(velocity) - velocity)
+        velocity = _smoothed_near(velocity, ops.convert_to_tensor(passed))
     return velocity, displacement
+
+
+def unfold_displacement(displacement):
+    """Smooth a displacement where it folds between neighbouring voxels.
+
+    Parameters
+    ----------
+    displacement : tensor, shape (1, *spatial, ndim)
+        In voxels.
+
+    Returns
+    -------
+    displacement : tensor, shape (1, *spatial, ndim)
+        The same tensor if nothing folds: no combination of forward and backward
+        differences has a determinant of 0.02 or less. After the last repair it may
+        still fold.
+    """
+    for _ in range(_MAX_SMOOTHINGS):
+        where = _least_volume(displacement) <= _LEAST_VOLUME
+        if not ops.convert_to_numpy(ops.any(where)):
+            break
+        where = ops.cast(where, "float32")[..., None]
+        displacement = _smoothed_near(displacement, where)
+    return displacement
+
+
+@compiled
+def _least_volume(displacement):
+    """Return the least Jacobian determinant of all one-sided differences."""
+    sides = product((-1, 1), repeat=displacement.shape[-1])
+    factors = [volume_factor(displacement, side) for side in sides]
+    least = factors[0]
+    for factor in factors[1:]:
+        least = ops.minimum(least, factor)
+    return least
+
+
+def _smoothed_near(field, where):
+    """Smooth a field within two voxels of some voxels, and less around these."""
+    near = ops.clip(40 * smooth(smooth(where)), 0, 1)
+    return field + near * (smooth(field) - field)
 
 
 def where_folded(displacement):

@@ -21,7 +21,7 @@ CHOICES = {
         "tps",
         "velocity",
     ),
-    "pair_transform": ("velocity", "bspline_velocity"),
+    "pair_transform": ("displacement", "velocity", "bspline_velocity"),
     "loss": ("lncc", "mi", "mind", "mse", "ncc", "robust_lncc"),
     "penalty": ("bending", "folding", "gradient", "inverse_consistency", "tv"),
 }

@@ -37,7 +37,7 @@ class RegisterFlow(Workflow):
         model_file=None,
         prealign="auto",
         voxel_size=None,
-        transform="velocity",
+        transform=None,
         loss=None,
         penalty=None,
         smoothness=None,
@@ -87,21 +87,26 @@ class RegisterFlow(Workflow):
             less time and memory. By default that of the static image, or of cubic
             voxels of the same volume if its slices are thick.
         transform : string, optional
-            Velocity that is optimised: "velocity" for one at each voxel, or
-            "bspline_velocity" for one at control points.
+            Field that is optimised: "displacement"; or a stationary velocity, which
+            takes a penalty, "velocity" for one at each voxel or "bspline_velocity" for
+            one at control points. By default "displacement", or "velocity" if a penalty
+            is named.
         loss : string, optional
             Dissimilarity of the images: "ncc", "mse" or "lncc"; "mi" or "mind" for
             images of different contrast; "robust_lncc" for a lesion in one image. By
             default that of the model, or local normalised cross-correlation in windows
             of 5 voxels.
         penalty : string, optional
-            Penalty of the velocity or field: "gradient", "tv", "bending", "folding" or
+            Penalty of a velocity: "gradient", "tv", "bending", "folding" or
             "inverse_consistency". By default that of the model, or "gradient".
         smoothness : float, optional
-            Weight of the penalty. By default one that suits loss and penalty.
+            Factor of the smoothing of a displacement: 1 by default, less for rougher
+            fields, more for smoother ones. For a velocity, the weight of the penalty;
+            by default one that suits loss and penalty.
         level_iters : variable int, optional
             Largest number of iterations of each level, from coarse to fine. By default
-            10 10 20 30; after a model, 10 4.
+            25 25 25 25 for a displacement, and fewer where images are large; for a
+            velocity 10 10 20 30, and 10 4 after a model.
         mask_file : string or Path, optional
             Path of a mask in the space of the static image: where it is not above 0,
             images are not compared. Its own header says where it lies. By default,

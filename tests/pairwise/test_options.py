@@ -100,7 +100,7 @@ def test_default_options():
         1,
     )
     loss = options.objective.loss
-    assert loss.func is lncc and loss.keywords == {"window": 5}
+    assert loss.func is lncc and loss.keywords == {"window": 5, "floor": 0.05}
     ((penalty, weight),) = options.objective.penalties
     expected = default_smoothness(loss, "gradient", "velocity")
     expected *= get_loss(loss).pair_smoothness

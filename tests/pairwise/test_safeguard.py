@@ -16,7 +16,7 @@ from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
 from dipy_nn_reg.mapping.parts import Parts
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.pairwise import safeguard
-from dipy_nn_reg.pairwise.descent import DescentOptions
+from dipy_nn_reg.pairwise.levels import DescentOptions
 from dipy_nn_reg.pairwise.safeguard import best_sound_parts
 from dipy_nn_reg.training.predictor import Prediction
 

@@ -3,7 +3,7 @@ import numpy as np
 import numpy.testing as npt
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.pairwise.unfolding import unfold, where_folded
+from dipy_nn_reg.pairwise.unfolding import unfold, unfold_displacement, where_folded
 
 
 def test_a_velocity_that_folds_is_smoothed():
@@ -41,3 +41,20 @@ def test_a_field_folds_where_its_determinant_is_not_positive(rng):
         expected = metrics.is_folded(metrics.jacobian_determinant(field))
         assert 0 < expected.mean() < 1
         npt.assert_array_equal(where_folded(field), expected)
+
+
+def test_a_displacement_is_smoothed_where_neighbours_change_places():
+    """A central difference spans two voxels, and does not see it."""
+    for ndim in (2, 3):
+        field = np.zeros((14,) * ndim + (ndim,), np.float32)
+        field[(7,) * ndim] = 1.2
+        assert metrics.folding(field) == 0 < metrics.folding(field, strict=True)
+        smooth = unfold_displacement(ops.convert_to_tensor(field[None]))
+        smooth = ops.convert_to_numpy(smooth)[0]
+        assert metrics.folding(smooth, strict=True) == 0
+        npt.assert_array_equal(smooth[0], 0)
+
+
+def test_a_displacement_without_folds_is_unchanged(smooth_field):
+    field = ops.convert_to_tensor(smooth_field((20, 22), sigma=4, largest=1.0)[None])
+    assert unfold_displacement(field) is field

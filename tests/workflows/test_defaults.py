@@ -4,6 +4,7 @@ import inspect
 import re
 
 from dipy_nn_reg.pairwise import safeguard
+from dipy_nn_reg.pairwise.levels import iterations_for
 from dipy_nn_reg.pairwise.options import LOSS
 from dipy_nn_reg.training import optimizers
 from dipy_nn_reg.transform import kinds
@@ -24,8 +25,9 @@ def test_default_level_iters():
     text = help_of(RegisterFlow, "level_iters")
     numbers = [list(map(int, n.split())) for n in re.findall(r"\d+(?: \d+)+", text)]
     assert numbers == [
-        list(safeguard.LEVEL_ITERS),
-        list(safeguard.LEVEL_ITERS_AFTER_MODEL),
+        iterations_for((64, 64)),
+        list(safeguard.VELOCITY_ITERS),
+        list(safeguard.VELOCITY_ITERS_AFTER_MODEL),
     ]
 
 

@@ -17,7 +17,7 @@ _OPTIONS = {
     "register": {
         "--prealign": ("none", "rigid", "affin", "", "known.txt", "absent.txt"),
         "--voxel_size": ("4", "0", "-1", "nan", "inf", "1e30", "1e-9", "x", "1e300"),
-        "--transform": ("velocity", "bspline_velocity", "tps", "x", "Velocity"),
+        "--transform": ("displacement", "velocity", "bspline_velocity", "tps", "x"),
         "--loss": ("mse", "ncc", "x", "os.system"),
         "--penalty": ("gradient", "tv", "x"),
         "--smoothness": ("0.1", "-1", "nan", "1e300", "x"),

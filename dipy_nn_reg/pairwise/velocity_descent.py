@@ -1,4 +1,4 @@
-"""Descent of a velocity that registers one pair of images.
+"""Descent of a stationary velocity that registers one pair of images.
 
 The velocity minimises the loss with which networks are trained, by gradient descent
 from coarse images to fine ones. The gradient with respect to the displacement is used
@@ -8,16 +8,15 @@ the limit of small velocities.
 """
 
 from functools import lru_cache
-from math import prod
-from typing import Any, NamedTuple
 
 from keras import ops
 import numpy as np
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.backend import compiled, value_and_gradient
-from dipy_nn_reg.losses.objective import Objective, ObjectiveOptions
+from dipy_nn_reg.losses.objective import Objective
 from dipy_nn_reg.pairwise.coarse_search import search_displacement
+from dipy_nn_reg.pairwise.levels import is_searched, levels_of
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.transform.control_points import bspline
 from dipy_nn_reg.transform.functions import integrate, warp
@@ -38,51 +37,6 @@ _PATIENCE, _TOLERANCE = 5, 0.01
 # Number of squarings of the integration during the descent. Five give the same overlaps
 # (doc/performance.md).
 _SQUARINGS = 3
-# Smallest size of a shrunk image along each axis, in voxels.
-_MIN_SIZE = 12
-# Largest number of voxels of the coarsest images for which the exhaustive search is
-# run.
-MAX_SEARCHED = 2**15
-
-
-class DescentOptions(NamedTuple):
-    """Options of the descent for one pair.
-
-    Attributes
-    ----------
-    objective : ObjectiveOptions
-    transform : {"velocity", "bspline_velocity"}
-    spacing : int
-        Distance of the control points in voxels; 1 without control points.
-    field_stride : int
-        Distance in voxels of the values of the velocity.
-    """
-
-    objective: ObjectiveOptions
-    transform: str
-    spacing: int
-    field_stride: int
-
-
-class PairTensors(NamedTuple):
-    """Two images on one grid as tensors, with their backgrounds and annotations.
-
-    Attributes
-    ----------
-    moving, static : tensor, shape (1, *spatial, channels)
-        Intensities from 0 to 1.
-    moving_fill, static_fill : tensor, shape (1, channels)
-        Background of each image, with which it continues outside of the grid.
-    annotations : Annotations
-        Labels as the fraction of each label in each voxel, shape
-        (1, *spatial, labels), and masks, shape (1, *spatial, 1).
-    """
-
-    moving: Any
-    static: Any
-    moving_fill: Any
-    static_fill: Any
-    annotations: Annotations = Annotations()
 
 
 def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_stride=1):
@@ -106,13 +60,8 @@ def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_str
     velocity : tensor, shape (1, *coarse, ndim)
         In voxels of a grid of ``field_stride``.
     """
-    shape = tuple(pair.static.shape[1:-1])
-    levels = [(2**i, iterations) for i, iterations in enumerate(reversed(level_iters))]
-    levels = [
-        (level, iterations)
-        for level, iterations in reversed(levels)
-        if level == 1 or min(shape) // level >= _MIN_SIZE
-    ]
+    shape = pair.shape
+    levels = levels_of(shape, level_iters)
     with progress_bar(levels, desc="Levels") as progress:
         for level, iterations in progress:
             grid = max(level, options.field_stride)
@@ -121,7 +70,7 @@ def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_str
             starts = [still]
             if velocity is not None:
                 starts = [_on_grid(velocity, velocity_stride, grid, still)]
-            elif iterations and _is_searched(coarse_shape(shape, level), level):
+            elif iterations and is_searched(coarse_shape(shape, level), level):
                 match = search_displacement(
                     pair.moving, pair.static, level, pair.annotations
                 )
@@ -147,17 +96,8 @@ def _on_grid(velocity, stride, grid, reference):
 def _loss_at(level, grid, pair, options):
     """Return a function of values to add to a velocity: the loss and its gradient."""
     evaluate = _evaluator(options, grid // level)
-    images = {"moving": pair.moving, "static": pair.static}
-    fills = {"moving": pair.moving_fill, "static": pair.static_fill}
-    images, annotations = (
-        {name: shrink(array, level) for name, array in group.items()}
-        for group in (images, pair.annotations.as_dict())
-    )
-    return lambda values, start: evaluate(values, start, images, fills, annotations)
-
-
-def _is_searched(shape, level):
-    return level > 1 and prod(shape) <= MAX_SEARCHED
+    data = pair.shrunk(level).as_dicts()
+    return lambda values, start: evaluate(values, start, *data)
 
 
 def _no_values(start, options):

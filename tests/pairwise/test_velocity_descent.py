@@ -9,8 +9,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.losses.objective import ObjectiveOptions
-from dipy_nn_reg.pairwise import descent
-from dipy_nn_reg.pairwise.descent import DescentOptions, PairTensors, optimize_velocity
+from dipy_nn_reg.pairwise import levels
+from dipy_nn_reg.pairwise.levels import DescentOptions, PairTensors
+from dipy_nn_reg.pairwise.velocity_descent import optimize_velocity
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.layers import RescaleIntensity
 from dipy_nn_reg.transform.pyramid import enlarge
@@ -123,7 +124,7 @@ def test_the_search_finds_motion_larger_than_the_structures(stride, rng, monkeyp
         return inner_error(ops.convert_to_numpy(found), displacement)
 
     with_search = error()
-    monkeypatch.setattr(descent, "MAX_SEARCHED", 0)
+    monkeypatch.setattr(levels, "MAX_SEARCHED", 0)
     assert with_search < 1 < 3 < error()
 
 

@@ -1,0 +1,137 @@
+"""Levels of a descent for one pair: from coarse images to fine ones."""
+
+from math import prod
+from typing import Any, NamedTuple
+
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.losses.objective import ObjectiveOptions
+from dipy_nn_reg.transform.functions import warp
+from dipy_nn_reg.transform.pyramid import coarse_shape, shrink
+
+# Number of levels by default, and numbers of iterations: so many that all the voxels of
+# a level are updated this many times, but no more and no fewer than these.
+_LEVELS, _UPDATES, _MOST, _FEWEST = 4, 6 * 10**6, 25, 5
+# Smallest size of a shrunk image along each axis, in voxels.
+_MIN_SIZE = 12
+# Largest number of voxels of the coarsest images for which the exhaustive search is
+# run.
+MAX_SEARCHED = 2**15
+
+
+class DescentOptions(NamedTuple):
+    """Options of the descent for one pair.
+
+    Attributes
+    ----------
+    objective : ObjectiveOptions
+        Without penalties for a displacement.
+    transform : {"displacement", "velocity", "bspline_velocity"}
+    spacing : int
+        Distance of the control points in voxels; 1 without control points.
+    field_stride : int
+        Distance in voxels of the values of the field.
+    smoothness : float
+        Of a displacement: factor of what smooths it.
+    """
+
+    objective: ObjectiveOptions
+    transform: str
+    spacing: int
+    field_stride: int
+    smoothness: float = 1.0
+
+
+class PairTensors(NamedTuple):
+    """Two images on one grid as tensors, with their backgrounds and annotations.
+
+    Attributes
+    ----------
+    moving, static : tensor, shape (1, *spatial, channels)
+        Intensities from 0 to 1.
+    moving_fill, static_fill : tensor, shape (1, channels)
+        Background of each image, with which it continues outside of the grid.
+    annotations : Annotations
+        Labels as the fraction of each label in each voxel, shape
+        (1, *spatial, labels), and masks, shape (1, *spatial, 1).
+    """
+
+    moving: Any
+    static: Any
+    moving_fill: Any
+    static_fill: Any
+    annotations: Annotations = Annotations()
+
+    @property
+    def shape(self):
+        """Spatial shape."""
+        return tuple(self.static.shape[1:-1])
+
+    def shrunk(self, level):
+        """Return the pair with images shrunk by a power of two."""
+        return self._replace(
+            moving=shrink(self.moving, level),
+            static=shrink(self.static, level),
+            annotations=self.annotations.map(lambda array, _: shrink(array, level)),
+        )
+
+    def swapped(self):
+        """Return the pair with moving and static exchanged."""
+        return PairTensors(
+            self.static,
+            self.moving,
+            self.static_fill,
+            self.moving_fill,
+            self.annotations.swapped(),
+        )
+
+    def warped(self, displacement):
+        """Return the pair whose moving image is warped, with its annotations."""
+        moving = warp(self.moving, displacement, fill=self.moving_fill)
+        annotations = self.annotations.map(
+            lambda a, place: warp(a, displacement) if place.image == "moving" else a
+        )
+        return self._replace(moving=moving, annotations=annotations)
+
+    def as_dicts(self):
+        """Return images, backgrounds and annotations by name."""
+        images = {"moving": self.moving, "static": self.static}
+        fills = {"moving": self.moving_fill, "static": self.static_fill}
+        return images, fills, self.annotations.as_dict()
+
+
+def levels_of(shape, level_iters):
+    """Return the factor by which images are shrunk, and the iterations, of each level.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Spatial shape.
+    level_iters : sequence of int
+        Largest number of iterations of each level. The last one is for the images in
+        full resolution, the one before for images shrunk by 2, and so on.
+
+    Returns
+    -------
+    levels : list of (int, int)
+        From coarse to fine, without levels on which the images would be too small.
+    """
+    levels = [(2**i, iterations) for i, iterations in enumerate(reversed(level_iters))]
+    return [
+        (level, iterations)
+        for level, iterations in reversed(levels)
+        if level == 1 or min(shape) // level >= _MIN_SIZE
+    ]
+
+
+def iterations_for(shape, levels=_LEVELS):
+    """Return the default numbers of iterations for a displacement, coarse to fine.
+
+    Where images are small, iterations cost little.
+    """
+    sizes = (prod(coarse_shape(shape, 2**i)) for i in reversed(range(levels)))
+    return [min(_MOST, max(_FEWEST, _UPDATES // size)) for size in sizes]
+
+
+def is_searched(shape, level):
+    """Return whether the exhaustive search is run on images of a shape and level."""
+    return level > 1 and prod(shape) <= MAX_SEARCHED

@@ -1,0 +1,43 @@
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.pairwise.levels import PairTensors, iterations_for, levels_of
+
+
+def test_levels_on_which_images_are_too_small_are_left_out():
+    assert levels_of((100, 200), (1, 2, 3, 4)) == [(8, 1), (4, 2), (2, 3), (1, 4)]
+    assert levels_of((30, 200), (1, 2, 3, 4)) == [(2, 3), (1, 4)]
+    assert levels_of((5, 5, 5), (1, 2)) == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((160, 192, 160), [25, 25, 9, 5]),
+        ((80, 96, 80), [25, 25, 25, 9]),
+        ((128, 128), [25, 25, 25, 25]),
+        ((1000, 1000, 1000), [5, 5, 5, 5]),
+    ],
+)
+def test_large_images_take_fewer_iterations(shape, expected):
+    """Six million voxels are updated on each level, 5 to 25 times each."""
+    expected[:-1] = expected[:-1] if shape[0] < 1000 else [5, 5, 5]
+    found = iterations_for(shape)
+    sizes = [np.prod([-(-n // 2**i) for n in shape]) for i in (3, 2, 1, 0)]
+    npt.assert_array_equal(found, np.clip(6_000_000 // np.array(sizes), 5, 25))
+    if shape[0] < 1000:
+        assert found == expected
+    assert iterations_for(shape, 2) == found[2:]
+
+
+def test_a_pair_is_swapped_with_its_annotations(rng):
+    arrays = [rng.random((1, 4, 4, 1)) for _ in range(2)]
+    masks = {"mask": rng.random((1, 4, 4, 1))}
+    pair = PairTensors(*arrays, "moving fill", "static fill", Annotations(**masks))
+    swapped = pair.swapped()
+    assert swapped.moving is pair.static and swapped.static is pair.moving
+    assert swapped.moving_fill == "static fill"
+    assert swapped.annotations.moving_mask is masks["mask"]
+    assert pair.shape == (4, 4)
