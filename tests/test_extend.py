@@ -124,7 +124,13 @@ def test_the_page_adds_one_of_each_kind():
     assert tables == ["LOSSES", "NETWORKS", "TRANSFORMS", "FORMATS", "FLOWS"]
 
 
-@pytest.mark.parametrize("kind", CHECKS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if "network" in kind else [])
+        for kind in CHECKS
+    ],
+)
 def test_an_addition_works(kind, extended, tmp_path):
     code = f"import sys; sys.path.insert(0, {str(extended)!r})\n{CHECKS[kind]}"
     done = subprocess.run(

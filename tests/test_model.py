@@ -34,21 +34,24 @@ def absolute(static, warped):
 # two of them at a time, beside the defaults.
 COVER_2D = [
     ("dirnet", "tps", "mind", "bending"),
-    ("encoder_decoder", "bspline_velocity", "mi", "gradient"),
-    ("fcn", "displacement", partial(lncc, window=5), "folding"),
+    pytest.param("encoder_decoder", "bspline_velocity", "mi", "gradient", marks=slow),
+    pytest.param("fcn", "displacement", partial(lncc, window=5), "folding", marks=slow),
     ("unet", "velocity", "lncc", "tv"),
     ("voxelmorph1", "affine", "mse", "gradient"),
     ("voxelmorph2", "bspline", "ncc", "inverse_consistency"),
     ("voxelmorph1", "displacement", "robust_lncc", "gradient"),
 ]
-# Half of the combinations in 3D are slow.
+# More than half of the combinations in 3D are slow.
 COVER_3D = [
     pytest.param("dirnet", "bspline", "mind", "tv", marks=slow),
     pytest.param(
         "encoder_decoder", "displacement", "ncc", "inverse_consistency", marks=slow
     ),
     ("fcn", "velocity", absolute, "gradient"),
-    ("unet", "bspline_velocity", "lncc", {"bending": 0.2, "folding": 5}),
+    pytest.param(
+        *("unet", "bspline_velocity", "lncc", {"bending": 0.2, "folding": 5}),
+        marks=slow,
+    ),
     ("voxelmorph1", "tps", "mi", "bending"),
     pytest.param("voxelmorph2", "affine", "mse", "gradient", marks=slow),
     pytest.param("voxelmorph1", "displacement", "robust_lncc", "tv", marks=slow),
@@ -351,6 +354,7 @@ def test_network_of_the_user_in_a_first_stage_stays_trainable(rng, blobs):
     npt.assert_allclose(both.predict(images, images[0]), alone, atol=1e-5)
 
 
+@slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_affine_first_stage_is_kept_and_improved(shape, rng, blobs, tmp_path):
     images = blobs(rng, 8, shape)

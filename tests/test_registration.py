@@ -194,7 +194,7 @@ def centers(images):
     ("shape", "kind"),
     [
         ((16, 17), "labels"),
-        ((16, 17), "landmarks"),
+        pytest.param((16, 17), "landmarks", marks=slow),
         pytest.param((10, 9, 11), "labels", marks=slow),
         pytest.param((10, 9, 11), "landmarks", marks=slow),
     ],
@@ -313,7 +313,7 @@ def test_images_smaller_than_windows_or_spacing_are_refused(rng):
 @pytest.mark.parametrize(
     ("transform", "loss"),
     [
-        ("tps", "lncc"),
+        pytest.param("tps", "lncc", marks=slow),
         pytest.param("bspline_velocity", "mi", marks=slow),
         pytest.param("affine", "mind", marks=slow),
     ],

@@ -126,6 +126,7 @@ def test_settings_of_keras_change_nothing(settings, compute, defaults):
     assert_same(compute(ALL, **settings), defaults)
 
 
+@pytest.mark.slow
 def test_policy_and_layout_of_keras_do_not_change_a_model(compute):
     assert_same(compute(PART, **SETTINGS[1]), compute(PART))
 

@@ -120,6 +120,7 @@ def test_model_saved_within_an_epoch_is_not_resumed(rng, blobs, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_finished_training_continues_as_in_one_process(rng, blobs, tmp_path):
     """The weights are saved, and the state of the random numbers."""
     images = blobs(rng, 6, (16, 17))

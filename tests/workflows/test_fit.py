@@ -76,6 +76,7 @@ def test_slices_train_a_2d_model(axis, sevens, write, tmp_path):
     assert len(registration.options["input_shape"]) == 2
 
 
+@pytest.mark.slow
 def test_images_on_other_grids_are_resampled(brains, write, crops, tmp_path):
     """An image with a margin around it trains as the image itself."""
     affine = np.diag([2.0, 2, 2, 1])
@@ -88,6 +89,7 @@ def test_images_on_other_grids_are_resampled(brains, write, crops, tmp_path):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_warm_up_adds_steps_on_small_images(brains, tmp_path):
     options = {"batch_size": 2, "network": "voxelmorph1"}
     fit(brains, tmp_path, warm_up=3, epochs=2, **options)

@@ -90,6 +90,7 @@ def test_prealignment_by_dipy_is_written(brains, models, tmp_path):
     npt.assert_allclose(affine[:3, :3] @ affine[:3, :3].T, np.eye(3), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_earlier_prealignment_is_removed(brains, models, tmp_path):
     predict(brains[0], [brains[1]], models[3], tmp_path, prealign="rigid")
     result = predict(brains[0], [brains[1]], models[3], tmp_path, force=True)

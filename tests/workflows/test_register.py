@@ -143,7 +143,7 @@ def test_files_are_not_compressed_where_their_names_say_so(sevens, write, tmp_pa
     npt.assert_allclose(mapping.transform(sevens[1][..., None]), warped, atol=1e-4)
 
 
-@pytest.mark.parametrize("slices", [2, 3])
+@pytest.mark.parametrize("slices", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_stacks_of_few_thick_slices_do_not_get_worse(slices, crops, write, tmp_path):
     middle = slice(5, 5 + 2 * slices, 2)
     affine = np.diag([2.0, 2, 6, 1])
@@ -199,7 +199,7 @@ def test_a_series_and_an_empty_image_are_refused(brains, write, tmp_path):
     assert not list((tmp_path / "out").glob("*"))
 
 
-@pytest.mark.parametrize("unit", ["mm", "micron"])
+@pytest.mark.parametrize("unit", ["mm", pytest.param("micron", marks=pytest.mark.slow)])
 def test_masks_and_labels_are_placed_by_their_own_headers(
     unit, brains, write, tmp_path
 ):
