@@ -22,13 +22,13 @@ def dipy_syn(moving, static, size, model):
     return mapping_to_displacement(map_by_syn(moving, static))
 
 
-def map_by_syn(moving, static, **grids):
-    """Return the map of DIPY's SyN, by correlation, in 10, 10 and 5 iterations."""
+def map_by_syn(moving, static, *, level_iters=(10, 10, 5), **grids):
+    """Return the map of DIPY's SyN, by correlation."""
     from dipy.align import VerbosityLevels
     from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
     from dipy.align.metrics import CCMetric
 
-    syn = SymmetricDiffeomorphicRegistration(CCMetric(3), level_iters=[10, 10, 5])
+    syn = SymmetricDiffeomorphicRegistration(CCMetric(3), level_iters=list(level_iters))
     syn.verbosity = VerbosityLevels.NONE
     return syn.optimize(static, moving, **grids)
 

@@ -1,0 +1,196 @@
+r"""Measure what smoothness costs: the overlap of brains over the roughness of fields.
+
+    python -m venv greedy && greedy/bin/pip install picsl_greedy
+    python tools/trade_off.py --malf malf --greedy greedy/bin/python \
+        --table doc/trade_off.csv --figure doc/images/trade_off.png
+
+Each method registers the pairs of ``compare_brains.py``, and the same pairs the other
+way round, at several smoothnesses, all in one run. A row holds means over both:
+
+* Dice over 30 groups of structures, labels read from the nearest voxel;
+* roughness: SDlogJ as in Learn2Reg, which shear escapes, and the standard deviation of
+  the logarithms of the singular values of the Jacobian, which it does not;
+* percent of voxels that fold by any one-sided differences;
+* distance in voxels from where a point was after the field and its inverse, on average
+  and the 99.9 percentile, inside the brain (Greedy's inverse is not asked for);
+* the same after the fields of both directions;
+* median seconds of a pair on one grid, the first one left out.
+"""
+
+from argparse import ArgumentParser
+from functools import partial
+from pathlib import Path
+import subprocess
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from brain_methods import map_by_syn
+from brain_sets import SETS
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from dipy_nn_reg import metrics, register
+from dipy_nn_reg.io.tables import write_csv
+from dipy_nn_reg.mapping.maps import mapping_to_displacement
+from dipy_nn_reg.metrics.labels import dice_of_labels
+
+GREEDY_FIELD = Path(__file__).with_name("greedy_field.py")
+# Settings of each method: of Greedy the smoothing of the update and of the field, of
+# SyN the iterations, of ours ``smoothness``.
+SETTINGS = {
+    "register": (0.5, 1.0, 2.0, 4.0),
+    "register, velocity": (0.5,),
+    "Greedy": ("1.5vox 0.5vox", "2.0vox 1.0vox", "3.0vox 1.5vox"),
+    "DIPY SyN (CC)": ((10, 10, 5), (50, 50, 25)),
+}
+# Methods that take minutes a pair at 1 mm.
+SLOW = ("DIPY SyN (CC)", "register, velocity")
+
+
+def main():
+    options = _parse_arguments()
+    rows = []
+    for name in options.set:
+        pairs = [pair[:3] for pair in SETS[name](options)]
+        pairs = pairs[: options.pairs]
+        for method, settings in SETTINGS.items():
+            if (method == "Greedy" and not options.greedy) or (
+                name == "1 mm" and method in SLOW
+            ):
+                continue
+            for setting in settings:
+                run = partial(METHODS[method], setting=setting, options=options)
+                row = {"set": name, "method": method, "setting": setting}
+                rows.append({**row, **measure(run, pairs)})
+                print(rows[-1], flush=True)
+                if options.table:
+                    write_csv(rows, options.table)
+    if options.figure:
+        draw(rows, options)
+
+
+def measure(run, pairs):
+    """Return the means of the measures of a method over pairs, both ways."""
+    results = []
+    for moving, static, groups in pairs:
+        images, labels = (moving.data, static.data), [g.data for g in groups]
+        forth = _measured(run, *images, *labels)
+        back = _measured(run, *images[::-1], *labels[::-1])
+        apart = _after_both(forth["field"], back["field"])[static.data > 0]
+        results += [{**one, "both ways": apart.mean()} for one in (forth, back)]
+    seconds = [one["s"] for one in results]
+    means = {
+        name: np.mean([one[name] for one in results])
+        for name in results[0]
+        if name not in ("field", "s")
+    }
+    means["s"] = np.median(seconds[1:] if len(seconds) > 1 else seconds)
+    return {name: f"{value:.4f}" for name, value in means.items()}
+
+
+def _measured(run, moving, static, moving_labels, static_labels):
+    start = perf_counter()
+    field, inverse, seconds = run(moving, static)
+    seconds = seconds or perf_counter() - start
+    positions = _moved(field)
+    warped = map_coordinates(moving_labels, positions, order=0)
+    overlaps = dice_of_labels(static_labels, warped)
+    there = np.full(3, np.nan)
+    if inverse is not None:
+        there = _after_both(field, inverse)[moving > 0]
+    return {
+        "Dice": np.nanmean(list(overlaps.values())),
+        "SDlogJ": metrics.sd_log_jacobian(field),
+        "SD log singular values": _sd_log_singular_values(field),
+        "strict folding %": metrics.folding(field, strict=True),
+        "inverse, mean": there.mean(),
+        "inverse, 99.9 %": np.quantile(there, 0.999),
+        "s": seconds,
+        "field": field,
+    }
+
+
+def _moved(field):
+    return np.indices(field.shape[:-1], np.float32) + np.moveaxis(field, -1, 0)
+
+
+def _after_both(first, second):
+    """Return how far points end from where they were, after two displacements."""
+    read = partial(map_coordinates, order=1, mode="nearest")
+    rest = [read(first[..., d], _moved(second)) for d in range(first.shape[-1])]
+    return np.linalg.norm(second + np.stack(rest, axis=-1), axis=-1)
+
+
+def _sd_log_singular_values(field):
+    """Return the deviation of the logarithms of the stretches, without the border."""
+    inner = (slice(2, -2),) * (field.ndim - 1)
+    slopes = np.stack(np.gradient(field, axis=range(field.ndim - 1)), axis=-1)[inner]
+    jacobian = slopes + np.eye(field.shape[-1], dtype=np.float32)
+    values = np.linalg.svd(jacobian, compute_uv=False)
+    return np.log(np.maximum(values, 1e-3)).std()
+
+
+def ours(moving, static, *, setting, options, **chosen):
+    mapping, _ = register(moving, static, prealign=None, smoothness=setting, **chosen)
+    return *mapping_to_displacement(mapping), None
+
+
+def syn(moving, static, *, setting, options):
+    mapping = map_by_syn(moving, static, level_iters=setting)
+    return *mapping_to_displacement(mapping), None
+
+
+def greedy(moving, static, *, setting, options):
+    with TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("pair.npz", "field.npz")]
+        np.savez(files[0], moving=moving, static=static)
+        command = [options.greedy, GREEDY_FIELD, *files, setting]
+        subprocess.run(command, check=True, capture_output=True)
+        with np.load(files[1]) as file:
+            return file["displacement"], None, float(file["seconds"])
+
+
+METHODS = {
+    "register": ours,
+    "register, velocity": partial(ours, transform="velocity"),
+    "Greedy": greedy,
+    "DIPY SyN (CC)": syn,
+}
+
+
+def draw(rows, options):
+    """Draw the Dice of each method over both measures of roughness."""
+    import matplotlib.pyplot as plt
+
+    measures = ("SDlogJ", "SD log singular values")
+    figure, axes = plt.subplots(
+        len(options.set), 2, figsize=(10, 4 * len(options.set)), layout="constrained"
+    )
+    for line, name in zip(np.atleast_2d(axes), options.set):
+        for axis, measured in zip(line, measures):
+            for method in SETTINGS:
+                chosen = [r for r in rows if (r["set"], r["method"]) == (name, method)]
+                points = [(float(r[measured]), float(r["Dice"])) for r in chosen]
+                if points:
+                    axis.plot(*zip(*points), "o-", label=method)
+            axis.set(xlabel=measured, ylabel="Dice", title=name)
+            axis.grid(alpha=0.4)
+    np.atleast_2d(axes)[0, 0].legend()
+    figure.savefig(options.figure, dpi=100)
+
+
+def _parse_arguments():
+    parser = ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--malf", type=Path, required=True, help="folder of the brains")
+    parser.add_argument("--greedy", help="python of an environment of Greedy")
+    parser.add_argument("--set", action="append", choices=("2 mm", "1 mm"))
+    parser.add_argument("--pairs", type=int, help="number of pairs, by default all")
+    parser.add_argument("--table", help="CSV file to write")
+    parser.add_argument("--figure", help="PNG file to write")
+    options = parser.parse_args()
+    options.set = options.set or ["2 mm", "1 mm"]
+    return options
+
+
+if __name__ == "__main__":
+    main()
