@@ -168,11 +168,11 @@ def draw(rows, options):
     )
     for line, name in zip(np.atleast_2d(axes), options.set):
         for axis, measured in zip(line, measures):
-            for method in SETTINGS:
+            for colour, method in enumerate(SETTINGS):
                 chosen = [r for r in rows if (r["set"], r["method"]) == (name, method)]
                 points = [(float(r[measured]), float(r["Dice"])) for r in chosen]
-                if points:
-                    axis.plot(*zip(*points), "o-", label=method)
+                style = {"color": f"C{colour}", "label": method}
+                axis.plot(*(zip(*points) if points else ([], [])), "o-", **style)
             axis.set(xlabel=measured, ylabel="Dice", title=name)
             axis.grid(alpha=0.4)
     np.atleast_2d(axes)[0, 0].legend()
