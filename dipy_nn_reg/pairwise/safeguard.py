@@ -18,24 +18,12 @@ from dipy_nn_reg.backend import as_one_graph
 from dipy_nn_reg.losses.objective import Objective, where_compared
 from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.mapping.parts import Parts
-from dipy_nn_reg.pairwise.displacement_descent import optimize_displacement
-from dipy_nn_reg.pairwise.inverses import inverted
-from dipy_nn_reg.pairwise.levels import PairTensors, iterations_for
-from dipy_nn_reg.pairwise.unfolding import (
-    unfold,
-    unfold_displacement,
-    where_folded,
-)
-from dipy_nn_reg.pairwise.velocity_descent import optimize_velocity
-from dipy_nn_reg.transform.functions import compose, integrate, warp
-from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, intensity_range, rescale
-from dipy_nn_reg.transform.pyramid import enlarge
+from dipy_nn_reg.pairwise.levels import PairTensors
+from dipy_nn_reg.pairwise.optimized_parts import optimize_parts, unfolded_parts
+from dipy_nn_reg.pairwise.unfolding import where_folded
+from dipy_nn_reg.transform.functions import warp
+from dipy_nn_reg.transform.layers import intensity_range, rescale
 
-# Largest numbers of iterations for a velocity on images shrunk by 8, 4, 2 and 1; after
-# a model, on images shrunk by 2 and 1.
-VELOCITY_ITERS, VELOCITY_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
-# Number of levels of a displacement after a model.
-_LEVELS_AFTER_MODEL = 2
 # Correlation above which images count as equal and are not registered: a loss of small
 # windows would still improve a little in almost flat regions.
 EQUAL = 1 - 1e-6
@@ -90,7 +78,7 @@ def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=Tr
     affine = Candidate("affine", parts, _measure(tensors, options, parts))
     if affine.measures["ncc"] > EQUAL:
         return affine, affine
-    descend = partial(_descend, options=options, level_iters=level_iters)
+    descend = partial(optimize_parts, options=options, level_iters=level_iters)
     judge = partial(_judge, tensors, options)
     best = affine
     if prediction is not None:
@@ -123,7 +111,7 @@ def _after_model(tensors, prediction, affine, judge, descend):
             return best
     if velocity is None or not _folding(parts):
         return start
-    repaired = _unfolded(velocity, tensors.static, stride)
+    repaired = unfolded_parts(velocity, tensors.static, stride)
     return judge("model", repaired._replace(matrix=parts.matrix), affine)
 
 
@@ -134,49 +122,9 @@ def _continue(tensors, prediction, descend):
     if parts.matrix is not None:
         affine = parts._replace(displacement=0 * parts.displacement)
         tensors = tensors.warped(affine.whole_displacement()[None])
-    return descend(tensors, prediction)._replace(matrix=parts.matrix)
-
-
-def _descend(tensors, prediction=None, *, options, level_iters):
-    """Return Parts of the optimisation of a field, without folds."""
-    if options.transform == "displacement":
-        levels = () if prediction is None else (_LEVELS_AFTER_MODEL,)
-        level_iters = level_iters or iterations_for(tensors.shape, *levels)
-        return _descend_displacement(tensors, prediction, options, level_iters)
-    default_iters = VELOCITY_ITERS if prediction is None else VELOCITY_ITERS_AFTER_MODEL
-    level_iters = level_iters or default_iters
-    return _descend_velocity(tensors, prediction, options, level_iters)
-
-
-def _descend_displacement(tensors, prediction, options, level_iters):
-    start = None
-    if prediction is not None:
-        fields = prediction.parts.displacement, prediction.parts.invert()
-        start = [ops.convert_to_tensor(field[None], "float32") for field in fields]
-    displacement, inverse = optimize_displacement(
-        tensors, options, level_iters=level_iters, start=start
-    )
-    displacement = unfold_displacement(displacement)
-    return Parts(
-        ops.convert_to_numpy(displacement)[0], lambda: inverted(displacement, inverse)
-    )
-
-
-def _descend_velocity(tensors, prediction, options, level_iters):
-    start, field = {}, None
-    if prediction is not None and prediction.velocity is None:
-        field = prediction.parts._replace(matrix=None)
-        tensors = tensors.warped(field.displacement[None])
-    elif prediction is not None:
-        start = {"velocity": prediction.velocity, "velocity_stride": prediction.stride}
-    velocity = optimize_velocity(tensors, options, level_iters=level_iters, **start)
-    added = _unfolded(velocity, tensors.static, options.field_stride)
-    if field is None:
-        return added
-    return Parts(
-        compose(field.displacement, added.displacement),
-        lambda: compose(added.invert(), field.invert()),
-    )
+    # An affine model leaves everything else to be found.
+    found = prediction if np.any(parts.displacement) else None
+    return descend(tensors, found)._replace(matrix=parts.matrix)
 
 
 def _judge(tensors, options, used, parts, before, *, may_fold=False):
@@ -261,17 +209,6 @@ def _rescale(image):
     ends = intensity_range(image)
     fill = rescale(ops.zeros_like(ends[0]), *ends)
     return rescale(image, *ends), ops.reshape(fill, (1, image.shape[-1]))
-
-
-def _unfolded(velocity, static, stride):
-    """Return Parts of a velocity, smoothed where they would fold."""
-
-    def displace(velocity):
-        displacement = integrate(velocity, steps=INTEGRATION_STEPS)
-        return enlarge(displacement, static, stride)
-
-    velocity, displacement = unfold(velocity, displace)
-    return Parts(displacement, lambda: ops.convert_to_numpy(displace(-velocity))[0])
 
 
 def _find_fault(parts, measures, before, may_fold):

@@ -282,7 +282,7 @@ def test_nearly_equal_images_may_not_become_less_similar(
 def test_equal_images_are_not_registered(
     moving, displacement, has_prediction, monkeypatch
 ):
-    monkeypatch.setattr(safeguard, "optimize_velocity", None)
+    monkeypatch.setattr(safeguard, "optimize_parts", None)
     prediction = prediction_of(displacement) if has_prediction else None
     affine, best = best_sound_parts(
         pair_of(3 * moving + 5, moving), prediction, options_of()

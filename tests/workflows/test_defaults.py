@@ -3,7 +3,7 @@
 import inspect
 import re
 
-from dipy_nn_reg.pairwise import safeguard
+from dipy_nn_reg.pairwise import optimized_parts
 from dipy_nn_reg.pairwise.levels import iterations_for
 from dipy_nn_reg.pairwise.options import LOSS
 from dipy_nn_reg.training import optimizers
@@ -26,8 +26,8 @@ def test_default_level_iters():
     numbers = [list(map(int, n.split())) for n in re.findall(r"\d+(?: \d+)+", text)]
     assert numbers == [
         iterations_for((64, 64)),
-        list(safeguard.VELOCITY_ITERS),
-        list(safeguard.VELOCITY_ITERS_AFTER_MODEL),
+        list(optimized_parts.VELOCITY_ITERS),
+        list(optimized_parts.VELOCITY_ITERS_AFTER_MODEL),
     ]
 
 
