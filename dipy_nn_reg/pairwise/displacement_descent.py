@@ -80,7 +80,7 @@ def optimize_displacement(pair, options, *, level_iters, start=None):
     with progress_bar(levels, desc="Levels") as progress:
         for level, iterations in progress:
             grid = max(level, options.field_stride)
-            still = ops.zeros((1, *coarse_shape(pair.shape, grid), len(pair.shape)))
+            still = _zeros((1, *coarse_shape(pair.shape, grid), len(pair.shape)))
             if fields is None:
                 starts = _first_starts(pair, level, grid, still)
             else:
@@ -134,12 +134,11 @@ def _descend(images, options, ratio, iterations, start, is_last, progress):
 def _move(images, field, *, step, iterations, progress):
     """Return a displacement after the steps of a level, and the last loss."""
     data, loss = images.as_dicts(), 0.0
-    state = _State(field, ops.zeros_like(field), ops.zeros(()), ops.zeros(()))
+    state = _State(field, ops.zeros_like(field), _zeros(()), _zeros(()))
     for i in range(iterations):
         # The running mean starts at 0.
         rate = _STEP * (1 - i / iterations) ** 0.5 / (1 - _DECAY ** (i + 1))
-        rate = ops.convert_to_tensor(rate, dtype="float32")
-        loss, *moved = step(*state, rate, *data)
+        loss, *moved = step(*state, _number(rate), *data)
         loss = float(loss)
         progress.set_postfix(loss=f"{loss:.4f}")
         if not isfinite(loss):
@@ -177,16 +176,22 @@ def _stepper(options, ratio, sigma):
     def step(field, mean, pull, largest, rate, images, fills, annotations):
         still = ops.zeros_like(field)
         loss, *pulls = evaluate(field, still, images, fills, annotations)
-        force, pull = _force(
-            *pulls, pull, _log_volume(field), ops.convert_to_tensor(pressure)
-        )
+        force, pull = _force(*pulls, pull, _log_volume(field), _number(pressure))
         mean, largest = _accumulate(mean, largest, smooth(force, sigma))
         field = compose(field, _limited(mean, rate, largest))
         for _ in range(times):
-            field = relax(field, ops.convert_to_tensor(relaxation / times))
+            field = relax(field, _number(relaxation / times))
         return loss, field, mean, pull, largest
 
     return as_one_graph(step)
+
+
+def _zeros(shape):
+    return ops.zeros(shape, dtype="float32")
+
+
+def _number(value):
+    return ops.convert_to_tensor(value, dtype="float32")
 
 
 def _loss_of(objective, ratio):
