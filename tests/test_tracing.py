@@ -91,16 +91,16 @@ def memory(size):
     gc.collect()
     return psutil.Process().memory_info().rss / 2**20
 actual = []
-sizes = [memory(size) for size in range(20, 32)]
+sizes = [memory(size) for size in range(20, 56)]
 memory(20)
 assert np.array_equal(actual[0].forward, actual[-1].forward)
-print((sizes[-1] - sizes[3]) / 8)
+print((sizes[-1] - sizes[17]) / 18)
 """
 
 
 @pytest.mark.slow
 def test_memory_for_each_new_size_is_bounded():
-    # In MiB; 32 if graphs are not freed, as tools/measure_memory.py measures.
+    # In MiB. Graphs are freed from the 17th size on: 14, and 26 if they are not.
     assert float(run(MEMORY, seconds=600)) < 20
 
 
