@@ -25,10 +25,10 @@ from dipy_nn_reg.losses.objective import Objective
 from dipy_nn_reg.losses.penalties import volume_factor
 from dipy_nn_reg.pairwise.coarse_search import search_displacement
 from dipy_nn_reg.pairwise.inverses import nearly_inverted
-from dipy_nn_reg.pairwise.levels import is_searched, levels_of
+from dipy_nn_reg.pairwise.levels import is_searched, levels_of, on_grid
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.transform.functions import compose, warp
-from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
+from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 from dipy_nn_reg.transform.smoothing import relax, shifted, smooth
 
 # Root mean square of the step of the largest force of a level, and largest step of a
@@ -84,7 +84,7 @@ def optimize_displacement(pair, options, *, level_iters, start=None):
             if fields is None:
                 starts = _first_starts(pair, level, grid, still)
             else:
-                starts = [[_on_grid(field, stride, grid, still) for field in fields]]
+                starts = [[on_grid(field, stride, grid, still) for field in fields]]
             images, ratio = pair.shrunk(level), grid // level
             ends = [
                 _descend(
@@ -102,17 +102,10 @@ def _first_starts(pair, level, grid, still):
     starts = [(still, still)]
     if is_searched(coarse_shape(pair.shape, level), level):
         match = search_displacement(pair.moving, pair.static, level, pair.annotations)
-        match = _on_grid(ops.convert_to_tensor(match), level, grid, still)
+        match = on_grid(ops.convert_to_tensor(match), level, grid, still)
         # The result of matching is rough, and not always the better start.
         starts.append((match, nearly_inverted(match, -match)))
     return starts
-
-
-def _on_grid(field, stride, grid, reference):
-    """Resample a displacement from a grid of one stride to that of another."""
-    if grid > stride:
-        return shrink(field, grid // stride) * (stride / grid)
-    return enlarge(field, reference, stride // grid)
 
 
 def _descend(images, options, ratio, iterations, start, is_last, progress):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.transform.functions import warp
-from dipy_nn_reg.transform.pyramid import coarse_shape, shrink
+from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 
 # Number of levels by default, and numbers of iterations: so many that all the voxels of
 # a level are updated this many times, but no more and no fewer than these.
@@ -135,3 +135,25 @@ def iterations_for(shape, levels=_LEVELS):
 def is_searched(shape, level):
     """Return whether the exhaustive search is run on images of a shape and level."""
     return level > 1 and prod(shape) <= MAX_SEARCHED
+
+
+def on_grid(field, stride, grid, reference):
+    """Resample a field from a grid of one stride to that of another.
+
+    Parameters
+    ----------
+    field : tensor, shape (1, *coarse, ndim)
+        Displacement or velocity in voxels of a grid of ``stride``.
+    stride, grid : int
+        Distances of the values before and after, powers of two.
+    reference : tensor, shape (1, *spatial, any)
+        Something on the grid after; only its shape is used.
+
+    Returns
+    -------
+    field : tensor, shape (1, *spatial, ndim)
+        In voxels of that grid.
+    """
+    if grid > stride:
+        return shrink(field, grid // stride) * (stride / grid)
+    return enlarge(field, reference, stride // grid)

@@ -103,7 +103,7 @@ def register(
         model, or the gradient of the velocity.
     smoothness : float, optional
         Factor of what smooths a displacement, 1 by default: between a half and 4, the
-        roughness of a field (SDlogJ) falls by a tenth to a fifth with each doubling.
+        roughness of a field (SDlogJ) falls by a tenth to a quarter with each doubling.
         For a velocity, the weight of the penalty, whose default depends on the loss and
         the penalty.
     level_iters : sequence of int, optional

@@ -16,12 +16,12 @@ from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.backend import compiled, value_and_gradient
 from dipy_nn_reg.losses.objective import Objective
 from dipy_nn_reg.pairwise.coarse_search import search_displacement
-from dipy_nn_reg.pairwise.levels import is_searched, levels_of
+from dipy_nn_reg.pairwise.levels import is_searched, levels_of, on_grid
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.transform.control_points import bspline
 from dipy_nn_reg.transform.functions import integrate, warp
 from dipy_nn_reg.transform.kinds import TRANSFORMS
-from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
+from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 from dipy_nn_reg.transform.smoothing import smooth
 
 # Root mean square of the first step of a level, in voxels. The step decays as a square
@@ -69,14 +69,14 @@ def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_str
             still = _zeros((1, *coarse_shape(shape, grid), len(shape)))
             starts = [still]
             if velocity is not None:
-                starts = [_on_grid(velocity, velocity_stride, grid, still)]
+                starts = [on_grid(velocity, velocity_stride, grid, still)]
             elif iterations and is_searched(coarse_shape(shape, level), level):
                 match = search_displacement(
                     pair.moving, pair.static, level, pair.annotations
                 )
                 match = ops.convert_to_tensor(match)
                 # The result of matching is rough, and not always the better start.
-                starts.append(_on_grid(match, level, grid, still))
+                starts.append(on_grid(match, level, grid, still))
             ends = [
                 _descend(evaluate, start, options, iterations, progress)
                 for start in starts
@@ -84,13 +84,6 @@ def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_str
             velocity, _ = min(ends, key=lambda end: end[1])
             velocity_stride = grid
     return velocity
-
-
-def _on_grid(velocity, stride, grid, reference):
-    """Resample a velocity from a grid of one stride to that of another."""
-    if grid > stride:
-        return shrink(velocity, grid // stride) * (stride / grid)
-    return enlarge(velocity, reference, stride // grid)
 
 
 def _loss_at(level, grid, pair, options):

@@ -67,6 +67,16 @@ def test_a_factor_does_not_change_the_field(plain, factor):
     npt.assert_allclose(field_of(moving * factor, static * factor), field, atol=ROUNDED)
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e-6, 3.7, 1e30, 1e-300])
+def test_a_factor_does_not_change_a_velocity(plain, factor):
+    moving, static, _ = plain
+    fields = [
+        field_of(scale * moving, scale * static, transform="velocity")
+        for scale in (1, factor)
+    ]
+    npt.assert_allclose(*fields, atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["u2", "i2", "i4", "i8", "u8", ">f4", "f2", "f8"])
 def test_the_type_does_not_change_the_field(plain, dtype):
     moving, static, field = plain

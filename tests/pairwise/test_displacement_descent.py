@@ -6,7 +6,7 @@ from keras import ops
 import numpy as np
 import numpy.testing as npt
 import pytest
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import metrics, register
 from dipy_nn_reg.annotations import Annotations
@@ -19,25 +19,6 @@ from dipy_nn_reg.pairwise.levels import DescentOptions, PairTensors
 
 SHAPES = [(37, 40), (26, 24, 27)]
 slow = pytest.mark.slow
-
-
-def texture(rng, shape):
-    image = gaussian_filter(rng.random(shape), 1.5)
-    return ((image - image.min()) / np.ptp(image)).astype(np.float32)
-
-
-@pytest.fixture
-def make_pair(rng, smooth_field):
-    """Return a maker of two images and the displacement from static to moving."""
-
-    def make(shape, largest=2.0):
-        displacement = smooth_field(shape, sigma=6, largest=largest)
-        moving = texture(rng, shape)
-        positions = np.indices(shape) + np.moveaxis(displacement, -1, 0)
-        static = map_coordinates(moving, positions, order=1, mode="grid-constant")
-        return moving, static, displacement
-
-    return make
 
 
 def optimize(moving, static, *, loss="ncc", level_iters=(25, 25), stride=1, **options):
@@ -135,7 +116,7 @@ def test_both_directions_agree_better_than_one_by_one(make_pair, monkeypatch):
     assert together < 0.8 * apart()
 
 
-def test_the_search_finds_motion_larger_than_the_structures(rng, monkeypatch):
+def test_the_search_finds_motion_larger_than_the_structures(rng, texture, monkeypatch):
     """Descent without the search ends at the nearest match."""
     moving = texture(rng, (96, 100))
     bump = np.outer(*(np.sin(np.pi * np.arange(n) / (n - 1)) for n in moving.shape))

@@ -3,7 +3,7 @@ from dataclasses import replace
 from keras import ops
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.losses.objective import ObjectiveOptions
@@ -17,18 +17,11 @@ SHAPE = (33, 36)
 
 
 @pytest.fixture
-def pair(rng, smooth_field):
+def pair(make_pair):
     """Two images as tensors, and the displacement from static to moving."""
-    displacement = smooth_field(SHAPE, sigma=6, largest=2.0)
-    moving = gaussian_filter(rng.random(SHAPE), 1.5)
-    moving = (moving - moving.min()) / np.ptp(moving)
-    positions = np.indices(SHAPE) + np.moveaxis(displacement, -1, 0)
-    static = map_coordinates(moving, positions, order=1)
-    images = (
-        ops.convert_to_tensor(image[None, ..., None].astype("f4"))
-        for image in (moving, static)
-    )
-    return PairTensors(*images, *[ops.zeros((1, 1))] * 2), displacement
+    *images, displacement = make_pair(SHAPE)
+    tensors = (ops.convert_to_tensor(i[None, ..., None], "float32") for i in images)
+    return PairTensors(*tensors, *[ops.zeros((1, 1))] * 2), displacement
 
 
 def options_of(transform):

@@ -4,7 +4,7 @@ from keras import ops
 import numpy as np
 import numpy.testing as npt
 import pytest
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.images import lncc
@@ -27,25 +27,6 @@ OPTIONS = {
     "field_stride": 1,
 }
 SHAPES = [(37, 40), (26, 24, 27)]
-
-
-def texture(rng, shape):
-    image = gaussian_filter(rng.random(shape), 1.5)
-    return ((image - image.min()) / np.ptp(image)).astype(np.float32)
-
-
-@pytest.fixture
-def make_pair(rng, smooth_field):
-    """Return a maker of two images and the displacement from static to moving."""
-
-    def make(shape, largest=2.0):
-        displacement = smooth_field(shape, sigma=6, largest=largest)
-        moving = texture(rng, shape)
-        positions = np.indices(shape) + np.moveaxis(displacement, -1, 0)
-        static = map_coordinates(moving, positions, order=1, mode="grid-constant")
-        return moving, static, displacement
-
-    return make
 
 
 def optimize(moving, static, y=None, level_iters=(20, 20), **changes):
@@ -109,7 +90,9 @@ def test_a_known_displacement_is_found_with_each_loss_and_penalty(make_pair, opt
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 4])
-def test_the_search_finds_motion_larger_than_the_structures(stride, rng, monkeypatch):
+def test_the_search_finds_motion_larger_than_the_structures(
+    stride, rng, texture, monkeypatch
+):
     """Descent without the search ends at the nearest match."""
     moving = texture(rng, (96, 100))
     bump = np.outer(*(np.sin(np.pi * np.arange(n) / (n - 1)) for n in moving.shape))
@@ -174,7 +157,7 @@ def test_voxels_outside_a_mask_are_ignored(make_pair):
     assert without > 1.5 * with_mask
 
 
-def test_labels_move_equal_images(rng):
+def test_labels_move_equal_images(rng, texture):
     shape = SHAPES[0]
     labels = np.zeros((2, *shape, 1), np.float32)
     labels[0, 12:24, 14:26] = 1
@@ -187,6 +170,6 @@ def test_labels_move_equal_images(rng):
     assert -3 < integrate(velocity)[0, 14:24, 16:24, 0].mean() < -1
 
 
-def test_equal_images_do_not_move(rng):
+def test_equal_images_do_not_move(rng, texture):
     image = texture(rng, SHAPES[0])
     assert not optimize(image, image).any()
