@@ -1,13 +1,17 @@
 """Signals that ask a program to end, raised as exceptions or held back."""
 
+import _thread
 from contextlib import contextmanager
 import signal
+import sys
 import threading
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # Signals that ask a program to end, as far as the system has them.
 ENDING = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 _first = None
+# Seconds until a signal is sent again: the callback that lost its exception is over.
+_DELAY = 0.05
 
 
 class Terminated(KeyboardInterrupt):
@@ -31,7 +35,8 @@ def heard():
             if handler in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = handler
                 signal.signal(number, _raise)
-        yield
+        with _lost_signals_sent_again():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -69,3 +74,35 @@ def _raise(number, frame):
     global _first
     _first = _first or signal.Signals(number)
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+@contextmanager
+def _lost_signals_sent_again():
+    """Send a signal once more whose exception Python ignored.
+
+    It ignores those of finalizers and of callbacks of weak references, and each import
+    runs such a callback.
+    """
+    timers, hook = [], sys.unraisablehook
+
+    def tell(lost):
+        if issubclass(lost.exc_type, KeyboardInterrupt) and _first is not None:
+            timers.append(threading.Timer(_DELAY, _send, [_first]))
+            timers[-1].start()
+        else:
+            hook(lost)
+
+    sys.unraisablehook = tell
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for timer in timers:
+            timer.cancel()
+
+
+def _send(number):
+    if hasattr(signal, "pthread_kill"):  # Wakes the main thread if it waits.
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        _thread.interrupt_main(number)

@@ -12,6 +12,7 @@ from dipy_nn_reg.io import signals
 from dipy_nn_reg.io.temporaries import temporary_files_within
 from dipy_nn_reg.progress import be_quiet
 from dipy_nn_reg.text import describe, printable
+from dipy_nn_reg.workflows.quiet import leave
 from dipy_nn_reg.workflows.streams import open_streams, report_lost_output
 
 FLOWS = {
@@ -90,7 +91,7 @@ def _make_printable(record):
 
 def _exit_by_signal(name):
     number = signals.first() or signal.SIGINT
-    if number == signal.SIGINT:
-        sys.exit(f"{name}: interrupted")
-    print(f"{name}: terminated", file=sys.stderr)
-    sys.exit(128 + number)
+    is_interruption = number == signal.SIGINT
+    said = "interrupted" if is_interruption else "terminated"
+    print(f"{name}: {said}", file=sys.stderr)
+    leave(1 if is_interruption else 128 + number)

@@ -1,9 +1,11 @@
 """Import of Keras without the messages of TensorFlow's libraries."""
 
+import atexit
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 import os
+import sys
 
 
 def import_keras():
@@ -32,6 +34,21 @@ def start_import_of_keras():
     future = pool.submit(_import)
     pool.shutdown(wait=False)
     return future
+
+
+def leave(status):
+    """End this process with a status, without waiting for an import in a thread.
+
+    An import that was interrupted elsewhere may have left a lock for which the one in
+    the thread waits forever, and Python would wait for the thread.
+    """
+    is_started = start_import_of_keras.cache_info().currsize > 0
+    if is_started and not start_import_of_keras().done():
+        atexit._run_exitfuncs()  # Temporary files are removed.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _import():

@@ -1,6 +1,9 @@
 import os
 import signal
+import sys
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -58,3 +61,53 @@ def test_holding_back_works_in_threads():
     thread.start()
     thread.join()
     assert result == [True]
+
+
+class _Noted:
+    pass
+
+
+def _lose_exception(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)  # Python calls its handler here, within the callback.
+
+
+@pytest.mark.parametrize("kind", ["weak reference", "finalizer"])
+def test_a_signal_whose_exception_was_lost_is_raised_again(kind):
+    """Python ignores exceptions of such callbacks, as those of its import locks."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    hook, shown = sys.unraisablehook, []
+    sys.unraisablehook = shown.append
+    try:
+        noted = _Noted()
+        if kind == "finalizer":
+            _Noted.__del__ = _lose_exception
+        else:
+            kept = weakref.ref(noted, _lose_exception)
+        with pytest.raises(KeyboardInterrupt), signals.heard():
+            del noted
+            time.sleep(5)
+        assert shown == []
+        assert sys.unraisablehook == shown.append
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGINT, before)
+        if kind == "finalizer":
+            del _Noted.__del__
+        else:
+            del kept
+
+
+def test_other_exceptions_of_finalizers_are_shown_as_before():
+    class Broken:
+        def __del__(self):
+            raise ValueError("broken")
+
+    hook, shown = sys.unraisablehook, []
+    sys.unraisablehook = lambda lost: shown.append(lost.exc_type)
+    try:
+        with signals.heard():
+            Broken()
+    finally:
+        sys.unraisablehook = hook
+    assert shown == [ValueError]

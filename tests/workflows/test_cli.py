@@ -86,7 +86,7 @@ def start(tmp_path):
                 handler = signal.SIG_IGN if number in ignored else signal.SIG_DFL
                 signal.signal(number, handler)
 
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -95,9 +95,15 @@ def start(tmp_path):
             env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
             preexec_fn=reset,
         )
+        started.append(process)
+        return process
 
+    started = []
     (tmp_path / "tmp").mkdir()
-    return start
+    yield start
+    for process in started:  # One that still runs would disturb other tests.
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize(

@@ -52,3 +52,19 @@ def test_error_of_the_import_reaches_the_caller(monkeypatch):
             quiet.import_keras()
     finally:
         quiet.start_import_of_keras.cache_clear()
+
+
+def test_an_import_that_waits_forever_does_not_hold_up_the_end():
+    code = """
+import atexit, time
+from dipy_nn_reg.workflows import quiet
+quiet._import = lambda: time.sleep(60)
+quiet.start_import_of_keras()
+atexit.register(print, "cleaned", flush=True)
+print("said")
+quiet.leave(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (3, "said\ncleaned\n")
