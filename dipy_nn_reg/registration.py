@@ -13,6 +13,7 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.intensities import estimate_backgrounds
+from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.pairwise.register import register
 from dipy_nn_reg.training.config import check_can_be_loaded
@@ -287,12 +288,14 @@ class Registration:
 
         Parameters
         ----------
-        moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-            Images of any size.
+        moving, static : ndarray, nibabel image, string or Path
+            Images of any size, of shape (*spatial,) or (*spatial, channels), or files
+            of them.
         moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
-            From voxels to world coordinates in mm. Without them both images are on one
-            grid. A 2D model also takes affines of 4 x 4, as slices in NIfTI files have
-            them. The map is then a 3D map of a single slice.
+            From voxels to world coordinates in mm; by default those of files and of
+            images of nibabel. Without them both images are on one grid. A 2D model also
+            takes affines of 4 x 4, as slices in NIfTI files have them. The map is then
+            a 3D map of a single slice.
         prealign : {"auto", "rigid", "similarity", "affine"} or ndarray, optional
             Alignment that is estimated before; or an affine from static to moving
             world coordinates, shape (ndim + 1, ndim + 1), as
@@ -312,10 +315,15 @@ class Registration:
 
         Raises
         ------
+        FileNotFoundError
+            If there is no file of an image.
         ValueError
-            As :meth:`predict`, if an affine has the wrong shape or cannot be inverted,
-            and if the images do not overlap.
+            As :meth:`predict`, if a file cannot be read, if an affine has the wrong
+            shape or cannot be inverted, and if the images do not overlap.
         """
+        series = self.num_channels > 1
+        moving, moving_affine = array_and_affine(moving, moving_affine, series=series)
+        static, static_affine = array_and_affine(static, static_affine, series=series)
         frame = Frame(
             moving,
             static,
@@ -336,8 +344,8 @@ class Registration:
 
         Parameters
         ----------
-        moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-            Images of any size.
+        moving, static : ndarray, nibabel image, string or Path
+            As for :meth:`predict_mapping`.
         prealign : {"auto", "rigid", "similarity", "affine"} or ndarray, optional
             As for :meth:`predict_mapping`.
         **options

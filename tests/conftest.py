@@ -4,13 +4,15 @@ from dataclasses import dataclass
 import gzip
 import logging
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter
 
-from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg import DeformableRegistration, processes
 from dipy_nn_reg.data import mnist
 from dipy_nn_reg.io import signals
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
@@ -61,6 +63,14 @@ def no_signal(monkeypatch):
 @pytest.fixture
 def rng():
     return np.random.default_rng(1234)
+
+
+@pytest.fixture
+def ended_process():
+    """Return the name of a process of this host that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return processes.name_of(process.pid)
 
 
 @pytest.fixture(scope="session")

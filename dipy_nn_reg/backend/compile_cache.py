@@ -21,16 +21,17 @@ import time
 from dipy.utils.logging import logger
 from platformdirs import user_cache_path
 
+from dipy_nn_reg import processes
+
 # Variable that moves the cache to another folder, or turns it off.
 VARIABLE = "DIPY_NN_REG_COMPILE_CACHE"
 # Largest size of all programs of one version and processor, in bytes.
 MAX_BYTES = 100 * 2**20
 # Room that has to be left on the disk, in bytes: many times what one process writes.
 _ROOM = 16 * 2**20
-# Age in seconds from which the folder of a process counts as left behind.
-_STALE = 24 * 3600
-# Beginning of the name of the folder of one process.
+# Beginning of the name of the folder of one process, which the process follows.
 _OWN = "dipy_nn_reg_run_"
+_OWN_NAME = re.compile(rf"{_OWN}({processes.PATTERN})_\w+")
 _FLAG = "--tf_xla_persistent_cache_directory"
 # Flags that name the folder of one process, be it of this one or of its parent.
 _OWN_FLAGS = re.compile(rf"{_FLAG}='[^']*{_OWN}[^']*' --\S+=CPU")
@@ -105,7 +106,7 @@ def _start_tensorflow(folder):
         return
     if "'" in str(folder):
         raise OSError(f"TensorFlow does not take a quote in {str(folder)!r}")
-    own = Path(tempfile.mkdtemp(prefix=_OWN, dir=folder))
+    own = Path(tempfile.mkdtemp(prefix=f"{_OWN}{processes.own_name()}_", dir=folder))
     try:
         _check_room(own)
         known = _link(folder, own)
@@ -155,7 +156,9 @@ def _files(folder):
             status = path.stat()
             if not path.name.startswith(_OWN):
                 yield (status.st_mtime, status.st_size), path
-            elif time.time() - status.st_mtime > _STALE:
+                continue
+            own = _OWN_NAME.fullmatch(path.name)
+            if not own or processes.has_ended(own[1], time.time() - status.st_mtime):
                 shutil.rmtree(path, ignore_errors=True)
 
 

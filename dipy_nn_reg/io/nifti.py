@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 from nibabel.affines import voxel_sizes
+from nibabel.spatialimages import SpatialImage
 import numpy as np
 
 from dipy_nn_reg.checks import check_path
@@ -85,9 +86,10 @@ def read_image(path, *, series=False, vectors=False):
 
     Parameters
     ----------
-    path : string or Path
+    path : string, Path or nibabel.spatialimages.SpatialImage
         NIfTI, or another format that nibabel reads; or a picture (PNG, JPEG, TIFF),
-        which is an image of one slice, see :mod:`dipy_nn_reg.io.pictures`.
+        which is an image of one slice, see :mod:`dipy_nn_reg.io.pictures`; or an image
+        of nibabel, from a file or in memory.
     series : bool, optional
         Whether the image may have a fourth axis. Colours are then on that axis;
         otherwise they are read as grey values.
@@ -171,14 +173,48 @@ def read_voxel_values(path):
     return image._replace(data=check_values(data, image.path, max_axes=3))
 
 
-def _read(path):
+def array_and_affine(image, affine=None, *, series=False):
+    """Return an image as an array with its affine, in whatever form it is passed.
+
+    Parameters
+    ----------
+    image : array-like, nibabel image, string or Path
+    affine : ndarray, optional
+        Used in place of that of the image.
+    series : bool, optional
+        As for :func:`read_image`.
+
+    Returns
+    -------
+    array : array-like
+        An array is returned as it is.
+    affine : ndarray or None
+        In mm; None for an array without ``affine``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`read_image`.
+    """
+    if not isinstance(image, (str, Path, SpatialImage)):
+        return image, affine
+    image = read_image(image, series=series)
+    return image.data, image.affine if affine is None else affine
+
+
+def _read(image):
     """Read an image without any conversion."""
-    path = check_path("path", path)
+    if isinstance(image, SpatialImage):
+        return _of_nibabel(image, Path(image.get_filename() or "image"))
+    path = check_path("path", image)
     if not path.is_file():
         raise FileNotFoundError(f"Expected an image. There is no file {str(path)!r}.")
     if is_picture(path):
         return Image(*read_picture(path), path)
-    file = load_header(path)
+    return _of_nibabel(load_header(path), path)
+
+
+def _of_nibabel(file, path):
     header = nifti_header(file, path)
     affine = check_affine(file.affine, name=f"an affine in {str(path)!r}", ndim=3)
     warn_of_disagreement(header, path)
@@ -191,8 +227,8 @@ def _check_colours(colours, path):
     return np.stack([check_values(p, path, max_axes=3) for p in parts], axis=-1)
 
 
-def _read_in_mm(path):
+def _read_in_mm(image):
     """Read an image with a header and an affine in mm, but unchecked values."""
-    image = _read(path)
+    image = _read(image)
     header, affine = in_mm(image.header, image.affine, image.path)
     return image._replace(header=header, affine=affine)

@@ -1,36 +1,28 @@
 """Temporary files and folders, with names that identify their process.
 
-A process that is killed cannot clean up. The next process that writes to the same
-folder removes its files, which it recognises by their names.
+The next process that writes to the same folder removes what a killed one has left.
 """
 
 import atexit
 from contextlib import contextmanager, suppress
-from functools import cache
-import hashlib
 import os
 from pathlib import Path
 import re
 import secrets
 import shutil
-import socket
 import tempfile
 import time
 
-import psutil
-
+from dipy_nn_reg import processes
 from dipy_nn_reg.io.signals import held_back
 
-# Pattern of the names: host, number of the process, and a random part. The files are
-# hidden, so that no pattern of a user matches them as results.
-_PATTERN = re.compile(r"\.dipy_nn_reg-([0-9a-f]{8})-(\d+)-\w+(?:\..*)?", re.DOTALL)
+# Pattern of the names: a process, and a random part. The files are hidden, so that no
+# pattern of a user matches them as results.
+_PATTERN = re.compile(rf"\.dipy_nn_reg-({processes.PATTERN})-\w+(?:\..*)?", re.DOTALL)
 # Endings of two parts that libraries require of the names of their files.
 _ENDINGS = (".nii.gz", ".weights.h5")
 # Longest ending that is kept; a name may have 255 bytes.
 _MAX_ENDING_BYTES = 32
-# Age in seconds after which files of other hosts, whose processes cannot be checked,
-# count as left over.
-_MAX_AGE = 24 * 3600
 
 # Names of temporary files of this process.
 _in_use = set()
@@ -109,22 +101,7 @@ def _new_folder():
 
 
 def _prefix():
-    return f".dipy_nn_reg-{_host()}-{os.getpid()}-"
-
-
-@cache
-def _host():
-    """Return a short hash that identifies this machine since its start, or container.
-
-    Names of machines are not unique, and each container numbers its own processes.
-    """
-    parts = [socket.gethostname()]
-    try:
-        parts.append(os.readlink("/proc/self/ns/pid"))
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    except OSError:  # not on Linux
-        pass
-    return hashlib.sha256(" ".join(parts).encode(errors="replace")).hexdigest()[:8]
+    return f".dipy_nn_reg-{processes.own_name()}-"
 
 
 def _remove_left_over(folder):
@@ -151,10 +128,10 @@ def _remove_left_over(folder):
 
 
 def _is_left_over(entry):
-    host, process = _PATTERN.fullmatch(entry.name).groups()
-    if host != _host():
-        age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-        return age > _MAX_AGE and not entry.is_dir(follow_symlinks=False)
-    if int(process) == os.getpid():
+    process = _PATTERN.fullmatch(entry.name)[1]
+    if process == processes.own_name():
         return entry.name not in _in_use  # from an earlier process with this number
-    return not psutil.pid_exists(int(process))
+    if not processes.is_of_this_host(process) and entry.is_dir(follow_symlinks=False):
+        return False
+    age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+    return processes.has_ended(process, age)

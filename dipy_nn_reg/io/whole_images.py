@@ -86,7 +86,10 @@ def read_voxels(file, path):
     compressed = {
         key: holder.filename
         for key, holder in file.file_map.items()
-        if _is_compressed(holder.filename) and Path(holder.filename).is_file()
+        # Voxels in memory may differ from those in the file.
+        if nib.is_proxy(file.dataobj)
+        and _is_compressed(holder.filename)
+        and Path(holder.filename).is_file()
     }
     try:
         with ExitStack() as stack:

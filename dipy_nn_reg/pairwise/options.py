@@ -41,18 +41,23 @@ PAIRWISE_TRANSFORMS = ("bspline_velocity", "displacement", "velocity")
 VALUES_PER_VOXEL = 70
 
 
+def check_num_channels(num_channels, model):
+    """Return the number of channels, by default that of the model, or 1."""
+    default = 1 if model is None else model.num_channels
+    num_channels = default if num_channels is None else num_channels
+    check_integer("num_channels", num_channels, lowest=1)
+    if model is not None and num_channels != default:
+        raise ValueError(
+            f"Expected num_channels={default}, that of the model. "
+            f"Received num_channels={num_channels!r}."
+        )
+    return int(num_channels)  # that of NumPy may be of 8 bits
+
+
 def find_layout(static, static_affine, num_channels, model):
     """Return the layout of the images: ``ndim`` and ``num_channels``, by name."""
     if model is not None:
-        if num_channels not in (None, model.num_channels):
-            raise ValueError(
-                f"Expected num_channels={model.num_channels}, that of the model. "
-                f"Received num_channels={num_channels!r}."
-            )
-        return {"ndim": model.ndim, "num_channels": model.num_channels}
-    num_channels = 1 if num_channels is None else num_channels
-    check_integer("num_channels", num_channels, lowest=1)
-    num_channels = int(num_channels)  # that of NumPy may be of 8 bits
+        return {"ndim": model.ndim, "num_channels": num_channels}
     in_world = np.shape(static_affine) == (4, 4)
     spatial = static.shape if num_channels == 1 else static.shape[:-1]
     if num_channels == 1 and static.shape[-1:] == (1,):

@@ -7,6 +7,7 @@ from dipy.utils.logging import logger
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.losses.choices import loss_name, takes_mask
 from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.mapping.prealign import Alignment
@@ -16,6 +17,7 @@ from dipy_nn_reg.pairwise.options import (
     check_annotations,
     check_level_iters,
     check_model,
+    check_num_channels,
     check_options,
     check_size,
     find_layout,
@@ -60,15 +62,17 @@ def register(
 
     Parameters
     ----------
-    moving, static : ndarray, shape (*spatial,) or (*spatial, channels)
-        Images of any size and range: an offset or a factor of the intensities does not
-        change the result. The background of the moving image continues outside of it;
+    moving, static : ndarray, nibabel image, string or Path
+        Images of shape (*spatial,) or (*spatial, channels), or files of them, of any
+        size and range: an offset or a factor of the intensities does not change the
+        result. The background of the moving image continues outside of it;
         if its border cuts through the object, what lies beyond is not compared.
         NaN counts as background.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
-        From voxels to world coordinates in mm. Without them both images are on one
-        grid. Slices with affines of 4 x 4, stored along any axis, are registered in
-        their plane, whatever their distance across it.
+        From voxels to world coordinates in mm; by default those of files and of images
+        of nibabel. Without them both images are on one grid. Slices with affines of
+        4 x 4, stored along any axis, are registered in their plane, whatever their
+        distance across it.
     prealign : str, Alignment, ndarray or None, optional
         "auto", "rigid", "similarity" or "affine": an alignment that is
         estimated before, wherever the images lie and however they are turned; "auto"
@@ -133,10 +137,12 @@ def register(
 
     Raises
     ------
+    FileNotFoundError
+        If there is no file of an image.
     ValueError
-        If an image is constant or has infinite values, if images or masks do not
-        overlap, if they do not fit each other or the model, or if an option is not one
-        of those listed.
+        If a file cannot be read, if an image is constant or has infinite values, if
+        images or masks do not overlap, if they do not fit each other or the model, or
+        if an option is not one of those listed.
     MemoryError
         If the registration needs more memory than there is.
 
@@ -149,9 +155,13 @@ def register(
     """
     check_not_forked()
     start = perf_counter()
-    moving, static = check_real("moving", moving), check_real("static", static)
     check_model(model)
     check_level_iters(level_iters)
+    num_channels = check_num_channels(num_channels, model)
+    series = num_channels > 1
+    moving, moving_affine = array_and_affine(moving, moving_affine, series=series)
+    static, static_affine = array_and_affine(static, static_affine, series=series)
+    moving, static = check_real("moving", moving), check_real("static", static)
     layout = find_layout(static, static_affine, num_channels, model)
     with_loss = partial(
         check_options,

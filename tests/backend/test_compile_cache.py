@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from dipy_nn_reg import processes
 from dipy_nn_reg.backend import compile_cache
 
 PROGRAM = """
@@ -90,13 +91,17 @@ def test_oldest_programs_are_removed(monkeypatch, tmp_path, common):
     assert programs(tmp_path) == kept
 
 
-def test_folders_left_behind_are_removed(monkeypatch, tmp_path, common):
-    left, recent = (common / f"dipy_nn_reg_run_{n}" for n in "ab")
-    left.mkdir()
-    recent.mkdir()
-    os.utime(left, (time.time() - 2 * 24 * 3600,) * 2)
+def test_folders_left_behind_are_removed(monkeypatch, tmp_path, common, ended_process):
+    """A killed process leaves its folder, with all its programs."""
+    here, far = processes.name_of(os.getppid()), "00000000-1"
+    kept = [common / f"dipy_nn_reg_run_{name}_a" for name in (here, far)]
+    left = [common / f"dipy_nn_reg_run_{name}_b" for name in (ended_process, far)]
+    for path in [*kept, *left]:
+        path.mkdir()
+        (path / "program.pb").touch()
+    os.utime(left[1], (time.time() - 2 * 24 * 3600,) * 2)
     links(monkeypatch, tmp_path)
-    assert not left.exists() and recent.exists()
+    assert [path.exists() for path in [*kept, *left]] == [True, True, False, False]
 
 
 def test_new_programs_are_published_whole(tmp_path, monkeypatch, common):

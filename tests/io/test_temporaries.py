@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from dipy_nn_reg import processes
 from dipy_nn_reg.io import temporaries
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.temporaries import temporary_folder
@@ -18,18 +19,10 @@ def new_process(monkeypatch):
     monkeypatch.setattr(temporaries, "_cleaned", set())
 
 
-def left_by(process, folder, *, host=None, ending=".nii.gz"):
-    host = temporaries._host() if host is None else host
-    path = folder / f".dipy_nn_reg-{host}-{process}-0123456789abcdef{ending}"
+def left_by(process, folder, *, ending=".nii.gz"):
+    path = folder / f".dipy_nn_reg-{process}-0123456789abcdef{ending}"
     path.write_text("half")
     return path
-
-
-def gone():
-    """Return the number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def write(folder):
@@ -38,17 +31,17 @@ def write(folder):
     return {path.name for path in folder.iterdir()} - {"a.txt"}
 
 
-def test_files_of_a_killed_process_are_removed(tmp_path):
+def test_files_of_a_killed_process_are_removed(tmp_path, ended_process):
     for ending in (".nii.gz", ".keras", ""):
-        left_by(gone(), tmp_path, ending=ending)
-    (tmp_path / f".dipy_nn_reg-{temporaries._host()}-{gone()}-abc").mkdir()
+        left_by(ended_process, tmp_path, ending=ending)
+    (tmp_path / f".dipy_nn_reg-{ended_process}-abc").mkdir()
     assert write(tmp_path) == set()
 
 
 def test_files_of_other_processes_are_kept(tmp_path):
     others = {
-        left_by(os.getppid(), tmp_path),  # process that is alive
-        left_by(gone(), tmp_path, host="0" * 8),  # possibly alive on another host
+        left_by(processes.name_of(os.getppid()), tmp_path),  # process that is alive
+        left_by("00000000-1", tmp_path),  # possibly alive on another host
         tmp_path / ".dipy_nn_reg-notes",
         tmp_path / ".hidden.nii.gz",
     }
@@ -58,7 +51,7 @@ def test_files_of_other_processes_are_kept(tmp_path):
 
 
 def test_old_files_of_another_host_are_removed(tmp_path):
-    path = left_by(1, tmp_path, host="0" * 8)
+    path = left_by("00000000-1", tmp_path)
     days_ago = time.time() - 2 * 24 * 3600
     os.utime(path, (days_ago, days_ago))
     assert write(tmp_path) == set()
@@ -66,7 +59,7 @@ def test_old_files_of_another_host_are_removed(tmp_path):
 
 def test_files_of_an_earlier_process_of_this_number_are_removed(tmp_path):
     """In containers, a command often has the same number."""
-    left_by(os.getpid(), tmp_path)
+    left_by(processes.own_name(), tmp_path)
     with whole_file(tmp_path / "b.txt") as partial:
         partial.write_text("b")
         temporaries._cleaned.clear()
@@ -74,9 +67,11 @@ def test_files_of_an_earlier_process_of_this_number_are_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
 
 
-def test_temporary_folders_are_removed_with_their_content(tmp_path, monkeypatch):
+def test_temporary_folders_are_removed_with_their_content(
+    tmp_path, monkeypatch, ended_process
+):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left = tmp_path / f".dipy_nn_reg-{temporaries._host()}-{gone()}-abc"
+    left = tmp_path / f".dipy_nn_reg-{ended_process}-abc"
     left.mkdir()
     (left / "moving.npy").touch()
     with temporary_folder() as folder:

@@ -13,6 +13,7 @@ from dipy_nn_reg.pairwise.options import (
     check_annotations,
     check_level_iters,
     check_model,
+    check_num_channels,
     check_options,
     check_size,
     find_layout,
@@ -55,6 +56,7 @@ def test_the_layout_follows_from_shape_and_affine(
     shape, has_world, num_channels, expected
 ):
     affine = np.eye(4) if has_world else None
+    num_channels = check_num_channels(num_channels, None)
     layout = find_layout(np.zeros(shape), affine, num_channels, None)
     assert (layout["ndim"], layout["num_channels"]) == expected
     assert type(layout["num_channels"]) is int
@@ -64,16 +66,17 @@ def test_the_layout_of_a_model_is_used():
     model = SimpleNamespace(ndim=2, num_channels=3)
     image = np.zeros((5, 6, 3))
     for num_channels in (None, 3):
+        num_channels = check_num_channels(num_channels, model)
         layout = find_layout(image, None, num_channels, model)
         assert layout == {"ndim": 2, "num_channels": 3}
     with pytest.raises(ValueError, match="Expected num_channels=3.*Received.*=1"):
-        find_layout(image, None, 1, model)
+        check_num_channels(1, model)
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 5, 6, 7)])
 def test_images_of_other_numbers_of_axes_are_refused(shape):
     with pytest.raises(ValueError, match="images of two or three axes"):
-        find_layout(np.zeros(shape), None, None, None)
+        find_layout(np.zeros(shape), None, 1, None)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 from keras import ops
+import nibabel as nib
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -113,6 +114,36 @@ def test_slices_are_registered_in_their_plane(images):
     assert mapping.backward.shape == (*SHAPE, 1, 3)
     assert not mapping.backward[..., 2].any()
     assert outcome.ncc_after > 0.98
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_files_and_images_of_nibabel_bring_their_affines(images, channels, tmp_path):
+    moved, affines = [], [np.diag([2.0, 2, 1, 1]), np.diag([2.0, -2, 1, 1])]
+    for image, flip in zip(images, (1, -1)):
+        data = image[:, ::flip, None]
+        moved.append(data if channels == 1 else np.stack([data, 1 - data], axis=-1))
+    affines[1][1, 3] = 2 * (SHAPE[1] - 1)
+    options = {"num_channels": channels, "prealign": None, "level_iters": (2, 2)}
+    expected, _ = register(*moved, **dict(zip(AFFINES, affines)), **options)
+    nibabel = [nib.Nifti1Image(*given) for given in zip(moved, affines)]
+    paths = [tmp_path / name for name in ("moving.nii.gz", "static.nii")]
+    for image, path in zip(nibabel, paths):
+        nib.save(image, path)
+    loaded = [nib.load(path) for path in paths]
+    named = [str(path) for path in paths]
+    for pair in (paths, named, nibabel, loaded, [moved[0], paths[1]]):
+        given = {} if pair[0] is not moved[0] else {"moving_affine": affines[0]}
+        mapping, _ = register(*pair, **given, **options)
+        npt.assert_array_equal(mapping.backward, expected.backward)
+    own = dict(zip(AFFINES, [np.eye(4)] * 2))  # goes before those of the files
+    expected, _ = register(*moved, **own, **options)
+    mapping, _ = register(*paths, **own, **options)
+    npt.assert_array_equal(mapping.backward, expected.backward)
+
+
+def test_a_file_that_does_not_exist_is_named(images, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file .*absent.nii"):
+        register(tmp_path / "absent.nii", images[1])
 
 
 def test_images_of_two_channels(images):
