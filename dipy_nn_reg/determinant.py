@@ -1,4 +1,4 @@
-"""Determinant of small matrices at each voxel."""
+"""Determinants and systems of small matrices, one at each voxel."""
 
 
 def determinant(rows):
@@ -28,3 +28,30 @@ def determinant(rows):
         (-1) ** i * entry * determinant([row[:i] + row[i + 1 :] for row in rows[1:]])
         for i, entry in enumerate(rows[0])
     )
+
+
+def solve(rows, values):
+    """Solve systems of linear equations by Cramer's rule.
+
+    Parameters
+    ----------
+    rows : list of list of tensor or ndarray
+        As for :func:`determinant`, which is not 0.
+    values : list of tensor or ndarray
+        Right sides, one for each row.
+
+    Returns
+    -------
+    solution : list of tensor or ndarray
+
+    Examples
+    --------
+    >>> solve([[1, 2], [3, 4]], [5, 11])
+    [1.0, 2.0]
+    """
+    whole = determinant(rows)
+    replaced = (
+        [[*row[:i], value, *row[i + 1 :]] for row, value in zip(rows, values)]
+        for i in range(len(rows))
+    )
+    return [determinant(matrix) / whole for matrix in replaced]

@@ -1,5 +1,6 @@
 """Measures of a displacement field and of points, in NumPy."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
@@ -52,13 +53,18 @@ def jacobian_determinant(displacement):
     determinant = np.empty(displacement.shape[:-1], displacement.dtype)
     # One slab at a time, so that its derivatives stay in the cache.
     step = max(1, _SLAB * size // displacement.size)
-    for start in range(0, size, step):
+
+    def fill(start):
         first, after = max(start - 1, 0), min(start + step + 1, size)
         slab = displacement[first:after]
         with np.errstate(invalid="ignore", over="ignore"):
             derivatives = [np.gradient(slab, axis=axis) for axis in range(ndim)]
         inner = slice(start - first, start - first + step)
         determinant[start : start + step] = _determinant(derivatives)[inner]
+
+    # NumPy lets several threads compute at once.
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(fill, range(0, size, step)))
     return determinant
 
 

@@ -1,5 +1,7 @@
 """Agreement of the contrasts of two images, by which a loss is chosen."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from scipy.ndimage import uniform_filter, zoom
 
@@ -38,9 +40,8 @@ def local_agreement(pair):
         these. NaN if there is no such window.
     """
     masks = pair.annotations.mask, pair.annotations.moving_mask
-    inside = np.ones(pair.static.shape[:-1], bool)
-    for mask in masks:
-        inside &= True if mask is None else mask > 0
+    masks = [mask > 0 for mask in masks if mask is not None]
+    inside = np.logical_and.reduce(masks) if masks else None
     channels = zip(np.moveaxis(pair.static, -1, 0), np.moveaxis(pair.moving, -1, 0))
     return float(np.mean([_agreement(*images, inside) for images in channels]))
 
@@ -53,22 +54,28 @@ def contrasts_agree(pair):
 
 
 def _agreement(static, moving, inside):
-    static, moving, inside = (_shrink(a) for a in (static, moving, inside))
-    means = uniform_filter(static, _WINDOW), uniform_filter(moving, _WINDOW)
-    covariance = uniform_filter(static * moving, _WINDOW) - means[0] * means[1]
-    variances = [
-        uniform_filter(image * image, _WINDOW) - mean**2
-        for image, mean in zip((static, moving), means)
-    ]
+    images = [static, moving] if inside is None else [static, moving, inside]
+    # SciPy lets several threads compute at once.
+    with ThreadPoolExecutor() as pool:
+        static, moving, *inside = pool.map(_shrink, images)
+        products = [static, moving, static * static, moving * moving, static * moving]
+        a, b, aa, bb, ab = pool.map(_window_means, products)
+    variances = aa - a * a, bb - b * b
+    structure = np.ones(static.shape, bool)
     # A window that reaches beyond a mask may hold a skull that one image lacks.
-    structure = uniform_filter(inside, _WINDOW) > _INSIDE
+    for mask in inside:
+        structure &= _window_means(mask) > _INSIDE
     for variance in variances:
         structure &= variance > _MIN_VARIANCE * variance.max()
     if not structure.any():
         return np.nan
     product = variances[0][structure] * variances[1][structure]
-    correlation = covariance[structure] / np.sqrt(product)
+    correlation = (ab - a * b)[structure] / np.sqrt(product)
     return correlation.mean() / np.abs(correlation).mean()
+
+
+def _window_means(image):
+    return uniform_filter(image, _WINDOW)
 
 
 def _shrink(image):

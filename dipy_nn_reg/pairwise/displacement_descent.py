@@ -110,34 +110,34 @@ def _first_starts(pair, level, grid, still):
 
 def _descend(images, options, ratio, iterations, start, is_last, progress):
     """Return the displacements of both directions after a level, and the loss."""
-    forward, backward = start
-    move = partial(
-        _move,
-        step=_stepper(options, ratio, _LAST_SIGMA if is_last else _SIGMA),
-        iterations=iterations,
-        progress=progress,
-    )
-    forward, loss = move(images, forward)
-    if is_last:  # which takes most of the time
-        return (forward, backward), loss
-    backward, _ = move(images.swapped(), backward)
-    return _symmetrized(forward, backward), loss
+    step = _stepper(options, ratio, _LAST_SIGMA if is_last else _SIGMA)
+    move = partial(_move, step=step, iterations=iterations, progress=progress)
+    if is_last:  # The last level takes most of the time, so one direction suffices.
+        (forward,), loss = move([images], start[:1])
+        return (forward, start[1]), loss
+    fields, loss = move([images, images.swapped()], start)
+    return _symmetrized(*fields), loss
 
 
-def _move(images, field, *, step, iterations, progress):
-    """Return a displacement after the steps of a level, and the last loss."""
-    data, loss = images.as_dicts(), 0.0
-    state = _State(field, ops.zeros_like(field), _zeros(()), _zeros(()))
+def _move(pairs, fields, *, step, iterations, progress):
+    """Return the displacements of pairs after the steps of a level, and the last loss.
+
+    The loss is that of the first pair.
+    """
+    data, losses = [pair.as_dicts() for pair in pairs], [0.0]
+    states = [
+        _State(field, ops.zeros_like(field), _zeros(()), _zeros(())) for field in fields
+    ]
     for i in range(iterations):
         # The running mean starts at 0.
         rate = _STEP * (1 - i / iterations) ** 0.5 / (1 - _DECAY ** (i + 1))
-        loss, *moved = step(*state, _number(rate), *data)
-        loss = float(loss)
-        progress.set_postfix(loss=f"{loss:.4f}")
-        if not isfinite(loss):
+        losses, moved = step(states, _number(rate), data)
+        losses = [float(loss) for loss in losses]
+        progress.set_postfix(loss=f"{losses[0]:.4f}")
+        if not all(map(isfinite, losses)):
             break
-        state = _State(*moved)
-    return state.field, loss
+        states = moved
+    return [state.field for state in states], losses[0]
 
 
 class _State(NamedTuple):
@@ -160,13 +160,14 @@ class _State(NamedTuple):
 
 @lru_cache(maxsize=16)  # JAX compiles each function object anew
 def _stepper(options, ratio, sigma):
-    """Return a function that makes one step."""
+    """Return a function that makes one step for each of some pairs."""
     evaluate = value_and_gradient(_loss_of(options.objective, ratio), arguments=2)
     pressure = _PRESSURE * options.smoothness
     relaxation = _RELAXATION * options.smoothness
     times = ceil(relaxation / _MOST_RELAXED)
 
-    def step(field, mean, pull, largest, rate, images, fills, annotations):
+    def step(state, rate, images, fills, annotations):
+        field, mean, pull, largest = state
         still = ops.zeros_like(field)
         loss, *pulls = evaluate(field, still, images, fills, annotations)
         force, pull = _force(*pulls, pull, _log_volume(field), _number(pressure))
@@ -174,9 +175,14 @@ def _stepper(options, ratio, sigma):
         field = compose(field, _limited(mean, rate, largest))
         for _ in range(times):
             field = relax(field, _number(relaxation / times))
-        return loss, field, mean, pull, largest
+        return loss, _State(field, mean, pull, largest)
 
-    return as_one_graph(step)
+    def steps(states, rate, data):
+        # In one graph, pairs are computed at the same time where there are processors.
+        losses, states = zip(*(step(s, rate, *d) for s, d in zip(states, data)))
+        return list(losses), list(states)
+
+    return as_one_graph(steps)
 
 
 def _zeros(shape):

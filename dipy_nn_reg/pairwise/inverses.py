@@ -1,19 +1,25 @@
 """Inverses of displacements, from a start near them."""
 
+from functools import partial
+
 from keras import ops
 
-from dipy_nn_reg.backend import as_one_graph
+from dipy_nn_reg.backend import as_one_graph, compiled, recomputed
+from dipy_nn_reg.determinant import solve
 from dipy_nn_reg.mapping.inversion import TOLERANCE, invert_displacement
 from dipy_nn_reg.transform.functions import compose
+from dipy_nn_reg.transform.sampling import displaced, locate, read_with_slopes
 
-# Fractions of what is missing that are added, one after the other. Where a map
-# stretches more than twice, whole steps alone would not converge.
-_STEPS = 3 * (0.5, 0.7, 1.0)
+# Number of steps of Newton's method, and the largest length of one in voxels: slopes
+# hold within a voxel.
+_STEPS, _LONGEST_STEP = 4, 1.0
+# Length of a step from which it is not made at all.
+_FAR = 1e3
 
 
 @as_one_graph
 def nearly_inverted(displacement, start):
-    """Return nearly the inverse of a displacement, after a few steps.
+    """Return nearly the inverse of a displacement, by a few steps of Newton's method.
 
     Parameters
     ----------
@@ -27,9 +33,28 @@ def nearly_inverted(displacement, start):
     inverse : tensor, shape (1, *spatial, ndim)
     """
     inverse = start
-    for part in _STEPS:
-        inverse = inverse - part * compose(displacement, inverse)
+    for _ in range(_STEPS):
+        inverse = _nearer(displacement, inverse, _located(displacement, inverse))
     return inverse
+
+
+@compiled
+def _located(displacement, inverse):
+    return locate(displacement, displaced(inverse), "repeat")
+
+
+@partial(recomputed, constants=1)
+def _nearer(displacement, inverse, offsets):
+    """Return the inverse after a step of Newton's method."""
+    there = displaced(inverse)
+    values, slopes = read_with_slopes(displacement, there, "repeat", offsets)
+    off, axes = inverse + values, range(len(slopes))
+    rows = [[slopes[a][..., d] + float(a == d) for a in axes] for d in axes]
+    step = ops.stack(solve(rows, [off[..., d] for d in axes]), axis=-1)
+    length = ops.sqrt(ops.sum(ops.square(step), axis=-1, keepdims=True))
+    # Where the displacement folds, there may be no finite step.
+    step = ops.where(length < _FAR, step, 0.0)
+    return inverse - step * (_LONGEST_STEP / ops.maximum(length, _LONGEST_STEP))
 
 
 def inverted(displacement, start):

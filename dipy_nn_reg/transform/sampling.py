@@ -73,27 +73,26 @@ def read_linear(image, positions, border, offsets, fill=None):
     -------
     values : tensor of float32, shape (batch, ..., channels)
     """
-    margin = _MARGINS[border]
-    spatial = ops.shape(image)[1:-1]
-    weights = [
-        _split(position, size, margin)[1][..., None]
-        for position, size in zip(positions, spatial)
-    ]
-    image = _surround(ops.cast(image, "float32"), margin, fill)
-    voxels = ops.reshape(image, (-1, image.shape[-1]))
-    sizes = ops.shape(image)[1:-1]
-    # An axis of a single voxel has no neighbour.
-    to_upper = [s * ops.minimum(n - 1, 1) for s, n in zip(_strides(sizes), sizes)]
+    values, _ = _interpolate(image, positions, border, offsets, fill)
+    return values
 
-    def interpolate(offset, axis):
-        if axis == len(spatial):
-            return take_rows(voxels, offset)
-        upper = interpolate(offset + to_upper[axis], axis + 1)
-        below = interpolate(offset, axis + 1)
-        # In this form, weights of 0 and 1 return the value of a voxel bit for bit.
-        return (1 - weights[axis]) * below + weights[axis] * upper
 
-    return interpolate(offsets, 0)
+def read_with_slopes(image, positions, border, offsets):
+    """Sample images by linear interpolation, and their slopes.
+
+    Parameters
+    ----------
+    image, positions, border, offsets
+        As for :func:`read_linear`.
+
+    Returns
+    -------
+    values : tensor of float32, shape (batch, ..., channels)
+    slopes : list of tensor, shape (batch, ..., channels)
+        Derivative along each axis of what is interpolated, between the voxels around
+        the position; beyond the border, those at the border.
+    """
+    return _interpolate(image, positions, border, offsets, with_slopes=True)
 
 
 def read_nearest(image, positions, border, fill=None):
@@ -151,6 +150,38 @@ def surround_by_zeros(image, margins):
     if not any(margins):
         return image
     return ops.pad(image, [(0, 0), *[(margin, margin) for margin in margins], (0, 0)])
+
+
+def _interpolate(image, positions, border, offsets, fill=None, with_slopes=False):
+    """Return the values at positions, and the slopes if they are asked for."""
+    margin = _MARGINS[border]
+    spatial = ops.shape(image)[1:-1]
+    weights = [
+        _split(position, size, margin)[1][..., None]
+        for position, size in zip(positions, spatial)
+    ]
+    image = _surround(ops.cast(image, "float32"), margin, fill)
+    voxels = ops.reshape(image, (-1, image.shape[-1]))
+    sizes = ops.shape(image)[1:-1]
+    # An axis of a single voxel has no neighbour.
+    to_upper = [s * ops.minimum(n - 1, 1) for s, n in zip(_strides(sizes), sizes)]
+
+    def interpolate(offset, axis):
+        if axis == len(spatial):
+            return take_rows(voxels, offset), []
+        upper, upper_slopes = interpolate(offset + to_upper[axis], axis + 1)
+        below, below_slopes = interpolate(offset, axis + 1)
+
+        def mix(below, upper):
+            # In this form, weights of 0 and 1 return the value of a voxel bit for bit.
+            return (1 - weights[axis]) * below + weights[axis] * upper
+
+        slopes = [mix(*pair) for pair in zip(below_slopes, upper_slopes)]
+        if with_slopes:
+            slopes = [upper - below, *slopes]
+        return mix(below, upper), slopes
+
+    return interpolate(offsets, 0)
 
 
 def _surround(image, margin, fill):

@@ -9,6 +9,7 @@ from dipy_nn_reg.transform.sampling import (
     locate,
     read_linear,
     read_nearest,
+    read_with_slopes,
     repeat_border,
     surround_by_zeros,
     voxel_grid,
@@ -52,6 +53,35 @@ def test_linear_interpolation_agrees_with_scipy(shape, border, make):
     actual = ops.convert_to_numpy(read_linear(image, tensors, border, offsets))
     expected = scipy_sample(images, positions, order=1, mode=MODES[border])
     npt.assert_allclose(actual, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_slopes_are_differences_between_neighbouring_voxels(shape, make, rng):
+    images, positions = make(shape)
+    # Both ends of a small difference lie between the same voxels.
+    positions = [np.floor(p) + rng.uniform(0.1, 0.9, p.shape) for p in positions]
+    inside = [
+        np.clip(p, 0.1, n - 1.1) if n > 1 else 0 * p for p, n in zip(positions, shape)
+    ]
+    tensors = [ops.convert_to_tensor(p.astype(np.float32)) for p in inside]
+    image = ops.convert_to_tensor(images)
+    offsets = locate(image, tensors, "repeat")
+    values, slopes = read_with_slopes(image, tensors, "repeat", offsets)
+    expected = scipy_sample(images, inside, order=1, mode="nearest")
+    npt.assert_allclose(ops.convert_to_numpy(values), expected, atol=1e-5)
+    for axis, slope in enumerate(slopes):
+        ends = [
+            scipy_sample(
+                images,
+                [p + step * (a == axis) for a, p in enumerate(inside)],
+                order=1,
+                mode="nearest",
+            )
+            for step in (-0.05, 0.05)
+        ]
+        npt.assert_allclose(
+            ops.convert_to_numpy(slope), (ends[1] - ends[0]) / 0.1, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize(
