@@ -9,15 +9,10 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg import DeformableRegistration
 
 slow = pytest.mark.slow
-SHAPES = [
-    pytest.param((28, 28), marks=slow),
-    (16, 17),
-    pytest.param((27, 31), marks=slow),
-    pytest.param((33, 50), marks=slow),
-    pytest.param((20, 24, 17), marks=slow),
-]
+SHAPES = [(28, 28), (16, 17), (27, 31), (33, 50), (20, 24, 17)]
 
 
+@slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_any_size_trains_and_predicts(shape, rng, blobs):
     moving, static = blobs(rng, 4, shape), blobs(rng, 1, shape)[0]
@@ -157,6 +152,7 @@ def test_validation_averages_over_pairs_with_a_smaller_last_batch(rng, blobs):
     npt.assert_allclose(history["val_loss"], results["loss"], rtol=1e-3)
 
 
+@slow
 def test_scheduler_of_the_user_starts_from_the_learning_rate(rng, blobs):
     images = blobs(rng, 4, (16, 17))
     registration = DeformableRegistration(
@@ -190,13 +186,14 @@ def centers(images):
     return (weights @ grid.T / weights.sum(axis=1, keepdims=True))[:, None]
 
 
+@slow
 @pytest.mark.parametrize(
     ("shape", "kind"),
     [
         ((16, 17), "labels"),
-        pytest.param((16, 17), "landmarks", marks=slow),
-        pytest.param((10, 9, 11), "labels", marks=slow),
-        pytest.param((10, 9, 11), "landmarks", marks=slow),
+        ((16, 17), "landmarks"),
+        ((10, 9, 11), "labels"),
+        ((10, 9, 11), "landmarks"),
     ],
 )
 def test_labels_and_landmarks_improve(shape, kind, rng, blobs):

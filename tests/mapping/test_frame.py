@@ -48,7 +48,11 @@ def field_of(moving, static, **options):
     return mapping_to_displacement(mapping)[0]
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=["2D", "3D"])
+@pytest.fixture(
+    scope="module",
+    params=[2, pytest.param(3, marks=pytest.mark.slow)],
+    ids=["2D", "3D"],
+)
 def plain(request):
     """Scans, and the field between them."""
     moving, static = scans(request.param)

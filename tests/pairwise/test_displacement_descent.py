@@ -95,6 +95,7 @@ def test_a_start_and_its_inverse_are_continued(make_pair):
     assert inner_error(found, displacement) < 0.1
 
 
+@pytest.mark.slow
 def test_both_directions_agree_better_than_one_by_one(make_pair, monkeypatch):
     """On coarse images each direction is corrected by the other one."""
     moving, static, _ = make_pair((48, 52), largest=4.0)

@@ -205,9 +205,8 @@ def test_a_mask_of_the_moving_image_goes_with_it(images):
     assert errors[1] < 0.8 * errors[0]
 
 
-@pytest.mark.parametrize(
-    "shape", [(64, 56), pytest.param((40, 38, 36), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(64, 56), (40, 38, 36)])
 def test_what_the_moving_image_has_not_seen_is_not_compared(
     shape, smooth_field, monkeypatch
 ):

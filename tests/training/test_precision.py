@@ -79,6 +79,7 @@ def test_both_precisions_agree_roughly(rng):
     assert np.any(fields[0] != fields[1])
 
 
+@pytest.mark.slow
 def test_coarse_layers_are_float32_and_gradients_finite(rng):
     # The gradient of oneDNN in bfloat16 is wrong for features of two voxels per axis.
     registration = DeformableRegistration(

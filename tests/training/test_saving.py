@@ -191,11 +191,12 @@ def test_network_of_registered_layers_is_saved_and_loaded(make, tmp_path, rng):
     npt.assert_array_equal(loaded.predict(images, images[0]), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "twin",
     [
         lambda registration: pickle.loads(pickle.dumps(registration)),
-        pytest.param(copy.deepcopy, marks=pytest.mark.slow),
+        copy.deepcopy,
     ],
     ids=["pickled", "copied"],
 )

@@ -171,14 +171,13 @@ def weights_of(path):
     return DeformableRegistration.load(path).model.get_weights()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "options"),
     [
         ("history", {}),
-        pytest.param(
-            "history", {"augment": True, "warm_up": 1}, marks=pytest.mark.slow
-        ),
-        pytest.param("model", {"augment": True, "warm_up": 1}, marks=pytest.mark.slow),
+        ("history", {"augment": True, "warm_up": 1}),
+        ("model", {"augment": True, "warm_up": 1}),
     ],
 )
 def test_same_command_resumes_an_interrupted_training(
@@ -213,6 +212,7 @@ def test_same_command_resumes_an_interrupted_training(
         np.testing.assert_array_equal(found, weights)
 
 
+@pytest.mark.slow
 def test_another_command_starts_a_new_training_and_warns(
     brains, tmp_path, monkeypatch, caplog
 ):

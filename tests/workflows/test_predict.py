@@ -81,6 +81,7 @@ def test_all_pairs_of_three_by_three_images_are_registered(brains, models, tmp_p
     }
 
 
+@pytest.mark.slow
 def test_prealignment_by_dipy_is_written(brains, models, tmp_path):
     result = predict(
         brains[0], [brains[1]], models[3], tmp_path, prealign="rigid", voxel_size=2.5

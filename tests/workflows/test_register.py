@@ -143,7 +143,8 @@ def test_files_are_not_compressed_where_their_names_say_so(sevens, write, tmp_pa
     npt.assert_allclose(mapping.transform(sevens[1][..., None]), warped, atol=1e-4)
 
 
-@pytest.mark.parametrize("slices", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("slices", [2, 3])
 def test_stacks_of_few_thick_slices_do_not_get_worse(slices, crops, write, tmp_path):
     middle = slice(5, 5 + 2 * slices, 2)
     affine = np.diag([2.0, 2, 6, 1])
