@@ -10,6 +10,9 @@ from dipy_nn_reg.mapping.inversion import TOLERANCE, invert_displacement
 from dipy_nn_reg.transform.functions import compose
 from dipy_nn_reg.transform.sampling import displaced, locate, read_with_slopes
 
+# Fractions of what is missing that are added, one after the other. Where a map
+# stretches more than twice, whole steps alone would not converge.
+_PARTS = 3 * (0.5, 0.7, 1.0)
 # Number of steps of Newton's method, and the largest length of one in voxels: slopes
 # hold within a voxel.
 _STEPS, _LONGEST_STEP = 4, 1.0
@@ -19,7 +22,7 @@ _FAR = 1e3
 
 @as_one_graph
 def nearly_inverted(displacement, start):
-    """Return nearly the inverse of a displacement, by a few steps of Newton's method.
+    """Return nearly the inverse of a displacement, which may have folds.
 
     Parameters
     ----------
@@ -33,9 +36,39 @@ def nearly_inverted(displacement, start):
     inverse : tensor, shape (1, *spatial, ndim)
     """
     inverse = start
+    for part in _PARTS:
+        inverse = inverse - part * compose(displacement, inverse)
+    return inverse
+
+
+def inverted(displacement, start):
+    """Return the inverse of a displacement, exact up to interpolation.
+
+    Parameters
+    ----------
+    displacement : tensor, shape (1, *spatial, ndim)
+        In voxels, without folds.
+    start : tensor, shape (1, *spatial, ndim)
+        Something near the inverse.
+
+    Returns
+    -------
+    inverse : ndarray, shape (*spatial, ndim)
+        In voxels. Each point comes back within 0.0005 voxels.
+    """
+    inverse, missed = _by_newton(displacement, start)
+    fields = (ops.convert_to_numpy(field)[0] for field in (displacement, inverse))
+    return invert_displacement(*fields, missed=ops.convert_to_numpy(missed)[0])
+
+
+@as_one_graph
+def _by_newton(displacement, start):
+    """Return the inverse, and the few points that do not come back by it."""
+    inverse = start
     for _ in range(_STEPS):
         inverse = _nearer(displacement, inverse, _located(displacement, inverse))
-    return inverse
+    off = ops.sum(ops.square(compose(displacement, inverse)), axis=-1)
+    return inverse, ops.logical_not(off <= TOLERANCE**2)
 
 
 @compiled
@@ -55,31 +88,3 @@ def _nearer(displacement, inverse, offsets):
     # Where the displacement folds, there may be no finite step.
     step = ops.where(length < _FAR, step, 0.0)
     return inverse - step * (_LONGEST_STEP / ops.maximum(length, _LONGEST_STEP))
-
-
-def inverted(displacement, start):
-    """Return the inverse of a displacement, exact up to interpolation.
-
-    Parameters
-    ----------
-    displacement : tensor, shape (1, *spatial, ndim)
-        In voxels, without folds.
-    start : tensor, shape (1, *spatial, ndim)
-        Something near the inverse.
-
-    Returns
-    -------
-    inverse : ndarray, shape (*spatial, ndim)
-        In voxels. Each point comes back within 0.0005 voxels.
-    """
-    inverse, missed = _nearly_inverted(displacement, start)
-    fields = (ops.convert_to_numpy(field)[0] for field in (displacement, inverse))
-    return invert_displacement(*fields, missed=ops.convert_to_numpy(missed)[0])
-
-
-@as_one_graph
-def _nearly_inverted(displacement, start):
-    """Return nearly the inverse, and the points that do not come back."""
-    inverse = nearly_inverted(displacement, start)
-    off = ops.sum(ops.square(compose(displacement, inverse)), axis=-1)
-    return inverse, ops.logical_not(off <= TOLERANCE**2)
