@@ -33,7 +33,7 @@ def map_by_syn(moving, static, *, level_iters=(10, 10, 5), **grids):
     return syn.optimize(static, moving, **grids)
 
 
-def ants_syn(moving, static, size, model, *, metric="mattes", sampling=32):
+def ants_syn(moving, static, size, model, *, metric="mattes", sampling=32, **options):
     import ants
 
     images = [ants.from_numpy(i, spacing=[size] * i.ndim) for i in (static, moving)]
@@ -44,12 +44,13 @@ def ants_syn(moving, static, size, model, *, metric="mattes", sampling=32):
         initial_transform="Identity",
         syn_metric=metric,
         syn_sampling=sampling,
+        **options,
     )
     fields = done["fwdtransforms"][0], done["invtransforms"][-1]
     return tuple(ants.image_read(field).numpy() / size for field in fields)
 
 
-def demons(moving, static, size, model):
+def demons(moving, static, size, model, *, sigma=1.0):
     import SimpleITK as sitk
 
     static, moving = (sitk.GetImageFromArray(image) for image in (static, moving))
@@ -58,7 +59,7 @@ def demons(moving, static, size, model):
         images = [_shrink(sitk, image, shrink) for image in (static, moving)]
         filter_ = sitk.DiffeomorphicDemonsRegistrationFilter()
         filter_.SetNumberOfIterations(50)
-        filter_.SetStandardDeviations(1.0)
+        filter_.SetStandardDeviations(sigma)
         if field is None:
             field = filter_.Execute(*images)
         else:

@@ -24,7 +24,7 @@ import subprocess
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from brain_methods import map_by_syn
+from brain_methods import ants_syn, demons, map_by_syn
 from brain_sets import SETS
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -36,15 +36,20 @@ from dipy_nn_reg.metrics.labels import dice_of_labels
 
 GREEDY_FIELD = Path(__file__).with_name("greedy_field.py")
 # Settings of each method: of Greedy the smoothing of the update and of the field, of
-# SyN the iterations, of ours ``smoothness``.
+# both SyN the iterations, of demons the smoothing of the field in voxels, of ours
+# ``smoothness``.
 SETTINGS = {
     "register": (0.5, 1.0, 2.0, 4.0),
+    "register, fewer iterations": (0.5, 1.0),
     "register, velocity": (0.5,),
     "Greedy": ("1.5vox 0.5vox", "2.0vox 1.0vox", "3.0vox 1.5vox"),
     "DIPY SyN (CC)": ((10, 10, 5), (50, 50, 25)),
+    "ANTs SyN (CC)": ((40, 20, 0), (40, 20, 10)),
+    "demons (SimpleITK)": (1.0, 1.5),
 }
-# Methods that take minutes a pair at 1 mm.
-SLOW = ("DIPY SyN (CC)", "register, velocity")
+FEWER = (15, 15, 10, 4)
+# Methods that take minutes a pair at 1 mm, and the velocity.
+SLOW = ("DIPY SyN (CC)", "ANTs SyN (CC)", "demons (SimpleITK)", "register, velocity")
 
 
 def main():
@@ -150,11 +155,23 @@ def greedy(moving, static, *, setting, options):
             return file["displacement"], None, float(file["seconds"])
 
 
+def by_ants(moving, static, *, setting, options):
+    chosen = {"metric": "CC", "sampling": 2, "reg_iterations": setting}
+    return *ants_syn(moving, static, 1, None, **chosen), None
+
+
+def by_demons(moving, static, *, setting, options):
+    return *demons(moving, static, 1, None, sigma=setting), None
+
+
 METHODS = {
     "register": ours,
+    "register, fewer iterations": partial(ours, level_iters=FEWER),
     "register, velocity": partial(ours, transform="velocity"),
     "Greedy": greedy,
     "DIPY SyN (CC)": syn,
+    "ANTs SyN (CC)": by_ants,
+    "demons (SimpleITK)": by_demons,
 }
 
 
