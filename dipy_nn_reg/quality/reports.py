@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 from nibabel.affines import apply_affine
 import numpy as np
 
+from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.mapping.affine_summary import describe_affine
 from dipy_nn_reg.mapping.grid import prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import displacement_of
@@ -68,11 +69,13 @@ def report(
         Ends with ``.html``. An existing file is replaced once the page is complete.
     mapping : dipy.align.imwarp.DiffeomorphicMap
         The map, from :func:`~dipy_nn_reg.register`, ``predict_mapping`` or DIPY's SyN.
-    moving, static : ndarray, shape (*spatial,)
-        The images, in 2D or 3D, on the grids of the map.
+    moving, static : ndarray, nibabel image, string or Path
+        The images, in 2D or 3D, of shape (*spatial,), on the grids of the map; or files
+        of them.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
         From voxels to world coordinates in mm, for an image that is stored on another
-        grid or in another order than the map has it. By default, those of the map.
+        grid or in another order than the map has it. By default, those of files and of
+        images of nibabel, and otherwise those of the map.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
         Label maps of both images, on their grids; 0 for background.
     label_names : dict of str, optional
@@ -94,9 +97,11 @@ def report(
         If the path does not end with ``.html`` or is a folder, or if images or labels
         do not fit the map, see :func:`~dipy_nn_reg.quality.measures.apply_map`.
     FileNotFoundError
-        If the folder of the page does not exist.
+        If the folder of the page does not exist, or if there is no file of an image.
     """
     check_page(path)
+    moving, moving_affine = array_and_affine(moving, moving_affine)
+    static, static_affine = array_and_affine(static, static_affine)
     pair = apply_map(
         mapping,
         moving,

@@ -5,6 +5,7 @@ import re
 import shutil
 
 import matplotlib.pyplot as plt
+import nibabel as nib
 import numpy as np
 from PIL import Image
 import pytest
@@ -156,6 +157,21 @@ def test_a_field_with_nan_has_a_page(scene, tmp_path):
     measures = write(tmp_path / "report.html", scene)
     assert measures["verdict"] == "Failed"
     assert "not finite" in (tmp_path / "report.html").read_text()
+
+
+def test_files_bring_their_affines(scene, tmp_path):
+    """A moving image that is stored the other way round is where its header says."""
+    scene = scene((30, 28, 26))
+    expected = write(tmp_path / "a.html", scene)
+    turned = AFFINE.copy()
+    turned[0] = [2, 0, 0, -2 * 29]
+    nib.save(nib.Nifti1Image(scene["moving"][::-1], turned), tmp_path / "m.nii")
+    static = nib.Nifti1Image(scene["static"], AFFINE)
+    found = report(tmp_path / "b.html", scene["mapping"], tmp_path / "m.nii", static)
+    assert found == pytest.approx(expected, rel=1e-4, nan_ok=True)
+    with pytest.raises(FileNotFoundError, match="no file"):
+        report(tmp_path / "c.html", scene["mapping"], tmp_path / "x.nii", static)
+    assert not (tmp_path / "c.html").exists()
 
 
 def test_an_image_on_another_grid_leaves_no_page(scene, tmp_path):
