@@ -79,6 +79,20 @@ def test_affine_first_stage_is_part_of_the_map(ndim, rng):
     assert np.linalg.norm(back - inner, axis=1).mean() < 0.1
 
 
+def test_files_bring_their_affines(rng, tmp_path):
+    registration, affines = deforming(2), [np.diag([2.0, 2, 1, 1]), np.eye(4)]
+    images = rng.random((2, 16, 16, 1), dtype=np.float32)
+    paths = [tmp_path / f"{i}.nii.gz" for i in range(2)]
+    for path, image, affine in zip(paths, images, affines):
+        nib.save(nib.Nifti1Image(image, affine), path)
+    grids = dict(zip(("moving_affine", "static_affine"), affines))
+    expected = registration.predict_mapping(*images, **grids)
+    mapping = registration.predict_mapping(*paths)
+    npt.assert_array_equal(mapping.backward, expected.backward)
+    refined = registration.refine(*map(nib.load, paths), level_iters=(1,))
+    assert refined.backward.shape == expected.backward.shape
+
+
 def test_moving_image_on_another_grid_is_sampled_once(pair):
     """The input of the network and the sampled positions are computed here by hand."""
     registration = deforming(pair.moving.ndim)

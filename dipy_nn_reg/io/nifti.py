@@ -1,5 +1,6 @@
 """Images in files, read and written with checks of their headers and values."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,7 +197,7 @@ def array_and_affine(image, affine=None, *, series=False):
     FileNotFoundError, ValueError
         As :func:`read_image`.
     """
-    if not isinstance(image, (str, Path, SpatialImage)):
+    if not isinstance(image, (str, os.PathLike, SpatialImage)):
         return image, affine
     image = read_image(image, series=series)
     return image.data, image.affine if affine is None else affine

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.io.nifti import read_image, read_labels
+from dipy_nn_reg.io.nifti import array_and_affine, read_image, read_labels
 from dipy_nn_reg.io.nifti_writing import write_image
 
 AFFINE = np.diag([2.0, 2, 3, 1])
@@ -101,6 +101,39 @@ def test_nan_is_replaced_by_the_background_of_its_volume(tmp_path, dipy_log):
     npt.assert_array_equal(read_image(path).data, expected[..., 0])
     with pytest.raises(ValueError, match="nan everywhere"):
         read_image(save(path, np.full((4, 4, 4), np.nan, np.float32)))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mgz"])
+def test_images_of_nibabel_are_read_as_they_are_in_memory(name, rng, tmp_path):
+    """What was changed after loading counts, and not what the file holds."""
+    data, affine = rng.random((4, 5, 6), dtype=np.float32), np.diag([2.0, 3, 1, 1])
+    kind = nib.MGHImage if name.endswith("mgz") else nib.Nifti1Image
+    nib.save(kind(data, affine), tmp_path / name)
+    loaded = nib.load(tmp_path / name)
+    changed = kind(2 * data, loaded.affine, loaded.header, file_map=loaded.file_map)
+    for source, expected in ((loaded, data), (changed, 2 * data)):
+        array, found = array_and_affine(source)
+        npt.assert_array_equal(array, expected)
+        npt.assert_array_equal(found, affine)
+
+
+def test_arrays_are_returned_as_they_are():
+    array, affine = np.zeros((3, 4)), np.eye(3)
+    assert array_and_affine(array) == (array, None)
+    assert array_and_affine(array, affine) == (array, affine)
+    image = nib.Nifti1Image(np.ones((3, 4, 5)), np.diag([2, 2, 2, 1]))
+    assert array_and_affine(image, affine)[1] is affine
+
+
+def test_images_of_nibabel_are_in_mm_and_without_nan(dipy_log):
+    data = np.zeros((3, 4, 5), np.float32)
+    data[1, 1, 1] = np.nan
+    image = nib.Nifti1Image(data, np.eye(4))
+    image.header.set_xyzt_units("meter")
+    array, affine = array_and_affine(image)
+    npt.assert_array_equal(affine, np.diag([1000, 1000, 1000, 1]))
+    assert not np.isnan(array).any()
+    assert "1 of 60" in dipy_log.text and np.isnan(data).sum() == 1
 
 
 def test_labels_may_be_floats_but_not_fractions(rng, tmp_path):
