@@ -45,7 +45,8 @@ def heard():
 def first():
     """Return the first signal that was received, or None.
 
-    During the import of a library, its exception may have become another one.
+    It tells whether another exception stands for an interruption: a library that is
+    imported may have replaced that of the signal.
     """
     return _first
 
@@ -78,10 +79,11 @@ def _raise(number, frame):
 
 @contextmanager
 def _lost_signals_sent_again():
-    """Send a signal once more whose exception Python ignored.
+    """Send the first signal once more if Python ignored an exception of ours.
 
     It ignores those of finalizers and of callbacks of weak references, and each import
-    runs such a callback.
+    runs such a callback. At the end of the block, an exception that is still lost is
+    raised.
     """
     timers, hook = [], sys.unraisablehook
 
@@ -95,10 +97,13 @@ def _lost_signals_sent_again():
     sys.unraisablehook = tell
     try:
         yield
+        if timers:
+            _raise(_first, None)
     finally:
         sys.unraisablehook = hook
         for timer in timers:
             timer.cancel()
+            timer.join()  # None sends its signal after the block.
 
 
 def _send(number):

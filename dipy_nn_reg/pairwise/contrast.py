@@ -12,7 +12,8 @@ _MAX_VOXELS, _WINDOW = 96, 5
 _MIN_VARIANCE = 0.02
 # Fraction of a window that has to lie within the masks.
 _INSIDE = 0.99
-# Agreement above which the contrasts count as equal, by number of axes. After an affine
+# Agreement, plus its errors below, above which the contrasts count as equal, by number
+# of axes. Without the errors, which are 0.01 to 0.02 for brains in 3D, after an affine
 # alignment of two people it is 0.86 or more for T1 images beside T1 images and FA; 0.83
 # or less for T1 beside an image whose brightness rises and falls with that of T1, as
 # proton density may have it; and -0.1 to 0.3 for T1 beside T2 and beside inverted T1.
@@ -23,8 +24,9 @@ _AGREE = {2: 0.6, 3: 0.87}
 # which two stripped images agree, is not compared. It is 0.8 or more for T1 images, and
 # -0.9 or less for T1 beside T2.
 _AGREE_IN_BRAIN = 0.7
-# Number of standard errors by which an agreement has to be lower. In small images few
-# windows count: digits of two hands have agreements from -0.5 to 1, at an error of 0.4.
+# Number of standard errors that are added to an agreement, so that contrasts differ
+# only where that is certain. In small images few windows count: digits of two hands
+# have agreements from -0.5 to 1, at an error of 0.4.
 _CERTAIN = 2
 
 
@@ -41,7 +43,7 @@ def local_agreement(pair):
         Mean of the correlation, divided by the mean of its size, over the windows with
         structure in both images: 1 if both images are bright at the same places, -1 if
         one is bright where the other one is dark. With several channels, the mean over
-        these. NaN if there is no such window.
+        these. NaN if a channel has no such window.
     error : float
         Its standard error, if windows that do not overlap are independent.
     """

@@ -25,7 +25,7 @@ from dipy_nn_reg.losses.objective import Objective
 from dipy_nn_reg.losses.penalties import volume_factor
 from dipy_nn_reg.pairwise.coarse_search import search_displacement
 from dipy_nn_reg.pairwise.inverses import nearly_inverted
-from dipy_nn_reg.pairwise.levels import is_searched, levels_of, on_grid
+from dipy_nn_reg.pairwise.levels import best_end, is_searched, levels_of, on_grid
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.transform.functions import compose, warp
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
@@ -66,7 +66,7 @@ def optimize_displacement(pair, options, *, level_iters, start=None):
     start : tuple of tensor, shape (1, *spatial, ndim), optional
         A displacement and its inverse, in voxels. Without it, the descent starts from
         zero, and a second time from the result of a coarse search if the coarsest
-        images are small; the better result is kept.
+        images are small; of both ends of the first level the one of less loss is kept.
 
     Returns
     -------
@@ -82,25 +82,25 @@ def optimize_displacement(pair, options, *, level_iters, start=None):
             grid = max(level, options.field_stride)
             still = _zeros((1, *coarse_shape(pair.shape, grid), len(pair.shape)))
             if fields is None:
-                starts = _first_starts(pair, level, grid, still)
+                starts = _first_starts(pair, level, grid, still, iterations)
             else:
                 starts = [[on_grid(field, stride, grid, still) for field in fields]]
             images, ratio = pair.shrunk(level), grid // level
             ends = [
-                _descend(
+                _run_level(
                     images, options, ratio, iterations, start, level == 1, progress
                 )
                 for start in starts
             ]
-            fields, _ = min(ends, key=lambda end: end[1])
+            fields = best_end(ends)
             stride = grid
     return tuple(enlarge(field, pair.static, stride) for field in fields)
 
 
-def _first_starts(pair, level, grid, still):
+def _first_starts(pair, level, grid, still, iterations):
     """Return starts without a displacement, and from a coarse search if it is run."""
     starts = [(still, still)]
-    if is_searched(coarse_shape(pair.shape, level), level):
+    if iterations and is_searched(coarse_shape(pair.shape, level), level):
         match = search_displacement(pair.moving, pair.static, level, pair.annotations)
         match = on_grid(ops.convert_to_tensor(match), level, grid, still)
         # The result of matching is rough, and not always the better start.
@@ -108,21 +108,24 @@ def _first_starts(pair, level, grid, still):
     return starts
 
 
-def _descend(images, options, ratio, iterations, start, is_last, progress):
-    """Return the displacements of both directions after a level, and the loss."""
+def _run_level(images, options, ratio, iterations, start, is_last, progress):
+    """Return the displacements of both directions after a level, and the loss.
+
+    The loss is that of the forward direction, before its last step.
+    """
     step = _stepper(options, ratio, _LAST_SIGMA if is_last else _SIGMA)
-    move = partial(_move, step=step, iterations=iterations, progress=progress)
-    if is_last:  # The last level takes most of the time, so one direction suffices.
-        (forward,), loss = move([images], start[:1])
+    descend = partial(_descend, step=step, iterations=iterations, progress=progress)
+    if is_last:  # Both directions would cost overlap here, and most of the time.
+        (forward,), loss = descend([images], start[:1])
         return (forward, start[1]), loss
-    fields, loss = move([images, images.swapped()], start)
+    fields, loss = descend([images, images.swapped()], start)
     return _symmetrized(*fields), loss
 
 
-def _move(pairs, fields, *, step, iterations, progress):
-    """Return the displacements of pairs after the steps of a level, and the last loss.
+def _descend(pairs, fields, *, step, iterations, progress):
+    """Return the displacements of pairs after the steps of a level, and a loss.
 
-    The loss is that of the first pair.
+    The loss is that of the first pair, before the last step.
     """
     data, losses = [pair.as_dicts() for pair in pairs], [0.0]
     states = [
@@ -147,15 +150,15 @@ class _State(NamedTuple):
     ----------
     field, mean : tensor, shape (1, *coarse, ndim)
         Displacement, and running mean of the force.
-    pull, force : tensor
+    largest_pull, largest_force : tensor
         Largest mean squares until now: of the force of the images where there is one,
         and of the whole force. Where images need no more, steps become small.
     """
 
     field: Any
     mean: Any
-    pull: Any
-    force: Any
+    largest_pull: Any
+    largest_force: Any
 
 
 @lru_cache(maxsize=16)  # JAX compiles each function object anew
@@ -167,15 +170,17 @@ def _stepper(options, ratio, sigma):
     times = ceil(relaxation / _MOST_RELAXED)
 
     def step(state, rate, images, fills, annotations):
-        field, mean, pull, largest = state
+        field, mean, largest_pull, largest_force = state
         still = ops.zeros_like(field)
         loss, *pulls = evaluate(field, still, images, fills, annotations)
-        force, pull = _force(*pulls, pull, _log_volume(field), _number(pressure))
-        mean, largest = _accumulate(mean, largest, smooth(force, sigma))
-        field = compose(field, _limited(mean, rate, largest))
+        force, largest_pull = _force(
+            *pulls, largest_pull, _log_volume(field), _number(pressure)
+        )
+        mean, largest_force = _accumulate(mean, largest_force, smooth(force, sigma))
+        field = compose(field, _limited(mean, rate, largest_force))
         for _ in range(times):
             field = relax(field, _number(relaxation / times))
-        return loss, _State(field, mean, pull, largest)
+        return loss, _State(field, mean, largest_pull, largest_force)
 
     def steps(states, rate, data):
         # In one graph, pairs are computed at the same time where there are processors.

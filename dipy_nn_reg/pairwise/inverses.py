@@ -10,8 +10,9 @@ from dipy_nn_reg.mapping.inversion import TOLERANCE, invert_displacement
 from dipy_nn_reg.transform.functions import compose
 from dipy_nn_reg.transform.sampling import displaced, locate, read_with_slopes
 
-# Fractions of what is missing that are added, one after the other. Where a map
-# stretches more than twice, whole steps alone would not converge.
+# Fractions of the distance of points from where they were that are taken off the
+# inverse, one after the other. Where a map stretches more than twice, whole steps alone
+# would not converge.
 _PARTS = 3 * (0.5, 0.7, 1.0)
 # Number of steps of Newton's method, and the largest length of one in voxels: slopes
 # hold within a voxel.
@@ -22,7 +23,7 @@ _FAR = 1e3
 
 @as_one_graph
 def nearly_inverted(displacement, start):
-    """Return nearly the inverse of a displacement, which may have folds.
+    """Return nearly the inverse of a displacement, even of one that folds.
 
     Parameters
     ----------
@@ -63,12 +64,12 @@ def inverted(displacement, start):
 
 @as_one_graph
 def _by_newton(displacement, start):
-    """Return the inverse, and the few points that do not come back by it."""
+    """Return the inverse, and the few points that it does not bring back."""
     inverse = start
     for _ in range(_STEPS):
         inverse = _nearer(displacement, inverse, _located(displacement, inverse))
     off = ops.sum(ops.square(compose(displacement, inverse)), axis=-1)
-    return inverse, ops.logical_not(off <= TOLERANCE**2)
+    return inverse, ops.logical_not(off <= TOLERANCE**2)  # NaN is not back
 
 
 @compiled
@@ -85,6 +86,6 @@ def _nearer(displacement, inverse, offsets):
     rows = [[slopes[a][..., d] + float(a == d) for a in axes] for d in axes]
     step = ops.stack(solve(rows, [off[..., d] for d in axes]), axis=-1)
     length = ops.sqrt(ops.sum(ops.square(step), axis=-1, keepdims=True))
+    step = step * (_LONGEST_STEP / ops.maximum(length, _LONGEST_STEP))
     # Where the displacement folds, there may be no finite step.
-    step = ops.where(length < _FAR, step, 0.0)
-    return inverse - step * (_LONGEST_STEP / ops.maximum(length, _LONGEST_STEP))
+    return inverse - ops.where(length < _FAR, step, 0.0)

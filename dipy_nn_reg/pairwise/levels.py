@@ -1,6 +1,6 @@
 """Levels of a descent for one pair: from coarse images to fine ones."""
 
-from math import prod
+from math import inf, isfinite, prod
 from typing import Any, NamedTuple
 
 from dipy_nn_reg.annotations import Annotations
@@ -8,10 +8,11 @@ from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.transform.functions import warp
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 
-# Number of levels by default, and numbers of iterations: so many that all the voxels of
-# a level are updated this many times, but no more and no fewer than these.
+# Number of levels by default, and number of updates in each: its iterations times its
+# voxels, as long as these are no more and no fewer iterations.
 _LEVELS, _UPDATES, _MOST, _FEWEST = 4, 6 * 10**6, 25, 5
-# Smallest size of a shrunk image along each axis, in voxels.
+# Smallest size of an image along each axis, divided by the factor of a level and
+# rounded down.
 _MIN_SIZE = 12
 # Largest number of voxels of the coarsest images for which the exhaustive search is
 # run.
@@ -130,6 +131,22 @@ def iterations_for(shape, levels=_LEVELS):
     """
     sizes = (prod(coarse_shape(shape, 2**i)) for i in reversed(range(levels)))
     return [min(_MOST, max(_FEWEST, _UPDATES // size)) for size in sizes]
+
+
+def best_end(ends):
+    """Return the field of least loss; one whose loss is not finite comes last.
+
+    Parameters
+    ----------
+    ends : list of (field, float)
+        Fields, or anything else, and the losses of the images at the end of a descent.
+
+    Returns
+    -------
+    field
+    """
+    field, _ = min(ends, key=lambda end: end[1] if isfinite(end[1]) else inf)
+    return field
 
 
 def is_searched(shape, level):

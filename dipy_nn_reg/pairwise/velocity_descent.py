@@ -16,7 +16,7 @@ from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.backend import compiled, value_and_gradient
 from dipy_nn_reg.losses.objective import Objective
 from dipy_nn_reg.pairwise.coarse_search import search_displacement
-from dipy_nn_reg.pairwise.levels import is_searched, levels_of, on_grid
+from dipy_nn_reg.pairwise.levels import best_end, is_searched, levels_of, on_grid
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.transform.control_points import bspline
 from dipy_nn_reg.transform.functions import integrate, warp
@@ -81,7 +81,7 @@ def optimize_velocity(pair, options, *, level_iters, velocity=None, velocity_str
                 _descend(evaluate, start, options, iterations, progress)
                 for start in starts
             ]
-            velocity, _ = min(ends, key=lambda end: end[1])
+            velocity = best_end(ends)
             velocity_stride = grid
     return velocity
 

@@ -31,8 +31,9 @@ DEBUG, QUIET = "--debug", "--quiet"
 def run():
     """Run the flow named after the calling script.
 
-    An error ends the script with one line and status 1; SIGTERM and SIGHUP end it with
-    128 plus their number. Nothing is returned, since the script would exit with it.
+    An error or Ctrl-C ends the script with one line and status 1; SIGTERM and SIGHUP
+    end it with 128 plus their number. Nothing is returned, since the script would exit
+    with it.
     """
     open_streams()
     name = Path(sys.argv[0]).stem

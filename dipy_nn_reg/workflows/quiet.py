@@ -6,6 +6,10 @@ from contextlib import contextmanager
 from functools import cache
 import os
 import sys
+import threading
+
+# Beginning of the name of the thread in which Keras is imported.
+_THREAD = "dipy_nn_reg import"
 
 
 def import_keras():
@@ -30,7 +34,7 @@ def start_import_of_keras():
     future : concurrent.futures.Future
         Its ``result`` waits for the import, and raises an error that occurred there.
     """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="import")
+    pool = ThreadPoolExecutor(1, thread_name_prefix=_THREAD)
     future = pool.submit(_import)
     pool.shutdown(wait=False)
     return future
@@ -42,8 +46,7 @@ def leave(status):
     An import that was interrupted elsewhere may have left a lock for which the one in
     the thread waits forever, and Python would wait for the thread.
     """
-    is_started = start_import_of_keras.cache_info().currsize > 0
-    if is_started and not start_import_of_keras().done():
+    if any(thread.name.startswith(_THREAD) for thread in threading.enumerate()):
         atexit._run_exitfuncs()  # Temporary files are removed.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -72,8 +72,9 @@ def _lose_exception(_):
     time.sleep(0.01)  # Python calls its handler here, within the callback.
 
 
+@pytest.mark.parametrize("seconds", [0, 5])
 @pytest.mark.parametrize("kind", ["weak reference", "finalizer"])
-def test_a_signal_whose_exception_was_lost_is_raised_again(kind):
+def test_a_signal_whose_exception_was_lost_is_raised_again(kind, seconds):
     """Python ignores exceptions of such callbacks, as those of its import locks."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     hook, shown = sys.unraisablehook, []
@@ -86,7 +87,7 @@ def test_a_signal_whose_exception_was_lost_is_raised_again(kind):
             kept = weakref.ref(noted, _lose_exception)
         with pytest.raises(KeyboardInterrupt), signals.heard():
             del noted
-            time.sleep(5)
+            time.sleep(seconds)
         assert shown == []
         assert sys.unraisablehook == shown.append
     finally:

@@ -39,3 +39,17 @@ def test_a_map_that_stretches_five_times_is_inverted():
     field[..., 0] = profile[:, None]
     tensors = [ops.convert_to_tensor(a[None]) for a in (field, -field)]
     assert off_by(field, inverted(*tensors)).max() < 2e-3
+
+
+@pytest.mark.parametrize("shape", [(16, 14), (12, 11, 10)])
+def test_where_a_map_is_singular_the_rest_is_inverted(shape):
+    """All of a slab goes to one plane, so there the map has no inverse."""
+    field = np.zeros((*shape, len(shape)), np.float32)
+    x = np.arange(shape[0])
+    field[..., 0] = np.interp(x, [0, 4, 8, 12], [0, 2, -2, 0]).reshape(
+        [-1] + [1] * (len(shape) - 1)
+    )
+    tensors = [ops.convert_to_tensor(a[None]) for a in (field, -field)]
+    inverse = inverted(*tensors)
+    assert np.isfinite(inverse).all()
+    assert off_by(field, inverse)[:4].max() < 1e-3

@@ -1,7 +1,12 @@
 import pytest
 
 from dipy_nn_reg.annotations import Annotations
-from dipy_nn_reg.pairwise.levels import PairTensors, iterations_for, levels_of
+from dipy_nn_reg.pairwise.levels import (
+    PairTensors,
+    best_end,
+    iterations_for,
+    levels_of,
+)
 
 
 def test_levels_on_which_images_are_too_small_are_left_out():
@@ -34,3 +39,10 @@ def test_a_pair_is_swapped_with_its_annotations(rng):
     assert swapped.moving_fill == "static fill"
     assert swapped.annotations.moving_mask is masks["mask"]
     assert pair.shape == (4, 4)
+
+
+@pytest.mark.parametrize("diverged", [float("nan"), float("-inf")])
+def test_an_end_that_diverged_is_not_the_best(diverged):
+    assert best_end([("a", diverged), ("b", 0.9), ("c", 0.5)]) == "c"
+    assert best_end([("a", 0.5), ("b", diverged)]) == "a"
+    assert best_end([("a", diverged), ("b", diverged)]) == "a"
