@@ -5,6 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.ndimage import uniform_filter, zoom
 
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.transform.functions import warp
+
 # Largest number of voxels along an axis at which images are compared, and width of the
 # windows in these voxels.
 _MAX_VOXELS, _WINDOW = 96, 5
@@ -24,6 +27,10 @@ _AGREE = {2: 0.6, 3: 0.87}
 # which two stripped images agree, is not compared. It is 0.8 or more for T1 images, and
 # -0.9 or less for T1 beside T2.
 _AGREE_IN_BRAIN = 0.7
+# Agreement from which contrasts are equal after registration by mutual information,
+# which does not depend on it: it is then 0.999 or more for hippocampi of two people,
+# 0.97 or less beside images that rise and fall, and -0.99 beside inverted ones.
+_AGREE_REGISTERED = 0.99
 # Number of standard errors that are added to an agreement, so that contrasts differ
 # only where that is certain. In small images few windows count: digits of two hands
 # have agreements from -0.5 to 1, at an error of 0.4.
@@ -64,6 +71,28 @@ def contrasts_agree(pair):
     agreement, error = local_agreement(pair)
     least = _AGREE_IN_BRAIN if pair.skull else _AGREE[pair.static.ndim - 1]
     return bool(np.isnan(agreement) or agreement + _CERTAIN * error > least)
+
+
+def contrasts_agree_after(pair, displacement):
+    """Return whether the contrasts of registered images are certainly equal.
+
+    Noise, and structures apart, may hide it before.
+
+    Parameters
+    ----------
+    pair : dipy_nn_reg.mapping.pair_on_grid.PairOnGrid
+    displacement : ndarray, shape (*spatial, ndim)
+        In voxels of the grid.
+    """
+    moving = warp(pair.moving[None], displacement[None])[0]
+    mask = pair.annotations.moving_mask
+    if mask is not None:
+        inside = (mask > 0).astype(np.float32)
+        mask = warp(inside, displacement, interpolation="nearest")
+    annotations = Annotations(mask=pair.annotations.mask, moving_mask=mask)
+    registered = pair._replace(moving=moving, annotations=annotations)
+    agreement, _ = local_agreement(registered)
+    return bool(agreement > _AGREE_REGISTERED)
 
 
 def _agreement(static, moving, inside):

@@ -11,7 +11,7 @@ from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.losses.choices import loss_name, takes_mask
 from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.mapping.prealign import Alignment
-from dipy_nn_reg.pairwise.contrast import contrasts_agree
+from dipy_nn_reg.pairwise.contrast import contrasts_agree, contrasts_agree_after
 from dipy_nn_reg.pairwise.options import (
     LOSS_OF_TWO_CONTRASTS,
     check_annotations,
@@ -101,7 +101,8 @@ def register(
     loss : str or callable, optional
         As for ``DeformableRegistration``. By default that of the model. Without a
         model, it is chosen from the images: local normalised cross-correlation in
-        windows of 5 voxels where their contrasts agree, mutual information where not.
+        windows of 5 voxels where their contrasts agree, mutual information where not;
+        if they agree once the images are registered, these are registered again.
     penalty : str, callable or dict, optional
         Penalty of a velocity, as for ``DeformableRegistration``. By default that of the
         model, or the gradient of the velocity.
@@ -192,20 +193,27 @@ def register(
     # model predicts from whole images, as in predict_mapping.
     masked = model is None and takes_mask(options.objective.loss)
     pair = frame.read(annotations, masked=masked)
-    if loss is None and model is None and not contrasts_agree(pair):
+    # A chosen loss is confirmed, or replaced, once the images are registered.
+    is_doubtful = loss is None and model is None and not contrasts_agree(pair)
+    if is_doubtful:
         logger.info(
             f"The contrasts of the images differ: they are compared by the loss "
             f"{LOSS_OF_TWO_CONTRASTS!r}."
         )
         options = with_loss(loss=LOSS_OF_TWO_CONTRASTS)
         check_size(frame.shape, options, annotations)
-    affine, best = best_sound_parts(
+    find_best = partial(
+        best_sound_parts,
         pair,
         _predict(model, pair),
-        options,
         level_iters=level_iters,
         optimize=optimize,
     )
+    affine, best = find_best(options)
+    if is_doubtful and contrasts_agree_after(pair, best.parts.displacement):
+        logger.info("Once registered, their contrasts agree: again by 'lncc'.")
+        options = with_loss(loss=None)
+        affine, best = find_best(options)
     mapping = frame.to_mapping(best.parts, pair.prealign)
 
     seconds = perf_counter() - start

@@ -1,11 +1,18 @@
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg import register
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
-from dipy_nn_reg.pairwise.contrast import contrasts_agree, local_agreement
+from dipy_nn_reg.pairwise.contrast import (
+    contrasts_agree,
+    contrasts_agree_after,
+    local_agreement,
+)
+from dipy_nn_reg.pairwise.options import LOSS
+from dipy_nn_reg.transform.functions import warp
 
 
 def pair_of(static, moving, mask=None):
@@ -78,3 +85,44 @@ def test_register_chooses_the_loss_and_says_which(dipy_log):
     assert register(invert(other), one, **options)[1].loss == "mi"
     assert "contrasts of the images differ" in dipy_log.text
     assert register(invert(other), one, loss="mind", **options)[1].loss == "mind"
+
+
+@pytest.mark.parametrize("shape", [(48, 44), (32, 34, 30)])
+def test_contrasts_agree_after_the_true_displacement(shape, rng, smooth_field):
+    """Motion larger than the structures hides before that the contrasts agree."""
+    image = gaussian_filter(rng.random(shape), 1.5)
+    image = np.clip((image - image.min()) / np.ptp(image), 0.2, None)
+    field = smooth_field(shape, sigma=8, largest=6.0)
+    moved = warp(image.astype(np.float32), field)
+    for change, expected in ((lambda x: 3 * x + 1, True), (lambda x: 2 - x, False)):
+        pair = pair_of(change(moved), image)
+        assert contrasts_agree_after(pair, field) == expected
+        assert not contrasts_agree_after(pair, 0 * field)
+
+
+def test_what_the_moving_image_has_not_seen_does_not_count(rng):
+    image = gaussian_filter(rng.random((40, 44)), 1.5).astype(np.float32)
+    seen = np.ones(image.shape)
+    seen[:, 22:] = 0
+    moving = np.where(seen > 0, image, -image)
+    still = np.zeros((*image.shape, 2), np.float32)
+    pair = pair_of(image, moving)
+    assert not contrasts_agree_after(pair, still)
+    pair = pair._replace(annotations=Annotations(moving_mask=seen))
+    assert contrasts_agree_after(pair, still)
+
+
+def test_images_that_agree_once_registered_are_registered_again(rng, dipy_log):
+    """Bars half of their distance apart are dark where the others are bright."""
+    x = np.arange(64) + np.zeros((48, 1))
+    inside = gaussian_filter(np.pad(np.ones((32, 48)), 8), 2)
+    static, moving = (
+        inside * (1 + np.cos((x + shift * inside) * np.pi / 6)) for shift in (0, 4)
+    )
+    assert not contrasts_agree(pair_of(static, moving))
+    options = {"prealign": None, "smoothness": 0.5}
+    mapping, outcome = register(moving, static, **options)
+    assert outcome.loss == "lncc"
+    assert "differ" in dipy_log.text and "agree" in dipy_log.text
+    named, _ = register(moving, static, loss=LOSS, **options)
+    np.testing.assert_array_equal(mapping.backward, named.backward)
