@@ -29,7 +29,8 @@ VARIABLE = "DIPY_NN_REG_COMPILE_CACHE"
 MAX_BYTES = 100 * 2**20
 # Room that has to be left on the disk, in bytes: many times what one process writes.
 _ROOM = 16 * 2**20
-# Beginning of the name of the folder of one process, which the process follows.
+# Beginning of the name of the folder of one process, and the whole name, with that of
+# the process.
 _OWN = "dipy_nn_reg_run_"
 _OWN_NAME = re.compile(rf"{_OWN}({processes.PATTERN})_\w+")
 _FLAG = "--tf_xla_persistent_cache_directory"

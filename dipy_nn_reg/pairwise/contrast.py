@@ -28,7 +28,7 @@ _AGREE = {2: 0.6, 3: 0.87}
 # -0.9 or less for T1 beside T2.
 _AGREE_IN_BRAIN = 0.7
 # Agreement from which contrasts are equal after registration by mutual information,
-# which does not depend on it: it is then 0.999 or more for hippocampi of two people,
+# which does not depend on it: it is then 0.996 or more for hippocampi of two people,
 # 0.97 or less beside images that rise and fall, and -0.99 beside inverted ones.
 _AGREE_REGISTERED = 0.99
 # Number of standard errors that are added to an agreement, so that contrasts differ
@@ -84,7 +84,7 @@ def contrasts_agree_after(pair, displacement):
     displacement : ndarray, shape (*spatial, ndim)
         In voxels of the grid.
     """
-    moving = warp(pair.moving[None], displacement[None])[0]
+    moving = warp(pair.moving[None], displacement[None])[0]  # its background is 0
     mask = pair.annotations.moving_mask
     if mask is not None:
         inside = (mask > 0).astype(np.float32)

@@ -211,8 +211,11 @@ def register(
     )
     affine, best = find_best(options)
     if is_doubtful and contrasts_agree_after(pair, best.parts.displacement):
-        logger.info("Once registered, their contrasts agree: again by 'lncc'.")
         options = with_loss(loss=None)
+        logger.info(
+            f"Once registered, their contrasts agree: they are registered again by the "
+            f"loss {loss_name(options.objective.loss)!r}."
+        )
         affine, best = find_best(options)
     mapping = frame.to_mapping(best.parts, pair.prealign)
 

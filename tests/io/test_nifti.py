@@ -105,7 +105,7 @@ def test_nan_is_replaced_by_the_background_of_its_volume(tmp_path, dipy_log):
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mgz"])
 def test_images_of_nibabel_are_read_as_they_are_in_memory(name, rng, tmp_path):
-    """What was changed after loading counts, and not what the file holds."""
+    """Voxels changed after loading are taken from memory, not from the file."""
     data, affine = rng.random((4, 5, 6), dtype=np.float32), np.diag([2.0, 3, 1, 1])
     kind = nib.MGHImage if name.endswith("mgz") else nib.Nifti1Image
     nib.save(kind(data, affine), tmp_path / name)

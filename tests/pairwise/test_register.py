@@ -273,7 +273,7 @@ def test_labels_guide_a_registration(images, transform, overlap_after):
         warped = mapping.transform(moving_labels, interpolation="nearest")
         dice.append(dice_of_labels(static_labels, warped.astype(int))[1])
         losses.append(outcome.loss_before)
-    assert dice[0] < 0.9 and dice[1] > overlap_after
+    assert dice[0] < 0.7 and dice[1] > overlap_after
     # One minus the overlap is part of the loss.
     overlap = dice_of_labels(static_labels, moving_labels)[1]
     assert losses[1] - losses[0] == pytest.approx(1 - overlap, abs=1e-3)
