@@ -96,4 +96,6 @@ FORMATS = {
     "spm": FieldFormat(((1, 3), (1, 2), (3,)), _from_positions),
 }
 # Those of DIPY and FSL are written by code of their own.
-WRITABLE = tuple(n for n, f in FORMATS.items() if f.write or n in ("dipy", "fsl"))
+WRITABLE_FORMATS = tuple(
+    n for n, f in FORMATS.items() if f.write or n in ("dipy", "fsl")
+)

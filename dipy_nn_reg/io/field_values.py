@@ -19,7 +19,7 @@ def values_of(mapping, format, *, static_zooms, moving_zooms, repeated=False):
     ----------
     mapping : dipy.align.imwarp.DiffeomorphicMap
     format : str
-        One of ``WRITABLE`` of :mod:`~dipy_nn_reg.io.field_formats`.
+        One of ``WRITABLE_FORMATS`` of :mod:`~dipy_nn_reg.io.field_formats`.
     static_zooms, moving_zooms : ndarray, shape (ndim,)
         Voxel sizes in mm, by which FSL measures.
     repeated : bool, optional

@@ -30,7 +30,7 @@ from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE
+from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
 from dipy_nn_reg.io.field_headers import About, check_zooms, read_about
 from dipy_nn_reg.io.field_recognition import (
     check_field_image,
@@ -81,7 +81,7 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
     the prealignment. DIPY's own ``read_mapping`` also needs
     ``prealign=numpy.linalg.inv(prealign)``, as for a file of SyN.
     """
-    check_name("format", format, WRITABLE)
+    check_name("format", format, WRITABLE_FORMATS)
     check_mapping(mapping)
     _check_finite(mapping)
     ndim = mapping.dim
@@ -157,7 +157,7 @@ def load_mapping(
         is of FSL and the moving grid is missing.
     """
     image = read_image(path, vectors=True)
-    about = read_about(image.header, path, WRITABLE)
+    about = read_about(image.header, path, WRITABLE_FORMATS)
     guessed, format = format is None, find_format(image, about, format)
     check_field_image(image, about, format)
     if about is not None:

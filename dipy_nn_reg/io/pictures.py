@@ -21,8 +21,8 @@ from dipy_nn_reg.io.colours import RGB
 from dipy_nn_reg.io.nifti_header import header_class
 
 # Endings of the names of pictures, and of those that are written: JPEG loses details.
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-WRITABLE = (".png", ".tif", ".tiff")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+WRITABLE_PICTURES = (".png", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "TIFF")
 # Pillow's modes of one number a pixel, and of colours, transparent or from a palette.
 _GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I", "F")
@@ -41,7 +41,7 @@ _ORIENTATION, _SAMPLES = 274, 339
 
 def is_picture(path):
     """Return whether a name has the ending of a picture, in any case."""
-    return Path(path).suffix.lower() in ENDINGS
+    return Path(path).suffix.lower() in PICTURE_ENDINGS
 
 
 def read_picture(path):

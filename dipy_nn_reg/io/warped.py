@@ -4,15 +4,15 @@ import numpy as np
 
 from dipy_nn_reg.io.colours import join_colours
 from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
-from dipy_nn_reg.io.pictures import WRITABLE, check_picture, write_picture
+from dipy_nn_reg.io.pictures import WRITABLE_PICTURES, check_picture, write_picture
 
 # Endings of the names of warped images.
-ENDINGS = (".nii", ".nii.gz", *WRITABLE)
+ENDINGS = (".nii", ".nii.gz", *WRITABLE_PICTURES)
 
 
 def check_warped_name(path):
     """Raise ValueError unless a name has the ending of a file for a warped image."""
-    if not str(path).endswith(WRITABLE):
+    if not str(path).endswith(WRITABLE_PICTURES):
         check_image_name(path)
 
 
@@ -26,7 +26,7 @@ def check_warped(path, moving, static, *, fill=None):
     fill : float, optional
         Value outside of the moving image.
     """
-    is_picture = str(path).endswith(WRITABLE)
+    is_picture = str(path).endswith(WRITABLE_PICTURES)
     if is_picture and (moving.colours is not None or moving.data.ndim == 3):
         check_picture(path, static.data.shape[:3], _type(moving))
     elif is_picture:
@@ -62,7 +62,7 @@ def write_warped(path, warped, moving, static, *, series=None):
     ValueError
         As :func:`check_warped`.
     """
-    if str(path).endswith(WRITABLE):
+    if str(path).endswith(WRITABLE_PICTURES):
         write_picture(path, _rounded(warped, _type(moving)), static.affine)
         return
     if moving.colours is not None:

@@ -3,7 +3,7 @@
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_fill, check_name, check_number
-from dipy_nn_reg.io.field_formats import WRITABLE
+from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
     check_inverse,
@@ -100,7 +100,7 @@ class PredictFlow(Workflow):
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """
-        check_name("field_format", field_format, WRITABLE)
+        check_name("field_format", field_format, WRITABLE_FORMATS)
         check_fill(fill)
         check_inverse(inverse, out_inverse)
         if voxel_size is not None:

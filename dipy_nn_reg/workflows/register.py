@@ -4,7 +4,7 @@ from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.checks import check_fill, check_name, check_number
-from dipy_nn_reg.io.field_formats import WRITABLE
+from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.workflows.choices import check_choices
@@ -151,7 +151,7 @@ class RegisterFlow(Workflow):
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """
-        check_name("field_format", field_format, WRITABLE)
+        check_name("field_format", field_format, WRITABLE_FORMATS)
         check_fill(fill)
         check_inverse(inverse, out_inverse)
         if voxel_size is not None:

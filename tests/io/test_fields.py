@@ -14,7 +14,7 @@ import numpy.testing as npt
 import pytest
 import SimpleITK as sitk
 
-from dipy_nn_reg.io.field_formats import WRITABLE
+from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
@@ -52,7 +52,7 @@ def inside(mapping, moving):
     return whole
 
 
-@pytest.mark.parametrize("format", WRITABLE)
+@pytest.mark.parametrize("format", WRITABLE_FORMATS)
 def test_a_saved_map_is_loaded_again(format, pair, tmp_path):
     mapping = pair.make_mapping()
     save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
@@ -68,7 +68,7 @@ def test_a_saved_map_is_loaded_again(format, pair, tmp_path):
     )
 
 
-@pytest.mark.parametrize("format", WRITABLE)
+@pytest.mark.parametrize("format", WRITABLE_FORMATS)
 def test_files_store_float32_on_the_static_grid(format, scene, tmp_path):
     pair = scene(3, True)
     save_mapping(tmp_path / "field.nii.gz", pair.make_mapping(), format=format)
@@ -249,7 +249,7 @@ def test_unknown_formats_are_refused(scene, tmp_path):
         )
 
 
-@pytest.mark.parametrize("format", WRITABLE)
+@pytest.mark.parametrize("format", WRITABLE_FORMATS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("name", ["forward", "backward"])
 def test_maps_that_are_not_finite_are_not_saved(name, value, format, tmp_path):

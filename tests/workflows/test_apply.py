@@ -6,7 +6,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.io.field_formats import WRITABLE
+from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.points import read_points, write_points
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
@@ -83,7 +83,7 @@ def test_the_inverse_transforms_from_static_to_moving(setting, write, tmp_path):
     )
 
 
-@pytest.mark.parametrize("format", WRITABLE)
+@pytest.mark.parametrize("format", WRITABLE_FORMATS)
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_the_inverse_undoes_the_forward_field_alone(
     format, ndim, smooth_field, write, tmp_path
@@ -400,7 +400,7 @@ def test_points_and_labels_of_a_slice_in_every_format(smooth_field, write, tmp_p
     path = write("labels.nii.gz", labels.astype(np.uint8), affine)
     points = np.random.default_rng(0).uniform([-24, -27, 0], [-9, -12, 0], (9, 3))
     write_points(tmp_path / "points.csv", points)
-    for format in WRITABLE:
+    for format in WRITABLE_FORMATS:
         out = tmp_path / format
         saved = tmp_path / f"{format}.nii.gz"
         save_mapping(saved, mapping, format=format)

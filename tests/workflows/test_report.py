@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.io.field_formats import WRITABLE
+from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
@@ -59,7 +59,7 @@ def test_pages_of_several_pairs_are_linked_worst_first(pairs, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", WRITABLE)
+@pytest.mark.parametrize("format", WRITABLE_FORMATS)
 def test_fields_of_all_formats_are_reported(format, pairs, tmp_path, brains):
     static = nib.load(brains[0])
     field = np.zeros((*static.shape, 3), np.float32)
