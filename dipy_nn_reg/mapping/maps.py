@@ -1,11 +1,14 @@
 """Conversion between displacements in voxels and DIPY's maps in mm.
 
-Millimetres occur in this module and in those that build on it,
-:mod:`~dipy_nn_reg.io.fields` and :mod:`~dipy_nn_reg.mapping.resampling`. Maps have the
-layout of DIPY's SyN: the codomain and the fields are on the grid of the static image,
-the domain is the grid of the moving image. With the affines S and M of these grids and
-a prealignment P from static to moving world coordinates, the moving image is read at
-``M^-1 P (S i + b(i))`` for voxel i, where b is ``mapping.backward`` in mm.
+Displacements are converted from voxels to mm, and back, in the packages ``mapping`` and
+``io`` alone. Transforms, losses and networks know voxels only; measures, figures,
+reports and commands state lengths in mm.
+
+Maps have the layout of DIPY's SyN: the codomain and the fields are on the grid of the
+static image, the domain is the grid of the moving image. With the affines S and M of
+these grids and a prealignment P from static to moving world coordinates, the moving
+image is read at ``M^-1 P (S i + b(i))`` for voxel i, where b is ``mapping.backward`` in
+mm.
 
 Nothing here needs Keras, so the same functions work on a result of SyN. DIPY's
 registration takes most of a second to import; it is imported where it is called, so

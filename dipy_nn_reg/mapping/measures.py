@@ -26,7 +26,7 @@ def measure_field(mapping, *, roughness=True):
         ``largest_displacement_mm`` and ``inverse_error_mm``.
     """
     displacement = metrics.in_plane(displacement_of(mapping))
-    lengths = np.sqrt(np.einsum("...d,...d->...", mapping.backward, mapping.backward))
+    lengths = lengths_of(mapping.backward)
     determinant = metrics.jacobian_determinant(displacement)
     row = {"folding": 100 * float(np.mean(metrics.is_folded(determinant)))}
     if roughness:
@@ -43,6 +43,26 @@ def roughness_of(mapping):
     """Return SDlogJ of a map, as :func:`measure_field` does, without the rest."""
     displacement = metrics.in_plane(displacement_of(mapping))
     return _sd_log(metrics.jacobian_determinant(displacement))
+
+
+def lengths_of(displacement, affine=None):
+    """Return the lengths of vectors, in mm if an affine converts them from voxels.
+
+    Parameters
+    ----------
+    displacement : ndarray, shape (*spatial, ndim)
+    affine : ndarray, shape (ndim + 1, ndim + 1), optional
+        Affine of the static grid, for a displacement in voxels.
+
+    Returns
+    -------
+    lengths : ndarray, shape (*spatial,)
+    """
+    dtype = np.result_type(displacement.dtype, np.float32)
+    displacement = displacement.astype(dtype, copy=False)
+    if affine is not None:
+        displacement = displacement @ np.asarray(affine, dtype)[:-1, :-1].T
+    return np.sqrt(np.einsum("...d,...d->...", displacement, displacement))
 
 
 def _sd_log(determinant):

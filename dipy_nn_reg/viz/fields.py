@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.mapping.measures import lengths_of
 from dipy_nn_reg.metrics.fields import in_plane, is_folded, jacobian_determinant
 from dipy_nn_reg.viz.panels import (
     DIFFERENCES,
@@ -139,15 +140,6 @@ def determinant_of(displacement):
     """Return the Jacobian determinant; of a single slice, that in its plane."""
     determinant = jacobian_determinant(in_plane(displacement))
     return determinant.reshape(displacement.shape[:-1])
-
-
-def lengths_of(displacement, affine=None):
-    """Return the lengths of a displacement in mm, or in voxels without an affine."""
-    dtype = np.result_type(displacement.dtype, np.float32)
-    displacement = displacement.astype(dtype, copy=False)
-    if affine is not None:
-        displacement = displacement @ np.asarray(affine, dtype)[:-1, :-1].T
-    return np.sqrt(np.einsum("...d,...d->...", displacement, displacement))
 
 
 def _draw_arrows(ax, moved):

@@ -4,9 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer
+from dipy_nn_reg.mapping.measures import lengths_of
 from dipy_nn_reg.metrics.images import to_unit_range
 from dipy_nn_reg.text import readable
-from dipy_nn_reg.viz.fields import check_finite_field, determinant_of, lengths_of
+from dipy_nn_reg.viz.fields import check_finite_field, determinant_of
 from dipy_nn_reg.viz.panels import STATIC_COLOR, WARPED_COLOR
 
 

@@ -1,10 +1,11 @@
+from nibabel.affines import apply_affine
 import numpy as np
 import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.mapping.measures import measure_field, roughness_of
+from dipy_nn_reg.mapping.measures import lengths_of, measure_field, roughness_of
 
 
 @pytest.mark.parametrize("shape", [(20, 22), (16, 15, 17), (16, 15, 4)])
@@ -26,6 +27,21 @@ def test_measures_of_a_map(shape, smooth_field):
         npt.assert_allclose(row["sd_log_jacobian"], expected, rtol=1e-4)
     # The inverse is unknown at the border, where the field leaves the grid.
     assert 0 < row["inverse_error_mm"] < row["mean_displacement_mm"]
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 6, 7)])
+def test_lengths_in_mm_are_those_between_points_in_the_world(shape, rng):
+    """The axes of the grid are oblique, so that voxel sizes alone do not suffice."""
+    ndim = len(shape)
+    field = rng.normal(size=(*shape, ndim)).astype(np.float32)
+    affine = np.eye(ndim + 1)
+    affine[:-1] = rng.normal(size=(ndim, ndim + 1))
+    lengths = lengths_of(field, affine)
+    assert lengths.dtype == np.float32
+    for voxel in np.ndindex(shape):
+        begin, end = (apply_affine(affine, v) for v in (voxel, voxel + field[voxel]))
+        npt.assert_allclose(lengths[voxel], np.linalg.norm(end - begin), rtol=1e-4)
+    npt.assert_allclose(lengths_of(field), np.linalg.norm(field, axis=-1), rtol=1e-5)
 
 
 def test_a_map_of_one_slice_is_measured_in_its_plane(smooth_field):
