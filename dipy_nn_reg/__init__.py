@@ -1,8 +1,7 @@
 """Learning-based deformable image registration for DIPY users.
 
-Public are the names in ``__all__``, those that the packages ``transform``, ``losses``,
-``metrics``, ``mapping``, ``networks``, ``data`` and ``viz`` export, and
-``load_mapping`` and ``save_mapping`` of ``io.fields``. Other modules may move.
+Public are the names on the page of the API, ``doc/api.rst``, at the paths that it
+states. All else may move.
 
 Importing the package loads no framework: Keras is imported with the first name that
 needs it.

@@ -1,5 +1,6 @@
 """The package as a whole: its imports, names, examples and links."""
 
+from collections import defaultdict
 import doctest
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,10 @@ import dipy_nn_reg
 
 ROOT = Path(__file__).parents[1]
 MODULES = [m.name for m in pkgutil.walk_packages(dipy_nn_reg.__path__, "dipy_nn_reg.")]
+# Directives of the page of the API, their members, and imports on any page.
+DIRECTIVE = re.compile(r"^\.\. auto(\w+):: (\S+)\n((?:   .*\n)*)", re.MULTILINE)
+MEMBERS = re.compile(r":members:(.*(?:\n      .*)*)")
+IMPORT = re.compile(r"from (dipy_nn_reg[\w.]*) import (\([^)]*\)|[^#\n]*)")
 
 
 def test_importing_the_package_loads_no_framework():
@@ -43,6 +48,52 @@ def test_public_names():
         assert name in dir(dipy_nn_reg)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = dipy_nn_reg.nothing
+
+
+def public_names():
+    """Return the names on the page of the API, by the module that it imports from."""
+    names = defaultdict(set)
+    for kind, path, options in DIRECTIVE.findall((ROOT / "doc/api.rst").read_text()):
+        members = MEMBERS.search(options)
+        if kind != "module":
+            module, _, name = path.rpartition(".")
+            names[module].add(name)
+        elif members:
+            listed = re.findall(r"\w+", members[1])
+            names[path].update(listed or exported(import_module(path)))
+    return names
+
+
+def exported(module):
+    """Return the public names of a module, of which autodoc shows all by default."""
+    own = [n for n, value in vars(module).items() if is_of(value, module)]
+    return getattr(module, "__all__", [n for n in own if not n.startswith("_")])
+
+
+def is_of(value, module):
+    return getattr(value, "__module__", None) == module.__name__
+
+
+def test_the_page_of_the_api_has_what_packages_export_and_no_more():
+    public = public_names()
+    assert "dipy_nn_reg" in public and len(public) > 20
+    for name, listed in public.items():
+        module = import_module(name)
+        for one in listed:
+            assert hasattr(module, one), f"{name}.{one}"
+        if hasattr(module, "__path__") and hasattr(module, "__all__"):
+            assert listed == set(module.__all__) - {"__version__"}, name
+
+
+def test_examples_and_pages_import_public_names():
+    """The lower part of the page on extensions is about changes of the package."""
+    public = public_names()
+    paths = [ROOT / "README.md", *ROOT.glob("doc/*.rst"), *ROOT.glob("doc/examples/*")]
+    for path in paths:
+        text = path.read_text().partition("\nInside the package\n")[0]
+        for module, names in IMPORT.findall(text):
+            private = set(re.findall(r"\w+", names)) - public[module]
+            assert not private, f"{path.name} imports {private} from {module}"
 
 
 @pytest.mark.parametrize(

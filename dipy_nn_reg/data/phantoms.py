@@ -10,7 +10,7 @@ from dipy_nn_reg.memory import check_memory
 from dipy_nn_reg.transform.functions import identity_grid, warp
 from dipy_nn_reg.transform.random import random_displacements
 
-# Names of the labels 0, 1, 2 ...
+#: Names of the labels 0, 1, 2 ...
 STRUCTURES = (
     "background",
     "cortex",

@@ -30,7 +30,7 @@ from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
-from dipy_nn_reg.metrics.labels import dice_of_labels
+from dipy_nn_reg.metrics import dice_of_labels
 
 ###############################################################################
 # We train on all brains except two, at 4 mm so that it takes only a minute. The model

@@ -16,8 +16,8 @@ import numpy as np
 
 from dipy_nn_reg import register
 from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
-from dipy_nn_reg.losses.choices import LOSSES
-from dipy_nn_reg.metrics.labels import dice_of_labels
+from dipy_nn_reg.losses import lncc, mi, mind, ncc
+from dipy_nn_reg.metrics import dice_of_labels
 
 ###############################################################################
 # The same seed gives the same people in another contrast. The static image is a T1 of
@@ -62,8 +62,9 @@ def overlap(warped_labels):
     )
 
 
+LOSSES = {"ncc": ncc, "lncc": lncc, "mi": mi, "mind": mind}
 results = {}
-for loss in ("ncc", "lncc", "mi", "mind"):
+for loss in LOSSES:
     mapping, outcome = register(moving, static, loss=loss)
     warped_labels = mapping.transform(
         labels[1].astype(float), interpolation="nearest"
@@ -106,7 +107,7 @@ def loss_of(name, image):
         keras.ops.convert_to_tensor(one[None, ..., None] / one.max(), "float32")
         for one in (static, image)
     ]
-    return float(LOSSES[name].function(*pair)[0])
+    return float(LOSSES[name](*pair)[0])
 
 
 for loss, (warped, _) in results.items():

@@ -18,7 +18,7 @@ import numpy as np
 
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
-from dipy_nn_reg.metrics.labels import dice_of_labels
+from dipy_nn_reg.metrics import dice_of_labels
 from dipy_nn_reg.transform import warp
 from dipy_nn_reg.viz import plot_registration
 

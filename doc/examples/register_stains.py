@@ -15,7 +15,6 @@ import numpy as np
 
 from dipy_nn_reg import register
 from dipy_nn_reg.data.sections import make_section
-from dipy_nn_reg.io.colours import to_grey
 from dipy_nn_reg.transform import warp
 from dipy_nn_reg.transform.random import random_displacements
 
@@ -31,11 +30,13 @@ static, tissue = make_section(shape=shape, seed=1, displacement=truth)
 moving, _ = make_section(shape=shape, seed=1, stain="fibre")
 
 ###############################################################################
-# A pair is registered by its luminance. "mind" compares how similar a pixel is to its
-# neighbours :footcite:p:`Heinrich2013`, and "mi" the statistics of both pictures;
-# "lncc", the default, takes one contrast to be a factor of the other in each window.
+# A pair is registered by its luminance, as the commands do it. "mind" compares how
+# similar a pixel is to its neighbours :footcite:p:`Heinrich2013`, and "mi" the
+# statistics of both pictures; "lncc", the default, takes one contrast to be a factor of
+# the other in each window.
 
-images = [to_grey(picture, "picture") for picture in (moving, static)]
+luminance = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue
+images = [picture @ luminance for picture in (moving, static)]
 inside = tissue > 0
 
 

@@ -26,7 +26,7 @@ from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
 from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.mapping.grid import Grid, prealign_of
 from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
-from dipy_nn_reg.metrics.labels import dice_of_labels
+from dipy_nn_reg.metrics import dice_of_labels
 
 ###############################################################################
 # Write the files
