@@ -17,10 +17,9 @@ this is the time which one waits on an idle machine; Greedy is given two threads
 from argparse import ArgumentParser
 import os
 from pathlib import Path
-import subprocess
-import tempfile
 from time import process_time
 
+from affine_methods import run_greedy
 from nibabel.affines import apply_affine
 import numpy as np
 from scipy.linalg import polar
@@ -112,20 +111,6 @@ def _greedy(python, name):
         return run_greedy(python, moving, static, metric, "affine", "moments")
 
     return align
-
-
-def run_greedy(python, moving, static, *how):
-    """Return the affine that Greedy finds, its seconds and no note."""
-    script = Path(__file__).with_name("greedy_affine.py")
-    with tempfile.TemporaryDirectory() as folder:
-        files = [str(Path(folder) / name) for name in ("pair.npz", "result.npz")]
-        images = {"moving": moving[0], "static": static[0]}
-        affines = {"moving_affine": moving[1], "static_affine": static[1]}
-        np.savez(files[0], **images, **affines)
-        command = [python, str(script), *files, *how]
-        subprocess.run(command, check=True, capture_output=True)
-        with np.load(files[1]) as file:
-            return file["affine"], float(file["seconds"]), ""
 
 
 def _row(results):
