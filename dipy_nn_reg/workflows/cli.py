@@ -32,8 +32,8 @@ def run():
     """Run the flow named after the calling script.
 
     An error or Ctrl-C ends the script with one line and status 1; SIGTERM and SIGHUP
-    end it with 128 plus their number. Nothing is returned, since the script would exit
-    with it.
+    end it with 128 plus their number. A second signal ends it at once, with the same
+    status. Nothing is returned, since the script would exit with it.
     """
     open_streams()
     name = Path(sys.argv[0]).stem
@@ -93,6 +93,8 @@ def _make_printable(record):
 def _exit_by_signal(name):
     number = signals.first() or signal.SIGINT
     is_interruption = number == signal.SIGINT
+    status = 1 if is_interruption else 128 + number
+    signals.end_at_next(status)
     said = "interrupted" if is_interruption else "terminated"
     print(f"{name}: {said}", file=sys.stderr)
-    leave(1 if is_interruption else 128 + number)
+    leave(status)

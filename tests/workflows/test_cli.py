@@ -130,6 +130,51 @@ def test_signals_leave_whole_files_and_one_line(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+CLEANING = """
+import atexit, sys, time
+from dipy.workflows import flow_runner
+from dipy_nn_reg.workflows import cli
+
+def run(*args, **options):
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    finally:
+        {in_flow}
+
+def clean():
+    print("cleaning", flush=True)
+    time.sleep(60)
+
+atexit.register({at_exit})
+flow_runner.run_flow = run
+sys.argv = ["dipy_nn_reg_fit"]
+cli.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status", "told"),
+    [
+        (signal.SIGINT, signal.SIGINT, 1, "dipy_nn_reg_fit: interrupted\n"),
+        (signal.SIGTERM, signal.SIGINT, 143, "dipy_nn_reg_fit: terminated\n"),
+    ],
+)
+@pytest.mark.parametrize("where", ["in_flow", "at_exit"])
+def test_a_second_signal_ends_cleaning_up_quietly(
+    where, first, second, status, told, start
+):
+    calls = {"in_flow": "pass", "at_exit": "print"}
+    calls[where] = "clean()" if where == "in_flow" else "clean"
+    process = start("python", "-c", CLEANING.format(**calls))
+    for number, line in ((first, "working"), (second, "cleaning")):
+        while process.stdout.readline() != f"{line}\n":
+            assert process.poll() is None
+        process.send_signal(number)
+    _, error = process.communicate(timeout=30)
+    assert (process.returncode, error) == (status, told)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.3, 1.8])
 def test_signal_during_imports_is_an_interruption(delay, start, brains, tmp_path):
@@ -158,7 +203,16 @@ def test_hangup_is_ignored_under_nohup(start, brains, tmp_path):
     assert process.returncode == 0, error
 
 
-def test_error_after_a_signal_is_an_interruption(monkeypatch):
+@pytest.fixture
+def handlers():
+    """Restore the handlers of signals, which a command that ends replaces."""
+    before = {number: signal.getsignal(number) for number in signals.ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_error_after_a_signal_is_an_interruption(monkeypatch, handlers):
     def run(*args, **options):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
