@@ -19,6 +19,7 @@ START = """
 import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
+import pytest
 from scipy.ndimage import gaussian_filter
 from dipy_nn_reg import DeformableRegistration, register
 
@@ -60,6 +61,62 @@ np.testing.assert_allclose(mapping.backward, expected, atol=1e-5)
 save_mapping("again.nii.gz", mapping, format="voxelmorph")
 again = load_mapping("again.nii.gz")
 np.testing.assert_allclose(again.backward, expected, atol=1e-5)
+""",
+    "file": START
+    + """
+import sys
+import nibabel as nib
+from dipy_nn_reg.io.fields import load_mapping, save_mapping
+from dipy_nn_reg.io.nifti_writing import write_image
+from dipy_nn_reg.mapping import displacement_to_mapping
+from dipy_nn_reg.workflows.cli import run
+
+affine = np.array([[0, -2, 0, 5], [1.5, 0, 0, 7], [0, 0, 3, -2], [0, 0, 0, 1.0]])
+field = rng.normal(0, 0.3, (7, 8, 9, 3)).astype("f4")
+grids = {"static_affine": affine, "moving_affine": affine, "moving_shape": (9, 9, 9)}
+mapping = displacement_to_mapping(field, prealign=np.diag([1.1, 1, 1, 1]), **grids)
+save_mapping("field.npz", mapping, format="npz")
+for format in ("npz", None):
+    again = load_mapping("field.npz", format=format)
+    np.testing.assert_allclose(again.backward, mapping.backward, atol=1e-5)
+    np.testing.assert_array_equal(again.prealign, mapping.prealign)
+    assert tuple(again.domain_shape) == (9, 9, 9)
+save_mapping("field.nii", mapping)
+for path, format in (("field.npz", "itk"), ("field.nii", "npz")):
+    with pytest.raises(ValueError, match=path):
+        load_mapping(path, format=format)
+    with pytest.raises(ValueError, match=path):
+        save_mapping(path, mapping, format=format)
+
+values = gaussian_filter(rng.random((9, 9, 9)), 1).astype("f4")
+write_image("moving.nii", values, affine)
+write_image("static.nii", values[:7, :8], affine)
+results = []
+for ending in ("npz", "nii"):
+    sys.argv = ["dipy_nn_reg_apply", "static.nii", "moving.nii", f"field.{ending}"]
+    sys.argv += ["--out_file", f"{ending}.nii"]
+    run()
+    results.append(nib.load(f"{ending}.nii").get_fdata())
+np.testing.assert_allclose(*results, atol=1e-5)
+""",
+    "file of a command": START
+    + """
+import sys
+from dipy_nn_reg.io.fields import load_mapping
+from dipy_nn_reg.io.nifti_writing import write_image
+from dipy_nn_reg.workflows.cli import run
+
+for name, image in (("static", static), ("moving", moving)):
+    write_image(f"{name}.nii", image[..., None].astype("f4"), np.eye(4))
+command = "dipy_nn_reg_register static.nii moving.nii --no_report --prealign none"
+command += " --level_iters 5 --inverse --out_inverse inverse.npz --field_format npz"
+sys.argv = command.split()
+with pytest.raises(SystemExit, match="Expected out_field to end with '.npz'"):
+    run()
+sys.argv = [*command.split(), "--out_field", "field.npz"]
+run()
+for name in ("field", "inverse"):
+    assert load_mapping(f"{name}.npz").backward.shape[:2] == (24, 26)
 """,
     "command": START
     + """
@@ -121,7 +178,7 @@ def extended(tmp_path_factory):
 def test_the_page_adds_one_of_each_kind():
     places = [place for place, _ in blocks_of_the_page()]
     tables = [place.partition(": ")[2] for place in places if ": " in place]
-    assert tables == ["LOSSES", "NETWORKS", "TRANSFORMS", "FORMATS", "FLOWS"]
+    assert tables == ["LOSSES", "NETWORKS", "TRANSFORMS", "FORMATS", "FORMATS", "FLOWS"]
 
 
 @pytest.mark.parametrize(

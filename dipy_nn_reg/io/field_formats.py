@@ -8,6 +8,8 @@ import numpy as np
 from dipy_nn_reg.io.field_headers import FNIRT, VECTOR
 from dipy_nn_reg.mapping.affines import grid_points
 
+# Endings of the names of NIfTI files.
+NIFTI = (".nii", ".nii.gz")
 # Signs of the axes between RAS+ (NIfTI) and LPS+ (ITK).
 _LPS = np.array([-1, -1, 1])
 
@@ -44,6 +46,9 @@ class FieldValues(NamedTuple):
 class FieldFormat(NamedTuple):
     """A format of field files.
 
+    Files in NIfTI are described by ``vectors``, ``read`` and ``write``; other files
+    have ``endings`` of their own, ``load`` and ``save``.
+
     Attributes
     ----------
     vectors : sequence of tuple of int
@@ -56,12 +61,22 @@ class FieldFormat(NamedTuple):
         Takes such points and the static Grid, and returns values, shape (n, ndim).
     intent : int, optional
         Intent code of NIfTI, without which its programs misread a file.
+    endings : tuple of str
+        Endings of the names of its files.
+    load : callable, optional
+        Takes a path, and ``moving_shape``, ``moving_affine`` and ``prealign`` as
+        :func:`~dipy_nn_reg.io.fields.load_mapping` does; returns the map.
+    save : callable, optional
+        Takes a path and a map, and writes the file.
     """
 
-    vectors: tuple
+    vectors: tuple = ()
     read: Callable | None = None
     write: Callable | None = None
     intent: int | None = None
+    endings: tuple = NIFTI
+    load: Callable | None = None
+    save: Callable | None = None
 
 
 def _from_lps(field):
@@ -97,5 +112,50 @@ FORMATS = {
 }
 # Those of DIPY and FSL are written by code of their own.
 WRITABLE_FORMATS = tuple(
-    n for n, f in FORMATS.items() if f.write or n in ("dipy", "fsl")
+    n for n, f in FORMATS.items() if f.write or f.save or n in ("dipy", "fsl")
 )
+# Endings of the names of all files of fields.
+FIELD_ENDINGS = tuple(dict.fromkeys(e for f in FORMATS.values() for e in f.endings))
+
+
+def check_field_name(option, path, format):
+    """Raise ValueError unless a name has an ending of a format.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option in an error.
+    path : string or Path
+    format : str
+    """
+    endings = FORMATS[format].endings
+    if not str(path).endswith(endings):
+        raise ValueError(
+            f"Expected {option} to end with {' or '.join(map(repr, endings))} for the "
+            f"format {format!r}. Received {str(path)!r}."
+        )
+
+
+def format_by_ending(path, format):
+    """Return the format of a file that is not NIfTI; None for the others.
+
+    Parameters
+    ----------
+    path : string or Path
+    format : str or None
+        The user's option.
+
+    Raises
+    ------
+    ValueError
+        If name and option contradict each other.
+    """
+    others = {name: f for name, f in FORMATS.items() if f.load is not None}
+    found = [name for name, f in others.items() if str(path).endswith(f.endings)]
+    by_ending = found[0] if found else None
+    if format is not None and by_ending != (format if format in others else None):
+        raise ValueError(
+            f"Expected a file of format {format!r}. Received {str(path)!r}, whose name "
+            f"ends as those of another format."
+        )
+    return by_ending

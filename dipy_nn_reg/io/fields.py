@@ -30,18 +30,24 @@ from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
-from dipy_nn_reg.io.field_headers import About, check_zooms, read_about
+from dipy_nn_reg.io.atomic import whole_file
+from dipy_nn_reg.io.field_formats import (
+    FORMATS,
+    WRITABLE_FORMATS,
+    check_field_name,
+    format_by_ending,
+)
+from dipy_nn_reg.io.field_headers import check_zooms, read_about
 from dipy_nn_reg.io.field_recognition import (
     check_field_image,
     check_plausible,
     find_format,
 )
-from dipy_nn_reg.io.field_values import moved_points_of_fsl, read_values, values_of
+from dipy_nn_reg.io.field_values import moved_points_of_fsl, read_values
+from dipy_nn_reg.io.field_writing import write_field
 from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.io.nifti_writing import write_image
-from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
-from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
+from dipy_nn_reg.mapping.affines import check_affine, plane_affine
+from dipy_nn_reg.mapping.grid import moving_grid, static_grid
 from dipy_nn_reg.mapping.maps import (
     check_mapping,
     check_moving_shape,
@@ -84,32 +90,16 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
     check_name("format", format, WRITABLE_FORMATS)
     check_mapping(mapping)
     _check_finite(mapping)
-    ndim = mapping.dim
-    static, moving = static_grid(mapping), moving_grid(mapping)
+    check_field_name("path", path, format)
+    if FORMATS[format].save is not None:
+        with whole_file(path) as partial:
+            FORMATS[format].save(partial, mapping)
+        return
     zooms = {
-        "static_zooms": _zooms_of(static, static_zooms, "static_zooms"),
-        "moving_zooms": _zooms_of(moving, moving_zooms, "moving_zooms"),
+        "static_zooms": _zooms_of(static_grid(mapping), static_zooms, "static_zooms"),
+        "moving_zooms": _zooms_of(moving_grid(mapping), moving_zooms, "moving_zooms"),
     }
-    repeated = format == "itk" and ndim == 3 and static.shape[2] == 1
-    values = values_of(mapping, format, repeated=repeated, **zooms)
-    about = About(
-        format=format,
-        ndim=ndim,
-        moving_shape=moving.shape,
-        moving_affine=moving.affine,
-        prealign=prealign_of(mapping),
-        moving_zooms=zooms["moving_zooms"] if format == "fsl" else None,
-        repeated=repeated,
-    )
-    affine = np.linalg.inv(static.affine) if format == "dipy" else static.affine
-    write_image(
-        path,
-        values.astype(np.float32),
-        lift_affine(affine),
-        zooms=zooms["static_zooms"] if format == "fsl" else None,
-        intent=FORMATS[format].intent,
-        extension=about.to_json(),
-    )
+    write_field(path, mapping, format, **zooms)
 
 
 def load_mapping(
@@ -156,6 +146,10 @@ def load_mapping(
         If it is not a field, is of another format, holds values that are not finite, or
         is of FSL and the moving grid is missing.
     """
+    if (other := format_by_ending(path, format)) is not None:
+        _check_not_absolute(absolute, path, other)
+        grid = {"moving_shape": moving_shape, "moving_affine": moving_affine}
+        return FORMATS[other].load(path, prealign=prealign, **grid)
     image = read_image(path, vectors=True)
     about = read_about(image.header, path, WRITABLE_FORMATS)
     guessed, format = format is None, find_format(image, about, format)
@@ -166,11 +160,8 @@ def load_mapping(
         prealign, moving_zooms, absolute = about.prealign, about.moving_zooms, False
     elif format != "fsl":
         _check_not_absolute(absolute, path, format)
-    elif moving_affine is None or moving_shape is None:
-        raise ValueError(
-            f"Expected moving_shape and moving_affine, without which a field of FSL "
-            f"cannot be read. Received {str(path)!r} alone."
-        )
+    else:
+        _check_has_grid(path, moving_shape, moving_affine)
     field = read_values(image, about, format)
     grids = _grids(field.affine, moving_shape, moving_affine)
     if format == "dipy":
@@ -211,6 +202,14 @@ def _check_not_absolute(absolute, path, origin):
         raise ValueError(
             f"Expected a warp of FSL with absolute=True. Received {str(path)!r}, of "
             f"{origin}, which holds no positions of FSL."
+        )
+
+
+def _check_has_grid(path, moving_shape, moving_affine):
+    if moving_affine is None or moving_shape is None:
+        raise ValueError(
+            f"Expected moving_shape and moving_affine, without which a field of FSL "
+            f"cannot be read. Received {str(path)!r} alone."
         )
 
 

@@ -3,15 +3,16 @@
 from collections import defaultdict
 import os
 
+from dipy_nn_reg.io.field_formats import FIELD_ENDINGS
 from dipy_nn_reg.io.temporaries import discard, temporary_path
 from dipy_nn_reg.io.warped import ENDINGS as WARPED
 
 # Endings of output names that the writers, or later readers, of the files accept.
 ENDINGS = {
     "out_cohort": (".html",),
-    "out_field": (".nii", ".nii.gz"),
+    "out_field": FIELD_ENDINGS,
     "out_history": (".csv",),
-    "out_inverse": (".nii", ".nii.gz"),
+    "out_inverse": FIELD_ENDINGS,
     "out_metrics": (".csv",),
     "out_model": (".keras",),
     "out_prealign": (".txt",),

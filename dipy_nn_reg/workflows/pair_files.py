@@ -5,6 +5,8 @@ from functools import partial
 from dipy.utils.logging import logger
 
 from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS, check_field_name
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_affine
 from dipy_nn_reg.io.tables import format_rows, write_csv
@@ -81,15 +83,21 @@ def plan_pairs(
     return static, moving, outputs, None if no_report else cohort
 
 
-def check_inverse(inverse, out_inverse):
-    """Raise ValueError if the inverse is given a name but not asked for.
+def check_field_files(field_format, out_field, out_inverse, *, inverse):
+    """Raise ValueError unless the files of fields can be of a format.
 
     Parameters
     ----------
+    field_format : str
+    out_field, out_inverse : str
     inverse : bool
-    out_inverse : str
+        Whether the inverse is written. If not, it may not be given a name.
     """
-    if not inverse and out_inverse != INVERSE:
+    check_name("field_format", field_format, WRITABLE_FORMATS)
+    check_field_name("out_field", out_field, field_format)
+    if inverse:
+        check_field_name("out_inverse", out_inverse, field_format)
+    elif out_inverse != INVERSE:
         raise ValueError(
             f"Expected --inverse, which writes the field from moving to static. "
             f"Received out_inverse={str(out_inverse)!r} alone."

@@ -2,11 +2,10 @@
 
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import check_fill, check_name, check_number
-from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
+from dipy_nn_reg.checks import check_fill, check_number
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
-    check_inverse,
+    check_field_files,
     plan_pairs,
     read_prealign,
     register_files,
@@ -100,9 +99,8 @@ class PredictFlow(Workflow):
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """
-        check_name("field_format", field_format, WRITABLE_FORMATS)
+        check_field_files(field_format, out_field, out_inverse, inverse=inverse)
         check_fill(fill)
-        check_inverse(inverse, out_inverse)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         model_file = find_input("model_file", model_file)

@@ -3,14 +3,13 @@
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.annotations import PLACES
-from dipy_nn_reg.checks import check_fill, check_name, check_number
-from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
+from dipy_nn_reg.checks import check_fill, check_number
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.workflows.choices import check_choices
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
-    check_inverse,
+    check_field_files,
     plan_pairs,
     read_prealign,
     register_files,
@@ -151,9 +150,8 @@ class RegisterFlow(Workflow):
         out_cohort : string, optional
             Name of the page on several pairs, the worst ones first.
         """
-        check_name("field_format", field_format, WRITABLE_FORMATS)
+        check_field_files(field_format, out_field, out_inverse, inverse=inverse)
         check_fill(fill)
-        check_inverse(inverse, out_inverse)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         objective = {"loss": loss, "penalty": penalty, "smoothness": smoothness}

@@ -14,7 +14,7 @@ import numpy.testing as npt
 import pytest
 import SimpleITK as sitk
 
-from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
+from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
@@ -55,8 +55,9 @@ def inside(mapping, moving):
 @pytest.mark.parametrize("format", WRITABLE_FORMATS)
 def test_a_saved_map_is_loaded_again(format, pair, tmp_path):
     mapping = pair.make_mapping()
-    save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
-    again = load_mapping(tmp_path / "field.nii.gz")
+    path = tmp_path / f"field{FORMATS[format].endings[-1]}"
+    save_mapping(path, mapping, format=format)
+    again = load_mapping(path)
     npt.assert_allclose(
         again.transform(pair.moving), mapping.transform(pair.moving), atol=2e-5
     )
@@ -68,7 +69,7 @@ def test_a_saved_map_is_loaded_again(format, pair, tmp_path):
     )
 
 
-@pytest.mark.parametrize("format", WRITABLE_FORMATS)
+@pytest.mark.parametrize("format", [f for f in WRITABLE_FORMATS if not FORMATS[f].save])
 def test_files_store_float32_on_the_static_grid(format, scene, tmp_path):
     pair = scene(3, True)
     save_mapping(tmp_path / "field.nii.gz", pair.make_mapping(), format=format)

@@ -6,7 +6,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
+from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.points import read_points, write_points
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
@@ -106,13 +106,14 @@ def test_the_inverse_undoes_the_forward_field_alone(
         moving_affine=moving_affine,
         prealign=prealign,
     )
-    save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
+    path = tmp_path / f"field{FORMATS[format].endings[-1]}"
+    save_mapping(path, mapping, format=format)
     ramps = np.moveaxis(np.indices(shape), 0, -1) @ static_affine[:3, :3].T
     ramps = (ramps + static_affine[:3, 3]).astype(np.float32)
     ApplyFlow().run(
         str(write("moving.nii.gz", np.zeros(moving_shape, np.uint8), moving_affine)),
         str(write("ramps.nii.gz", ramps, static_affine)),
-        [str(tmp_path / "field.nii.gz")],
+        [str(path)],
         inverse=True,
         out_dir=str(tmp_path),
     )
@@ -402,7 +403,7 @@ def test_points_and_labels_of_a_slice_in_every_format(smooth_field, write, tmp_p
     write_points(tmp_path / "points.csv", points)
     for format in WRITABLE_FORMATS:
         out = tmp_path / format
-        saved = tmp_path / f"{format}.nii.gz"
+        saved = tmp_path / f"{format}{FORMATS[format].endings[-1]}"
         save_mapping(saved, mapping, format=format)
         moved = []
         for name, inverse in (("points.csv", False), ("points.csv", True)):

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
+from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
@@ -65,7 +65,7 @@ def test_fields_of_all_formats_are_reported(format, pairs, tmp_path, brains):
     field = np.zeros((*static.shape, 3), np.float32)
     field[..., 1] = 0.5
     grids = {"static_affine": static.affine, "moving_affine": static.affine}
-    path = tmp_path / f"{format}.nii.gz"
+    path = tmp_path / f"{format}{FORMATS[format].endings[-1]}"
     save_mapping(path, displacement_to_mapping(field, **grids), format=format)
     options = {n: pairs[n] for n in ("static_files", "moving_files")}
     options["moving_files"] = options["moving_files"][:1]
