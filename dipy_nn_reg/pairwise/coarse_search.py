@@ -37,9 +37,10 @@ def search_displacement(moving, static, level, annotations=NO_ANNOTATIONS):
     level : int
         Factor by which the images are shrunk: 2 or a higher power of 2.
     annotations : Annotations, optional
-        Masks of shape (1, *spatial, 1). Voxels of the static image outside of ``mask``
-        have no cost. A displacement to voxels outside of ``moving_mask`` has the mean
-        cost of the other displacements: it is neither sought nor avoided.
+        Masks of shape (1, *spatial, 1). Voxels outside of ``mask``, or where
+        ``moving_mask`` is 0 without a displacement, have no cost. A displacement to
+        voxels outside of ``moving_mask`` has the mean cost of the other displacements:
+        it is neither sought nor avoided.
 
     Returns
     -------
@@ -98,13 +99,18 @@ def _costs(moving, static, offsets):
 
 
 def _neutralize(costs, moving_mask, offsets):
-    """Give offsets that lead out of the moving mask the mean cost of the others."""
+    """Give offsets that lead out of the moving mask the mean cost of the others.
+
+    Voxels outside of it get no cost: of the few offsets that lead back into it, one
+    would be better than their mean.
+    """
     inside = np.empty(costs.shape, np.float32)
     for i, shifted in enumerate(_shifted(moving_mask, offsets, mode="constant")):
         inside[..., i] = shifted[..., 0]
     total = inside.sum(axis=-1, keepdims=True)
     mean = (costs * inside).sum(axis=-1, keepdims=True) / np.maximum(total, 1e-6)
     costs += (1 - inside) * (mean - costs)
+    costs *= moving_mask
 
 
 def _shifted(moving, offsets, mode):

@@ -91,3 +91,14 @@ def test_a_displacement_out_of_the_moving_mask_is_not_sought(rng):
     # Neither drawn across the border of the mask nor pushed away from it.
     assert np.abs(with_mask[:, 2:7, 1]).mean() < 0.3
     assert np.abs(without[:, 9:]).mean() > 2 * np.abs(with_mask[:, -3:, 1]).mean()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (32, 48, 32)])
+def test_what_the_moving_mask_leaves_out_is_not_drawn_into_it(shape, rng):
+    moving, static = (texture(rng, shape) for _ in range(2))
+    half = shape[1] // 2
+    moving[:, :half] = static[:, :half]
+    mask = np.ones(shape, np.float32)
+    mask[:, half:] = 0
+    found = search(moving, static, 4, moving_mask=mask)[0]
+    assert np.abs(found[:, half // 4 :]).mean() < 0.05
