@@ -4,8 +4,8 @@ Each step moves the warped image a little further. The displacement is not penal
 it is relaxed by a small part of its Laplacian after each step, and a pressure pushes
 volumes back to what they were. On coarse images both directions are registered, and
 each is corrected by the inverse of the other: without this, they drift apart along the
-contours of an image, which does not resist there. doc/performance.md has what each
-part contributes.
+contours of an image, which does not resist there. A symmetric descent does so in full
+resolution as well. doc/performance.md has what each part contributes.
 """
 
 from functools import lru_cache, partial
@@ -101,21 +101,27 @@ def _first_starts(pair, level, grid, still, iterations):
     """Return starts without a displacement, and from a coarse search if it is run."""
     starts = [(still, still)]
     if iterations and is_searched(coarse_shape(pair.shape, level), level):
-        match = search_displacement(pair.moving, pair.static, level, pair.annotations)
-        match = on_grid(ops.convert_to_tensor(match), level, grid, still)
-        # The result of matching is rough, and not always the better start.
+        # What is found by matching is rough, and not always the better start.
+        match, back = (
+            on_grid(_match(images, level), level, grid, still)
+            for images in (pair, pair.swapped())
+        )
         starts.append((match, nearly_inverted(match, -match)))
+        starts.append((nearly_inverted(back, -back), back))
     return starts
 
 
-def _run_level(images, options, ratio, iterations, start, is_last, progress):
-    """Return the displacements of both directions after a level, and the loss.
+def _match(pair, level):
+    match = search_displacement(pair.moving, pair.static, level, pair.annotations)
+    return ops.convert_to_tensor(match)
 
-    The loss is that of the forward direction, before its last step.
-    """
+
+def _run_level(images, options, ratio, iterations, start, is_last, progress):
+    """Return the displacements of both directions after a level, and their loss."""
     step = _stepper(options, ratio, _LAST_SIGMA if is_last else _SIGMA)
     descend = partial(_descend, step=step, iterations=iterations, progress=progress)
-    if is_last:  # Both directions would cost overlap here, and most of the time.
+    if is_last and not options.symmetric:
+        # Both directions would cost overlap here, and most of the time.
         (forward,), loss = descend([images], start[:1])
         return (forward, start[1]), loss
     fields, loss = descend([images, images.swapped()], start)
@@ -125,7 +131,7 @@ def _run_level(images, options, ratio, iterations, start, is_last, progress):
 def _descend(pairs, fields, *, step, iterations, progress):
     """Return the displacements of pairs after the steps of a level, and a loss.
 
-    The loss is that of the first pair, before the last step.
+    The loss is the sum of the losses of the pairs, before the last step.
     """
     data, losses = [pair.as_dicts() for pair in pairs], [0.0]
     states = [
@@ -140,7 +146,7 @@ def _descend(pairs, fields, *, step, iterations, progress):
         if not all(map(isfinite, losses)):
             break
         states = moved
-    return [state.field for state in states], losses[0]
+    return [state.field for state in states], sum(losses)
 
 
 class _State(NamedTuple):
@@ -279,8 +285,12 @@ def _limited(mean, rate, largest):
 
 @as_one_graph
 def _symmetrized(forward, backward):
-    """Return the means of each displacement and the inverse of the other."""
+    """Return the means of each displacement and the inverse of the other.
+
+    Each is followed by half of the way back from where both together lead. This is
+    their mean up to the second order in this way, and needs no inverse.
+    """
     return (
-        (forward + nearly_inverted(backward, forward)) / 2,
-        (backward + nearly_inverted(forward, backward)) / 2,
+        compose(forward, -0.5 * compose(backward, forward)),
+        compose(backward, -0.5 * compose(forward, backward)),
     )

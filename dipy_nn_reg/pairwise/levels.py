@@ -33,6 +33,8 @@ class DescentOptions(NamedTuple):
         Distance in voxels of the values of the field.
     smoothness : float
         Of a displacement: factor of what smooths it.
+    symmetric : bool
+        Whether both directions are registered to the end.
     """
 
     objective: ObjectiveOptions
@@ -40,6 +42,7 @@ class DescentOptions(NamedTuple):
     spacing: int
     field_stride: int
     smoothness: float = 1.0
+    symmetric: bool = False
 
 
 class PairTensors(NamedTuple):

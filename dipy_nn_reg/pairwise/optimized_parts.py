@@ -1,5 +1,7 @@
 """Optimisation of the field of a pair: by a displacement or by a velocity."""
 
+from functools import partial
+
 from keras import ops
 
 from dipy_nn_reg.mapping.parts import Parts
@@ -67,7 +69,12 @@ def _descend_velocity(tensors, prediction, options, level_iters):
         tensors = tensors.warped(field.displacement[None])
     elif prediction is not None:
         start = {"velocity": prediction.velocity, "velocity_stride": prediction.stride}
-    velocity = optimize_velocity(tensors, options, level_iters=level_iters, **start)
+    descend = partial(optimize_velocity, options=options, level_iters=level_iters)
+    velocity = descend(tensors, **start)
+    if options.symmetric:
+        if "velocity" in start:
+            start["velocity"] = -start["velocity"]
+        velocity = (velocity - descend(tensors.swapped(), **start)) / 2
     added = unfolded_parts(velocity, tensors.static, options.field_stride)
     if field is None:
         return added

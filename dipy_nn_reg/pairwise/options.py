@@ -91,7 +91,15 @@ def check_model(model):
 
 
 def check_options(
-    shape, trained, field, *, loss=None, penalty=None, smoothness=None, label_weight=1.0
+    shape,
+    trained,
+    field,
+    *,
+    loss=None,
+    penalty=None,
+    smoothness=None,
+    label_weight=1.0,
+    symmetric=False,
 ):
     """Return checked options of the descent.
 
@@ -106,6 +114,7 @@ def check_options(
     loss, penalty, smoothness : optional
         As for :func:`~dipy_nn_reg.register`.
     label_weight : float, optional
+    symmetric : bool, optional
 
     Returns
     -------
@@ -130,6 +139,7 @@ def check_options(
         choose_spacing(transform, shape, field["spacing"]),
         choose_field_stride(transform, None, len(shape), stride),
         smoothness,
+        bool(symmetric),
     )
 
 
@@ -186,6 +196,8 @@ def check_size(shape, options, annotations):
     for penalty, _ in options.objective.penalties:
         check_penalty(penalty, (1, *field, len(spatial)))
     values = get_loss(options.objective.loss).values_per_voxel + VALUES_PER_VOXEL
+    if options.symmetric:  # two directions at a time
+        values *= 2
     label_values = annotations.label_values
     labels = 0 if label_values is None else len(label_values)
     check_memory(

@@ -51,6 +51,7 @@ def register(
     moving_labels=None,
     static_labels=None,
     label_weight=1.0,
+    symmetric=False,
 ):
     """Register one pair of images, on any grids, by optimisation.
 
@@ -129,6 +130,10 @@ def register(
         Label maps of both images, 0 for background, whose overlap is optimised too.
     label_weight : float, optional
         Weight of one minus the overlap of labels.
+    symmetric : bool, optional
+        Whether both directions are registered to the end, so that moving and static,
+        on one grid, can be exchanged: the map is then the inverse, up to some
+        hundredths of a voxel. Takes up to twice the time, and costs some overlap.
 
     Returns
     -------
@@ -172,6 +177,7 @@ def register(
         penalty=penalty,
         smoothness=smoothness,
         label_weight=label_weight,
+        symmetric=symmetric,
     )
     options = with_loss(loss=loss)
     annotations = Annotations(

@@ -41,6 +41,7 @@ class RegisterFlow(Workflow):
         penalty=None,
         smoothness=None,
         level_iters=None,
+        symmetric=False,
         mask_file=None,
         moving_mask_file=None,
         moving_labels=None,
@@ -106,6 +107,10 @@ class RegisterFlow(Workflow):
             Largest number of iterations of each level, from coarse to fine. By default
             25 25 25 25 for a displacement, and fewer where images are large; for a
             velocity 10 10 20 30, and 10 4 after a model.
+        symmetric : bool, optional
+            Register both directions to the end, so that moving and static images on one
+            grid can be exchanged: the field is then the inverse. Takes up to twice the
+            time.
         mask_file : string or Path, optional
             Path of a mask in the space of the static image: where it is not above 0,
             images are not compared. Its own header says where it lies. By default,
@@ -214,6 +219,7 @@ class RegisterFlow(Workflow):
             voxel_size=voxel_size,
             transform=transform,
             level_iters=level_iters,
+            symmetric=symmetric,
             **objective,
             **annotations,
         )

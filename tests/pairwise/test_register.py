@@ -3,7 +3,7 @@ import nibabel as nib
 import numpy as np
 import numpy.testing as npt
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, metrics, register
 from dipy_nn_reg.data.heads import make_head
@@ -454,3 +454,37 @@ def test_a_skull_does_not_draw_the_brain_outwards(skull):
         errors[name] = np.mean((warped > 0) != (labels["static"] > 0), where=inside)
     assert 0.93 < volumes["handled"] < 1.07
     assert errors["handled"] < errors["as they are"]
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape"),
+    [
+        ("displacement", SHAPE),
+        ("displacement", (20, 22, 19)),
+        ("velocity", SHAPE),
+        pytest.param("velocity", (20, 22, 19), marks=pytest.mark.slow),
+        pytest.param("bspline_velocity", SHAPE, marks=pytest.mark.slow),
+    ],
+)
+def test_symmetric_registrations_are_inverse_to_each_other(
+    rng, smooth_field, transform, shape
+):
+    moving = texture(rng, shape)
+    static = warp(moving, smooth_field(shape, sigma=6, largest=2.5))
+
+    def missed(**options):
+        pairs = (moving, static), (static, moving)
+        maps = [
+            register(*p, prealign=None, transform=transform, **options)[0]
+            for p in pairs
+        ]
+        there, back = (mapping_to_displacement(mapping)[0] for mapping in maps)
+        places = np.indices(shape) + np.moveaxis(there, -1, 0)
+        ends = [
+            map_coordinates(back[..., axis], places, order=1, mode="nearest")
+            for axis in range(len(shape))
+        ]
+        return np.linalg.norm(there + np.stack(ends, axis=-1), axis=-1).mean()
+
+    one, both = missed(), missed(symmetric=True)
+    assert both < 0.04 and both < one / 2

@@ -75,6 +75,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         penalty="bending",
         smoothness=0.2,
         level_iters=FEW,
+        symmetric=True,
         transform="bspline_velocity",
         voxel_size=2.5,
         mask_file=str(mask),
@@ -89,6 +90,7 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         "penalty": "bending",
         "smoothness": 0.2,
         "level_iters": FEW,
+        "symmetric": True,
         "transform": "bspline_velocity",
         "voxel_size": 2.5,
     }.items():
