@@ -1,7 +1,8 @@
 r"""Measure what smoothness costs: the overlap of brains over the roughness of fields.
 
-    python -m venv greedy && greedy/bin/pip install picsl_greedy
-    python tools/trade_off.py --malf malf --greedy greedy/bin/python \
+    python -m venv peers
+    peers/bin/pip install picsl_greedy torch==2.13.0 fireants convexAdam
+    python tools/trade_off.py --malf malf --peers peers/bin/python \
         --table doc/trade_off.csv --figure doc/images/trade_off.png
 
 Each method registers the pairs of ``compare_brains.py``, and the same pairs the other
@@ -12,7 +13,8 @@ way round, at several smoothnesses, all in one run. A row holds means over both:
   the logarithms of the singular values of the Jacobian, which it does not;
 * percent of voxels that fold by any one-sided differences;
 * distance in voxels from where a point was after the field and its inverse, on average
-  and the 99.9 percentile, inside the brain (Greedy's inverse is not asked for);
+  and the 99.9 percentile, inside the brain (peers in Python environments of their own
+  are not asked for an inverse);
 * the same after the fields of both directions;
 * median seconds of a pair on one grid, the first one left out.
 """
@@ -34,22 +36,33 @@ from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
-GREEDY_FIELD = Path(__file__).with_name("greedy_field.py")
-# Settings of each method: of Greedy the smoothing of the update and of the field, of
-# both SyN the iterations, of demons the smoothing of the field in voxels, of ours
-# ``smoothness``.
+PEER_FIELD = Path(__file__).with_name("peer_field.py")
+# Settings of each method: of Greedy and FireANTs the smoothing of the update and of the
+# field, of ConvexAdam its ``lambda_weight``, of both SyN the iterations, of demons the
+# smoothing of the field in voxels, of ours ``smoothness``.
 SETTINGS = {
     "register": (0.5, 1.0, 2.0, 4.0),
     "register, fewer iterations": (0.5, 1.0),
+    "register, symmetric": (1.0, 2.0, 4.0),
     "register, velocity": (0.5,),
     "Greedy": ("1.5vox 0.5vox", "2.0vox 1.0vox", "3.0vox 1.5vox"),
+    "FireANTs": ("1.0 0.5", "1.5 0.8"),
+    "ConvexAdam": ("1.25",),
     "DIPY SyN (CC)": ((10, 10, 5), (50, 50, 25)),
     "ANTs SyN (CC)": ((40, 20, 0), (40, 20, 10)),
     "demons (SimpleITK)": (1.0, 1.5),
 }
 FEWER = (15, 15, 10, 4)
+PEERS = ("Greedy", "FireANTs", "ConvexAdam")
 # Methods that take minutes a pair at 1 mm, and the velocity.
-SLOW = ("DIPY SyN (CC)", "ANTs SyN (CC)", "demons (SimpleITK)", "register, velocity")
+SLOW = (
+    "DIPY SyN (CC)",
+    "ANTs SyN (CC)",
+    "demons (SimpleITK)",
+    "FireANTs",
+    "ConvexAdam",
+    "register, velocity",
+)
 
 
 def main():
@@ -59,7 +72,7 @@ def main():
         pairs = [pair[:3] for pair in SETS[name](options)]
         pairs = pairs[: options.pairs]
         for method, settings in SETTINGS.items():
-            if (method == "Greedy" and not options.greedy) or (
+            if (method in PEERS and not options.peers) or (
                 name == "1 mm" and method in SLOW
             ):
                 continue
@@ -145,11 +158,11 @@ def syn(moving, static, *, setting, options):
     return *mapping_to_displacement(mapping), None
 
 
-def greedy(moving, static, *, setting, options):
+def by_peer(moving, static, *, name, setting, options):
     with TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("pair.npz", "field.npz")]
         np.savez(files[0], moving=moving, static=static)
-        command = [options.greedy, GREEDY_FIELD, *files, setting]
+        command = [options.peers, PEER_FIELD, name, *files, setting]
         subprocess.run(command, check=True, capture_output=True)
         with np.load(files[1]) as file:
             return file["displacement"], None, float(file["seconds"])
@@ -167,8 +180,9 @@ def by_demons(moving, static, *, setting, options):
 METHODS = {
     "register": ours,
     "register, fewer iterations": partial(ours, level_iters=FEWER),
+    "register, symmetric": partial(ours, symmetric=True),
     "register, velocity": partial(ours, transform="velocity"),
-    "Greedy": greedy,
+    **{name: partial(by_peer, name=name) for name in PEERS},
     "DIPY SyN (CC)": syn,
     "ANTs SyN (CC)": by_ants,
     "demons (SimpleITK)": by_demons,
@@ -199,7 +213,7 @@ def draw(rows, options):
 def _parse_arguments():
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--malf", type=Path, required=True, help="folder of the brains")
-    parser.add_argument("--greedy", help="python of an environment of Greedy")
+    parser.add_argument("--peers", help="python of an environment of the peers")
     parser.add_argument("--set", action="append", choices=("2 mm", "1 mm"))
     parser.add_argument("--pairs", type=int, help="number of pairs, by default all")
     parser.add_argument("--table", help="CSV file to write")
