@@ -164,7 +164,12 @@ def _as_numbers(image, name):
 
 
 def _as_float64(image):
-    """Return the values as float64; of 64-bit integers, less the lowest value."""
+    """Return a copy as float64; of 64-bit integers, less the lowest value.
+
+    Its order in memory is that of NumPy. In the order of files, sums would be rounded
+    differently.
+    """
+    image = np.ascontiguousarray(image)
     if image.dtype.kind in "iu" and image.dtype.itemsize == 8:
         # Unsigned integers wrap around, which gives the right difference.
         return (image.astype(np.uint64) - np.uint64(int(image.min()) % 2**64)).astype(

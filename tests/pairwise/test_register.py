@@ -164,6 +164,21 @@ def lengths_above_and_below(mapping):
     return lengths[:12].mean(), lengths[24:].mean()
 
 
+@pytest.mark.parametrize("shape", [SHAPE, (20, 22, 19)])
+def test_the_order_in_memory_does_not_matter(rng, smooth_field, shape):
+    """Arrays of files are in Fortran's order, and views may run backwards."""
+    moving = texture(rng, shape)
+    static = warp(moving, smooth_field(shape, sigma=6, largest=2.5))
+    mask = (static > 0.1).astype(np.uint8)
+    expected, outcome = register(moving, static, mask=mask)
+    backwards = moving[::-1].copy()[::-1]
+    for change in (np.asfortranarray, lambda image: backwards):
+        changed = change(moving), np.asfortranarray(static)
+        found, other = register(*changed, mask=np.asfortranarray(mask))
+        npt.assert_array_equal(found.backward, expected.backward)
+        assert other.alignment.information == outcome.alignment.information
+
+
 def test_only_voxels_inside_a_mask_are_compared(images):
     whole, _ = register(*images, prealign=None)
     everywhere = lengths_above_and_below(whole)

@@ -17,8 +17,10 @@ class MovingImage:
 
     def __init__(self, values, affine, fill):
         ndim = values.ndim
+        # In NumPy's order of memory, which images of files are not in.
+        values = np.ascontiguousarray(values, np.float32)
         # A margin of one voxel, in which the image fades to the fill.
-        self._values = np.pad(values.astype(np.float32), 1, constant_values=fill)
+        self._values = np.pad(values, 1, constant_values=fill)
         self._to_voxels = np.linalg.inv(affine)
         self._to_voxels[:-1, -1] += 1
         self._last = np.array(self._values.shape, np.float32)[:, None] - 1

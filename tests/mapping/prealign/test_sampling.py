@@ -5,8 +5,10 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg.mapping.prealign.sampling import MovingImage
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("shape", [(9, 7), (8, 5, 6)])
-def test_values_are_those_of_scipy_and_derivatives_of_differences(shape, rng):
+def test_values_are_those_of_scipy_and_derivatives_of_differences(shape, order, rng):
+    """In either order of memory: that of NumPy, or that of files."""
     ndim = len(shape)
     image, affine = rng.random(shape), np.eye(ndim + 1)
     affine[:-1] += 0.2 * rng.normal(size=(ndim, ndim + 1))
@@ -16,7 +18,8 @@ def test_values_are_those_of_scipy_and_derivatives_of_differences(shape, rng):
     voxels = rng.uniform(-2, size + 1, (ndim, 300))
     points = affine[:-1, :-1] @ voxels + affine[:-1, -1:]
     points = np.linalg.solve(moved[:-1, :-1], points - moved[:-1, -1:])
-    values, gradient, inside = MovingImage(image, affine, 0.3).sample(points, moved)
+    stored = np.asarray(image, order=order)
+    values, gradient, inside = MovingImage(stored, affine, 0.3).sample(points, moved)
     expected = map_coordinates(image, voxels, order=1, mode="grid-constant", cval=0.3)
     np.testing.assert_allclose(values, expected, atol=1e-4)
     within = np.all((voxels >= -0.5) & (voxels <= size - 0.5), axis=0)
