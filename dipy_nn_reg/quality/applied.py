@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_background, replace_nan
 from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.mapping.frame_checks import check_annotation
 from dipy_nn_reg.mapping.grid import Grid, moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import check_mapping
 from dipy_nn_reg.mapping.resampling import resample, to_moving
@@ -27,6 +29,10 @@ class MappedPair(NamedTuple):
         Label maps ``static``, ``before`` and ``warped``; empty without labels.
     covered : ndarray of bool, shape (*spatial,)
         True where the map points into the moving image.
+    masks : dict of ndarray
+        ``mask`` and ``moving_mask``, each on the grid of its image; empty without.
+    inside : ndarray of bool, shape (*spatial,)
+        True inside of both masks, on the static grid: everywhere without masks.
     affine : ndarray, shape (ndim + 1, ndim + 1)
         Affine of the static grid, from voxels to world coordinates in mm.
     moving : ndarray
@@ -41,6 +47,8 @@ class MappedPair(NamedTuple):
     warped: np.ndarray
     labels: dict
     covered: np.ndarray
+    masks: dict
+    inside: np.ndarray
     affine: np.ndarray
     moving: np.ndarray
     moving_affine: np.ndarray
@@ -55,6 +63,8 @@ def apply_map(
     static_affine=None,
     moving_labels=None,
     static_labels=None,
+    mask=None,
+    moving_mask=None,
 ):
     """Return two images on the static grid, before and after a map is applied.
 
@@ -68,6 +78,9 @@ def apply_map(
         grid or in another order than the map has it. By default, that of the map.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
         Label maps on the grids of the images.
+    mask, moving_mask : ndarray, shape (*spatial,), optional
+        Masks on the grids of the static and of the moving image: where one is 0, the
+        images are not compared.
 
     Returns
     -------
@@ -76,8 +89,9 @@ def apply_map(
     Raises
     ------
     ValueError
-        If an image is not on its grid or not of finite real numbers, or if a label map
-        is invalid or has no label except 0.
+        If an image is not on its grid or not of finite real numbers, if a label map or
+        a mask is invalid or 0 everywhere, or if the map brings no part of the masks
+        together.
     """
     check_mapping(mapping)
     arrays = {"moving": moving, "static": static}
@@ -87,6 +101,7 @@ def apply_map(
     affines = {"moving": moving_affine, "static": static_affine}
     _check_images(mapping, arrays, affines)
     _check_labels(labels, arrays)
+    masks = _check_masks({"mask": mask, "moving_mask": moving_mask}, arrays)
     grids = _grids(mapping, arrays, affines)
     images = {n: _in_float32(a, f"the {n} image") for n, a in arrays.items()}
     read = partial(_read, affine=grids["moving"].affine, grid=grids["static"])
@@ -102,6 +117,8 @@ def apply_map(
         warped=warped,
         labels=_map_labels(labels, mapping, read) if labels else {},
         covered=covered,
+        masks=masks,
+        inside=_inside(masks, mapping, read, covered),
         affine=grids["static"].affine,
         moving=images["moving"],
         moving_affine=grids["moving"].affine,
@@ -145,6 +162,14 @@ def _check_labels(labels, images):
         )
 
 
+def _check_masks(masks, images):
+    return {
+        name: check_annotation(mask, PLACES[name], images[PLACES[name].image].shape)
+        for name, mask in masks.items()
+        if mask is not None
+    }
+
+
 def _grids(mapping, images, affines):
     """Return the grids on which both images lie."""
     grids = {"moving": moving_grid(mapping), "static": static_grid(mapping)}
@@ -175,6 +200,21 @@ def _map_labels(labels, mapping, read):
         "before": read(moving, prealign_of(mapping), labels=True),
         "warped": read(moving, mapping, labels=True),
     }
+
+
+def _inside(masks, mapping, read, covered):
+    """Return where the static mask and the mapped moving mask are not 0."""
+    inside = np.ones(covered.shape, bool)
+    if "mask" in masks:
+        inside &= masks["mask"] != 0
+    if "moving_mask" in masks:
+        inside &= read(masks["moving_mask"], mapping, labels=True) != 0
+    if masks and not (inside & covered).any():
+        raise ValueError(
+            f"Expected masks that overlap within both images. Received "
+            f"{' and '.join(masks)} without overlap."
+        )
+    return inside
 
 
 def _warp(image, mapping, grids, fill):

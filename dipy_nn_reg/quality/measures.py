@@ -37,19 +37,19 @@ def measure(pair, *, of_field=None, alignment=None):
     Returns
     -------
     measures : dict of float
-        With the endings ``_before`` and ``_after``: ``ncc``; where the map points into
-        the moving image, ``nmi`` (normalised mutual information) and ``misplaced``;
-        with labels, also ``dice``, the mean over the labels of the static map, and
-        ``lost_labels``, the number of these that the mapped moving labels lack.
-        Besides, ``covered``, the fraction of the static structure that the map finds
-        within the moving image; ``voxel_mm``, the longest side of a static voxel; and
-        the measures of
+        With the endings ``_before`` and ``_after``, of what is inside of the masks:
+        ``ncc``; where the map points into the moving image, ``nmi`` (normalised mutual
+        information) and ``misplaced``; with labels, also ``dice``, the mean over the
+        labels of the static map, and ``lost_labels``, the number of these that the
+        mapped moving labels lack. Besides, ``covered``, the fraction of the static
+        structure inside of the masks that the map finds within the moving image;
+        ``voxel_mm``, the longest side of a static voxel; and the measures of
         :func:`~dipy_nn_reg.mapping.measures.measure_field` and of
         :func:`~dipy_nn_reg.quality.starts.measure_start`.
     """
     measures = {}
     for name, image in (("before", pair.before), ("after", pair.warped)):
-        compared = _compare(pair.static, image, pair.covered)
+        compared = _compare(pair, image)
         measures |= {f"{key}_{name}": value for key, value in compared.items()}
         if pair.labels:
             other = pair.labels["warped" if name == "after" else name]
@@ -58,26 +58,28 @@ def measure(pair, *, of_field=None, alignment=None):
                 f"dice_{name}": float(np.mean(list(dice.values()))),
                 f"lost_labels_{name}": len(set(dice) - set(np.unique(other).tolist())),
             }
-    structure = _structure(pair.static)
+    structure = _structure(pair.static, pair.inside)
     measures["covered"] = float(pair.covered[structure].mean())
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
     of_field = of_field or measure_field(pair.mapping)
     return measures | of_field | measure_start(pair, alignment)
 
 
-def _compare(static, image, covered):
+def _compare(pair, image):
     """Return the similarity of two images; that of structures where both are seen."""
-    if not all(np.all(np.isfinite(i)) for i in (static, image)) or not covered.any():
+    static, seen = pair.static, pair.covered & pair.inside
+    if not all(np.all(np.isfinite(i)) for i in (static, image)) or not seen.any():
         return dict.fromkeys(("ncc", "nmi", "misplaced"), np.nan)
-    # The arrays themselves if all is covered, as it is in most pairs.
-    seen = (static, image)
-    if not covered.all():
-        seen = [i[covered] for i in seen]
     return {
-        "ncc": metrics.ncc(static, image),
-        "nmi": _nmi(*seen),
-        "misplaced": misplaced(static, image, where=covered),
+        "ncc": metrics.ncc(*_within(pair.inside, static, image)),
+        "nmi": _nmi(*_within(seen, static, image)),
+        "misplaced": misplaced(static, image, where=seen),
     }
+
+
+def _within(where, *images):
+    """Return the voxels of images; the images themselves if these are all of them."""
+    return images if where.all() else [image[where] for image in images]
 
 
 def misplaced(static, warped, *, where=None):
@@ -98,8 +100,7 @@ def misplaced(static, warped, *, where=None):
     Returns
     -------
     fraction : float
-        From 0 to 1; 1 if the warped image has no contrast; NaN if no voxel that counts
-        has structure.
+        From 0 to 1; 1 if the warped image has no contrast; NaN if no voxel counts.
 
     Raises
     ------
@@ -133,14 +134,16 @@ def misplaced(static, warped, *, where=None):
                 best = np.maximum(best, shifted)
     # A voxel whose surroundings correlate nowhere is not in place either.
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
-    counts = _structure(static)
-    if where is not None:
-        # Windows that reach into what has not been seen say little, but are all there
-        # is where a thin part has been seen.
-        where = where[thinned]
-        whole = counts & minimum_filter(where, _WINDOW)
-        counts = whole if whole.any() else counts & where
-    return float(np.mean(is_misplaced[counts])) if counts.any() else np.nan
+    if where is None:
+        return float(np.mean(is_misplaced[_structure(static)]))
+    where = where[thinned]
+    if not where.any():
+        return np.nan
+    # Windows that reach into what has not been seen say little, but are all there is
+    # where a thin part has been seen.
+    counts = _structure(static, where)
+    whole = counts & minimum_filter(where, _WINDOW)
+    return float(np.mean(is_misplaced[whole if whole.any() else counts]))
 
 
 def _squared_correlation_with(one):
@@ -161,11 +164,12 @@ def _variance(image, mean):
     return uniform_filter(image * image, _WINDOW) - mean**2
 
 
-def _structure(image):
-    """Return the voxels with contrast in their surroundings."""
+def _structure(image, where=None):
+    """Return the voxels with contrast in their surroundings, among some or all."""
     image = metrics.to_unit_range(image)
     variance = _variance(image, uniform_filter(image, _WINDOW))
-    return variance >= _MIN_VARIANCE * variance.max()
+    where = np.ones(image.shape, bool) if where is None else where
+    return where & (variance >= _MIN_VARIANCE * variance[where].max())
 
 
 def _nmi(static, warped):

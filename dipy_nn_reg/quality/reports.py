@@ -52,6 +52,8 @@ def report(
     static_affine=None,
     moving_labels=None,
     static_labels=None,
+    mask=None,
+    moving_mask=None,
     label_names=None,
     title="Registration",
     details=None,
@@ -78,6 +80,8 @@ def report(
         images of nibabel, and otherwise those of the map.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
         Label maps of both images, on their grids; 0 for background.
+    mask, moving_mask : ndarray, shape (*spatial,), optional
+        Masks of both images, on their grids: where one is 0, nothing is compared.
     label_names : dict of str, optional
         Name of each label.
     title : str, optional
@@ -94,8 +98,8 @@ def report(
     Raises
     ------
     ValueError
-        If the path does not end with ``.html`` or is a folder, or if images or labels
-        do not fit the map, see :func:`~dipy_nn_reg.quality.measures.apply_map`.
+        If the path does not end with ``.html`` or is a folder, or if images, labels or
+        masks do not fit the map, see :func:`~dipy_nn_reg.quality.measures.apply_map`.
     FileNotFoundError
         If the folder of the page does not exist, or if there is no file of an image.
     """
@@ -110,6 +114,8 @@ def report(
         static_affine=static_affine,
         moving_labels=moving_labels,
         static_labels=static_labels,
+        mask=mask,
+        moving_mask=moving_mask,
     )
     return report_pair(
         path, pair, label_names=label_names, title=title, details=details
@@ -141,6 +147,7 @@ def report_pair(
         views, figures = views_of(pair), _figures(pair, label_names)
         measures = measuring.result()
     findings = judge(measures)
+    compared = {} if pair.inside.all() else {"Compared": "inside of the masks alone"}
     write_page(
         path,
         "report.html",
@@ -153,7 +160,7 @@ def report_pair(
         has_labels=bool(pair.labels),
         rows=_rows(measures),
         figures=figures,
-        details=details,
+        details={**(details or {}), **compared},
     )
     return {**measures, "verdict": findings[0].title}
 

@@ -52,6 +52,7 @@ def _rate(pair, affine, alignment):
         affine,
         moving_affine=pair.moving_affine,
         static_affine=pair.affine,
+        **pair.masks,
     )
     # An affine without any information has no chance against any other.
     return rating.information, rating.rival / max(rating.information, 1e-3)

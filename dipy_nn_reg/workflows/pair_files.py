@@ -29,6 +29,8 @@ from dipy_nn_reg.workflows.report_files import import_pages, plan_cohort, write_
 
 # Name of the field from moving to static, unless another one is asked for.
 INVERSE = "inverse.nii.gz"
+# Options of masks.
+MASKS = ("mask", "moving_mask")
 # Columns of the table that is shown.
 SHOWN = (
     "moving",
@@ -160,13 +162,12 @@ def register_files(
         with failures.caught(pair_name(pair_names), note):
             images = _read_pair(dict(zip(pair_names, files)), options.get("model"))
             check_warped(paths["out_warped"], **images, fill=fill)
-            mapping, outcome = _register_pair(images, _aligned(images, options))
             row, subject = write_pair(
-                mapping,
-                outcome,
+                _register_pair(images, _aligned(images, options)),
                 images,
                 pair_names,
                 paths,
+                masks={name: options[name] for name in MASKS if name in options},
                 field_format=field_format,
                 fill=fill,
                 inverse=inverse,
@@ -210,7 +211,7 @@ def _aligned(images, options):
         prealign=prealign,
         **_affines(images),
     )
-    masks = {name: options.get(name) for name in ("mask", "moving_mask")}
+    masks = {name: options.get(name) for name in MASKS}
     annotations = frame.check_annotations(Annotations(**masks))
     return {**options, "prealign": frame.align(annotations)}
 

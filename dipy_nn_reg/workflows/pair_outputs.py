@@ -26,9 +26,24 @@ OF_FIELD = (
 
 
 def write_pair(
-    mapping, outcome, images, pair_names, paths, *, field_format, fill, inverse
+    registered, images, pair_names, paths, *, masks, field_format, fill, inverse
 ):
     """Write all outputs of one pair together.
+
+    Parameters
+    ----------
+    registered : tuple
+        Map and outcome, as :func:`~dipy_nn_reg.register` returns them.
+    images : dict of dipy_nn_reg.io.nifti.Image
+        ``static`` and ``moving``.
+    pair_names : dict of str
+        Names of the images, ``static`` and ``moving``.
+    paths : dict of Path
+        Outputs by the names of the command's options.
+    masks : dict of ndarray
+        ``mask`` and ``moving_mask``, of those with which images were compared.
+    field_format, fill, inverse
+        As for :func:`~dipy_nn_reg.workflows.pair_files.register_files`.
 
     Returns
     -------
@@ -38,6 +53,7 @@ def write_pair(
         What :func:`~dipy_nn_reg.workflows.report_files.write_report` returns, if a page
         is written.
     """
+    mapping, outcome = registered
     static, moving = images["static"], images["moving"]
     subjects = []
     # Those of an earlier registration must not remain beside the new field.
@@ -60,6 +76,7 @@ def write_pair(
             subject = write_report(
                 *(page, mapping, images, pair_names),
                 field=paths["out_field"],
+                annotations=masks,
                 of_field={name: measures[name] for name in OF_FIELD},
                 outcome=outcome,
             )

@@ -4,7 +4,8 @@ from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import numpy as np
 
-from dipy_nn_reg.io.labels import read_labels_on
+from dipy_nn_reg.annotations import PLACES
+from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_map
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
@@ -39,6 +40,8 @@ class ReportFlow(Workflow):
         field_files=None,
         static_labels=None,
         moving_labels=None,
+        mask_files=None,
+        moving_mask_files=None,
         absolute=False,
         out_dir="",
         out_report="report.html",
@@ -63,6 +66,11 @@ class ReportFlow(Workflow):
             Paths of the label maps of the static images: one for each, or one for all.
         moving_labels : variable string, optional
             Paths of the label maps of the moving images.
+        mask_files : variable string, optional
+            Paths of masks in the space of the static images, one for each or one for
+            all: where a mask is not above 0, images are not compared.
+        moving_mask_files : variable string, optional
+            The same in the space of the moving images.
         absolute : bool, optional
             Fields of FSL hold positions, as with --abs of applywarp. By default this is
             found from their values.
@@ -80,8 +88,13 @@ class ReportFlow(Workflow):
         n = len(moving)
         fields = one_for_each("field_files", field_files, n)
         labels = both("labels", static_labels, moving_labels, n)
+        masks = [
+            one_for_each("mask_files", mask_files, n),
+            one_for_each("moving_mask_files", moving_mask_files, n),
+        ]
+        annotations = [_by_name(*of_pair) for of_pair in zip(labels, *masks)]
         kept = [path for path in fields if path is not None]
-        kept += [path for paths in labels if paths for path in paths]
+        kept += [path for paths in annotations for path in paths.values()]
         names = {"out_report": out_report}
         outputs = plan_outputs(self, [static, moving], out_dir, names, kept=kept)
         cohort = plan_cohort(self, out_cohort, outputs, [*static, *moving, *kept])
@@ -95,19 +108,41 @@ class ReportFlow(Workflow):
                     "static": read_image(static[i]),
                     "moving": read_image(moving[i]),
                 }
-                options = {"field": fields[i], "labels": {}}
-                if labels[i] is not None:
-                    options["labels"] = {
-                        f"{name}_labels": _read_labels(path, images[name])
-                        for name, path in zip(("static", "moving"), labels[i])
-                    }
                 mapping = _read_map(fields[i], images, absolute)
-                subject = write_report(page, mapping, images, pair_names, **options)
+                subject = write_report(
+                    page,
+                    mapping,
+                    images,
+                    pair_names,
+                    field=fields[i],
+                    annotations=_read_annotations(annotations[i], images),
+                )
                 subjects.append(subject)
                 logger.info(f"{subject['verdict']}: {printable(page)}")
         if cohort is not None and subjects:
             write_cohort(cohort, subjects, failures)
         failures.finish()
+
+
+def _by_name(labels, mask, moving_mask):
+    """Return the paths of the annotations of a pair by name, without those missing."""
+    static_labels, moving_labels = labels or (None, None)
+    paths = {
+        "static_labels": static_labels,
+        "moving_labels": moving_labels,
+        "mask": mask,
+        "moving_mask": moving_mask,
+    }
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def _read_annotations(paths, images):
+    """Read label maps and masks on the grids of their images."""
+    read = {"labels": _read_labels, "mask": read_mask_on}
+    return {
+        name: read[PLACES[name].kind](path, images[PLACES[name].image])
+        for name, path in paths.items()
+    }
 
 
 def _read_labels(path, image):

@@ -55,7 +55,7 @@ def write_report(
     names,
     *,
     field=None,
-    labels=None,
+    annotations=None,
     of_field=None,
     outcome=None,
 ):
@@ -71,8 +71,8 @@ def write_report(
         Names of the images, ``static`` and ``moving``.
     field : Path, optional
         File of the map.
-    labels : dict of ndarray, optional
-        ``static_labels`` and ``moving_labels``.
+    annotations : dict of ndarray, optional
+        ``static_labels`` and ``moving_labels``; ``mask`` and ``moving_mask``.
     of_field : dict of float, optional
         Measures of the map, as :func:`~dipy_nn_reg.quality.measures.measure` takes
         them.
@@ -97,7 +97,7 @@ def write_report(
         ),
         moving_affine=moving.affine,
         static_affine=static.affine,
-        **(labels or {}),
+        **(annotations or {}),
     )
     measures = report_pair(
         path,

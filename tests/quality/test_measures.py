@@ -145,3 +145,34 @@ def test_slices_are_measured(shape, rng):
 def test_invalid_pairs_of_images_are_refused(junk):
     with pytest.raises(ValueError, match=r"Expected .*\. Received "):
         misplaced(np.ones((4, 4)), junk)
+
+
+@pytest.mark.parametrize("name", ["mask", "moving_mask"])
+def test_what_a_mask_leaves_out_is_not_measured(image, shifted, rng, name):
+    mask = np.zeros(image.shape)
+    mask[:, :20] = 1
+    other = np.where(mask, image, rng.random(image.shape)).astype(np.float32)
+    pair = {"moving": other, "static": image}
+    masked = measure(apply_map(shifted(0), **pair, **{name: mask}))
+    assert masked["ncc_after"] == pytest.approx(1, abs=1e-6)
+    assert masked["misplaced_after"] == 0 and masked["covered"] == 1
+    assert masked["nmi_after"] == pytest.approx(2)
+    whole = measure(apply_map(shifted(0), **pair))
+    assert whole["ncc_after"] < 0.8 and whole["misplaced_after"] > 0.2
+
+
+def test_a_mask_of_the_moving_image_is_mapped(image, shifted):
+    mask = np.zeros(image.shape)
+    mask[10:20] = 1
+    pair = apply_map(shifted(3), image, image, moving_mask=mask)
+    np.testing.assert_array_equal(pair.inside[:-3], mask[3:] != 0)
+
+
+def test_masks_without_overlap_are_refused(image, shifted):
+    masks = np.zeros((2, *image.shape))
+    masks[0, :10], masks[1, 15:] = 1, 1
+    with pytest.raises(ValueError, match="masks that overlap"):
+        apply_map(shifted(0), image, image, mask=masks[0], moving_mask=masks[1])
+    for wrong in (masks[0, 1:], np.full(image.shape, np.nan), 0 * masks[0]):
+        with pytest.raises(ValueError, match="in mask|mask of the shape"):
+            apply_map(shifted(0), image, image, mask=wrong)

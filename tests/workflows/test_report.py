@@ -73,6 +73,27 @@ def test_fields_of_all_formats_are_reported(format, pairs, tmp_path, brains):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
 
 
+def test_images_are_compared_within_masks(brains, write, rng, tmp_path):
+    """Two images that are equal in one half alone."""
+    static = nib.load(brains[0])
+    half = np.zeros(static.shape, np.uint8)
+    half[: static.shape[0] // 2] = 1
+    broken = np.where(half, static.get_fdata(), rng.random(static.shape))
+    options = {
+        "static_files": str(brains[0]),
+        "moving_files": [str(write("broken.nii.gz", broken, static.affine))],
+    }
+    mask = str(write("mask.nii.gz", half, static.affine))
+    verdicts = []
+    for masks in ({}, {"mask_files": [mask]}, {"moving_mask_files": [mask]}):
+        out = tmp_path / f"out{len(verdicts)}"
+        ReportFlow().run(**options, **masks, out_dir=str(out))
+        page = (out / "report.html").read_text()
+        verdicts.append(re.search(r'id="verdict">.*?</span>([\w ]+)<', page)[1])
+        assert ("inside of the masks" in page) == bool(masks)
+    assert verdicts[0] != "Good" and verdicts[1:] == ["Good", "Good"]
+
+
 def test_without_a_field_nothing_is_displaced(pairs, tmp_path):
     options = {n: pairs[n] for n in ("static_files", "moving_files")}
     ReportFlow().run(**options, out_dir=str(tmp_path / "out"))

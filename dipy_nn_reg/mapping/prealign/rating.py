@@ -23,7 +23,16 @@ class Rating(NamedTuple):
     rival: float
 
 
-def rate_affine(moving, static, affine, *, moving_affine, static_affine):
+def rate_affine(
+    moving,
+    static,
+    affine,
+    *,
+    moving_affine,
+    static_affine,
+    moving_mask=None,
+    mask=None,
+):
     """Return whether another alignment of two images would be better.
 
     Parameters
@@ -33,6 +42,8 @@ def rate_affine(moving, static, affine, *, moving_affine, static_affine):
         From static to moving world coordinates in mm.
     moving_affine, static_affine : ndarray
         From voxels to world coordinates in mm.
+    moving_mask, mask : ndarray, shape (*spatial,), optional
+        Masks of the images: where one is 0, they are not compared.
 
     Returns
     -------
@@ -44,7 +55,12 @@ def rate_affine(moving, static, affine, *, moving_affine, static_affine):
         If an image or an affine is invalid.
     """
     pair = CoarsePair.of(
-        moving, static, moving_affine=moving_affine, static_affine=static_affine
+        moving,
+        static,
+        moving_affine=moving_affine,
+        static_affine=static_affine,
+        moving_mask=moving_mask,
+        mask=mask,
     )
     levels = Levels(pair.moving, pair.static)
     candidates, _ = search(levels)
