@@ -71,12 +71,8 @@ def main():
     for name in options.set:
         pairs = [pair[:3] for pair in SETS[name](options)]
         pairs = pairs[: options.pairs]
-        for method, settings in SETTINGS.items():
-            if (method in PEERS and not options.peers) or (
-                name == "1 mm" and method in SLOW
-            ):
-                continue
-            for setting in settings:
+        for method in _methods(name, options):
+            for setting in SETTINGS[method]:
                 run = partial(METHODS[method], setting=setting, options=options)
                 row = {"set": name, "method": method, "setting": setting}
                 rows.append({**row, **measure(run, pairs)})
@@ -85,6 +81,15 @@ def main():
                     write_csv(rows, options.table)
     if options.figure:
         draw(rows, options)
+
+
+def _methods(set_name, options):
+    """Return the methods that are run on a set of images."""
+    if options.method:
+        return options.method
+    missing = () if options.peers else PEERS
+    slow = SLOW if set_name == "1 mm" else ()
+    return [method for method in SETTINGS if method not in (*missing, *slow)]
 
 
 def measure(run, pairs):
@@ -215,6 +220,7 @@ def _parse_arguments():
     parser.add_argument("--malf", type=Path, required=True, help="folder of the brains")
     parser.add_argument("--peers", help="python of an environment of the peers")
     parser.add_argument("--set", action="append", choices=("2 mm", "1 mm"))
+    parser.add_argument("--method", action="append", choices=tuple(SETTINGS))
     parser.add_argument("--pairs", type=int, help="number of pairs, by default all")
     parser.add_argument("--table", help="CSV file to write")
     parser.add_argument("--figure", help="PNG file to write")

@@ -46,6 +46,8 @@ _STATIC_PULL = 0.4
 _RELAXATION, _PRESSURE, _MOST_RELAXED = 0.065, 0.06, 0.12
 # Lowest determinant of which the logarithm is the pressure.
 _LEAST_DETERMINANT = 0.05
+# Each start is tried with one of this many parts of the iterations of its level.
+_TRIALS = 5
 # Smallest mean square by which something is divided.
 _TINY = 1e-30
 # Standard deviation of the Gaussian that smooths the force, in voxels of the level: on
@@ -65,8 +67,8 @@ def optimize_displacement(pair, options, *, level_iters, start=None):
         resolution, the one before for images shrunk by 2, and so on.
     start : tuple of tensor, shape (1, *spatial, ndim), optional
         A displacement and its inverse, in voxels. Without it, the descent starts from
-        zero, and a second time from the result of a coarse search if the coarsest
-        images are small; of both ends of the first level the one of less loss is kept.
+        zero, or, if the coarsest images are small, from what a coarse search finds in
+        either direction: each is tried for a few steps, and that of least loss kept.
 
     Returns
     -------
@@ -85,14 +87,15 @@ def optimize_displacement(pair, options, *, level_iters, start=None):
                 starts = _first_starts(pair, level, grid, still, iterations)
             else:
                 starts = [[on_grid(field, stride, grid, still) for field in fields]]
-            images, ratio = pair.shrunk(level), grid // level
-            ends = [
-                _run_level(
-                    images, options, ratio, iterations, start, level == 1, progress
-                )
-                for start in starts
-            ]
-            fields = best_end(ends)
+            step = _stepper(
+                options, grid // level, _LAST_SIGMA if level == 1 else _SIGMA
+            )
+            both_ways = level > 1 or options.symmetric
+            descend = partial(_run_level, pair.shrunk(level), step, both_ways, progress)
+            if len(starts) > 1:
+                few = ceil(iterations / _TRIALS)
+                starts = [best_end([descend(start, few) for start in starts])]
+            fields, _ = descend(*starts, iterations)
             stride = grid
     return tuple(enlarge(field, pair.static, stride) for field in fields)
 
@@ -116,12 +119,11 @@ def _match(pair, level):
     return ops.convert_to_tensor(match)
 
 
-def _run_level(images, options, ratio, iterations, start, is_last, progress):
+def _run_level(images, step, both_ways, progress, start, iterations):
     """Return the displacements of both directions after a level, and their loss."""
-    step = _stepper(options, ratio, _LAST_SIGMA if is_last else _SIGMA)
     descend = partial(_descend, step=step, iterations=iterations, progress=progress)
-    if is_last and not options.symmetric:
-        # Both directions would cost overlap here, and most of the time.
+    if not both_ways:
+        # It would cost overlap in full resolution, and most of the time.
         (forward,), loss = descend([images], start[:1])
         return (forward, start[1]), loss
     fields, loss = descend([images, images.swapped()], start)

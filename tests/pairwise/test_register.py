@@ -164,7 +164,9 @@ def lengths_above_and_below(mapping):
     return lengths[:12].mean(), lengths[24:].mean()
 
 
-@pytest.mark.parametrize("shape", [SHAPE, (20, 22, 19)])
+@pytest.mark.parametrize(
+    "shape", [SHAPE, pytest.param((20, 22, 19), marks=pytest.mark.slow)]
+)
 def test_the_order_in_memory_does_not_matter(rng, smooth_field, shape):
     """Arrays of files are in Fortran's order, and views may run backwards."""
     moving = texture(rng, shape)
@@ -475,7 +477,7 @@ def test_a_skull_does_not_draw_the_brain_outwards(skull):
     ("transform", "shape"),
     [
         ("displacement", SHAPE),
-        ("displacement", (20, 22, 19)),
+        pytest.param("displacement", (20, 22, 19), marks=pytest.mark.slow),
         ("velocity", SHAPE),
         pytest.param("velocity", (20, 22, 19), marks=pytest.mark.slow),
         pytest.param("bspline_velocity", SHAPE, marks=pytest.mark.slow),

@@ -82,8 +82,11 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         moving_mask_file=str(moving_mask),
         moving_labels=str(labels[1]),
         static_labels=str(labels[0]),
+        no_report=False,
     )
-    assert result == OUTPUTS
+    assert result == OUTPUTS | {"report.html"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "inside of the masks alone" in page
     for name, value in {
         "prealign": None,
         "loss": "lncc",
