@@ -11,8 +11,6 @@ from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_affine
 from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.io.warped import check_warped
-from dipy_nn_reg.mapping.frame import Frame
-from dipy_nn_reg.mapping.prealign import KINDS
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.failures import Failures
@@ -120,6 +118,10 @@ def read_prealign(prealign):
     paths : list of Path
         The file with the affine, if there is one.
     """
+    # With this module, and that of frames, optimisers of SciPy are imported, for which
+    # --help need not wait.
+    from dipy_nn_reg.mapping.prealign import KINDS
+
     if prealign is None or prealign in KINDS:
         return prealign, []
     if prealign == "none":
@@ -203,6 +205,8 @@ def _aligned(images, options):
     prealign, model = options.get("prealign"), options.get("model")
     if not isinstance(prealign, str) or model is not None:
         return options
+    from dipy_nn_reg.mapping.frame import Frame
+
     frame = Frame(
         images["moving"].data,
         images["static"].data,
