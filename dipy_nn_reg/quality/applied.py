@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dipy_nn_reg.annotations import PLACES
+from dipy_nn_reg.annotations import PLACES, Annotations
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_background, replace_nan
 from dipy_nn_reg.mapping.affines import check_affine
@@ -61,10 +61,7 @@ def apply_map(
     *,
     moving_affine=None,
     static_affine=None,
-    moving_labels=None,
-    static_labels=None,
-    mask=None,
-    moving_mask=None,
+    **annotations,
 ):
     """Return two images on the static grid, before and after a map is applied.
 
@@ -76,11 +73,10 @@ def apply_map(
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
         From voxels to world coordinates in mm, for an image that is stored on another
         grid or in another order than the map has it. By default, that of the map.
-    moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
-        Label maps on the grids of the images.
-    mask, moving_mask : ndarray, shape (*spatial,), optional
-        Masks on the grids of the static and of the moving image: where one is 0, the
-        images are not compared.
+    **annotations
+        On the grids of their images: ``moving_labels`` and ``static_labels``, label
+        maps, ndarray of int; ``mask`` and ``moving_mask``: where one is 0, the images
+        are not compared.
 
     Returns
     -------
@@ -96,12 +92,9 @@ def apply_map(
     check_mapping(mapping)
     arrays = {"moving": moving, "static": static}
     arrays = {name: check_real(name, image) for name, image in arrays.items()}
-    labels = {"moving_labels": moving_labels, "static_labels": static_labels}
-    labels = {name: check_real(name, a) for name, a in labels.items() if a is not None}
     affines = {"moving": moving_affine, "static": static_affine}
     _check_images(mapping, arrays, affines)
-    _check_labels(labels, arrays)
-    masks = _check_masks({"mask": mask, "moving_mask": moving_mask}, arrays)
+    labels, masks = _check_annotations(Annotations(**annotations), arrays)
     grids = _grids(mapping, arrays, affines)
     images = {n: _in_float32(a, f"the {n} image") for n, a in arrays.items()}
     read = partial(_read, affine=grids["moving"].affine, grid=grids["static"])
@@ -142,6 +135,19 @@ def _check_images(mapping, images, affines):
             )
 
 
+def _check_annotations(annotations, images):
+    """Return label maps and masks by name, once they are known to fit the images."""
+    labels, masks = {}, {}
+    for name, array in annotations.as_dict().items():
+        if PLACES[name].kind == "labels":
+            labels[name] = check_real(name, array)
+        else:
+            shape = images[PLACES[name].image].shape
+            masks[name] = check_annotation(array, PLACES[name], shape)
+    _check_labels(labels, images)
+    return labels, masks
+
+
 def _check_labels(labels, images):
     if len(labels) == 1:
         raise ValueError(
@@ -160,14 +166,6 @@ def _check_labels(labels, images):
         raise ValueError(
             "Expected labels other than 0 in static_labels. Received only zeros."
         )
-
-
-def _check_masks(masks, images):
-    return {
-        name: check_annotation(mask, PLACES[name], images[PLACES[name].image].shape)
-        for name, mask in masks.items()
-        if mask is not None
-    }
 
 
 def _grids(mapping, images, affines):

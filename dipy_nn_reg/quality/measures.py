@@ -134,9 +134,7 @@ def misplaced(static, warped, *, where=None):
                 best = np.maximum(best, shifted)
     # A voxel whose surroundings correlate nowhere is not in place either.
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
-    if where is None:
-        return float(np.mean(is_misplaced[_structure(static)]))
-    where = where[thinned]
+    where = np.ones(static.shape, bool) if where is None else where[thinned]
     if not where.any():
         return np.nan
     # Windows that reach into what has not been seen say little, but are all there is
@@ -164,11 +162,10 @@ def _variance(image, mean):
     return uniform_filter(image * image, _WINDOW) - mean**2
 
 
-def _structure(image, where=None):
-    """Return the voxels with contrast in their surroundings, among some or all."""
+def _structure(image, where):
+    """Return the voxels with contrast in their surroundings, among some voxels."""
     image = metrics.to_unit_range(image)
     variance = _variance(image, uniform_filter(image, _WINDOW))
-    where = np.ones(image.shape, bool) if where is None else where
     return where & (variance >= _MIN_VARIANCE * variance[where].max())
 
 

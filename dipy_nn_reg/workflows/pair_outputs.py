@@ -53,9 +53,8 @@ def write_pair(
         What :func:`~dipy_nn_reg.workflows.report_files.write_report` returns, if a page
         is written.
     """
-    mapping, outcome = registered
+    (mapping, outcome), subjects = registered, []
     static, moving = images["static"], images["moving"]
-    subjects = []
     # Those of an earlier registration must not remain beside the new field.
     optional = ("out_prealign", "out_inverse")
     # The field is written beside the rest: NumPy and ISA-L let other threads compute.
