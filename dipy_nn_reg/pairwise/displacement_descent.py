@@ -46,8 +46,6 @@ _STATIC_PULL = 0.4
 _RELAXATION, _PRESSURE, _MOST_RELAXED = 0.065, 0.06, 0.12
 # Lowest determinant of which the logarithm is the pressure.
 _LEAST_DETERMINANT = 0.05
-# Each start is tried with one of this many parts of the iterations of its level.
-_TRIALS = 5
 # Smallest mean square by which something is divided.
 _TINY = 1e-30
 # Standard deviation of the Gaussian that smooths the force, in voxels of the level: on
@@ -67,8 +65,8 @@ def optimize_displacement(pair, options, *, level_iters, start=None):
         resolution, the one before for images shrunk by 2, and so on.
     start : tuple of tensor, shape (1, *spatial, ndim), optional
         A displacement and its inverse, in voxels. Without it, the descent starts from
-        zero, or, if the coarsest images are small, from what a coarse search finds in
-        either direction: each is tried for a few steps, and that of least loss kept.
+        zero, and, if the coarsest images are small, from what a coarse search finds in
+        either direction; of the ends of the first level, that of least loss is kept.
 
     Returns
     -------
@@ -92,10 +90,7 @@ def optimize_displacement(pair, options, *, level_iters, start=None):
             )
             both_ways = level > 1 or options.symmetric
             descend = partial(_run_level, pair.shrunk(level), step, both_ways, progress)
-            if len(starts) > 1:
-                few = ceil(iterations / _TRIALS)
-                starts = [best_end([descend(start, few) for start in starts])]
-            fields, _ = descend(*starts, iterations)
+            fields = best_end([descend(start, iterations) for start in starts])
             stride = grid
     return tuple(enlarge(field, pair.static, stride) for field in fields)
 
@@ -287,12 +282,8 @@ def _limited(mean, rate, largest):
 
 @as_one_graph
 def _symmetrized(forward, backward):
-    """Return the means of each displacement and the inverse of the other.
-
-    Each is followed by half of the way back from where both together lead. This is
-    their mean up to the second order in this way, and needs no inverse.
-    """
+    """Return the means of each displacement and the inverse of the other."""
     return (
-        compose(forward, -0.5 * compose(backward, forward)),
-        compose(backward, -0.5 * compose(forward, backward)),
+        (forward + nearly_inverted(backward, forward)) / 2,
+        (backward + nearly_inverted(forward, backward)) / 2,
     )
