@@ -118,7 +118,7 @@ def _run_level(images, step, both_ways, progress, start, iterations):
     """Return the displacements of both directions after a level, and their loss."""
     descend = partial(_descend, step=step, iterations=iterations, progress=progress)
     if not both_ways:
-        # It would cost overlap in full resolution, and most of the time.
+        # The other direction would cost overlap here, and most of the time.
         (forward,), loss = descend([images], start[:1])
         return (forward, start[1]), loss
     fields, loss = descend([images, images.swapped()], start)

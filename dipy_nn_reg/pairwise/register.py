@@ -132,8 +132,9 @@ def register(
         Weight of one minus the overlap of labels.
     symmetric : bool, optional
         Whether both directions are registered to the end, so that moving and static,
-        on one grid, can be exchanged: the map is then the inverse, up to some
-        hundredths of a voxel. Takes up to twice the time, and costs some overlap.
+        on one grid and without ``prealign``, can be exchanged: the map is then the
+        inverse, to a tenth of a voxel in brains. Takes up to twice the time, and costs
+        some overlap.
 
     Returns
     -------

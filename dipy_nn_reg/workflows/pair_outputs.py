@@ -41,7 +41,7 @@ def write_pair(
     paths : dict of Path
         Outputs by the names of the command's options.
     masks : dict of ndarray
-        ``mask`` and ``moving_mask``, of those with which images were compared.
+        ``mask`` and ``moving_mask``, if the images were compared within them.
     field_format, fill, inverse
         As for :func:`~dipy_nn_reg.workflows.pair_files.register_files`.
 

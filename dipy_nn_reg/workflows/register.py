@@ -108,9 +108,9 @@ class RegisterFlow(Workflow):
             25 25 25 25 for a displacement, and fewer where images are large; for a
             velocity 10 10 20 30, and 10 4 after a model.
         symmetric : bool, optional
-            Register both directions to the end, so that moving and static images on one
-            grid can be exchanged: the field is then the inverse. Takes up to twice the
-            time.
+            Register both directions to the end, so that images on one grid, with
+            --prealign none, can be exchanged: the field is then the inverse, to a tenth
+            of a voxel in brains. Takes up to twice the time, and costs some overlap.
         mask_file : string or Path, optional
             Path of a mask in the space of the static image: where it is not above 0,
             images are not compared. Its own header says where it lies. By default,
