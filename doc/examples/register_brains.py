@@ -16,6 +16,7 @@ example takes two minutes.
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from dipy.align.reslice import reslice
 from dipy.core.gradients import gradient_table
@@ -84,9 +85,11 @@ plt.show()
 # We save the map in a file that DIPY reads; ``format="itk"`` would be for ANTs and
 # Slicer.
 
-save_mapping("field.nii.gz", mapping)
-save_nifti("warped.nii.gz", warped, static_affine)
-mapping = load_mapping("field.nii.gz")
+folder = TemporaryDirectory()
+files = Path(folder.name)
+save_mapping(files / "field.nii.gz", mapping)
+save_nifti(files / "warped.nii.gz", warped, static_affine)
+mapping = load_mapping(files / "field.nii.gz")
 
 ###############################################################################
 # Labels are read at the nearest voxel, and keep their values. Their overlap shows how
@@ -180,5 +183,4 @@ for name, vectors in (("as they were", bvecs), ("rotated", rotated)):
 # With the b-vectors as they were, fibers would point in the directions that they had in
 # the moving brain. With rotated ones, they have turned with the brain.
 
-for name in ("field.nii.gz", "warped.nii.gz"):
-    os.remove(name)
+folder.cleanup()
