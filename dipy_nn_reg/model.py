@@ -45,9 +45,9 @@ class DeformableRegistration(Registration):
     transform : str, optional
         Prediction of the network. A field at each voxel: a stationary "velocity",
         which is integrated so that folds are rare, or the "displacement" itself.
-        Control points of a cubic B-spline that is one of these, "bspline_velocity" or
-        "bspline", or of a thin-plate spline, "tps". Or the parameters of an "affine"
-        map, see :class:`AffineRegistration`.
+        Control points of a cubic B-spline, which is the velocity ("bspline_velocity")
+        or the displacement ("bspline"), or of a thin-plate spline, "tps". Or the
+        parameters of an "affine" map, see :class:`AffineRegistration`.
     spacing : int, optional
         Distance of the control points in voxels. By default at most 4 for B-splines,
         and for thin-plate splines a quarter of the longest axis, rounded up to a power

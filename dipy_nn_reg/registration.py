@@ -309,8 +309,8 @@ class Registration:
         mapping : dipy.align.imwarp.DiffeomorphicMap
             ``mapping.transform(moving)`` is the moving image on the static grid, with
             its own intensities; ``mapping.transform_inverse(static)`` is the reverse.
-            The inverse is integrated from the velocity, or computed by fixed-point
-            iteration if the model predicts none. An affine first stage becomes part of
+            The inverse is integrated from the velocity, or found point by point if the
+            model predicts none. An affine first stage becomes part of
             the prealignment of the map. The fields of the map are in mm.
 
         Raises

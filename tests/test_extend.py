@@ -43,6 +43,9 @@ CHECKS = {
     + TRAIN.format(option='network="tiny"')
     + TRAIN.format(option='transform="tps_velocity"')
     + """
+from dipy_nn_reg.workflows.choices import check_choices
+
+check_choices(loss="charbonnier", network="tiny", transform="tps_velocity")
 _, outcome = register(moving, static, loss="charbonnier", prealign=None)
 assert outcome.used == "optimized" and outcome.ncc_after > outcome.ncc_before
 """,

@@ -88,7 +88,11 @@ def test_the_page_of_the_api_has_what_packages_export_and_no_more():
 def test_examples_and_pages_import_public_names():
     """The lower part of the page on extensions is about changes of the package."""
     public = public_names()
-    paths = [ROOT / "README.md", *ROOT.glob("doc/*.rst"), *ROOT.glob("doc/examples/*.py")]
+    paths = [
+        ROOT / "README.md",
+        *ROOT.glob("doc/*.rst"),
+        *ROOT.glob("doc/examples/*.py"),
+    ]
     for path in paths:
         text = path.read_text().partition("\nInside the package\n")[0]
         for module, names in IMPORT.findall(text):

@@ -52,10 +52,7 @@ def recomputed(function, *, constants=0):
     function : callable
     """
     if keras.backend.backend() != "tensorflow":
-        return lambda *tensors: function(
-            *tensors[: len(tensors) - constants],
-            *map(keras.ops.stop_gradient, tensors[len(tensors) - constants :]),
-        )
+        return _with_constants(function, constants)
     import tensorflow as tf
 
     def backward(upstream, *tensors):
@@ -69,6 +66,7 @@ def recomputed(function, *, constants=0):
         traced(f, jit_compile=True, indices=True) for f in (function, backward)
     )
 
+    @wraps(function)
     @tf.custom_gradient
     def wrapper(*tensors):
         def gradient(upstream):
@@ -76,6 +74,18 @@ def recomputed(function, *, constants=0):
 
         # Without stop_gradient, a tape would keep all intermediate values.
         return forward(*map(tf.stop_gradient, tensors)), gradient
+
+    return wrapper
+
+
+def _with_constants(function, constants):
+    """Return a function, no gradient of which is computed for its last arguments."""
+
+    @wraps(function)
+    def wrapper(*tensors):
+        variables = len(tensors) - constants
+        fixed = map(keras.ops.stop_gradient, tensors[variables:])
+        return function(*tensors[:variables], *fixed)
 
     return wrapper
 

@@ -1,6 +1,11 @@
 """Checks of arguments, made before anything is computed."""
 
-from dipy_nn_reg.checks.arrays import as_array, check_real
+from dipy_nn_reg.checks.arrays import as_array, check_real, check_where
+from dipy_nn_reg.checks.descent import (
+    check_level_iters,
+    check_smoothness,
+    choose_pairwise_transform,
+)
 from dipy_nn_reg.checks.images import (
     check_contrast,
     check_images,
@@ -9,6 +14,7 @@ from dipy_nn_reg.checks.images import (
 )
 from dipy_nn_reg.checks.options import (
     check_fill,
+    check_flag,
     check_input_shape,
     check_integer,
     check_name,
@@ -21,14 +27,19 @@ __all__ = [
     "as_array",
     "check_contrast",
     "check_fill",
+    "check_flag",
     "check_images",
     "check_input_shape",
     "check_integer",
+    "check_level_iters",
     "check_name",
     "check_number",
     "check_pairs",
     "check_path",
     "check_real",
     "check_shape",
+    "check_smoothness",
     "check_training_pairs",
+    "check_where",
+    "choose_pairwise_transform",
 ]

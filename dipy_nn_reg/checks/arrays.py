@@ -24,6 +24,29 @@ def as_array(name, values):
         ) from error
 
 
+def check_where(name, where, shape):
+    """Return an array of bool of a shape, or raise ValueError if it is something else.
+
+    Parameters
+    ----------
+    name : str
+        Name of the array in an error.
+    where : array-like of bool
+    shape : tuple of int
+
+    Returns
+    -------
+    where : ndarray of bool
+    """
+    where = as_array(name, where)
+    if where.shape != shape or where.dtype != bool:
+        raise ValueError(
+            f"Expected {name} to be of bool, of shape {shape}. Received "
+            f"{name}.dtype={where.dtype} and {name}.shape={where.shape}."
+        )
+    return where
+
+
 def check_real(name, array):
     """Return an array of real numbers, or raise ValueError.
 

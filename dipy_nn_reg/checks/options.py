@@ -81,7 +81,13 @@ def check_path(option, path):
     return Path(text)
 
 
-def check_number(option, value, *, or_zero=False):
+def check_flag(option, value):
+    """Raise ValueError unless ``value`` is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"Expected {option} to be True or False. Received {value!r}.")
+
+
+def check_number(option, value, *, or_zero=False, highest=np.inf):
     """Raise ValueError unless ``value`` is finite and positive, or 0 where allowed.
 
     The same must hold in float32, the type of all computations.
@@ -89,11 +95,13 @@ def check_number(option, value, *, or_zero=False):
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     in_range = is_number and (0 < value < np.inf or (value == 0 and or_zero))
     fits = in_range and _fits_float32(value)
-    if not fits:
+    if not fits or value > highest:
+        to_highest = "" if highest == np.inf else f" and <= {highest}"
         raise ValueError(
-            f"Expected {option} to be a finite number {'>=' if or_zero else '>'} 0. "
+            f"Expected {option} to be a finite number {'>=' if or_zero else '>'} 0"
+            f"{to_highest}. "
             f"Received {_shown(value)}"
-            f"{', which float32 cannot hold' if in_range else ''}."
+            f"{', which float32 cannot hold' if in_range and not fits else ''}."
         )
 
 

@@ -46,6 +46,13 @@ def find_format(image, about, format):
     by_intent = check_intent(image.header, image.path)
     if format is not None:
         check_name("format", format, FORMATS)
+        # Displacements of several formats may have the intent DISPVECT.
+        vectors = by_intent == "dispvect"
+        if format == "spm" if vectors else by_intent not in (None, format):
+            raise ValueError(
+                f"Expected a field of format {format!r}. The intent of "
+                f"{str(image.path)!r} says that it is of format {by_intent!r}."
+            )
         return format
     shape = image.data.shape
     if by_intent is not None or len(shape) < 4:

@@ -176,10 +176,6 @@ def load_mapping(
     return _from_points(field, moved, path, prealign=prealign, **grids)
 
 
-# Earlier names.
-save_field, load_field = save_mapping, load_mapping
-
-
 def _check_finite(mapping):
     for name in ("backward", "forward"):
         finite = np.isfinite(getattr(mapping, name))
@@ -245,8 +241,8 @@ def _from_dipy(field, *, prealign, **grids):
 def _from_points(field, moved, path, *, prealign, **grids):
     """Return the map that takes the voxels of a grid to points in the world.
 
-    Without a prealignment, the affine that fits best becomes one: the fixed-point
-    iteration that inverts the map would not converge with a large affine part.
+    Without a prealignment, the affine that fits best becomes one, so that the field
+    that is left is small, and its inverse lies on the same grid.
     """
     shape, ndim = field.data.shape[:-1], field.data.shape[-1]
     points = field.points

@@ -123,8 +123,16 @@ def loss_name(loss):
 
 
 def get_penalty(penalty):
-    """Return the :class:`Penalty` of a name or of a function of the field."""
-    return PENALTIES[penalty] if isinstance(penalty, str) else Penalty(penalty, 1.0)
+    """Return the :class:`Penalty` of a name or of a function.
+
+    A function that is not in the table penalises the field, with a weight of 1.
+    """
+    if isinstance(penalty, str):
+        return PENALTIES[penalty]
+    for named in PENALTIES.values():
+        if penalty in (named.function, getattr(named.function, "__wrapped__", None)):
+            return named
+    return Penalty(penalty, 1.0)
 
 
 def check_choice(option, choice, names):
@@ -204,6 +212,22 @@ def evaluate_loss(loss, static, warped, mask=None):
 def takes_mask(loss):
     """Return whether a loss can be restricted to a mask."""
     return isinstance(loss, str) or "mask" in signature(loss).parameters
+
+
+def check_mask_is_taken(loss, annotations):
+    """Raise ValueError if there is a mask that a loss does not take.
+
+    Parameters
+    ----------
+    loss : str or callable
+    annotations : Annotations
+    """
+    masks = annotations.mask, annotations.moving_mask
+    if any(mask is not None for mask in masks) and not takes_mask(loss):
+        raise ValueError(
+            f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
+            f"Received loss={loss!r} and a mask."
+        )
 
 
 @lru_cache(maxsize=16)  # the result is the same for each pair of a folder

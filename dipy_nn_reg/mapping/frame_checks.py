@@ -25,9 +25,11 @@ def check_annotation(array, place, shape):
     ):
         array = array != 0
     if array.dtype.kind not in "biu":
+        is_mask = place.kind == "mask"
+        expected = "booleans, or finite numbers," if is_mask else "integers"
         raise ValueError(
-            f"Expected integers in {name}. Received {name}.dtype={array.dtype}"
-            f"{', or values that are not finite' if place.kind == 'mask' else ''}."
+            f"Expected {expected} in {name}. Received {name}.dtype={array.dtype}"
+            f"{', or values that are not finite' if is_mask else ''}."
         )
     if not array.any():
         expected = "labels" if place.kind == "labels" else "voxels"

@@ -147,3 +147,8 @@ def prealign_of(mapping):
     DIPY's ``mapping.prealign`` is the inverse: it goes from moving to static.
     """
     return np.linalg.inv(world_affine(mapping.prealign, mapping.dim))
+
+
+def is_prealigned(mapping):
+    """Return whether a DIPY map has a prealignment that moves anything."""
+    return not np.allclose(prealign_of(mapping), np.eye(mapping.dim + 1))

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.checks import check_real, check_where
 
 # Distance at which a point counts as back where it was, in voxels.
 TOLERANCE = 5e-4
-# Largest number of steps of Broyden's method, and of Newton's for the few points, less
+# Largest number of steps of Broyden's method, and of Newton's for the few points, fewer
 # than one in a thousand even of a steep field, that are not back by then.
 _STEPS, _SHORT_STEPS = 20, 60
 # Largest length of a step of Newton's method, so that it passes over no voxel, and
@@ -44,7 +44,7 @@ def invert_displacement(displacement, guess=None, missed=None):
     Raises
     ------
     ValueError
-        If the shape differs, or if a value is not finite.
+        If a shape differs, if a value is not finite, or if ``missed`` is not of bool.
     """
     displacement = check_field("displacement", displacement)
     *shape, ndim = displacement.shape
@@ -53,7 +53,9 @@ def invert_displacement(displacement, guess=None, missed=None):
         guess = -displacement
     inverse = check_field("guess", guess, shape=displacement.shape).reshape(-1, ndim)
     inverse = inverse.copy()
-    left = np.arange(len(inverse)) if missed is None else np.flatnonzero(missed)
+    left = np.arange(len(inverse))
+    if missed is not None:
+        left = np.flatnonzero(check_where("missed", missed, tuple(shape)))
 
     def invert(start):
         index = left[start : start + _CHUNK]
@@ -81,7 +83,7 @@ def _by_broyden(components, voxels, start):
     slopes = np.tile(np.eye(len(start), dtype=np.float32)[..., None], len(left))
     off = moved + _sampled(components, voxels + moved)
     for _ in range(_STEPS):
-        going = _lengths(off) > TOLERANCE
+        going = ~(_lengths(off) <= TOLERANCE)  # NaN is not back
         left, moved, off = left[going], moved[:, going], off[:, going]
         if not left.size:
             break
@@ -91,7 +93,7 @@ def _by_broyden(components, voxels, start):
         off = moved + _sampled(components, voxels[:, left] + moved)
         slopes = _updated(slopes, step, off - before)
         inverse[:, left] = moved
-    return inverse, left[_lengths(off) > TOLERANCE] if left.size else left
+    return inverse, left[~(_lengths(off) <= TOLERANCE)] if left.size else left
 
 
 def _by_newton(components, voxels, moved):

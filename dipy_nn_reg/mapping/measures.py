@@ -22,7 +22,7 @@ def measure_field(mapping, *, roughness=True):
     -------
     row : dict of float
         ``folding`` in percent of the voxels; ``sd_log_jacobian``, NaN for images of
-        less than five voxels along an axis; ``mean_displacement_mm``,
+        fewer than five voxels along an axis; ``mean_displacement_mm``,
         ``largest_displacement_mm`` and ``inverse_error_mm``.
     """
     displacement = metrics.in_plane(displacement_of(mapping))

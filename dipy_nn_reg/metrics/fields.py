@@ -188,7 +188,7 @@ def sd_log(determinant):
     Raises
     ------
     ValueError
-        If an axis has less than five voxels.
+        If an axis has fewer than five voxels.
     """
     determinant = check_real("determinant", determinant)
     inner = determinant[(slice(2, -2),) * determinant.ndim]

@@ -5,7 +5,7 @@ from numbers import Real
 
 import numpy as np
 
-from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.checks import check_integer, check_real
 
 
 def ncc(static, warped):
@@ -97,9 +97,14 @@ def entropies(static, warped, *, bins=32):
     Raises
     ------
     ValueError
-        If the shapes differ, or if an array is empty or does not hold real numbers.
+        If the shapes differ, if an array is empty or does not hold finite real numbers,
+        or if ``bins`` is not a positive integer.
     """
-    static, warped = map(_flat_in_unit_range, check_same_shape(static, warped))
+    check_integer("bins", bins, lowest=1)
+    static, warped = check_same_shape(static, warped)
+    if not (np.isfinite(static).all() and np.isfinite(warped).all()):
+        raise ValueError("Expected finite values. Received some that are not.")
+    static, warped = map(_flat_in_unit_range, (static, warped))
     static, warped = (_bins(image, bins) for image in (static, warped))
     counts = np.bincount(bins * static + warped, minlength=bins**2)
     joint = counts.reshape(bins, bins) / counts.sum()

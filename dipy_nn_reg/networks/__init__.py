@@ -26,6 +26,7 @@ from dipy_nn_reg.networks.encoder_decoder import encoder_decoder
 from dipy_nn_reg.networks.fcn import fcn
 from dipy_nn_reg.networks.unet import unet
 from dipy_nn_reg.networks.voxelmorph import voxelmorph1, voxelmorph2
+from dipy_nn_reg.transform.kinds import TRANSFORMS
 
 NETWORKS = {
     "dirnet": dirnet,
@@ -40,11 +41,11 @@ MAX_FIELDS = 3
 # Transforms of the networks that cannot predict the values of each, and the reason.
 LIMITED = {
     "dirnet": (
-        ("bspline", "bspline_velocity", "tps"),
+        [name for name, kind in TRANSFORMS.items() if kind.spline is not None],
         "predicts control points",
     ),
     "fcn": (
-        ("displacement", "velocity"),
+        ["displacement", "velocity"],
         "predicts fields at three resolutions",
     ),
 }
@@ -67,10 +68,10 @@ def check_network(network, transform):
     if callable(network):
         return
     check_name("network", network, NETWORKS)
-    transforms, reason = LIMITED.get(network, ((transform,), ""))
+    transforms, reason = LIMITED.get(network, ([transform], ""))
     if transform not in transforms:
         raise ValueError(
-            f"Expected transform to be one of {list(transforms)} with "
+            f"Expected transform to be one of {transforms} with "
             f"network={network!r}, which {reason}. Received transform={transform!r}."
         )
 

@@ -44,7 +44,7 @@ _STATIC_PULL = 0.4
 # Parts of the Laplacian and of the pressure at a smoothness of 1, and the largest part
 # of the Laplacian that is added at once.
 _RELAXATION, _PRESSURE, _MOST_RELAXED = 0.065, 0.06, 0.12
-# Lowest determinant of which the logarithm is the pressure.
+# Smaller determinants count as this one where their logarithm is computed.
 _LEAST_DETERMINANT = 0.05
 # Smallest mean square by which something is divided.
 _TINY = 1e-30
@@ -246,7 +246,7 @@ def _log_volume(field):
 
 @compiled
 def _force(warped_pull, static_pull, largest, log_volume, pressure):
-    """Return the direction in which the displacement grows the loss, and its size.
+    """Return the direction in which the loss grows, and the largest force until now.
 
     The force of the images is divided by its size where there is one, so that its
     weight beside the pressure depends on no loss and on no background.

@@ -8,8 +8,8 @@ from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.transform.functions import warp
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 
-# Number of levels by default, and number of updates in each: its iterations times its
-# voxels, as long as these are no more and no fewer iterations.
+# Default number of levels; number of updates in each, iterations times voxels; and most
+# and fewest iterations, which limit it.
 _LEVELS, _UPDATES, _MOST, _FEWEST = 4, 6 * 10**6, 25, 5
 # Smallest size of an image along each axis, divided by the factor of a level and
 # rounded down.

@@ -7,16 +7,23 @@ from math import prod
 import numpy as np
 
 from dipy_nn_reg.annotations import labels_of_one_type
-from dipy_nn_reg.checks import as_array, check_integer, check_name, check_number
+from dipy_nn_reg.checks import (
+    as_array,
+    check_flag,
+    check_integer,
+    check_number,
+    check_smoothness,
+    choose_pairwise_transform,
+)
 from dipy_nn_reg.losses.choices import (
     LOSSES,
     check_choice,
     check_loss,
+    check_mask_is_taken,
     check_penalty,
     check_penalty_option,
     default_smoothness,
     get_loss,
-    takes_mask,
 )
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.losses.objective import ObjectiveOptions
@@ -35,7 +42,6 @@ LOSS = partial(lncc, window=5, floor=0.05)
 # Default loss for images of different contrast: on SRI24 it is as exact as the
 # self-similarity descriptors or more so (doc/recovered_sri24.csv).
 LOSS_OF_TWO_CONTRASTS = "mi"
-PAIRWISE_TRANSFORMS = ("bspline_velocity", "displacement", "velocity")
 # Number of float32 values per voxel that the descent holds in addition to the loss:
 # fields, and the Jacobians from which folds are counted.
 VALUES_PER_VOXEL = 70
@@ -120,7 +126,9 @@ def check_options(
     -------
     options : DescentOptions
     """
-    transform = _transform_of(field["transform"], penalty)
+    transform = choose_pairwise_transform(field["transform"], penalty)
+    check_smoothness(smoothness, transform)
+    check_flag("symmetric", symmetric)
     loss = trained.get("loss", LOSS) if loss is None else loss
     check_choice("loss", loss, LOSSES)
     check_number("label_weight", label_weight, or_zero=True)
@@ -139,14 +147,13 @@ def check_options(
         choose_spacing(transform, shape, field["spacing"]),
         choose_field_stride(transform, None, len(shape), stride),
         smoothness,
-        bool(symmetric),
+        symmetric,
     )
 
 
 def _factor(loss, smoothness):
     """Return the smoothness of a displacement, which is more for some losses."""
     smoothness = 1.0 if smoothness is None else smoothness
-    check_number("smoothness", smoothness, or_zero=True)
     return float(smoothness * get_loss(loss).displacement_smoothness)
 
 
@@ -157,19 +164,6 @@ def _penalties(transform, loss, penalty, smoothness):
         smoothness = default_smoothness(loss, penalty, transform)
         smoothness *= get_loss(loss).pair_smoothness
     return {"penalty": penalty, "smoothness": smoothness}
-
-
-def _transform_of(transform, penalty):
-    """Return the transform, which only a penalty makes a velocity by default."""
-    if transform is None:
-        return "displacement" if penalty is None else "velocity"
-    check_name("transform", transform, PAIRWISE_TRANSFORMS)
-    if transform == "displacement" and penalty is not None:
-        raise ValueError(
-            f"Expected penalty=None with transform='displacement', which smoothness "
-            f"alone smooths. Received penalty={penalty!r}. A velocity takes penalties."
-        )
-    return transform
 
 
 def check_size(shape, options, annotations):
@@ -207,19 +201,6 @@ def check_size(shape, options, annotations):
     )
 
 
-def check_level_iters(level_iters):
-    """Raise ValueError unless these are None or numbers of iterations."""
-    if level_iters is None:
-        return
-    if not isinstance(level_iters, (list, tuple)) or not level_iters:
-        raise ValueError(
-            f"Expected level_iters to be a list of numbers of iterations. "
-            f"Received {level_iters!r}."
-        )
-    for max_iterations in level_iters:
-        check_integer("each of level_iters", max_iterations, lowest=0)
-
-
 def check_annotations(annotations, loss):
     """Return annotations that fit each other and the loss.
 
@@ -236,12 +217,7 @@ def check_annotations(annotations, loss):
             "Expected label maps of both images or of none. Received "
             f"{'static' if moving is None else 'moving'}_labels alone."
         )
-    masks = annotations.mask, annotations.moving_mask
-    if any(mask is not None for mask in masks) and not takes_mask(loss):
-        raise ValueError(
-            f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
-            f"Received loss={loss!r} and a mask."
-        )
+    check_mask_is_taken(loss, annotations)
     return annotations if moving is None else _check_labels(annotations)
 
 

@@ -13,9 +13,9 @@ class Outcome:
     Attributes
     ----------
     used : str
-        Source of the field: "optimized", "model" or "model, optimized"; "affine" if
-        every field would have made the images less similar, or if the images were
-        equal after the affine.
+        Source of the field: "optimized", "model" or "model, optimized"; "affine" if no
+        field was sound (every one folded or made the images less similar), or if the
+        images were equal after the affine.
     loss_before, loss_after : float
         Dissimilarity of the images on the grid of the registration, after the affine
         alone and after the whole map.

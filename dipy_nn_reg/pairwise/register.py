@@ -6,7 +6,7 @@ from time import perf_counter
 from dipy.utils.logging import logger
 
 from dipy_nn_reg.annotations import Annotations
-from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.checks import check_flag, check_level_iters, check_real
 from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.losses.choices import loss_name, takes_mask
 from dipy_nn_reg.mapping.frame import Frame
@@ -15,7 +15,6 @@ from dipy_nn_reg.pairwise.contrast import contrasts_agree, contrasts_agree_after
 from dipy_nn_reg.pairwise.options import (
     LOSS_OF_TWO_CONTRASTS,
     check_annotations,
-    check_level_iters,
     check_model,
     check_num_channels,
     check_options,
@@ -82,8 +81,8 @@ def register(
         for images that are aligned.
     voxel_size : float, optional
         Voxel size in mm of the grid on which the images are compared. By default that
-        of the static image, or that of cubic voxels of the same volume if one side of
-        its voxels is twice as long as another.
+        of the static image; without a model, that of cubic voxels of the same volume if
+        one side of its voxels is twice as long as another.
     num_channels : int, optional
         Number of channels; by default that of the model, or 1.
     model : DeformableRegistration or AffineRegistration, optional
@@ -115,9 +114,9 @@ def register(
     level_iters : sequence of int, optional
         Largest number of iterations of each level, as for DIPY's SyN: the last one is
         for the images in full resolution, those before for images shrunk by 2, 4 and
-        so on. By default four levels, of two after a model, of 25 iterations, and of
-        down to 5 where images are large. For a velocity (10, 10, 20, 30); after a
-        model, (10, 4).
+        so on. By default four levels, or two after a model, of 25 iterations, or
+        fewer, down to 5, where images are large. For a velocity (10, 10, 20, 30);
+        after a model, (10, 4).
     mask : ndarray, shape (*spatial,), optional
         Mask on the static grid: where it is 0, the images are not compared. Integers,
         booleans or finite floats. Without a model, if one image has a skull and the
@@ -164,6 +163,7 @@ def register(
     start = perf_counter()
     check_model(model)
     check_level_iters(level_iters)
+    check_flag("optimize", optimize)
     num_channels = check_num_channels(num_channels, model)
     series = num_channels > 1
     moving, moving_affine = array_and_affine(moving, moving_affine, series=series)

@@ -1,7 +1,7 @@
 """Choice of the best sound field between two images on one grid.
 
-A field is sound if it is finite, does not fold, and makes the images at least as
-similar as the affine alone does.
+A field is sound if it is finite, folds hardly anywhere, and makes the images at least
+as similar as the affine alone does.
 """
 
 from dataclasses import replace
@@ -57,7 +57,7 @@ def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=Tr
 
     Parameters
     ----------
-    pair : dipy_nn_reg.mapping.frame.PairOnGrid
+    pair : dipy_nn_reg.mapping.pair_on_grid.PairOnGrid
     prediction : dipy_nn_reg.training.predictor.Prediction or None
         Prediction of a trained model, from which the optimisation starts.
     options : DescentOptions

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dipy_nn_reg.annotations import PLACES, Annotations
-from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.intensities import estimate_background, replace_nan
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.frame_checks import check_annotation
@@ -85,16 +85,16 @@ def apply_map(
     Raises
     ------
     ValueError
-        If an image is not on its grid or not of finite real numbers, if a label map or
-        a mask is invalid or 0 everywhere, or if the map brings no part of the masks
-        together.
+        If an image is not on its grid or not of finite real numbers, if an annotation
+        is not one of these, if a label map or a mask is invalid or 0 everywhere, or if
+        the map brings no part of the masks together.
     """
     check_mapping(mapping)
     arrays = {"moving": moving, "static": static}
     arrays = {name: check_real(name, image) for name, image in arrays.items()}
     affines = {"moving": moving_affine, "static": static_affine}
     _check_images(mapping, arrays, affines)
-    labels, masks = _check_annotations(Annotations(**annotations), arrays)
+    labels, masks = _check_annotations(annotations, arrays)
     grids = _grids(mapping, arrays, affines)
     images = {n: _in_float32(a, f"the {n} image") for n, a in arrays.items()}
     read = partial(_read, affine=grids["moving"].affine, grid=grids["static"])
@@ -137,8 +137,11 @@ def _check_images(mapping, images, affines):
 
 def _check_annotations(annotations, images):
     """Return label maps and masks by name, once they are known to fit the images."""
+    taken = [name for name, place in PLACES.items() if place.kind != "landmarks"]
+    for name in annotations:
+        check_name("each annotation", name, taken)
     labels, masks = {}, {}
-    for name, array in annotations.as_dict().items():
+    for name, array in Annotations(**annotations).as_dict().items():
         if PLACES[name].kind == "labels":
             labels[name] = check_real(name, array)
         else:

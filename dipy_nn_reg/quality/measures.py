@@ -5,7 +5,7 @@ import numpy as np
 from scipy.ndimage import minimum_filter, uniform_filter
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.checks import check_real, check_where
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.applied import MappedPair, apply_map
@@ -39,11 +39,11 @@ def measure(pair, *, of_field=None, alignment=None):
     measures : dict of float
         With the endings ``_before`` and ``_after``, of what is inside of the masks:
         ``ncc``; where the map points into the moving image, ``nmi`` (normalised mutual
-        information) and ``misplaced``; with labels, also ``dice``, the mean over the
-        labels of the static map, and ``lost_labels``, the number of these that the
-        mapped moving labels lack. Besides, ``covered``, the fraction of the static
-        structure inside of the masks that the map finds within the moving image;
-        ``voxel_mm``, the longest side of a static voxel; and the measures of
+        information) and ``misplaced``. With labels, also of whole label maps: ``dice``,
+        the mean over the labels of the static map, and ``lost_labels``, the number of
+        these that the mapped moving labels lack. Besides, ``covered``, the fraction of
+        the static structure inside of the masks that the map finds within the moving
+        image; ``voxel_mm``, the longest side of a static voxel; and the measures of
         :func:`~dipy_nn_reg.mapping.measures.measure_field` and of
         :func:`~dipy_nn_reg.quality.starts.measure_start`.
     """
@@ -105,7 +105,8 @@ def misplaced(static, warped, *, where=None):
     Raises
     ------
     ValueError
-        If the shapes differ, or if an image is empty or not of real numbers.
+        If the shapes differ, if an image is empty or not of real numbers, or if
+        ``where`` is not of bool.
 
     Examples
     --------
@@ -113,12 +114,7 @@ def misplaced(static, warped, *, where=None):
     >>> misplaced(image, -image), misplaced(image, np.roll(image, 2, axis=0)) > 0.5
     (0.0, True)
     """
-    static, warped = check_real("static", static), check_real("warped", warped)
-    if static.shape != warped.shape:
-        raise ValueError(
-            f"Expected images of one shape. Received static.shape={static.shape} and "
-            f"warped.shape={warped.shape}."
-        )
+    static, warped, where = _check(static, warped, where)
     step = -(-max(static.shape) // _MAX_VOXELS)
     # A single slice is kept.
     thinned = (slice(None, None, step),) * static.ndim
@@ -134,7 +130,7 @@ def misplaced(static, warped, *, where=None):
                 best = np.maximum(best, shifted)
     # A voxel whose surroundings correlate nowhere is not in place either.
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
-    where = np.ones(static.shape, bool) if where is None else where[thinned]
+    where = where[thinned]
     if not where.any():
         return np.nan
     # Windows that reach into what has not been seen say little, but are all there is
@@ -142,6 +138,19 @@ def misplaced(static, warped, *, where=None):
     counts = _structure(static, where)
     whole = counts & minimum_filter(where, _WINDOW)
     return float(np.mean(is_misplaced[whole if whole.any() else counts]))
+
+
+def _check(static, warped, where):
+    """Return two images of one shape, and the voxels that count."""
+    static, warped = check_real("static", static), check_real("warped", warped)
+    if static.shape != warped.shape:
+        raise ValueError(
+            f"Expected images of one shape. Received static.shape={static.shape} and "
+            f"warped.shape={warped.shape}."
+        )
+    if where is None:
+        where = np.ones(static.shape, bool)
+    return static, warped, check_where("where", where, static.shape)
 
 
 def _squared_correlation_with(one):

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 from nibabel.affines import apply_affine
 import numpy as np
 
+from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.mapping.affine_summary import describe_affine
 from dipy_nn_reg.mapping.grid import prealign_of, static_grid
@@ -21,8 +22,19 @@ from dipy_nn_reg.viz import plot_dice, plot_field, plot_histograms, plot_jacobia
 __all__ = ["check_page", "cohort_report", "report", "report_pair"]
 
 # Columns of the table of several pairs.
-COLUMNS = ("dice_after", "lost_labels_after", "ncc_after", "misplaced_after")
-COLUMNS += tuple(ROWS)[6:]
+COLUMNS = (
+    "dice_after",
+    "lost_labels_after",
+    "ncc_after",
+    "misplaced_after",
+    "information",
+    "rival",
+    "folding",
+    "sd_log_jacobian",
+    "mean_displacement_mm",
+    "largest_displacement_mm",
+    "inverse_error_mm",
+)
 # Explanation of each figure.
 LOOK_FOR = {
     "Overlap of structures": "The further to the right, the better.",
@@ -222,6 +234,8 @@ def _check_subjects(subjects):
             f"Expected subjects to be a list of dicts with {sorted(needed)}. "
             f"Received subjects={subjects!r}."
         )
+    for subject in subjects:
+        check_name("each verdict", subject["verdict"], VERDICTS)
 
 
 def _cells(subject, names):

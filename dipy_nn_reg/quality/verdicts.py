@@ -119,16 +119,28 @@ def judge(measures):
     -------
     findings : list of Finding
         The first one is the verdict.
+
+    Raises
+    ------
+    ValueError
+        If a measure is missing.
     """
-    findings = [
-        *_judge_failure(measures),
-        *_judge_start(measures),
-        *_judge_folding(measures),
-        *_judge_alignment(measures),
-        *_judge_labels(measures),
-        *_judge_inverse(measures),
-        *_judge_numbers(measures),
-    ]
+    kinds = (
+        _judge_failure,
+        _judge_start,
+        _judge_folding,
+        _judge_alignment,
+        _judge_labels,
+        _judge_inverse,
+        _judge_numbers,
+    )
+    try:
+        findings = [finding for kind in kinds for finding in kind(measures)]
+    except KeyError as error:
+        raise ValueError(
+            f"Expected all measures that measure() returns. Received none of the name "
+            f"{error}."
+        ) from None
     order = list(VERDICTS)
     return sorted(findings, key=lambda finding: order.index(finding.title))
 
@@ -188,7 +200,7 @@ def _rating(measures):
 
 
 def _is_certain(measures):
-    """Return whether the images have much in common, and only so."""
+    """Return whether the images have much in common, in this position only."""
     information, rival = _rating(measures)
     return information >= LITTLE_IN_PART and rival < UNCERTAIN_RIVAL
 
@@ -239,7 +251,8 @@ def _judge_labels(measures):
         return [Finding("Look closely", text, ADVICE["few labels"])]
     lost = measures.get("lost_labels_after", 0) - measures.get("lost_labels_before", 0)
     if lost > 0:
-        text = f"The registration lost {lost:.0f} labels of the moving map."
+        labels = "label" if lost == 1 else "labels"
+        text = f"The registration lost {lost:.0f} {labels} of the moving map."
         return [Finding("Look closely", text, ADVICE["lost labels"])]
     return [Finding("Good", text)]
 

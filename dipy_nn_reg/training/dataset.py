@@ -67,6 +67,11 @@ class PairDataset(keras.utils.PyDataset):
     first_drawn_from : dict, optional
         State of ``rng`` from which the first epoch is drawn, however often Keras asks
         for another order before that epoch begins.
+
+    Raises
+    ------
+    ValueError
+        If the static images, or ``rng``, are missing where they are needed.
     """
 
     def __init__(
@@ -80,6 +85,13 @@ class PairDataset(keras.utils.PyDataset):
         rng=None,
         first_drawn_from=None,
     ):
+        is_random = static is None or changes.augment or changes.mirror is not None
+        if (is_random and rng is None) or (static is None and len(moving) < 2):
+            raise ValueError(
+                "Expected rng, and two images or more without static ones, for pairs "
+                f"that are drawn, mirrored or augmented. Received rng={rng!r} and "
+                f"{len(moving)} moving images."
+            )
         super().__init__(workers=WORKERS, max_queue_size=MAX_WAITING)
         self.moving, self.static = moving, static
         self.annotations = annotations or Annotations()

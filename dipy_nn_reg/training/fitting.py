@@ -3,8 +3,8 @@
 from functools import partial
 from typing import NamedTuple
 
-from dipy_nn_reg.checks import check_integer, check_number
-from dipy_nn_reg.losses.choices import takes_mask
+from dipy_nn_reg.checks import check_flag, check_integer, check_number
+from dipy_nn_reg.losses.choices import check_mask_is_taken
 from dipy_nn_reg.memory import check_memory
 from dipy_nn_reg.training.dataset import Changes, PairDataset
 from dipy_nn_reg.training.divergence import StopAtDivergence
@@ -50,6 +50,7 @@ class FitOptions(NamedTuple):
                     f"Expected mirror to be one of the {ndim} axes of the images, from "
                     f"0. Received mirror={self.mirror}."
                 )
+        check_flag("resume", self.resume)
         if not isinstance(self.augment, bool):
             check_number("augment", self.augment, or_zero=True)
 
@@ -63,12 +64,7 @@ def check_annotations_fit(annotations, *, loss, augment=False):
     loss : str or callable
     augment : bool or float, optional
     """
-    masks = annotations.mask, annotations.moving_mask
-    if any(mask is not None for mask in masks) and not takes_mask(loss):
-        raise ValueError(
-            f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
-            f"Received loss={loss!r} and a mask."
-        )
+    check_mask_is_taken(loss, annotations)
     if augment and annotations.static_landmarks is not None:
         raise ValueError(
             f"Expected augment=False with landmarks. Received augment={augment!r}."

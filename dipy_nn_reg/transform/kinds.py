@@ -174,11 +174,12 @@ def check_spacing(transform, shape, spacing):
             f"points fit into an image of {tuple(shape)}. Received spacing={spacing}."
         )
     points = prod(-(-size // spacing) for size in shape)
-    if transform == "tps" and points * prod(shape) > MAX_INFLUENCES:
+    is_tps = TRANSFORMS[transform].spline == "tps"
+    if is_tps and points * prod(shape) > MAX_INFLUENCES:
         raise ValueError(
-            f"Expected a larger spacing with transform='tps', which needs a number for "
-            f"each voxel and control point. Received spacing={spacing}, that is "
-            f"{points} points in an image of {tuple(shape)}."
+            f"Expected a larger spacing with transform={transform!r}, which needs a "
+            f"number for each voxel and control point. Received spacing={spacing}, "
+            f"that is {points} points in an image of {tuple(shape)}."
         )
 
 
@@ -187,7 +188,7 @@ def _largest_spacing(transform, shape):
 
     A thin-plate spline needs two points along each axis, a B-spline one.
     """
-    return min(shape) - 1 if transform == "tps" else min(shape)
+    return min(shape) - (TRANSFORMS[transform].spline == "tps")
 
 
 def connect_field(transform, values, reference, *, spacing, stride=1):
@@ -235,8 +236,8 @@ def connect_affine(predict, moving, static, background, passes):
     background : KerasTensor, shape (batch, channels)
         Background of the moving image.
     passes : int
-        Number of predictions. Each one after the first aligns the image further that
-        the ones before have aligned.
+        Number of predictions. Each one after the first further aligns the image that
+        those before it have aligned.
 
     Returns
     -------

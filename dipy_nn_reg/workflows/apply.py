@@ -105,6 +105,11 @@ class ApplyFlow(Workflow):
         transforms = find_inputs(transform_files)
         static_path = find_input("static_file", static_file)
         bvecs = find_input("bvecs", bvecs) if bvecs else None
+        if bvecs and not any(map(_is_image, moving_paths)):
+            raise ValueError(
+                f"Expected an image, a DWI series, with bvecs. Received "
+                f"{printable(moving_paths[0])}."
+            )
         names = [
             {
                 "out_file": _with_ending_of(path, out_file),

@@ -1,46 +1,52 @@
 """Choices of the options of commands, checked before Keras is imported."""
 
-from dipy_nn_reg.checks import check_integer, check_name, check_number
+import ast
+from functools import cache
+from importlib.resources import files
 
-# Names by option. The tables with the functions of these names import Keras, which
-# takes seconds; a test compares both.
-CHOICES = {
-    "network": (
-        "dirnet",
-        "encoder_decoder",
-        "fcn",
-        "unet",
-        "voxelmorph1",
-        "voxelmorph2",
-    ),
-    "transform": (
-        "affine",
-        "bspline",
-        "bspline_velocity",
-        "displacement",
-        "tps",
-        "velocity",
-    ),
-    "pair_transform": ("displacement", "velocity", "bspline_velocity"),
-    "loss": ("lncc", "mi", "mind", "mse", "ncc", "robust_lncc"),
-    "penalty": ("bending", "folding", "gradient", "inverse_consistency", "tv"),
+from dipy_nn_reg.checks import check_name
+
+# Tables of the names of each option. Their modules import Keras, which takes seconds,
+# so the names are read from the source.
+TABLES = {
+    "network": ("networks/__init__.py", "NETWORKS"),
+    "transform": ("transform/kinds.py", "TRANSFORMS"),
+    "loss": ("losses/choices.py", "LOSSES"),
+    "penalty": ("losses/choices.py", "PENALTIES"),
 }
 
 
-def check_choices(*, smoothness=None, level_iters=None, **chosen):
+@cache
+def names_of(option):
+    """Return the names among which an option of a command is chosen.
+
+    Parameters
+    ----------
+    option : str
+        A key of ``TABLES``.
+
+    Returns
+    -------
+    names : tuple of str
+    """
+    module, table = TABLES[option]
+    source = files("dipy_nn_reg").joinpath(module).read_text(encoding="utf-8")
+    tables = {
+        statement.targets[0].id: statement.value
+        for statement in ast.parse(source).body
+        if isinstance(statement, ast.Assign)
+    }
+    return tuple(name.value for name in tables[table].keys)
+
+
+def check_choices(**chosen):
     """Raise ValueError unless options of a command have one of their values.
 
     Parameters
     ----------
-    smoothness : float, optional
-    level_iters : list of int, optional
     **chosen
-        Names by option, as in ``CHOICES``; None for the default.
+        Names by option, as in ``TABLES``; None for the default.
     """
     for option, name in chosen.items():
         if name is not None:
-            check_name(option.removeprefix("pair_"), name, CHOICES[option])
-    if smoothness is not None:
-        check_number("smoothness", smoothness, or_zero=True)
-    for number in level_iters or ():
-        check_integer("each of level_iters", number, lowest=0)
+            check_name(option, name, names_of(option))

@@ -23,10 +23,10 @@ from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
-    both,
     find_inputs,
     one_for_each,
     pair_inputs,
+    paths_of_both,
     plan_outputs,
 )
 
@@ -92,8 +92,8 @@ class EvaluateFlow(Workflow):
         )
         n = len(moving)
         fields = one_for_each("field_files", field_files, n)
-        labels = both("labels", static_labels, moving_labels, n)
-        points = both("points", static_points, moving_points, n)
+        labels = paths_of_both("labels", static_labels, moving_labels, n)
+        points = paths_of_both("points", static_points, moving_points, n)
         kept = [*static, *moving, *filter(None, fields)]
         kept += [path for files in (*labels, *points) if files for path in files]
         names = {"out_metrics": out_metrics}

@@ -19,7 +19,7 @@ from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.choices import check_choices
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
-from dipy_nn_reg.workflows.quiet import import_keras, start_import_of_keras
+from dipy_nn_reg.workflows.quiet import import_keras
 
 
 class FitFlow(Workflow):
@@ -135,6 +135,8 @@ class FitFlow(Workflow):
         """
         check_integer("epochs", epochs, lowest=1)
         check_integer("warm_up", warm_up, lowest=0)
+        if smoothness is not None:
+            check_number("smoothness", smoothness, or_zero=True)
         if batch_size is not None:
             check_integer("batch_size", batch_size, lowest=1)
         if voxel_size is not None:
@@ -144,7 +146,6 @@ class FitFlow(Workflow):
             transform=transform,
             loss=loss,
             penalty=penalty,
-            smoothness=smoothness,
         )
         paths = {"moving": find_inputs(moving_files)}
         optional = {
@@ -164,20 +165,18 @@ class FitFlow(Workflow):
             if not _is_same(checkpoint, Path(out_dir, out_model)):
                 kept.append(checkpoint)
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
-        registration, rows = None, []
-        if checkpoint is not None:
-            registration, rows = _load(checkpoint, outputs[0]["out_history"])
-        start_import_of_keras()  # while images are read
-        # Memory-mapped files can be used after their names are removed.
-        with temporary_folder() as folder:
-            data = _read_all(paths, voxel_size, folder)
-
+        image, across = _reference(paths, voxel_size)
+        shape = tuple(n for axis, n in enumerate(image.data.shape) if axis != across)
+        if mirror is not None:
+            check_integer("mirror", mirror, lowest=0, highest=len(shape) - 1)
         import_keras()
         from dipy_nn_reg import DeformableRegistration
         from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
 
-        shape = data["moving"].shape[1:]
-        if registration is None:
+        rows = []
+        if checkpoint is not None:
+            registration, rows = _load(checkpoint, outputs[0]["out_history"])
+        else:
             registration = DeformableRegistration(
                 input_shape=shape,
                 network=network,
@@ -190,6 +189,9 @@ class FitFlow(Workflow):
                 precision=precision,
                 seed=seed,
             )
+        # Memory-mapped files can be used after their names are removed.
+        with temporary_folder() as folder:
+            data = _read_all(paths, image, across, folder)
         validation = data.pop("validation", None)
         if validation is not None:
             static = data.get("static")
@@ -218,7 +220,6 @@ def _is_same(path, other):
 
 def _load(checkpoint, out_history):
     """Return a model to continue with, and the rows of its history."""
-    import_keras()
     from dipy_nn_reg import DeformableRegistration
     from dipy_nn_reg.workflows.checkpoints import read_history, rows_before
 
@@ -245,15 +246,20 @@ def _fit(registration, **options):
     registration.fit(**options)
 
 
-def _read_all(paths, voxel_size, folder):
-    """Return images, labels and masks on one grid, memory-mapped in a folder."""
+def _reference(paths, voxel_size):
+    """Return an empty image on the grid of all, and the axis across slices, or None."""
     first = read_image(paths.get("static", paths["moving"])[0])
     grid = first.grid
     # Slices may be stored along any axis.
     across = next((axis for axis in (2, 1, 0) if grid.shape[axis] == 1), None)
     if voxel_size is not None:
         grid = grid.with_voxel_size(voxel_size)
-    image = Image(np.empty(grid.shape, bool), grid.affine, first.header, first.path)
+    data = np.empty(grid.shape, bool)
+    return Image(data, grid.affine, first.header, first.path), across
+
+
+def _read_all(paths, image, across, folder):
+    """Return images, labels and masks on one grid, memory-mapped in a folder."""
     data = {}
     readers = {"mask": read_mask_on}
     readers |= {"moving_labels": _read_labels, "static_labels": _read_labels}

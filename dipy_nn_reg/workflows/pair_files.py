@@ -4,7 +4,7 @@ from functools import partial
 
 from dipy.utils.logging import logger
 
-from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.annotations import PLACES, Annotations
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS, check_field_name
 from dipy_nn_reg.io.nifti import read_image
@@ -28,7 +28,7 @@ from dipy_nn_reg.workflows.report_files import import_pages, plan_cohort, write_
 # Name of the field from moving to static, unless another one is asked for.
 INVERSE = "inverse.nii.gz"
 # Options of masks.
-MASKS = ("mask", "moving_mask")
+MASKS = tuple(place.name for place in PLACES.values() if place.kind == "mask")
 # Columns of the table that is shown.
 SHOWN = (
     "moving",

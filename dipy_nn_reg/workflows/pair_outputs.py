@@ -9,7 +9,7 @@ from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.points import write_map
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.io.warped import write_warped
-from dipy_nn_reg.mapping.grid import prealign_of
+from dipy_nn_reg.mapping.grid import is_prealigned, prealign_of
 from dipy_nn_reg.mapping.maps import invert_mapping
 from dipy_nn_reg.mapping.measures import roughness_of
 from dipy_nn_reg.mapping.resampling import warp_image
@@ -67,7 +67,7 @@ def write_pair(
         warped = warp_image(moving, static, [mapping], fill=fill)
         _write_warped(partials["out_warped"], warped, mapping, images, fill)
         measures = _measure(outcome, mapping, static, moving, warped)
-        row = {**pair_names, **_sources(outcome), **measures}
+        row = {**pair_names, **_sources(outcome, mapping), **measures}
         write_csv([row], partials["out_metrics"])
         if "out_report" in paths:
             page = partials["out_report"]
@@ -85,10 +85,12 @@ def write_pair(
     return row, subjects
 
 
-def _sources(outcome):
+def _sources(outcome, mapping):
     """Return the kind of alignment, the source of the field, and the loss."""
-    alignment = outcome.alignment
-    kind = "given" if alignment is None else alignment.kind
+    if outcome.alignment is not None:
+        kind = outcome.alignment.kind
+    else:
+        kind = "given" if is_prealigned(mapping) else "none"
     return {"alignment": kind, "used": outcome.used, "loss": outcome.loss}
 
 
@@ -98,10 +100,9 @@ def _write_maps(paths, mapping, static, moving, field_format, *, inverse):
     if inverse:
         back = invert_mapping(mapping)
         write_map(paths["out_inverse"], back, moving, static, format=field_format)
-    prealign = prealign_of(mapping)
-    if not np.allclose(prealign, np.eye(len(prealign))):
+    if is_prealigned(mapping):
         with whole_file(paths["out_prealign"]) as path:
-            np.savetxt(path, prealign)
+            np.savetxt(path, prealign_of(mapping))
 
 
 def _write_warped(path, warped, mapping, images, fill):

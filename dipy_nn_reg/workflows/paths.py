@@ -112,7 +112,7 @@ def one_for_each(option, paths, n):
     return paths * n if len(paths) == 1 else paths
 
 
-def both(what, static, moving, n):
+def paths_of_both(what, static, moving, n):
     """Return a static and a moving path for each of n pairs, or None for each.
 
     Parameters
@@ -191,7 +191,10 @@ def plan_outputs(flow, inputs, out_dir, names, *, kept=()):
 def _find(path):
     """Return the files that a path, a pattern or a folder names."""
     if path.is_dir():
-        return sorted(p for p in path.iterdir() if p.is_file() and not _is_hidden(p))
+        files = sorted(p for p in path.iterdir() if p.is_file() and not _is_hidden(p))
+        if not files:
+            raise FileNotFoundError(f"No files in the folder: {path}")
+        return files
     if path.exists():
         return [path]
     if path.is_symlink():

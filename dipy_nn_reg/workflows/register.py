@@ -3,7 +3,13 @@
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.annotations import PLACES
-from dipy_nn_reg.checks import check_fill, check_number
+from dipy_nn_reg.checks import (
+    check_fill,
+    check_level_iters,
+    check_number,
+    check_smoothness,
+    choose_pairwise_transform,
+)
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.workflows.choices import check_choices
@@ -84,8 +90,8 @@ class RegisterFlow(Workflow):
             dipy_align_affine writes it; or "none" for images that are aligned.
         voxel_size : float, optional
             Size in mm of the voxels of the images that are compared: larger voxels take
-            less time and memory. By default that of the static image, or of cubic
-            voxels of the same volume if its slices are thick.
+            less time and memory. By default that of the static image; without a model,
+            of cubic voxels of the same volume if its slices are thick.
         transform : string, optional
             Field that is optimised: "displacement"; or a stationary velocity, which
             takes a penalty, "velocity" for one at each voxel or "bspline_velocity" for
@@ -94,8 +100,8 @@ class RegisterFlow(Workflow):
         loss : string, optional
             Dissimilarity of the images: "ncc", "mse" or "lncc"; "mi" or "mind" for
             images of different contrast; "robust_lncc" for a lesion in one image. By
-            default that of the model, or local normalised cross-correlation in windows
-            of 5 voxels.
+            default that of the model; without one, local normalised cross-correlation
+            in windows of 5 voxels where the contrasts agree, and "mi" where not.
         penalty : string, optional
             Penalty of a velocity: "gradient", "tv", "bending", "folding" or
             "inverse_consistency". By default that of the model, or "gradient".
@@ -160,7 +166,9 @@ class RegisterFlow(Workflow):
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         objective = {"loss": loss, "penalty": penalty, "smoothness": smoothness}
-        check_choices(pair_transform=transform, level_iters=level_iters, **objective)
+        check_choices(loss=loss, penalty=penalty)
+        check_smoothness(smoothness, choose_pairwise_transform(transform, penalty))
+        check_level_iters(level_iters)
         if (moving_labels is None) != (static_labels is None):
             raise ValueError(
                 f"Expected label maps of both images or of none. Received "

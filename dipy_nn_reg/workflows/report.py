@@ -14,10 +14,10 @@ from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.failures import Failures
 from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
-    both,
     find_inputs,
     one_for_each,
     pair_inputs,
+    paths_of_both,
     plan_outputs,
 )
 from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort, write_report
@@ -87,7 +87,7 @@ class ReportFlow(Workflow):
         )
         n = len(moving)
         fields = one_for_each("field_files", field_files, n)
-        labels = both("labels", static_labels, moving_labels, n)
+        labels = paths_of_both("labels", static_labels, moving_labels, n)
         masks = [
             one_for_each("mask_files", mask_files, n),
             one_for_each("moving_mask_files", moving_mask_files, n),

@@ -6,6 +6,7 @@ import shlex
 import sys
 from urllib.parse import quote
 
+from dipy_nn_reg.mapping.grid import is_prealigned
 from dipy_nn_reg.text import printable, readable
 from dipy_nn_reg.workflows.naming import pair_name
 from dipy_nn_reg.workflows.output_checks import check_outputs
@@ -109,20 +110,20 @@ def write_report(
             "Static": _shown(static.path.absolute()),
             "Moving": _shown(moving.path.absolute()),
             **({"Field": _shown(field.absolute())} if field else {}),
-            **_choices(outcome),
+            **_choices(outcome, mapping),
             "Command": command(),
         },
     )
     return {"name": name, "page": path, **measures}
 
 
-def _choices(outcome):
+def _choices(outcome, mapping):
     """Return what a registration chose, for the list at the end of the page."""
     if outcome is None:
         return {}
-    alignment = outcome.alignment
+    given = "as given" if is_prealigned(mapping) else "none"
     return {
-        "Alignment": "as given" if alignment is None else str(alignment),
+        "Alignment": str(outcome.alignment or given),
         "Loss": outcome.loss,
         **({"Skull": _SKULL.format(outcome.skull)} if outcome.skull else {}),
     }

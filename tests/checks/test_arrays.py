@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration, register
-from dipy_nn_reg.checks.arrays import check_real
+from dipy_nn_reg.checks.arrays import check_real, check_where
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,10 @@ def test_slices_larger_than_memory_are_refused(model):
         model.predict_mapping(
             vast, IMAGE[..., None], moving_affine=affine, static_affine=affine
         )
+
+
+@pytest.mark.parametrize("where", [np.ones(3), np.ones(2, bool), None, [[True] * 3]])
+def test_only_arrays_of_bool_of_a_shape_say_where(where):
+    with pytest.raises(ValueError, match="Expected inside"):
+        check_where("inside", where, (3,))
+    assert check_where("inside", [True, False, True], (3,)).tolist() == [1, 0, 1]

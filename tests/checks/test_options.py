@@ -7,6 +7,7 @@ import pytest
 
 from dipy_nn_reg.checks.options import (
     check_fill,
+    check_flag,
     check_input_shape,
     check_integer,
     check_name,
@@ -39,6 +40,9 @@ from dipy_nn_reg.checks.options import (
         (lambda: check_number("w", 10**9999), "very many digits, which float32"),
         (lambda: check_number("w", 1e-60), "Received 1e-60, which float32 cannot"),
         (lambda: check_number("w", np.inf), r"Received inf\."),
+        (lambda: check_number("w", 3, highest=2), r"> 0 and <= 2. Received 3\."),
+        (lambda: check_flag("f", "no"), "f to be True or False. Received 'no'"),
+        (lambda: check_flag("f", 1), "f to be True or False. Received 1"),
         (lambda: check_number("w", Decimal(1)), r"Received Decimal\('1'\)"),
         (lambda: check_integer("n", -(10**9999), lowest=0), "very many digits"),
         (

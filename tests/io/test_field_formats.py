@@ -271,3 +271,25 @@ def test_positions_of_fsl_are_distinguished_from_world_coordinates(
     for absolute in (None, True):
         mapping = load_mapping(path, absolute=absolute, **options)
         npt.assert_allclose(mapping.transform_points(points), points, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("header", "format", "told"),
+    [
+        ({"intent": 1007, "name": "Mapping"}, "itk", "spm"),
+        ({"intent": 1007, "name": "NREG_TRANS", "p1": 1}, "spm", "niftyreg"),
+        ({"intent": 1006}, "spm", "dispvect"),
+    ],
+)
+def test_a_format_that_the_intent_contradicts_is_refused(
+    header, format, told, tmp_path
+):
+    save(tmp_path / "field.nii", np.zeros((4, 5, 6, 1, 3), "f4"), np.eye(4), **header)
+    with pytest.raises(ValueError, match=f"format '{format}'. .*of format '{told}'"):
+        load_mapping(tmp_path / "field.nii", format=format)
+
+
+def test_displacements_of_a_format_may_have_a_common_intent(tmp_path):
+    values = np.zeros((4, 5, 6, 1, 3), "f4")
+    save(tmp_path / "field.nii", values, np.eye(4), intent=1006)
+    assert not load_mapping(tmp_path / "field.nii", format="itk").backward.any()

@@ -4,16 +4,20 @@ import keras
 from keras import ops
 import pytest
 
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.losses import penalties
 from dipy_nn_reg.losses.choices import (
     LOSSES,
     PENALTIES,
     check_choice,
     check_loss,
+    check_mask_is_taken,
     check_penalty,
     check_penalty_option,
     default_smoothness,
     evaluate_loss,
     get_loss,
+    get_penalty,
     takes_mask,
 )
 from dipy_nn_reg.losses.images import lncc, mi
@@ -120,3 +124,21 @@ def test_penalties_that_cannot_be_computed_are_refused():
 def test_a_partial_with_options_by_position_is_refused():
     with pytest.raises(ValueError, match="loss to be a partial with options by name"):
         check_choice("loss", partial(absolute, 5), LOSSES)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_function_of_the_package_has_the_weight_of_its_name(name):
+    assert get_penalty(getattr(penalties, name)) == PENALTIES[name]
+
+
+def test_a_function_of_a_user_penalises_the_field():
+    function = lambda field: ops.mean(field)  # noqa: E731
+    assert get_penalty(function) == (function, 1.0, "field")
+
+
+def test_a_loss_without_a_mask_refuses_one():
+    annotations = Annotations(moving_mask=1)
+    check_mask_is_taken("ncc", annotations)
+    check_mask_is_taken(lambda static, warped: 0, Annotations())
+    with pytest.raises(ValueError, match="Expected a loss that takes a mask"):
+        check_mask_is_taken(lambda static, warped: 0, annotations)

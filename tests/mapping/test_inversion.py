@@ -129,3 +129,9 @@ def test_a_field_is_checked_and_converted():
         check_field("field", field, shape=(4, 3, 2))
     with pytest.raises(ValueError, match="finite values in field"):
         check_field("field", 1e300 * field)
+
+
+@pytest.mark.parametrize("missed", [np.ones((5, 5), bool), np.ones((5, 6))])
+def test_what_was_missed_is_of_bool_on_the_grid(missed):
+    with pytest.raises(ValueError, match="Expected missed"):
+        invert_displacement(np.zeros((5, 6, 2)), missed=missed)

@@ -113,3 +113,12 @@ def test_invalid_images_are_refused(measure, junk):
 def test_an_invalid_image_has_no_unit_range(junk):
     with pytest.raises(ValueError, match=r"Expected .*\. Received "):
         to_unit_range(junk)
+
+
+@pytest.mark.parametrize(
+    ("value", "bins", "message"),
+    [(np.nan, 4, "finite"), (np.inf, 4, "finite"), (0, 0, "bins"), (0, 2.5, "bins")],
+)
+def test_entropies_need_finite_values_and_bins(value, bins, message):
+    with pytest.raises(ValueError, match=f"Expected {message}"):
+        entropies([0, value, 1], [0, 1, 1], bins=bins)

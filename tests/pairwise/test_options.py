@@ -11,7 +11,6 @@ from dipy_nn_reg.losses.choices import LOSSES, default_smoothness, get_loss
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.pairwise.options import (
     check_annotations,
-    check_level_iters,
     check_model,
     check_num_channels,
     check_options,
@@ -149,6 +148,9 @@ def image(rng):
         ({"moving_labels": np.ones(SHAPE, int)}, "moving_labels alone"),
         ({"static_labels": np.ones(SHAPE, int)}, "static_labels alone"),
         ({"num_channels": 0}, "Expected num_channels"),
+        ({"symmetric": "no"}, "Expected symmetric to be True or False"),
+        ({"optimize": "False"}, "Expected optimize to be True or False"),
+        ({"smoothness": 1e6}, "Expected smoothness .*<= 100"),
         ({"model": 5}, "Expected model"),
     ],
 )
@@ -157,9 +159,7 @@ def test_invalid_options_are_refused(options, message, rng):
         register(image(rng), image(rng), prealign=None, **options)
 
 
-def test_a_list_of_iterations_and_a_registration_are_accepted():
-    for level_iters in (None, [0], (10, 5), [np.int64(3)]):
-        check_level_iters(level_iters)
+def test_a_registration_is_accepted_as_a_model():
     for model in (None, SimpleNamespace(predict_mapping=None)):
         check_model(model)
 

@@ -118,6 +118,8 @@ def test_images_and_labels_that_do_not_match_the_map_are_refused(image, shifted)
         ({"moving_labels": 0.5}, "moving_labels to be integers on the grid of moving"),
         ({"static_labels": 0}, "labels other than 0 in static_labels"),
         ({"moving_affine": np.zeros((9, 9))}, "Expected moving_affine of shape"),
+        ({"moving_landmarks": 0}, "each annotation to be one of .*moving_landmarks"),
+        ({"label_values": [1]}, "each annotation to be one of .*label_values"),
     ],
 )
 def test_invalid_values_are_refused(changes, message, image, shifted):

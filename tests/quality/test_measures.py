@@ -176,3 +176,9 @@ def test_masks_without_overlap_are_refused(image, shifted):
     for wrong in (masks[0, 1:], np.full(image.shape, np.nan), 0 * masks[0]):
         with pytest.raises(ValueError, match="in mask|mask of the shape"):
             apply_map(shifted(0), image, image, mask=wrong)
+
+
+@pytest.mark.parametrize("where", [np.ones((3, 3), bool), np.ones((4, 4))])
+def test_where_is_of_bool_and_of_the_shape_of_the_images(where):
+    with pytest.raises(ValueError, match="Expected where"):
+        misplaced(np.eye(4), np.eye(4), where=where)

@@ -106,3 +106,8 @@ def test_labels_that_were_missing_before_do_not_count_as_lost():
     lost = {"lost_labels_before": 2, "lost_labels_after": 2}
     dice = {"dice_before": 0.6, "dice_after": 0.8}
     assert judge(GOOD | dice | lost)[0].title == "Good"
+
+
+def test_missing_measures_are_an_error():
+    with pytest.raises(ValueError, match="Expected all measures .*'folding'"):
+        judge({name: value for name, value in GOOD.items() if name != "folding"})

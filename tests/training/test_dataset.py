@@ -302,3 +302,19 @@ def test_signed_and_unsigned_labels_are_compared_exactly(rng):
         check_training_data(
             images, images, moving_labels=moving, static_labels=static, **layout
         )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"static": None},
+        {"static": None, "n": 1, "rng": np.random.default_rng(0)},
+        {"changes": Changes(mirror=0)},
+        {"changes": Changes(augment=1.0)},
+    ],
+)
+def test_what_is_drawn_at_random_needs_a_generator_and_partners(options, images):
+    options = {"static": images, "n": len(images), "batch_size": 1, **options}
+    moving, static = images[: options.pop("n")], options.pop("static")
+    with pytest.raises(ValueError, match="Expected rng, and two images"):
+        PairDataset(moving, static, **options)

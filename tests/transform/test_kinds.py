@@ -7,6 +7,7 @@ from dipy_nn_reg.transform.control_points import SPLINES
 from dipy_nn_reg.transform.functions import integrate, warp
 from dipy_nn_reg.transform.kinds import (
     TRANSFORMS,
+    Transform,
     choose_field_stride,
     choose_spacing,
     connect_affine,
@@ -108,6 +109,14 @@ def test_values_needed():
 def test_an_invalid_spacing_is_refused(transform, shape, spacing, message):
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         choose_spacing(transform, shape, spacing)
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [((28, 20), 20), ((160, 192, 224), 8)])
+def test_each_thin_plate_spline_is_limited(shape, spacing, monkeypatch):
+    kind = Transform(spline="tps", integrated=True)
+    monkeypatch.setitem(TRANSFORMS, "tps_velocity", kind)
+    with pytest.raises(ValueError, match="spacing"):
+        choose_spacing("tps_velocity", shape, spacing)
 
 
 @pytest.mark.parametrize(

@@ -451,3 +451,11 @@ def test_absolute_warps_of_fsl_are_applied(setting, tmp_path):
     npt.assert_allclose(
         nib.load(out).get_fdata(), setting.mapping.transform(setting.moving), atol=2e-3
     )
+
+
+def test_bvecs_without_an_image_are_refused(setting, tmp_path):
+    np.savetxt(tmp_path / "in.bvec", np.eye(3))
+    write_points(tmp_path / "points.csv", np.zeros((1, 3)))
+    options = {"bvecs": str(tmp_path / "in.bvec"), "out": tmp_path / "out"}
+    with pytest.raises(ValueError, match="a DWI series, with bvecs. .*points.csv"):
+        apply(setting, tmp_path / "points.csv", **options)

@@ -12,7 +12,8 @@ import pytest
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.workflows import checkpoints
-from dipy_nn_reg.workflows.fit import FitFlow, _read_all, _read_labels
+from dipy_nn_reg.workflows import fit as fit_module
+from dipy_nn_reg.workflows.fit import FitFlow, _read_all, _read_labels, _reference
 
 
 def fit(moving, out, *, force=False, **options):
@@ -157,14 +158,14 @@ def test_labels_and_mask_keep_header_and_values(brains, write, crops, tmp_path):
         "moving_labels": [tmp_path / "labels.nii.gz"],
         "mask": [tmp_path / "mask.nii.gz"],
     }
-    data = _read_all(paths, None, tmp_path)
+    data = _read_all(paths, *_reference(paths, None), tmp_path)
     npt.assert_array_equal(data["moving_labels"][0], labels)
     npt.assert_array_equal(data["mask"][0], crops[0] > 0.3)
     elsewhere = np.diag([2.0, 2, 2, 1])
     elsewhere[0, 3] = 1000
     paths["mask"] = [write("far.nii.gz", np.ones(crops[0].shape, np.uint8), elsewhere)]
     with pytest.raises(ValueError, match="far.nii.gz"):
-        _read_all(paths, None, tmp_path)
+        _read_all(paths, *_reference(paths, None), tmp_path)
 
 
 def weights_of(path):
@@ -249,6 +250,28 @@ def test_diverging_training_keeps_the_last_finite_model(
     last = done.stderr.strip().splitlines()[-1]
     assert "Expected a training that converges" in last and "learning_rate" in last
     assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float16"}, "precision"),
+        ({"field_stride": 3}, "field_stride"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"seed": -1}, "seed"),
+        ({"mirror": 3}, "mirror"),
+        ({"network": "dirnet", "transform": "velocity"}, "transform"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_images_are_read(
+    options, message, brains, tmp_path, monkeypatch
+):
+    def never(*args, **kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(fit_module, "cache_images", never)
+    with pytest.raises(ValueError, match=f"Expected {message}"):
+        fit(brains, tmp_path / "out", **options)
 
 
 @pytest.mark.parametrize(

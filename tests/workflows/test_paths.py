@@ -151,3 +151,9 @@ def test_prefixes_are_put_before_file_names(folder, tmp_path):
         "out": tmp_path / "out" / "deep" / "t1__x.nii",
         "other": tmp_path / "far" / "t1__y.nii",
     }
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    (tmp_path / ".hidden").write_text("")
+    with pytest.raises(FileNotFoundError, match=f"No files in the folder: {tmp_path}"):
+        find_inputs(tmp_path)

@@ -63,7 +63,7 @@ def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tm
     )
     with open(out / "metrics.csv", newline="") as file:
         (row,) = csv.DictReader(file)
-    assert row["used"] == "model"
+    assert (row["used"], row["alignment"]) == ("model", "given")
     expected = np.corrcoef(static.ravel(), warped.get_fdata().ravel())[0, 1]
     assert float(row["ncc_after"]) == pytest.approx(expected, abs=1e-4)
     assert float(row["inverse_error_mm"]) < 0.2
@@ -103,6 +103,7 @@ def test_volumes_of_few_slices_are_measured(crops, write, models, tmp_path):
     assert predict(*paths[:1], paths[1:], models[3], tmp_path / "out") == OUTPUTS
     with open(tmp_path / "out" / "metrics.csv", newline="") as file:
         (row,) = csv.DictReader(file)
+    assert row["alignment"] == "none"
     assert np.isnan(float(row["sd_log_jacobian"]))
     assert float(row["ncc_after"]) > 0
 

@@ -267,6 +267,8 @@ WRONG_IN_REGISTER = [
     ({"smoothness": -1.0}, "smoothness"),
     ({"level_iters": [-1]}, "level_iters"),
     ({"transform": "tps"}, "transform.*'tps'"),
+    ({"transform": "displacement", "penalty": "tv"}, "penalty=None.*'tv'"),
+    ({"smoothness": 1e6}, "smoothness .*<= 100. Received 1000000.0"),
 ]
 
 

@@ -130,7 +130,7 @@ CALLS = {
 _F = cases_files
 CASES = {
     "nifti": Area(8.0, True, (*[_F.read_image] * 3, _F.write_image)),
-    "field_files": Area(6.0, True, (*[_F.load_field] * 3, _F.save_field)),
+    "field_files": Area(6.0, True, (*[_F.load_mapping] * 3, _F.save_mapping)),
     "workflows.inputs": Area(5.0, True, (*[_F.read_table] * 2, _F.read_streamlines)),
     "readers of paths": Area(2.0, True, (_F.read_path,)),
     "damaged digits": Area(1.5, True, (_F.load_mnist,)),

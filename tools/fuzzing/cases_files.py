@@ -14,7 +14,7 @@ ENDINGS = (".nii.gz", ".nii.gz", ".nii", ".mgz", ".img")
 READERS = {
     "read_image": nifti.read_image,
     "read_labels": nifti.read_labels,
-    "load_field": fields.load_field,
+    "load_mapping": fields.load_mapping,
     "read_affine": points.read_affine,
     "read_points": points.read_points,
     "load_mnist": data.load_mnist,
@@ -41,7 +41,7 @@ def read_image(rng, folder):
     return _damaged("nifti", name, read, options, file, rng, is_nifti=ending != ".mgz")
 
 
-def load_field(rng, folder):
+def load_mapping(rng, folder):
     """Return a case of a damaged field, which is then used."""
     ndim = int(rng.integers(2, 4))
     format = files.FIELD_FORMATS[rng.integers(4)]
@@ -55,16 +55,16 @@ def load_field(rng, folder):
         options["moving_affine"] = np.diag([2.0, 2, 2, 1])
     if rng.random() < 0.4:
         how = damage.damage_extension(file, rng)
-        return _reader("field_files", "load_field", _used, options, file, how)
+        return _reader("field_files", "load_mapping", _used, options, file, how)
     if rng.random() < 0.2:
         how = _spoil_values(file, rng)
-        return _reader("field_files", "load_field", _used, options, file, how)
-    return _damaged("field_files", "load_field", _used, options, file, rng)
+        return _reader("field_files", "load_mapping", _used, options, file, how)
+    return _damaged("field_files", "load_mapping", _used, options, file, rng)
 
 
 def _used(path, **options):
     """Read a field and apply it to an image and to points."""
-    made = fields.load_field(path, **options)
+    made = fields.load_mapping(path, **options)
     shape = tuple(int(n) for n in made.domain_shape)
     if np.prod([float(n) for n in shape]) > 1e6:
         return made
@@ -171,7 +171,7 @@ def read_path(rng, folder):
 
 
 def _valid_file(name, rng, folder):
-    if name == "load_field":
+    if name == "load_mapping":
         return files.write_field(folder / "field.nii.gz", rng, 3)
     if name == "read_affine":
         return files.write_affine(folder / "affine.txt", rng)
@@ -203,17 +203,17 @@ def write_image(rng, folder):
     return mutate(call, "nifti", rng, folder, strict=False)
 
 
-def save_field(rng, folder):
+def save_mapping(rng, folder):
     """Return a case of the writer of fields, whose file is then read."""
     size = scenes.any_shape(rng, thin=False)
 
     def save(path, **arguments):
-        fields.save_field(path, **arguments)
-        return fields.load_field(path)
+        fields.save_mapping(path, **arguments)
+        return fields.load_mapping(path)
 
     call = Call(
         save,
-        call_name="save_field",
+        call_name="save_mapping",
         path=path(folder / "out.nii.gz"),
         mapping=map_of(scenes.mapping(rng, size)),
         written=("out.nii.gz", *files.SPECIAL),

@@ -43,7 +43,7 @@ def write_labels(path, rng, ndim):
 
 def write_field(path, rng, ndim, *, format="dipy"):
     """Write a field between two images of :func:`write_pair`."""
-    from dipy_nn_reg.io.fields import save_field
+    from dipy_nn_reg.io.fields import save_mapping
     from dipy_nn_reg.mapping.maps import displacement_to_mapping
 
     size = scenes.PAIRS[ndim]
@@ -55,7 +55,7 @@ def write_field(path, rng, ndim, *, format="dipy"):
         moving_affine=grid,
         moving_shape=size if ndim == 3 else (*size, 1),
     )
-    save_field(path, made, format=format)
+    save_mapping(path, made, format=format)
     return path
 
 
