@@ -107,10 +107,10 @@ def register(
         Penalty of a velocity, as for ``DeformableRegistration``. By default that of the
         model, or the gradient of the velocity.
     smoothness : float, optional
-        Factor of what smooths a displacement, 1 by default: between a half and 4, the
-        roughness of a field (SDlogJ) falls by a tenth to a quarter with each doubling.
-        For a velocity, the weight of the penalty, whose default depends on the loss and
-        the penalty.
+        Factor of what smooths a displacement, up to 100, by default 1: between a half
+        and 4, the roughness of a field (SDlogJ) falls by a tenth to a quarter with each
+        doubling. For a velocity, the weight of the penalty, whose default depends on
+        the loss and the penalty.
     level_iters : sequence of int, optional
         Largest number of iterations of each level, as for DIPY's SyN: the last one is
         for the images in full resolution, those before for images shrunk by 2, 4 and

@@ -107,8 +107,8 @@ class RegisterFlow(Workflow):
             "inverse_consistency". By default that of the model, or "gradient".
         smoothness : float, optional
             Factor of the smoothing of a displacement: 1 by default, less for rougher
-            fields, more for smoother ones. For a velocity, the weight of the penalty;
-            by default one that suits loss and penalty.
+            fields, more, up to 100, for smoother ones. For a velocity, the weight of
+            the penalty; by default one that suits loss and penalty.
         level_iters : variable int, optional
             Largest number of iterations of each level, from coarse to fine. By default
             25 25 25 25 for a displacement, and fewer where images are large; for a

@@ -414,7 +414,7 @@ def test_equal_images_are_not_deformed(images):
             "two or three axes",
         ),
         ({"mask": np.ones((3, 3), int)}, "Expected mask of the shape of its image"),
-        ({"mask": np.full(SHAPE, np.nan)}, "Expected integers in mask"),
+        ({"mask": np.full(SHAPE, np.nan)}, "booleans, or finite numbers, in mask"),
         ({"mask": np.zeros(SHAPE)}, "other than 0 in mask"),
         ({"moving_mask": np.ones((3, 3))}, "Expected moving_mask of the shape"),
         ({"moving_mask": np.full(SHAPE, np.inf)}, "in moving_mask.*not finite"),
