@@ -46,9 +46,9 @@ def find_format(image, about, format):
     by_intent = check_intent(image.header, image.path)
     if format is not None:
         check_name("format", format, FORMATS)
-        # Displacements of several formats may have the intent DISPVECT.
-        vectors = by_intent == "dispvect"
-        if format == "spm" if vectors else by_intent not in (None, format):
+        # Displacements of any format may have the intent DISPVECT; positions do not.
+        is_displacement = by_intent == "dispvect" and format != "spm"
+        if by_intent not in (None, format) and not is_displacement:
             raise ValueError(
                 f"Expected a field of format {format!r}. The intent of "
                 f"{str(image.path)!r} says that it is of format {by_intent!r}."

@@ -114,7 +114,7 @@ def misplaced(static, warped, *, where=None):
     >>> misplaced(image, -image), misplaced(image, np.roll(image, 2, axis=0)) > 0.5
     (0.0, True)
     """
-    static, warped, where = _check(static, warped, where)
+    static, warped, where = _check_pair(static, warped, where)
     step = -(-max(static.shape) // _MAX_VOXELS)
     # A single slice is kept.
     thinned = (slice(None, None, step),) * static.ndim
@@ -140,7 +140,7 @@ def misplaced(static, warped, *, where=None):
     return float(np.mean(is_misplaced[whole if whole.any() else counts]))
 
 
-def _check(static, warped, where):
+def _check_pair(static, warped, where):
     """Return two images of one shape, and the voxels that count."""
     static, warped = check_real("static", static), check_real("warped", warped)
     if static.shape != warped.shape:
