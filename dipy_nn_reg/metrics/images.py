@@ -102,8 +102,9 @@ def entropies(static, warped, *, bins=32):
     """
     check_integer("bins", bins, lowest=1)
     static, warped = check_same_shape(static, warped)
-    if not (np.isfinite(static).all() and np.isfinite(warped).all()):
-        raise ValueError("Expected finite values. Received some that are not.")
+    number = np.sum(~np.isfinite(static)) + np.sum(~np.isfinite(warped))
+    if number:
+        raise ValueError(f"Expected finite values. Received {number} that are not.")
     static, warped = map(_flat_in_unit_range, (static, warped))
     static, warped = (_bins(image, bins) for image in (static, warped))
     counts = np.bincount(bins * static + warped, minlength=bins**2)

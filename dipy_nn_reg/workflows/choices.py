@@ -31,12 +31,13 @@ def names_of(option):
     """
     module, table = TABLES[option]
     source = files("dipy_nn_reg").joinpath(module).read_text(encoding="utf-8")
-    tables = {
-        statement.targets[0].id: statement.value
+    rows = next(
+        statement.value
         for statement in ast.parse(source).body
         if isinstance(statement, ast.Assign)
-    }
-    return tuple(name.value for name in tables[table].keys)
+        and ast.unparse(statement.targets[0]) == table  # others may be tuples
+    )
+    return tuple(name.value for name in rows.keys)
 
 
 def check_choices(**chosen):

@@ -3,9 +3,10 @@ import sys
 
 import pytest
 
-from dipy_nn_reg.losses import choices as losses
+from dipy_nn_reg.losses.choices import LOSSES, PENALTIES
 from dipy_nn_reg.networks import NETWORKS
 from dipy_nn_reg.transform.kinds import TRANSFORMS
+from dipy_nn_reg.workflows import choices
 from dipy_nn_reg.workflows.choices import TABLES, check_choices, names_of
 
 
@@ -13,10 +14,18 @@ def test_names_are_those_of_the_tables():
     tables = {
         "network": NETWORKS,
         "transform": TRANSFORMS,
-        "loss": losses.LOSSES,
-        "penalty": losses.PENALTIES,
+        "loss": LOSSES,
+        "penalty": PENALTIES,
     }
     assert {n: tuple(t) for n, t in tables.items()} == {n: names_of(n) for n in TABLES}
+
+
+def test_other_assignments_of_a_module_are_passed_over(tmp_path, monkeypatch):
+    source = 'A, B = 1, 2\nx = object()\nx.y = {}\nLOSSES = {"a": A, "b": B}\n'
+    (tmp_path / "table.py").write_text(source)
+    monkeypatch.setattr(choices, "files", lambda package: tmp_path)
+    monkeypatch.setitem(TABLES, "loss", ("table.py", "LOSSES"))
+    assert names_of.__wrapped__("loss") == ("a", "b")
 
 
 def test_a_wrong_choice_is_refused():
