@@ -1,5 +1,7 @@
 """Public classes and their options; their methods are in registration.py."""
 
+from functools import partial
+
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.losses.choices import (
     LOSSES,
@@ -7,8 +9,10 @@ from dipy_nn_reg.losses.choices import (
     check_penalty_option,
     default_smoothness,
 )
+from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.mapping.affines import with_last_row
 from dipy_nn_reg.networks import check_network
+from dipy_nn_reg.networks.pretrained import SMOOTHNESS, pretrained_weights
 from dipy_nn_reg.registration import Registration
 from dipy_nn_reg.training.optimizers import get_optimizer
 from dipy_nn_reg.training.options import check_image_options
@@ -38,10 +42,10 @@ class DeformableRegistration(Registration):
     num_channels : int, optional
         Number of channels of each image.
     network : str, keras.Model or callable, optional
-        Network that predicts the field: "unet", "voxelmorph1", "voxelmorph2",
-        "encoder_decoder", "fcn" or "dirnet", see :mod:`dipy_nn_reg.networks`; or a
-        network of your own, which is called with the moving and the static image. A
-        Keras model is trained itself, not a copy of it.
+        Network that predicts the field: "unet", "pyramid", "voxelmorph1",
+        "voxelmorph2", "encoder_decoder", "fcn" or "dirnet", see
+        :mod:`dipy_nn_reg.networks`; or a network of your own, which is called with the
+        moving and the static image. A Keras model is trained itself, not a copy of it.
     transform : str, optional
         Prediction of the network. A field at each voxel: a stationary "velocity",
         which is integrated so that folds are rare, or the "displacement" itself.
@@ -172,6 +176,34 @@ class DeformableRegistration(Registration):
             precision=precision,
             seed=seed,
         )
+
+    @classmethod
+    def pretrained(cls, *, ndim=3, smoothness=SMOOTHNESS):
+        """Return a model that was trained on made shapes, and registers any images.
+
+        It predicts at once, for aligned images. :meth:`fit` goes on from it.
+
+        Parameters
+        ----------
+        ndim : int, optional
+            Number of spatial axes of the images, which have one channel.
+        smoothness : float, optional
+            Of the predicted fields, from 0, the roughest ones, to 1.
+
+        Returns
+        -------
+        registration : DeformableRegistration
+
+        Raises
+        ------
+        ValueError
+            If there is no such model, or if its file is damaged.
+        """
+        weights = pretrained_weights(ndim, smoothness)
+        options = {"loss": partial(lncc, window=5), "smoothness": 0.3}
+        registration = cls(input_shape=(64,) * ndim, network="pyramid", **options)
+        registration.model.set_weights(weights)
+        return registration
 
     @classmethod
     def _class_for(cls, transform):

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.backend import JIT_COMPILE
+from dipy_nn_reg.backend import JIT_COMPILE, layers_in
 from dipy_nn_reg.intensities import estimate_backgrounds
 from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.mapping.frame import Frame
@@ -26,7 +26,6 @@ from dipy_nn_reg.training.fitting import (
 )
 from dipy_nn_reg.training.keras_model import RegistrationModel
 from dipy_nn_reg.training.options import as_plain, check_options
-from dipy_nn_reg.training.precision import layers_in
 from dipy_nn_reg.training.predictor import Predictor
 from dipy_nn_reg.training.saving import load_model, load_weights, save_whole
 from dipy_nn_reg.transform.functions import warp

@@ -10,8 +10,7 @@ from dipy_nn_reg import AffineRegistration, DeformableRegistration
 from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.mapping.affines import grid_points
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
-from dipy_nn_reg.mapping.parts import Parts
-from dipy_nn_reg.training.predictor import Prediction
+from dipy_nn_reg.mapping.parts import Parts, Prediction
 
 
 def deforming(ndim, *, kind=DeformableRegistration, **options):

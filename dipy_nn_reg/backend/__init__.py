@@ -25,9 +25,11 @@ from dipy_nn_reg.backend.operations import (
     grid_sample,
     take_rows,
 )
+from dipy_nn_reg.backend.precision import PRECISIONS, layers_in
 
 __all__ = [
     "JIT_COMPILE",
+    "PRECISIONS",
     "as_one_graph",
     "compiled",
     "for_backend",
@@ -35,6 +37,7 @@ __all__ = [
     "grid_sample",
     "has_fast_bfloat16",
     "has_gpu",
+    "layers_in",
     "output_shape",
     "recomputed",
     "self_adjoint",

@@ -2,6 +2,7 @@
 
 from dipy_nn_reg.checks.arrays import as_array, check_real, check_where
 from dipy_nn_reg.checks.descent import (
+    PRETRAINED,
     check_level_iters,
     check_smoothness,
     choose_pairwise_transform,
@@ -24,6 +25,7 @@ from dipy_nn_reg.checks.options import (
 )
 
 __all__ = [
+    "PRETRAINED",
     "as_array",
     "check_contrast",
     "check_fill",

@@ -2,6 +2,8 @@
 
 from dipy_nn_reg.checks.options import check_integer, check_name, check_number
 
+# Name of the model that comes with this package, in place of a model or a file of one.
+PRETRAINED = "pretrained"
 PAIRWISE_TRANSFORMS = ("bspline_velocity", "displacement", "velocity")
 # Largest smoothness of a displacement, which is relaxed this many times as much in each
 # step. Long before, little more than an affine motion is left.

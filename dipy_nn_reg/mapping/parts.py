@@ -1,7 +1,7 @@
 """Parts of a map between two images on one grid: a displacement and an affine."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nibabel.affines import apply_affine
 import numpy as np
@@ -33,3 +33,20 @@ class Parts(NamedTuple):
         with np.errstate(invalid="ignore"):  # a prediction may not be finite
             moved = apply_affine(self.matrix, grid + self.displacement) - grid
         return moved.astype(np.float32)
+
+
+class Prediction(NamedTuple):
+    """Prediction of one pair of images on one grid.
+
+    Attributes
+    ----------
+    parts : Parts
+    velocity : ndarray, shape (1, *coarse, ndim), or None
+        The velocity of the displacement, if the transform has one.
+    stride : int
+        Distance in voxels of the values of the velocity.
+    """
+
+    parts: Parts
+    velocity: Any
+    stride: int

@@ -8,6 +8,9 @@ any size, and returns ``values`` numbers for
   ceil(n / spacing) points for n voxels;
 - the pair of images, if ``spacing`` is None: shape (batch, values).
 
+The images are those on the grid of the field, or, for the networks of
+:data:`READ_IN_FULL`, in full resolution, from which these find the field on its grid.
+
 ``seed`` is a function that returns a new seed for each layer. A builder may return a
 list of up to three fields with values for each voxel, each at half the resolution of
 the one before it. The first field is used for registration.
@@ -24,6 +27,7 @@ from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.networks.dirnet import dirnet
 from dipy_nn_reg.networks.encoder_decoder import encoder_decoder
 from dipy_nn_reg.networks.fcn import fcn
+from dipy_nn_reg.networks.pyramid import pyramid
 from dipy_nn_reg.networks.unet import unet
 from dipy_nn_reg.networks.voxelmorph import voxelmorph1, voxelmorph2
 from dipy_nn_reg.transform.kinds import TRANSFORMS
@@ -32,10 +36,13 @@ NETWORKS = {
     "dirnet": dirnet,
     "encoder_decoder": encoder_decoder,
     "fcn": fcn,
+    "pyramid": pyramid,
     "unet": unet,
     "voxelmorph1": voxelmorph1,
     "voxelmorph2": voxelmorph2,
 }
+# Networks that read images in full resolution, whatever the distance of the values.
+READ_IN_FULL = ("pyramid",)
 # Largest number of fields of a network: at full, half and a quarter of the resolution.
 MAX_FIELDS = 3
 # Transforms of the networks that cannot predict the values of each, and the reason.
@@ -48,6 +55,7 @@ LIMITED = {
         ["displacement", "velocity"],
         "predicts fields at three resolutions",
     ),
+    "pyramid": (["velocity"], "warps features by the velocity found so far"),
 }
 
 

@@ -28,7 +28,7 @@ def optimize_parts(tensors, prediction=None, *, options, level_iters):
     ----------
     tensors : PairTensors
         Images that are aligned by the affine of the prediction, if it has one.
-    prediction : dipy_nn_reg.training.predictor.Prediction, optional
+    prediction : dipy_nn_reg.mapping.parts.Prediction, optional
         Field from which the optimisation starts; its affine is not used.
     options : DescentOptions
     level_iters : sequence of int or None

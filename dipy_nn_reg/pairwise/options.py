@@ -8,9 +8,11 @@ import numpy as np
 
 from dipy_nn_reg.annotations import labels_of_one_type
 from dipy_nn_reg.checks import (
+    PRETRAINED,
     as_array,
     check_flag,
     check_integer,
+    check_name,
     check_number,
     check_smoothness,
     choose_pairwise_transform,
@@ -28,6 +30,7 @@ from dipy_nn_reg.losses.choices import (
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.memory import check_memory, size_of_labels
+from dipy_nn_reg.networks.pretrained import pretrained_weights
 from dipy_nn_reg.pairwise.levels import DescentOptions
 from dipy_nn_reg.transform.kinds import (
     check_spacing,
@@ -88,11 +91,23 @@ def spatial_shape(image, ndim):
 
 
 def check_model(model):
-    """Raise ValueError unless the model is a registration, or None."""
-    if model is not None and not hasattr(model, "predict_mapping"):
+    """Raise ValueError unless the model is a registration, a known name, or None."""
+    if isinstance(model, str):
+        check_name("model", model, [PRETRAINED])
+    elif model is not None and not hasattr(model, "predict_mapping"):
         raise ValueError(
-            f"Expected model to be a DeformableRegistration or an AffineRegistration. "
-            f"Received model={model!r}."
+            f"Expected model to be a DeformableRegistration, an AffineRegistration or "
+            f"{PRETRAINED!r}. Received model={model!r}."
+        )
+
+
+def check_pretrained(ndim, num_channels):
+    """Raise ValueError unless the pretrained model takes images of this layout."""
+    pretrained_weights(ndim)
+    if num_channels != 1:
+        raise ValueError(
+            f"Expected images of one channel with model={PRETRAINED!r}. Received "
+            f"num_channels={num_channels}."
         )
 
 

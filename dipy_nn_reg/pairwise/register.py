@@ -18,12 +18,14 @@ from dipy_nn_reg.pairwise.options import (
     check_model,
     check_num_channels,
     check_options,
+    check_pretrained,
     check_size,
     find_layout,
     spatial_shape,
 )
 from dipy_nn_reg.pairwise.outcome import Outcome
 from dipy_nn_reg.pairwise.safeguard import best_sound_parts
+from dipy_nn_reg.pairwise.zero_shot import predict_pretrained
 from dipy_nn_reg.tracing import check_not_forked
 
 
@@ -85,8 +87,10 @@ def register(
         one side of its voxels is twice as long as another.
     num_channels : int, optional
         Number of channels; by default that of the model, or 1.
-    model : DeformableRegistration or AffineRegistration, optional
-        Trained model, whose prediction is the start. It does not change.
+    model : DeformableRegistration, AffineRegistration or "pretrained", optional
+        Trained model, whose prediction is the start. It does not change. "pretrained"
+        is the one of :meth:`dipy_nn_reg.DeformableRegistration.pretrained`, for images
+        of one channel; everything else is then chosen as without a model.
     optimize : bool, optional
         If False, the prediction of the model is returned without optimisation, unless
         it has to be repaired.
@@ -162,6 +166,9 @@ def register(
     check_not_forked()
     start = perf_counter()
     check_model(model)
+    predict = partial(_predict, model)
+    if is_pretrained := isinstance(model, str):
+        predict, model = predict_pretrained, None
     check_level_iters(level_iters)
     check_flag("optimize", optimize)
     num_channels = check_num_channels(num_channels, model)
@@ -170,6 +177,8 @@ def register(
     static, static_affine = array_and_affine(static, static_affine, series=series)
     moving, static = check_real("moving", moving), check_real("static", static)
     layout = find_layout(static, static_affine, num_channels, model)
+    if is_pretrained:
+        check_pretrained(**layout)
     with_loss = partial(
         check_options,
         spatial_shape(static, layout["ndim"]),
@@ -212,7 +221,7 @@ def register(
     find_best = partial(
         best_sound_parts,
         pair,
-        _predict(model, pair),
+        predict(pair),
         level_iters=level_iters,
         optimize=optimize,
     )

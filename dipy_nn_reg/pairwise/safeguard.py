@@ -58,7 +58,7 @@ def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=Tr
     Parameters
     ----------
     pair : dipy_nn_reg.mapping.pair_on_grid.PairOnGrid
-    prediction : dipy_nn_reg.training.predictor.Prediction or None
+    prediction : dipy_nn_reg.mapping.parts.Prediction or None
         Prediction of a trained model, from which the optimisation starts.
     options : DescentOptions
     level_iters : sequence of int, optional

@@ -5,14 +5,15 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.backend import layers_in
 from dipy_nn_reg.losses.images import ncc
 from dipy_nn_reg.losses.objective import Objective, ObjectiveOptions
 from dipy_nn_reg.losses.penalties import folded
-from dipy_nn_reg.networks import connect
+from dipy_nn_reg.networks import READ_IN_FULL, connect
 from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.training.config import from_config, to_config
 from dipy_nn_reg.training.options import check_options
-from dipy_nn_reg.training.precision import keep_coarse_layers_in_float32, layers_in
+from dipy_nn_reg.training.precision import keep_coarse_layers_in_float32
 from dipy_nn_reg.training.state import check_state, finished_state, get_seeds
 from dipy_nn_reg.transform.kinds import (
     TRANSFORMS,
@@ -151,7 +152,9 @@ def _connect(images, options):
     background = Background()(moving)
     first = None if options["affine"] is None else options["affine"](images)
     aligned = moving if first is None else first["warped"]
-    inputs = [shrink(image, stride) for image in (aligned, static)]
+    inputs = [aligned, static]
+    if options["network"] not in READ_IN_FULL:
+        inputs = [shrink(image, stride) for image in inputs]
     values = _connect_network(images, inputs, options)
     outputs = {"static": static}
     if TRANSFORMS[transform].affine:
@@ -178,14 +181,16 @@ def _connect(images, options):
 def _connect_network(images, inputs, options):
     """Return the values that the network predicts, in float32."""
     rng = np.random.default_rng(options["seed"])
-    shape = options["input_shape"]
+    shape, spacing = options["input_shape"], options["spacing"]
+    if options["network"] in READ_IN_FULL:
+        spacing *= options["field_stride"]
     with layers_in(options["precision"]):
         values = connect(
             options["network"],
             *inputs,
             shape=coarse_shape(shape, options["field_stride"]),
             values=values_needed(options["transform"], len(shape)),
-            spacing=options["spacing"],
+            spacing=spacing,
             seed=lambda: int(rng.integers(2**31)),
         )
     if options["precision"] != "float32":

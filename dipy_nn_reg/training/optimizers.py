@@ -4,8 +4,8 @@ from math import cos, pi
 
 import keras
 
+from dipy_nn_reg.backend import layers_in
 from dipy_nn_reg.checks import check_name, check_number
-from dipy_nn_reg.training.precision import layers_in
 
 OPTIMIZERS = (
     "adadelta",

@@ -4,6 +4,7 @@ from math import prod
 
 import keras
 
+from dipy_nn_reg.backend import PRECISIONS
 from dipy_nn_reg.checks import (
     check_input_shape,
     check_integer,
@@ -12,7 +13,6 @@ from dipy_nn_reg.checks import (
 )
 from dipy_nn_reg.losses.choices import LOSSES, check_choice, check_penalty_option
 from dipy_nn_reg.networks import check_network
-from dipy_nn_reg.training.precision import PRECISIONS
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 
 OPTIONS = {

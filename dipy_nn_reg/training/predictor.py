@@ -1,23 +1,21 @@
 """Prediction by a trained network: warped images, fields, and parts of a map."""
 
-from typing import Any, NamedTuple
-
 import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.backend import JIT_COMPILE
+from dipy_nn_reg.backend import JIT_COMPILE, layers_in
 from dipy_nn_reg.checks import check_pairs
 from dipy_nn_reg.losses.choices import check_loss, check_penalty
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.mapping.affines import with_last_row
 from dipy_nn_reg.mapping.inversion import invert_displacement
-from dipy_nn_reg.mapping.parts import Parts
+from dipy_nn_reg.mapping.parts import Parts, Prediction
 from dipy_nn_reg.memory import check_memory
 from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.training.dataset import PairDataset
 from dipy_nn_reg.training.memory import memory_to_predict
-from dipy_nn_reg.training.precision import MIN_IN_BFLOAT16, layers_in
+from dipy_nn_reg.training.precision import MIN_IN_BFLOAT16
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.kinds import TRANSFORMS, check_spacing
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, Background, Warp
@@ -30,23 +28,6 @@ VOXELS_PER_BATCH = 2**18
 PREDICTED = ("displacement", "field", "matrix")
 # Largest number of image sizes for which the estimate of memory is cached.
 MAX_SIZES = 128
-
-
-class Prediction(NamedTuple):
-    """Prediction of one pair of images on one grid.
-
-    Attributes
-    ----------
-    parts : Parts
-    velocity : ndarray, shape (1, *coarse, ndim), or None
-        The velocity of the displacement, if the transform has one.
-    stride : int
-        Distance in voxels of the values of the velocity.
-    """
-
-    parts: Parts
-    velocity: Any
-    stride: int
 
 
 class Predictor:

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 import keras
 import numpy as np
 
+from dipy_nn_reg.backend import layers_in
 from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.training.model_files import (
@@ -14,7 +15,6 @@ from dipy_nn_reg.training.model_files import (
     read_archive,
     read_weight_shapes,
 )
-from dipy_nn_reg.training.precision import layers_in
 from dipy_nn_reg.training.snapshot import Snapshot
 from dipy_nn_reg.training.state import set_seeds
 

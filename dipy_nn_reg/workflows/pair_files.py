@@ -162,7 +162,7 @@ def register_files(
         pair_names = {"static": static_name, "moving": moving_name}
         note = partial(_note_failure, rows, pair_names, paths)
         with failures.caught(pair_name(pair_names), note):
-            images = _read_pair(dict(zip(pair_names, files)), options.get("model"))
+            images = _read_pair(dict(zip(pair_names, files)), _trained(options))
             check_warped(paths["out_warped"], **images, fill=fill)
             row, subject = write_pair(
                 _register_pair(images, _aligned(images, options)),
@@ -200,10 +200,16 @@ def _read_pair(files, model):
     return images
 
 
+def _trained(options):
+    """Return a model of the user, or None."""
+    model = options.get("model")
+    return None if isinstance(model, str) else model
+
+
 def _aligned(images, options):
     """Return options with an alignment that is estimated while Keras is imported."""
-    prealign, model = options.get("prealign"), options.get("model")
-    if not isinstance(prealign, str) or model is not None:
+    prealign = options.get("prealign")
+    if not isinstance(prealign, str) or _trained(options) is not None:
         return options
     from dipy_nn_reg.mapping.frame import Frame
 

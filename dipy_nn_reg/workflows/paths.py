@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dipy.workflows.multi_io import connect_output_paths
 
+from dipy_nn_reg.checks import PRETRAINED
 from dipy_nn_reg.workflows.naming import prefixes_of_sets
 from dipy_nn_reg.workflows.output_checks import check_outputs
 
@@ -34,6 +35,27 @@ def find_inputs(paths):
         If there are no such files.
     """
     return [file for path in as_list(paths) for file in _find(Path(path))]
+
+
+def find_model(path):
+    """Return the file of a model, or the name of the pretrained one.
+
+    Parameters
+    ----------
+    path : string or Path
+
+    Returns
+    -------
+    model : Path or str
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`find_input`.
+    """
+    if str(path) == PRETRAINED:
+        return PRETRAINED
+    return find_input("model_file", path)
 
 
 def find_input(option, path):

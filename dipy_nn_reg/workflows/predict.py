@@ -1,5 +1,7 @@
 """Command that registers images by a trained model."""
 
+from pathlib import Path
+
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_fill, check_number
@@ -10,7 +12,7 @@ from dipy_nn_reg.workflows.pair_files import (
     read_prealign,
     register_files,
 )
-from dipy_nn_reg.workflows.paths import find_input
+from dipy_nn_reg.workflows.paths import find_model
 from dipy_nn_reg.workflows.quiet import import_keras
 
 
@@ -44,10 +46,10 @@ class PredictFlow(Workflow):
     ):
         """Register as dipy_nn_reg_register --model_file does, but without optimisation.
 
-        Moving images are registered to static ones by a trained model. Unless
-        --prealign says so, they are not aligned by an affine map before. The images may
-        differ in grid, voxel size and orientation. A warped image is interpolated once,
-        from the moving image as stored in its file. A field of the model that folds is
+        Moving images are registered to static ones by a trained model. Unless it is the
+        pretrained one, or --prealign says so, they are not aligned before. The images
+        may differ in grid, voxel size and orientation. A warped image is interpolated
+        once, from the moving image as stored in its file. A field that folds is
         smoothed. If it still folds, or makes the images less similar, the pair is
         optimised after all; if that fails, only the affine is used. The table of
         measures and the log say what was used.
@@ -59,11 +61,13 @@ class PredictFlow(Workflow):
         moving_files : variable string
             Paths of the moving images.
         model_file : string or Path
-            Model that dipy_nn_reg_fit has written, or the method save in Python.
+            Model that dipy_nn_reg_fit has written, or the method save in Python; or
+            "pretrained" for the one that comes with this package.
         prealign : string, optional
             Alignment before the model is applied: "auto", "rigid", "similarity",
             "affine", or the path of a text file with the affine from static to moving
-            world coordinates, as dipy_align_affine writes it. By default none.
+            world coordinates, as dipy_align_affine writes it; or "none". By default
+            "auto" for the pretrained model, and none for others.
         voxel_size : float, optional
             Size in mm of the voxels that the model receives, which should be that of
             the images it was trained on. By default that of the static image.
@@ -103,7 +107,10 @@ class PredictFlow(Workflow):
         check_fill(fill)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        model_file = find_input("model_file", model_file)
+        model = find_model(model_file)
+        models = [model] if isinstance(model, Path) else []
+        if not models and prealign is None:
+            prealign = "auto"
         prealign, prealign_files = read_prealign(prealign)
         names = {
             "out_warped": out_warped,
@@ -122,12 +129,14 @@ class PredictFlow(Workflow):
             all_pairs=all_pairs,
             out_dir=out_dir,
             no_report=no_report,
-            kept=[model_file, *prealign_files],
+            kept=[*models, *prealign_files],
         )
 
         import_keras()
         from dipy_nn_reg import DeformableRegistration
 
+        if models:
+            model = DeformableRegistration.load(model)
         register_files(
             static,
             moving,
@@ -136,7 +145,7 @@ class PredictFlow(Workflow):
             field_format=field_format,
             fill=fill,
             inverse=inverse,
-            model=DeformableRegistration.load(model_file),
+            model=model,
             optimize=False,
             prealign=prealign,
             voxel_size=voxel_size,

@@ -1,5 +1,7 @@
 """Command that registers images by optimisation, with or without a model."""
 
+from pathlib import Path
+
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.annotations import PLACES
@@ -20,7 +22,7 @@ from dipy_nn_reg.workflows.pair_files import (
     read_prealign,
     register_files,
 )
-from dipy_nn_reg.workflows.paths import find_input
+from dipy_nn_reg.workflows.paths import find_input, find_model
 from dipy_nn_reg.workflows.quiet import import_keras, start_import_of_keras
 
 # Stands for the size of images that are not read yet: no option of this command depends
@@ -82,7 +84,8 @@ class RegisterFlow(Workflow):
         moving_files : variable string
             Paths of the moving images.
         model_file : string or Path, optional
-            Model to start from, which dipy_nn_reg_fit has written.
+            Model to start from, which dipy_nn_reg_fit has written; or "pretrained" for
+            the one that comes with this package.
         prealign : string, optional
             Alignment before the optimisation: "rigid", "similarity" or "affine", or
             "auto" to choose among them and none from the images; the path of a text
@@ -182,7 +185,8 @@ class RegisterFlow(Workflow):
             "static_labels": static_labels,
         }
         annotations = {n: find_input(n, p) for n, p in annotations.items() if p}
-        models = [find_input("model_file", model_file)] if model_file else []
+        model = find_model(model_file) if model_file else None
+        models = [model] if isinstance(model, Path) else []
         names = {
             "out_warped": out_warped,
             "out_field": out_field,
@@ -209,7 +213,8 @@ class RegisterFlow(Workflow):
             )
         # Keras is imported while images are read and aligned, unless there is a model.
         start_import_of_keras()
-        model = _load(models[0], transform, objective) if models else None
+        if models:
+            model = _load(model, transform, objective)
         annotations = {
             name: _read_on_image(name, path, static[0], moving[0])
             for name, path in annotations.items()

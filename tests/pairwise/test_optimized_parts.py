@@ -7,11 +7,10 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.losses.objective import ObjectiveOptions
-from dipy_nn_reg.mapping.parts import Parts
+from dipy_nn_reg.mapping.parts import Parts, Prediction
 from dipy_nn_reg.pairwise import optimized_parts
 from dipy_nn_reg.pairwise.levels import DescentOptions, PairTensors
 from dipy_nn_reg.pairwise.optimized_parts import optimize_parts, unfolded_parts
-from dipy_nn_reg.training.predictor import Prediction
 
 SHAPE = (33, 36)
 

@@ -10,10 +10,9 @@ from dipy_nn_reg.data.heads import make_head
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping import view
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
-from dipy_nn_reg.mapping.parts import Parts
+from dipy_nn_reg.mapping.parts import Parts, Prediction
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.pairwise.options import LOSS
-from dipy_nn_reg.training.predictor import Prediction
 from dipy_nn_reg.transform.functions import integrate, warp
 
 SHAPE = (36, 41)

@@ -13,12 +13,11 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
-from dipy_nn_reg.mapping.parts import Parts
+from dipy_nn_reg.mapping.parts import Parts, Prediction
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.pairwise import safeguard
 from dipy_nn_reg.pairwise.levels import DescentOptions
 from dipy_nn_reg.pairwise.safeguard import best_sound_parts
-from dipy_nn_reg.training.predictor import Prediction
 
 SHAPES = [(33, 36), (19, 21, 20)]
 # Width of the black border of the images: displacements of the tests are smaller.

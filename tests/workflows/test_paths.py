@@ -6,6 +6,7 @@ import pytest
 from dipy_nn_reg.workflows.paths import (
     find_input,
     find_inputs,
+    find_model,
     pair_inputs,
     plan_outputs,
 )
@@ -157,3 +158,11 @@ def test_an_empty_folder_is_an_error(tmp_path):
     (tmp_path / ".hidden").write_text("")
     with pytest.raises(FileNotFoundError, match=f"No files in the folder: {tmp_path}"):
         find_inputs(tmp_path)
+
+
+def test_a_model_is_a_file_or_the_pretrained_one(folder):
+    assert find_model("pretrained") == "pretrained"
+    path = folder / "a" / "t1.nii.gz"
+    assert find_model(str(path)) == path
+    with pytest.raises(OSError, match="File not found.*trained"):
+        find_model(folder / "trained")

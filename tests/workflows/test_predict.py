@@ -6,6 +6,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.workflows.predict import PredictFlow
@@ -136,3 +137,28 @@ def test_invalid_input_is_refused_and_nothing_is_written(
     with pytest.raises((ValueError, OSError), match=message):
         predict(brains[0], brains[1:2], model, tmp_path / "out", **options)
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.slow
+def test_the_pretrained_model_aligns_and_registers_images_of_any_grid(write, tmp_path):
+    """It needs no file, and aligns the images unless it is told otherwise."""
+    (static,), _ = make_phantoms(1, shape=(48, 56, 52), seed=0)
+    (moving,), _ = make_phantoms(1, shape=(48, 56, 52), seed=1)
+    shifted = np.diag([-2.0, 2, 2, 1])
+    shifted[:3, 3] = 120, 10, -15
+    paths = (
+        write("static.nii.gz", static, np.diag([2.0, 2, 2, 1])),
+        write("moving.nii.gz", moving[::-1].copy(), shifted),
+    )
+    out = tmp_path / "out"
+    files = predict(paths[0], paths[1:], "pretrained", out, field_format="itk")
+    assert files == OUTPUTS | {"prealign.txt"} or files == OUTPUTS
+    with open(out / "metrics.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["used"] == "model" and row["alignment"] != "none"
+    assert float(row["loss_after"]) < float(row["loss_before"])
+    warped = nib.load(out / "warped.nii.gz").get_fdata()
+    expected, before = (
+        np.corrcoef(i.ravel(), static.ravel())[0, 1] for i in (warped, moving)
+    )
+    assert expected > before

@@ -1,7 +1,7 @@
 """Keras layers over the functions of :mod:`dipy_nn_reg.transform`."""
 
 from dipy_nn_reg.transform.layers.affine import AffineMatrix, ApplyAffine, ComposeAffine
-from dipy_nn_reg.transform.layers.features import CutLike, Moments
+from dipy_nn_reg.transform.layers.features import Correlate, CutLike, Moments
 from dipy_nn_reg.transform.layers.fields import (
     INTEGRATION_STEPS,
     ControlPoints,
@@ -23,6 +23,7 @@ __all__ = [
     "Background",
     "ComposeAffine",
     "ControlPoints",
+    "Correlate",
     "CutLike",
     "EnlargeDisplacement",
     "IntegrateVelocity",

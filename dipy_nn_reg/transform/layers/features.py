@@ -1,8 +1,11 @@
-"""Layers of features: cropping, and summary by moments."""
+"""Layers of features: cropping, local correlation, and summary by moments."""
+
+from itertools import product
 
 import keras
 from keras import ops
 
+from dipy_nn_reg.backend import compiled
 from dipy_nn_reg.transform.sampling import voxel_grid
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
@@ -26,6 +29,34 @@ class CutLike(keras.layers.Layer):
 
     def compute_output_shape(self, features_shape, reference_shape):
         return (*reference_shape[:-1], features_shape[-1])
+
+
+@_register
+class Correlate(keras.layers.Layer):
+    """Correlate features with those of the neighbours of each voxel.
+
+    Inputs: two features of one shape (batch, *spatial, channels). Output: shape
+    (batch, *spatial, 3**ndim): for each offset of -1, 0 or 1 voxels along each axis,
+    the mean over the channels of the products of the first features and the second
+    ones at that offset, which are 0 outside of the image.
+    """
+
+    def call(self, features, others):
+        return _correlate(features, others)
+
+    def compute_output_shape(self, features_shape, others_shape):
+        return (*features_shape[:-1], 3 ** (len(features_shape) - 2))
+
+
+@compiled
+def _correlate(features, others):
+    sizes = ops.shape(features)[1:-1]
+    padded = ops.pad(others, [(0, 0), *[(1, 1)] * len(sizes), (0, 0)])
+    products = []
+    for offsets in product(range(3), repeat=len(sizes)):
+        near = [slice(offset, offset + size) for offset, size in zip(offsets, sizes)]
+        products.append(ops.mean(features * padded[(slice(None), *near)], axis=-1))
+    return ops.stack(products, axis=-1)
 
 
 @_register

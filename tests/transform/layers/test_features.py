@@ -3,7 +3,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.transform.layers.features import CutLike, Moments
+from dipy_nn_reg.transform.layers.features import Correlate, CutLike, Moments
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (5, 3, 4)])
@@ -24,3 +24,18 @@ def test_moments_locate_a_single_voxel(shape):
     actual = keras.ops.convert_to_numpy(Moments()(features))[0]
     positions = [(2 * p - (n - 1)) / max(shape) for p, n in zip(voxel, shape)]
     npt.assert_allclose(actual, [3, *np.multiply(3, positions)], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (4, 3, 5)])
+def test_correlation_with_each_neighbour(shape, rng):
+    one, other = rng.random((2, 2, *shape, 3), dtype=np.float32)
+    actual = keras.ops.convert_to_numpy(Correlate()(one, other))
+    offsets = list(np.ndindex(*[3] * len(shape)))
+    assert actual.shape == (2, *shape, len(offsets))
+    for n, offset in enumerate(offsets):
+        for voxel in np.ndindex(*shape):
+            place = np.array(voxel) + offset - 1
+            inside = np.all(place >= 0) and np.all(place < shape)
+            near = other[(slice(None), *place)] if inside else np.zeros((2, 3))
+            expected = (one[(slice(None), *voxel)] * near).mean(-1)
+            npt.assert_allclose(actual[(slice(None), *voxel, n)], expected, atol=1e-5)

@@ -1,0 +1,64 @@
+"""Weights of the pyramids that come with this package."""
+
+from importlib.resources import files
+
+import numpy as np
+
+from dipy_nn_reg.checks import check_number
+
+# Files of weights by the number of spatial axes. They hold, in float16,
+#
+# - ``style``: the matrix (2, n) that turns the smoothness and 1 into n features;
+# - ``0``, ``1``, ...: the weights of the network in Keras's order. A matrix
+#   (n + 1, filters) gives the scales or shifts of a block for the features and 1.
+FILES = {3: "zero_shot_3d.npz"}
+# Smoothness unless another one is asked for: in the middle of a range in which the
+# overlap of brains hardly changes (doc/zero_shot.rst).
+SMOOTHNESS = 0.3
+
+
+def pretrained_weights(ndim, smoothness=SMOOTHNESS):
+    """Return the weights of a pyramid that was trained on made shapes.
+
+    Parameters
+    ----------
+    ndim : int
+        Number of spatial axes of the images.
+    smoothness : float, optional
+        From 0, the roughest field, to 1.
+
+    Returns
+    -------
+    weights : list of ndarray, float32
+        In Keras's order.
+
+    Raises
+    ------
+    ValueError
+        If there is no pyramid of this rank, if the smoothness is out of range, or if
+        the file is damaged.
+    """
+    if ndim not in FILES:
+        raise ValueError(
+            f"Expected ndim to be one of {list(FILES)}, for which this package has a "
+            f"pretrained model. Received ndim={ndim!r}."
+        )
+    check_number("smoothness", smoothness, or_zero=True)
+    if smoothness > 1:
+        raise ValueError(
+            f"Expected a smoothness from 0 to 1 for the pretrained model. "
+            f"Received smoothness={smoothness!r}."
+        )
+    path = files(__package__) / "weights" / FILES[ndim]
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            style = arrays["style"].astype(np.float32)
+            weights = [arrays[str(i)] for i in range(len(arrays) - 1)]
+    except Exception as error:  # zipfile and NumPy raise several types
+        raise ValueError(
+            f"Expected the weights of the pretrained model in {path}, as this package "
+            f"installs them. Received a file that cannot be read: {error}"
+        ) from error
+    features = np.append(np.maximum(np.float32([smoothness, 1]) @ style, 0), 1)
+    weights = [w.astype(np.float32) for w in weights]
+    return [np.float32(features @ w) if w.ndim == 2 else w for w in weights]

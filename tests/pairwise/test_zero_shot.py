@@ -1,0 +1,54 @@
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg import DeformableRegistration, register
+from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.data.phantoms import make_phantoms
+from dipy_nn_reg.mapping.maps import displacement_of
+from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
+from dipy_nn_reg.networks.pretrained import FILES
+from dipy_nn_reg.pairwise.zero_shot import predict_pretrained
+
+SHAPES = {2: (39, 44), 3: (27, 32, 30)}
+
+
+@pytest.mark.parametrize("ndim", FILES)
+def test_the_prediction_is_that_of_the_model(ndim):
+    moving, static = make_phantoms(2, shape=SHAPES[ndim], seed=0)[0]
+    pair = PairOnGrid(
+        moving[..., None], static[..., None], Annotations(), np.eye(ndim + 1)
+    )
+    parts, velocity, stride = predict_pretrained(pair)
+    model = DeformableRegistration.pretrained(ndim=ndim)
+    expected = model.predictor.predict_on_grid(*pair[:2])
+    npt.assert_allclose(parts.displacement, expected.parts.displacement, atol=1e-4)
+    npt.assert_allclose(parts.invert(), expected.parts.invert(), atol=1e-4)
+    npt.assert_allclose(velocity, expected.velocity, atol=1e-4)
+    assert stride == expected.stride and np.abs(parts.displacement).max() > 0.5
+
+
+def test_register_starts_from_it_and_chooses_the_loss():
+    (moving,), _ = make_phantoms(1, shape=SHAPES[3], contrast="t2", seed=1)
+    (static,), _ = make_phantoms(1, shape=SHAPES[3], seed=2)
+    options = {"prealign": None, "model": "pretrained"}
+    mapping, outcome = register(moving, static, **options)
+    assert outcome.used == "model, optimized" and outcome.loss == "mi"
+    assert outcome.loss_after < outcome.loss_before
+    mapping, outcome = register(moving, static, optimize=False, **options)
+    assert outcome.used == "model"
+    assert np.abs(displacement_of(mapping)).max() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "nothing"}, r"model to be one of \['pretrained'\].*'nothing'"),
+        ({"model": 3}, "model to be a DeformableRegistration.*'pretrained'.*3"),
+        ({"model": "pretrained", "num_channels": 2}, "one channel.*num_channels=2"),
+    ],
+)
+def test_what_it_does_not_take_is_refused_at_once(options, message, rng):
+    images = rng.random((2, 20, 20, 20, 2))
+    with pytest.raises(ValueError, match=f"Expected .*{message}"):
+        register(*images, **options)
