@@ -184,6 +184,7 @@ def test_the_page_adds_one_of_each_kind():
     assert tables == ["LOSSES", "NETWORKS", "TRANSFORMS", "FORMATS", "FORMATS", "FLOWS"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

@@ -33,12 +33,13 @@ def absolute(static, warped):
 # penalty occurs once or more, mostly beside others. The slow tests below vary one or
 # two of them at a time, beside the defaults.
 COVER_2D = [
-    ("dirnet", "tps", "mind", "bending"),
+    pytest.param("dirnet", "tps", "mind", "bending", marks=slow),
     pytest.param("encoder_decoder", "bspline_velocity", "mi", "gradient", marks=slow),
     pytest.param("fcn", "displacement", partial(lncc, window=5), "folding", marks=slow),
     ("unet", "velocity", "lncc", "tv"),
+    pytest.param("pyramid", "velocity", "ncc", "gradient", marks=slow),
     ("voxelmorph1", "affine", "mse", "gradient"),
-    ("voxelmorph2", "bspline", "ncc", "inverse_consistency"),
+    pytest.param("voxelmorph2", "bspline", "ncc", "inverse_consistency", marks=slow),
     ("voxelmorph1", "displacement", "robust_lncc", "gradient"),
 ]
 # More than half of the combinations in 3D are slow.
@@ -47,12 +48,13 @@ COVER_3D = [
     pytest.param(
         "encoder_decoder", "displacement", "ncc", "inverse_consistency", marks=slow
     ),
-    ("fcn", "velocity", absolute, "gradient"),
+    pytest.param("fcn", "velocity", absolute, "gradient", marks=slow),
     pytest.param(
         *("unet", "bspline_velocity", "lncc", {"bending": 0.2, "folding": 5}),
         marks=slow,
     ),
     ("voxelmorph1", "tps", "mi", "bending"),
+    pytest.param("pyramid", "velocity", "lncc", "gradient", marks=slow),
     pytest.param("voxelmorph2", "affine", "mse", "gradient", marks=slow),
     pytest.param("voxelmorph1", "displacement", "robust_lncc", "tv", marks=slow),
 ]
@@ -342,6 +344,7 @@ def test_affine_registration_predicts_its_matrices(shape, rng, blobs, tmp_path):
     npt.assert_allclose(warped[1], expected, atol=1e-4)
 
 
+@slow
 def test_network_of_the_user_in_a_first_stage_stays_trainable(rng, blobs):
     images = blobs(rng, 4, (16, 17))
     inputs = [keras.Input((None, None, 1)) for _ in range(2)]

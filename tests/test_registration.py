@@ -48,6 +48,7 @@ def test_digits_are_registered(sevens):
     assert results["folding"] < 0.1
 
 
+@slow
 def test_model_takes_images_of_another_size(rng, blobs, train_briefly):
     registration = train_briefly(network="voxelmorph1")
     images = blobs(rng, 3, (28, 24))
@@ -55,6 +56,7 @@ def test_model_takes_images_of_another_size(rng, blobs, train_briefly):
     registration.fit(images, epochs=1, verbose=0)
 
 
+@slow
 def test_several_channels(rng, blobs):
     images = np.stack([blobs(rng, 4, (16, 17))] * 2, axis=-1)
     registration = DeformableRegistration(

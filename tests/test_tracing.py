@@ -153,6 +153,7 @@ def test_forked_and_spawned_processes(before, method, expected, tmp_path):
     assert expected in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_raises_an_error_with_advice():
     actual = run("""

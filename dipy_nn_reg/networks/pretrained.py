@@ -11,7 +11,7 @@ from dipy_nn_reg.checks import check_number
 # - ``style``: the matrix (2, n) that turns the smoothness and 1 into n features;
 # - ``0``, ``1``, ...: the weights of the network in Keras's order. A matrix
 #   (n + 1, filters) gives the scales or shifts of a block for the features and 1.
-FILES = {3: "zero_shot_3d.npz"}
+FILES = {2: "zero_shot_2d.npz", 3: "zero_shot_3d.npz"}
 # Smoothness unless another one is asked for: in the middle of a range in which the
 # overlap of brains hardly changes (doc/zero_shot.rst).
 SMOOTHNESS = 0.3

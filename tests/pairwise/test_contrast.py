@@ -112,6 +112,7 @@ def test_what_the_moving_image_has_not_seen_does_not_count(rng):
     assert contrasts_agree_after(pair, still)
 
 
+@pytest.mark.slow
 def test_images_that_agree_once_registered_are_registered_again(rng, dipy_log):
     """Bars half of their distance apart are dark where the others are bright."""
     x = np.arange(64) + np.zeros((48, 1))

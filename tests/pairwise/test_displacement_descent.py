@@ -74,6 +74,7 @@ def test_the_scale_of_a_loss_does_not_change_the_result(make_pair):
     npt.assert_allclose(fields[2], fields[0], atol=1e-4)
 
 
+@slow
 def test_more_smoothness_gives_smoother_fields(make_pair):
     """Each factor of four takes off something, and no field is a constant."""
     moving, static, _ = make_pair(SHAPES[1], largest=4.0)
@@ -117,6 +118,7 @@ def test_both_directions_agree_better_than_one_by_one(make_pair, monkeypatch):
     assert together < 0.8 * apart()
 
 
+@slow
 def test_the_search_finds_motion_larger_than_the_structures(rng, texture, monkeypatch):
     """Descent without the search ends at the nearest match."""
     moving = texture(rng, (96, 100))
@@ -134,7 +136,11 @@ def test_the_search_finds_motion_larger_than_the_structures(rng, texture, monkey
     assert with_search < 1 < 1.5 < error()
 
 
-@pytest.mark.parametrize("shape", [(40, 44), (24, 26, 22)], ids=["2D", "3D"])
+@pytest.mark.parametrize(
+    "shape",
+    [(40, 44), pytest.param((24, 26, 22), marks=pytest.mark.slow)],
+    ids=["2D", "3D"],
+)
 def test_a_map_is_smooth_and_has_its_inverse(make_pair, shape):
     """Nothing folds between neighbouring voxels, and points come back."""
     moving, static, _ = make_pair(shape, largest=3.0)

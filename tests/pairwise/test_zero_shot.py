@@ -28,6 +28,7 @@ def test_the_prediction_is_that_of_the_model(ndim):
     assert stride == expected.stride and np.abs(parts.displacement).max() > 0.5
 
 
+@pytest.mark.slow
 def test_register_starts_from_it_and_chooses_the_loss():
     (moving,), _ = make_phantoms(1, shape=SHAPES[3], contrast="t2", seed=1)
     (static,), _ = make_phantoms(1, shape=SHAPES[3], seed=2)

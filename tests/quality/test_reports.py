@@ -70,6 +70,7 @@ def write(path, scene, field=None, inverse=None, **options):
     return report(path, mapping, scene["moving"], scene["static"], **options)
 
 
+@pytest.mark.slow
 def test_fields_of_different_quality_have_different_verdicts(scene, tmp_path):
     scene = scene()
     path = tmp_path / "report.html"

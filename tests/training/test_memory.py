@@ -100,6 +100,7 @@ def test_nested_models_are_counted():
     assert memory_to_predict(model, batch) < 1.5 * memory_to_predict(once, batch)
 
 
+@pytest.mark.slow
 def test_training_and_prediction_are_refused_without_memory(monkeypatch, rng):
     registration = DeformableRegistration(input_shape=(12, 12), seed=0)
     before = registration.model.get_weights()

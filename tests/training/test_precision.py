@@ -39,6 +39,7 @@ def test_fields_and_losses_are_float32(shape, network, train_briefly, rng, tmp_p
     npt.assert_array_equal(loaded.predict_field(images, images[0]), field)
 
 
+@pytest.mark.slow
 def test_both_precisions_agree_roughly(rng):
     fields = []
     images = rng.random((2, 12, 14, 13), dtype=np.float32)

@@ -98,6 +98,7 @@ def test_prediction_that_is_not_finite_is_an_error(kind, wrong, rng):
             call()
 
 
+@pytest.mark.slow
 def test_pair_is_registered_with_a_model_of_nan(blobs, rng):
     registration = DeformableRegistration(input_shape=(16, 17), seed=0)
     weights = [np.full_like(w, np.nan) for w in registration.model.get_weights()]

@@ -76,6 +76,7 @@ def test_saved_model_predicts_the_same_in_a_new_process(
     npt.assert_array_equal(np.load(tmp_path / "field.npy"), expected)
 
 
+@pytest.mark.slow
 def test_loaded_model_trains_as_the_saved_one(rng, tmp_path, blobs, train_briefly):
     registration = train_briefly()
     registration.save(tmp_path / "model.keras")

@@ -206,6 +206,7 @@ def test_a_series_and_an_empty_image_are_refused(brains, write, tmp_path):
     assert not list((tmp_path / "out").glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["mm", pytest.param("micron", marks=pytest.mark.slow)])
 def test_masks_and_labels_are_placed_by_their_own_headers(
     unit, brains, write, tmp_path

@@ -64,6 +64,7 @@ def test_a_failed_pair_is_a_row_and_the_others_are_registered(brains, broken, tm
     assert re.search("<li>broken to brain_0: Expected a whole image", cohort)
 
 
+@pytest.mark.slow
 def test_earlier_results_of_a_failed_pair_are_kept(brains, broken, tmp_path):
     out = tmp_path / "out"
     names = {"out_warped": "w.nii.gz"}
