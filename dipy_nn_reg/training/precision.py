@@ -13,10 +13,11 @@ _NOMINAL_SIZE = 256
 def keep_coarse_layers_in_float32(images, network_input, values):
     """Set layers at a quarter of the network's resolution or less to float32.
 
-    Layers on values of a whole image are set to float32 as well. These layers take
-    little time. In TensorFlow 2.21 with oneDNN the gradient of a convolution in
-    bfloat16 is wrong, at times NaN, for images of one or two voxels along an axis, as
-    they occur deep in a network.
+    Layers on values of a whole image are set to float32 as well, and those of a model
+    within the network, whose sizes are not known here. These layers take little time.
+    In TensorFlow 2.21 with oneDNN the gradient of a convolution in bfloat16 is wrong,
+    at times NaN, for images of one or two voxels along an axis, as they occur deep in a
+    network.
 
     Parameters
     ----------
@@ -27,11 +28,14 @@ def keep_coarse_layers_in_float32(images, network_input, values):
     values : list of KerasTensor
         Output of the network.
     """
-    layers = [
-        operation
-        for operation in keras.Model(images, values).operations
-        if getattr(operation, "compute_dtype", None) == "bfloat16"
-    ]
+    layers = []
+    for operation in keras.Model(images, values).operations:
+        if getattr(operation, "compute_dtype", None) != "bfloat16":
+            continue
+        if isinstance(operation, keras.Model):
+            _keep_in_float32(operation)
+        else:
+            layers.append(operation)
     tensors = [network_input, *[(layer.input, layer.output) for layer in layers]]
     sized = {
         n: keras.KerasTensor(_nominal(i.shape), i.dtype) for n, i in images.items()
@@ -40,7 +44,16 @@ def keep_coarse_layers_in_float32(images, network_input, values):
     for layer, tensors in zip(layers, specs):
         sizes = [size for t in keras.tree.flatten(tensors) for size in t.shape[1:-1]]
         if not sizes or min(sizes) < network_input.shape[1] // 2:
-            layer.dtype_policy = keras.DTypePolicy("float32")
+            _keep_in_float32(layer)
+
+
+def _keep_in_float32(layer):
+    """Set a layer, or all layers of a model, to float32."""
+    for part in getattr(layer, "layers", [layer]):
+        if part is not layer:
+            _keep_in_float32(part)
+        elif part.compute_dtype == "bfloat16":
+            part.dtype_policy = keras.DTypePolicy("float32")
 
 
 def _nominal(shape):

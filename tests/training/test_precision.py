@@ -17,7 +17,7 @@ from dipy_nn_reg import DeformableRegistration
             marks=[] if (len(shape), network) == (2, "unet") else pytest.mark.slow,
         )
         for shape in ((19, 22), (13, 14, 11))
-        for network in ("unet", "voxelmorph2", "fcn", "encoder_decoder")
+        for network in ("unet", "voxelmorph2", "fcn", "encoder_decoder", "pyramid")
     ],
 )
 def test_fields_and_losses_are_float32(shape, network, train_briefly, rng, tmp_path):
