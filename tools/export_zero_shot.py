@@ -49,7 +49,7 @@ def arrays_of(trained, plain):
     convolutions = layers.Conv2D, layers.Conv3D
     of_weight = {}
     for one, other in zip(
-        _created(trained, convolutions), _created(plain, convolutions)
+        _created(trained, convolutions), _created(plain, convolutions), strict=True
     ):
         of_weight |= {id(w): v for w, v in zip(other.weights, one.get_weights())}
     first, *changes = map(_matrix, _created(trained, layers.Dense))

@@ -21,6 +21,7 @@ import keras
 from keras import ops
 import numpy as np
 
+from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.data.shape_draws import draw_pairs
 from dipy_nn_reg.data.shapes import make_pairs
 from dipy_nn_reg.losses.images import lncc
@@ -60,8 +61,8 @@ class Training(keras.Model):
     def __init__(self, network):
         super().__init__()
         self.network = network
-        # Of the loss, of the distance from the true displacement before and after, in
-        # voxels, and of the penalty.
+        # The distances are those from the true displacement, in voxels: of no motion,
+        # and of what the network predicts.
         self.means = [
             keras.metrics.Mean(name=n) for n in ("lncc", "before", "after", "penalty")
         ]
@@ -124,8 +125,7 @@ def main():
         training.network.load_weights(options.weights)
     optimizer = keras.optimizers.Adam(options.rate, global_clipnorm=1.0)
     optimizer.build(training.trainable_variables)
-    compiled = "auto" if keras.backend.backend() == "jax" else False
-    training.compile(optimizer, jit_compile=compiled)
+    training.compile(optimizer, jit_compile=JIT_COMPILE)
     checkpoint = options.folder / "checkpoint.weights.h5"
     if checkpoint.exists():
         training.load_weights(checkpoint)
