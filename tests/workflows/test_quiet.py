@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -19,6 +20,29 @@ def test_output_of_libraries_is_hidden_and_errors_are_raised(capfd):
 def test_keras_is_imported():
     quiet.import_keras()
     assert "keras" in sys.modules
+
+
+def test_packages_that_no_command_needs_are_not_imported_with_keras(
+    tmp_path, monkeypatch
+):
+    # As far as Keras knows, both are installed.
+    for name in ("pandas", "sklearn"):
+        (tmp_path / f"{name}.py").write_text("value = 1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    code = """
+import sys
+from dipy_nn_reg.workflows import quiet
+quiet.import_keras()
+print("pandas" in sys.modules, "sklearn" in sys.modules)
+import pandas, sklearn
+print(pandas.value, sklearn.value)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "False False\n1 1\n"
 
 
 def test_import_in_a_thread_is_silent_and_others_are_heard():
