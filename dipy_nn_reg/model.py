@@ -1,18 +1,14 @@
 """Public classes and their options; their methods are in registration.py."""
 
-from functools import partial
-
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.losses.choices import (
-    LOSSES,
-    check_choice,
-    check_penalty_option,
-    default_smoothness,
-)
-from dipy_nn_reg.losses.images import lncc
+from dipy_nn_reg.losses.choices import default_smoothness
 from dipy_nn_reg.mapping.affines import with_last_row
 from dipy_nn_reg.networks import check_network
-from dipy_nn_reg.networks.pretrained import SMOOTHNESS, pretrained_weights
+from dipy_nn_reg.networks.pretrained import (
+    SMOOTHNESS,
+    pretrained_weights,
+    training_options,
+)
 from dipy_nn_reg.registration import Registration
 from dipy_nn_reg.training.optimizers import get_optimizer
 from dipy_nn_reg.training.options import check_image_options
@@ -150,9 +146,7 @@ class DeformableRegistration(Registration):
                 f"Expected affine to be an AffineRegistration. "
                 f"Received a {type(affine).__name__}."
             )
-        if smoothness is None and not isinstance(penalty, dict):
-            check_choice("loss", loss, LOSSES)
-            check_penalty_option(penalty, smoothness)
+        if smoothness is None:
             smoothness = default_smoothness(loss, penalty, transform)
         optimizer, learning_rate = get_optimizer(
             optimizer, learning_rate, len(input_shape)
@@ -178,7 +172,7 @@ class DeformableRegistration(Registration):
         )
 
     @classmethod
-    def pretrained(cls, *, ndim=3, smoothness=SMOOTHNESS):
+    def pretrained(cls, *, ndim=3, smoothness=SMOOTHNESS, **options):
         """Return a model that was trained on made shapes, and registers any images.
 
         It predicts at once, for aligned images. :meth:`fit` goes on from it.
@@ -189,6 +183,10 @@ class DeformableRegistration(Registration):
             Number of spatial axes of the images, which have one channel.
         smoothness : float, optional
             Of the predicted fields, from 0, the roughest ones, to 1.
+        **options
+            For :meth:`fit`: ``loss``, by default ``lncc`` in windows of 5 voxels,
+            ``penalty``, ``label_weight``, ``landmark_weight``, ``optimizer``,
+            ``learning_rate``, ``precision`` and ``seed``.
 
         Returns
         -------
@@ -197,10 +195,10 @@ class DeformableRegistration(Registration):
         Raises
         ------
         ValueError
-            If there is no such model, or if its file is damaged.
+            If there is no such model or option, or if its file is damaged.
         """
         weights = pretrained_weights(ndim, smoothness)
-        options = {"loss": partial(lncc, window=5), "smoothness": 0.3}
+        options = training_options(options)
         registration = cls(input_shape=(64,) * ndim, network="pyramid", **options)
         registration.model.set_weights(weights)
         return registration

@@ -24,7 +24,7 @@ import numpy as np
 from dipy_nn_reg.backend import JIT_COMPILE
 from dipy_nn_reg.data.shape_draws import draw_pairs
 from dipy_nn_reg.data.shapes import make_pairs
-from dipy_nn_reg.losses.images import lncc
+from dipy_nn_reg.losses.images import lncc, ncc
 from dipy_nn_reg.losses.penalties import gradient
 from dipy_nn_reg.networks.pyramid import pyramid
 from dipy_nn_reg.transform.functions import warp
@@ -33,15 +33,17 @@ from dipy_nn_reg.transform.layers import RescaleIntensity
 
 # Shapes of images, number of pairs in a step, and share of the steps, by rank.
 SIZES = {
-    2: [((32, 32), 64, 0.5), ((96, 96), 16, 0.5)],
+    2: [((32, 32), 64, 0.6), ((96, 96), 16, 0.4)],
     3: [((64, 80, 64), 8, 1.0)],
 }
 # Distance in voxels of the values of the velocity.
 STRIDES = {2: 1, 3: 2}
 # Lowest and highest weight of the penalty.
 SMOOTHNESS = 0.02, 2.0
-# Weight of the mean distance from the true displacement, in voxels.
-SUPERVISION = 0.05
+# Weights of local and of global correlation, and of the mean distance from the true
+# displacement in voxels, by rank. Where ribbons differ, the true displacement is not
+# the one that registers them.
+WEIGHTS = {2: (0.5, 0.5, 0.0), 3: (1.0, 0.0, 0.05)}
 WINDOW = 5
 # Number of steps of which a row of the log has the means.
 STEPS_IN_ROW = 250
@@ -64,7 +66,8 @@ class Training(keras.Model):
         # The distances are those from the true displacement, in voxels: of no motion,
         # and of what the network predicts.
         self.means = [
-            keras.metrics.Mean(name=n) for n in ("lncc", "before", "after", "penalty")
+            keras.metrics.Mean(name=n)
+            for n in ("difference", "before", "after", "penalty")
         ]
         self.built = True
 
@@ -82,13 +85,15 @@ class Training(keras.Model):
         weight = low * (high / low) ** x["smoothness"][:, 0]
         truth, found = y_pred["displacement"], y_pred["found"]
         warped = warp(y_pred["clean_moving"], found, image_is_constant=True)
-        difference = lncc(y_pred["clean_static"], warped, window=WINDOW)
+        near, whole, supervision = WEIGHTS[len(warped.shape) - 2]
+        difference = near * lncc(y_pred["clean_static"], warped, window=WINDOW)
+        difference += whole * ncc(y_pred["clean_static"], warped)
         rough = gradient(y_pred["field"])
         error = _mean_length(truth - found)
         values = difference, _mean_length(truth), error, rough
         for mean, value in zip(self.means, values):
             mean.update_state(value)
-        return ops.mean(difference + weight * rough + SUPERVISION * error)
+        return ops.mean(difference + weight * rough + supervision * error)
 
 
 def _mean_length(vectors):

@@ -15,6 +15,9 @@ STRIDE = 2
 _SD_OF_SPLINE = (151 / 315) ** 0.5
 # Largest displacement in units of the mean size of the image.
 _FARTHEST = 0.15
+# Share of the pairs in 2D that are of ribbons, and least and largest displacement of
+# them, in the same units.
+_RIBBONS, _FARTHEST_OF_RIBBONS = 0.6, (0.06, 0.3)
 
 
 def draw_pairs(n, shape, rng):
@@ -49,9 +52,12 @@ def _draw_pair(shape, rng):
     for axis, (n, squares) in enumerate(zip(shape, _draw_positions(shape, rng))):
         draws[f"clean blur {axis}"] = _gaussian(n, 0.7)
         draws[f"position {axis}"] = _along(axis, squares, ndim)
-    numbers = _draw_numbers(size, rng).items()
-    draws |= {n: np.reshape(v, (*[1] * ndim, -1)) for n, v in numbers}
-    draws |= _draw_brightness(rng) | {"affine": _draw_affine(shape, rng)}
+    numbers, brightness = _draw_numbers(size, rng), _draw_brightness(rng)
+    if ndim == 2 and rng.random() < _RIBBONS:
+        numbers |= _draw_ribbons(size, rng)
+        brightness = _draw_brightness_of_ribbons(rng)
+    draws |= {n: np.reshape(v, (*[1] * ndim, -1)) for n, v in numbers.items()}
+    draws |= brightness | {"affine": _draw_affine(shape, rng)}
     return {name: np.asarray(values, np.float32) for name, values in draws.items()}
 
 
@@ -103,6 +109,20 @@ def _draw_numbers(size, rng):
     return numbers
 
 
+def _draw_ribbons(size, rng):
+    """Draw what makes lines of a pair, such as those of vessels or of writing.
+
+    They are narrow, so displacements are large compared with them.
+    """
+    return {
+        "farthest": rng.uniform(*_FARTHEST_OF_RIBBONS) * size,
+        "number of regions": rng.integers(1, 3),
+        "bands per unit": rng.uniform(0.25, 0.8),
+        "radius": 1.0,
+        "shells": np.zeros(SHELLS),
+    }
+
+
 def _draw_difference(rng):
     """Draw how far the fields of the two objects differ: regions, bands, outline."""
     amounts = rng.normal(0, 0.25, REGIONS + 2) * (rng.random() < 0.5)
@@ -120,6 +140,21 @@ def _draw_brightness(rng):
         "static brightness": static,
         "clean brightness": rng.random(LABELS),
     }
+
+
+def _draw_brightness_of_ribbons(rng):
+    """Draw the brightness of each label: one band of each region differs from all."""
+    on = np.zeros(LABELS)
+    on[1 + rng.integers(BANDS) : 1 + REGIONS * BANDS : BANDS] = 1
+    if rng.random() < 0.3:
+        on = 1 - on
+    brightness = {}
+    for name in ("moving", "static", "clean"):
+        ground = rng.uniform(0, 0.4) * (rng.random() < 0.3)
+        brightness[f"{name} brightness"] = ground + (rng.uniform(0.5, 1) - ground) * on
+    if rng.random() < 0.15:
+        brightness["static brightness"] = 1 - brightness["static brightness"]
+    return brightness
 
 
 def _draw_contrast(rng):

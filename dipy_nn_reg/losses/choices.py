@@ -176,14 +176,25 @@ def default_smoothness(loss, penalty, transform):
 
     Parameters
     ----------
-    loss, penalty : str or callable
+    loss : str or callable
+    penalty : str, callable or dict
     transform : str
         An affine map needs no penalty: its weight is 0.
 
     Returns
     -------
-    smoothness : float
+    smoothness : float or None
+        None for penalties that have a weight each.
+
+    Raises
+    ------
+    ValueError
+        If the loss or the penalty is not one of those listed.
     """
+    check_choice("loss", loss, LOSSES)
+    check_penalty_option(penalty, None)
+    if isinstance(penalty, dict):
+        return None
     if transform == "affine":
         return 0.0
     return get_loss(loss).smoothness * get_penalty(penalty).smoothness

@@ -1,10 +1,12 @@
 """Weights of the pyramids that come with this package."""
 
+from functools import lru_cache, partial
 from importlib.resources import files
 
 import numpy as np
 
-from dipy_nn_reg.checks import check_number
+from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.losses.images import lncc
 
 # Files of weights by the number of spatial axes. They hold, in float16,
 #
@@ -15,6 +17,17 @@ FILES = {2: "zero_shot_2d.npz", 3: "zero_shot_3d.npz"}
 # Smoothness unless another one is asked for: in the middle of a range in which the
 # overlap of brains hardly changes (doc/zero_shot.rst).
 SMOOTHNESS = 0.3
+# Options of a model with which a training may go on from these weights.
+TRAINING = (
+    "label_weight",
+    "landmark_weight",
+    "learning_rate",
+    "loss",
+    "optimizer",
+    "penalty",
+    "precision",
+    "seed",
+)
 
 
 def pretrained_weights(ndim, smoothness=SMOOTHNESS):
@@ -49,16 +62,46 @@ def pretrained_weights(ndim, smoothness=SMOOTHNESS):
             f"Expected a smoothness from 0 to 1 for the pretrained model. "
             f"Received smoothness={smoothness!r}."
         )
+    style, weights = _read(ndim)
+    features = np.append(np.maximum(np.float32([smoothness, 1]) @ style, 0), 1)
+    weights = [w.astype(np.float32) for w in weights]
+    return [np.float32(features @ w) if w.ndim == 2 else w for w in weights]
+
+
+def training_options(options):
+    """Return the options of a model with which a training goes on from these weights.
+
+    Parameters
+    ----------
+    options : dict
+        Any of ``TRAINING``.
+
+    Returns
+    -------
+    options : dict
+
+    Raises
+    ------
+    ValueError
+        If an option is not one of ``TRAINING``.
+    """
+    for name in options:
+        check_name("each option of the pretrained model", name, TRAINING)
+    if {"loss", "penalty"} & set(options):
+        return options  # a weight of the penalty that suits them is chosen
+    return {"loss": partial(lncc, window=5), "smoothness": 0.3, **options}
+
+
+@lru_cache
+def _read(ndim):
+    """Return the arrays of a file, which nobody changes."""
     path = files(__package__) / "weights" / FILES[ndim]
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             style = arrays["style"].astype(np.float32)
-            weights = [arrays[str(i)] for i in range(len(arrays) - 1)]
+            return style, [arrays[str(i)] for i in range(len(arrays) - 1)]
     except Exception as error:  # zipfile and NumPy raise several types
         raise ValueError(
             f"Expected the weights of the pretrained model in {path}, as this package "
             f"installs them. Received a file that cannot be read: {error}"
         ) from error
-    features = np.append(np.maximum(np.float32([smoothness, 1]) @ style, 0), 1)
-    weights = [w.astype(np.float32) for w in weights]
-    return [np.float32(features @ w) if w.ndim == 2 else w for w in weights]

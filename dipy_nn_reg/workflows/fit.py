@@ -9,7 +9,7 @@ from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import numpy as np
 
-from dipy_nn_reg.checks import check_integer, check_number
+from dipy_nn_reg.checks import PRETRAINED, check_integer, check_number
 from dipy_nn_reg.io.cache import cache_images, compact
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import Image, read_image
@@ -18,7 +18,12 @@ from dipy_nn_reg.mapping.regridding import read_on_grid
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.choices import check_choices
-from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
+from dipy_nn_reg.workflows.paths import (
+    find_input,
+    find_inputs,
+    find_model,
+    plan_outputs,
+)
 from dipy_nn_reg.workflows.quiet import import_keras
 
 
@@ -86,8 +91,8 @@ class FitFlow(Workflow):
             Size in mm of the voxels to which the images are resampled: training is
             faster with larger ones. By default the voxel size of the first image.
         network : string, optional
-            Network that predicts the field: "unet", "voxelmorph1", "voxelmorph2",
-            "encoder_decoder", "fcn" or "dirnet".
+            Network that predicts the field: "unet", "pyramid", "voxelmorph1",
+            "voxelmorph2", "encoder_decoder", "fcn" or "dirnet".
         transform : string, optional
             Transform that the network predicts: "velocity", "displacement", "bspline",
             "bspline_velocity", "tps" or "affine".
@@ -125,7 +130,8 @@ class FitFlow(Workflow):
             Model to continue with. Its own options then replace those above, and an
             existing history is continued. If its training was interrupted, the same
             command resumes it with the same result as without the interruption;
-            otherwise a new training begins.
+            otherwise a new training begins. Or "pretrained" for the model that comes
+            with this package, which keeps the network, the loss and the penalty.
         out_dir : string or Path, optional
             Output directory.
         out_model : string, optional
@@ -141,12 +147,7 @@ class FitFlow(Workflow):
             check_integer("batch_size", batch_size, lowest=1)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
-        check_choices(
-            network=network,
-            transform=transform,
-            loss=loss,
-            penalty=penalty,
-        )
+        check_choices(network=network, transform=transform, loss=loss, penalty=penalty)
         paths = {"moving": find_inputs(moving_files)}
         optional = {
             "static": static_files,
@@ -160,9 +161,10 @@ class FitFlow(Workflow):
         names = {"out_model": out_model, "out_history": out_history}
         kept = [path for group in paths.values() for path in group]
         if checkpoint is not None:
-            checkpoint = find_input("checkpoint", checkpoint)
+            checkpoint = find_model(checkpoint, "checkpoint")
             # With --force, the checkpoint itself may be replaced, at once as a whole.
-            if not _is_same(checkpoint, Path(out_dir, out_model)):
+            is_file = isinstance(checkpoint, Path)
+            if is_file and not _is_same(checkpoint, Path(out_dir, out_model)):
                 kept.append(checkpoint)
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
         image, across = _reference(paths, voxel_size)
@@ -174,8 +176,10 @@ class FitFlow(Workflow):
         from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
 
         rows = []
+        how = {"learning_rate": learning_rate, "precision": precision, "seed": seed}
         if checkpoint is not None:
-            registration, rows = _load(checkpoint, outputs[0]["out_history"])
+            of_shape = how | {"ndim": len(shape)}
+            registration, rows = _load(checkpoint, outputs[0]["out_history"], of_shape)
         else:
             registration = DeformableRegistration(
                 input_shape=shape,
@@ -185,9 +189,7 @@ class FitFlow(Workflow):
                 loss=loss,
                 penalty=penalty,
                 smoothness=smoothness,
-                learning_rate=learning_rate,
-                precision=precision,
-                seed=seed,
+                **how,
             )
         # Memory-mapped files can be used after their names are removed.
         with temporary_folder() as folder:
@@ -218,11 +220,16 @@ def _is_same(path, other):
     return os.path.realpath(path) == os.path.realpath(other)
 
 
-def _load(checkpoint, out_history):
-    """Return a model to continue with, and the rows of its history."""
+def _load(checkpoint, out_history, options):
+    """Return a model to continue with, and the rows of its history.
+
+    The options are those of the pretrained model.
+    """
     from dipy_nn_reg import DeformableRegistration
     from dipy_nn_reg.workflows.checkpoints import read_history, rows_before
 
+    if checkpoint == PRETRAINED:
+        return DeformableRegistration.pretrained(**options), []
     registration = DeformableRegistration.load(checkpoint)
     trained = registration.model.state["trained"]
     return registration, rows_before(read_history(out_history), trained)

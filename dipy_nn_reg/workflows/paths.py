@@ -37,12 +37,14 @@ def find_inputs(paths):
     return [file for path in as_list(paths) for file in _find(Path(path))]
 
 
-def find_model(path):
+def find_model(path, option="model_file"):
     """Return the file of a model, or the name of the pretrained one.
 
     Parameters
     ----------
     path : string or Path
+    option : string, optional
+        Name of the option in an error.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def find_model(path):
     """
     if str(path) == PRETRAINED:
         return PRETRAINED
-    return find_input("model_file", path)
+    return find_input(option, path)
 
 
 def find_input(option, path):

@@ -1,5 +1,6 @@
 import numpy as np
 import numpy.testing as npt
+import pytest
 from scipy.interpolate import BSpline
 from scipy.ndimage import gaussian_filter1d
 
@@ -12,6 +13,14 @@ def test_contrasts_differ_in_some_pairs_and_agree_in_others():
     assert both[0].shape == (40, LABELS)
     agree = [np.abs(a - b).max() < 0.2 for a, b in zip(*both)]
     assert 0.2 < np.mean(agree) < 0.8
+
+
+@pytest.mark.parametrize("shape, share", [((16, 16), 0.6), ((8, 8, 8), 0.0)])
+def test_pairs_of_ribbons_have_two_levels(shape, share):
+    draws = draw_pairs(60, shape, np.random.default_rng(0))
+    for image in ("moving", "static", "clean"):
+        levels = [len(np.unique(values)) for values in draws[f"{image} brightness"]]
+        assert abs(np.mean(np.equal(levels, 2)) - share) < 0.15
 
 
 def test_the_basis_is_that_of_cubic_b_splines():

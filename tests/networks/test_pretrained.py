@@ -3,6 +3,7 @@ import pytest
 
 from dipy_nn_reg import DeformableRegistration, metrics
 from dipy_nn_reg.data.phantoms import make_phantoms
+from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.networks import pretrained
 from dipy_nn_reg.networks.pretrained import FILES, pretrained_weights
 
@@ -52,6 +53,18 @@ def test_a_higher_smoothness_gives_smoother_fields(ndim):
     assert rough == sorted(rough, reverse=True)
 
 
+def test_options_of_a_training_reach_the_model():
+    options = {"learning_rate": 0.001, "label_weight": 3.0, "seed": 2}
+    model = DeformableRegistration.pretrained(ndim=2, **options)
+    assert {name: model.options[name] for name in options} == options
+    assert model.options["smoothness"] == 0.3 and model.options["loss"].func is lncc
+    # A weight of the penalty that suits another loss is chosen.
+    other = DeformableRegistration.pretrained(ndim=2, loss="ncc")
+    plain = DeformableRegistration(loss="ncc")
+    assert other.options["loss"] == "ncc"
+    assert other.options["smoothness"] == plain.options["smoothness"]
+
+
 def test_weights_are_float32_and_all_finite():
     for ndim in FILES:
         for weights in pretrained_weights(ndim):
@@ -65,6 +78,11 @@ def test_weights_are_float32_and_all_finite():
         ({"ndim": 3, "smoothness": 1.5}, "smoothness from 0 to 1.*1.5"),
         ({"ndim": 3, "smoothness": -0.1}, "smoothness.*-0.1"),
         ({"ndim": 3, "smoothness": None}, "smoothness.*None"),
+        ({"network": "unet"}, "each option of the pretrained model.*'network'"),
+        ({"transform": "displacement"}, "each option of the pretrained.*'transform'"),
+        ({"loss": "nothing"}, "loss.*'nothing'"),
+        ({"penalty": 3}, "penalty.*3"),
+        ({"learning_rate": -1}, "learning_rate.*-1"),
     ],
 )
 def test_bad_options_are_refused(options, message):
@@ -78,5 +96,6 @@ def test_a_damaged_file_is_one_clear_line(content, tmp_path, monkeypatch):
     if content is not None:
         (tmp_path / "weights" / FILES[3]).write_bytes(content)
     monkeypatch.setattr(pretrained, "files", lambda package: tmp_path)
+    pretrained._read.cache_clear()
     with pytest.raises(ValueError, match="Expected the weights.*cannot be read"):
         pretrained_weights(3)

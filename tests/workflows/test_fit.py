@@ -61,6 +61,19 @@ def test_training_continues_from_a_checkpoint(brains, tmp_path):
     assert (options["network"], options["loss"]) == ("voxelmorph1", "mse")
 
 
+def test_training_goes_on_from_the_pretrained_model(sevens, write, tmp_path):
+    images = sevens[:4, ..., None]
+    paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(images)]
+    # Steps of this size change nothing.
+    options = {"checkpoint": "pretrained", "learning_rate": 1e-12, "seed": 3}
+    fit(paths, tmp_path / "out", epochs=1, **options)
+    trained = DeformableRegistration.load(tmp_path / "out" / "model.keras")
+    expected = DeformableRegistration.pretrained(ndim=2).model.get_weights()
+    for ours, others in zip(trained.model.get_weights(), expected, strict=True):
+        npt.assert_allclose(ours, others, atol=1e-6)
+    assert trained.options["seed"] == 3
+
+
 @pytest.mark.parametrize(
     "axis",
     [
