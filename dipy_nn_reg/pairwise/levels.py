@@ -9,8 +9,9 @@ from dipy_nn_reg.transform.functions import warp
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 
 # Default number of levels; number of updates in each, iterations times voxels; and most
-# and fewest iterations, which limit it.
+# and fewest iterations, which limit it. A start from a model needs fewer.
 _LEVELS, _UPDATES, _MOST, _FEWEST = 4, 6 * 10**6, 25, 5
+_LEAST_LEVELS, _UPDATES_AFTER_MODEL, _MOST_AFTER_MODEL = 2, 1.5 * 10**6, 15
 # Smallest size of an image along each axis, divided by the factor of a level and
 # rounded down.
 _MIN_SIZE = 12
@@ -127,13 +128,29 @@ def levels_of(shape, level_iters):
     ]
 
 
-def iterations_for(shape, levels=_LEVELS):
+def iterations_for(shape, stride=None):
     """Return the default numbers of iterations for a displacement, coarse to fine.
 
     Where images are small, iterations cost little.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Spatial shape of the images.
+    stride : int, optional
+        Distance in voxels of the values that a model has predicted, a power of two: the
+        first level is shrunk by as much, or by two.
+
+    Returns
+    -------
+    level_iters : list of int
     """
+    levels, updates, most = _LEVELS, _UPDATES, _MOST
+    if stride is not None:
+        levels = max(_LEAST_LEVELS, stride.bit_length())
+        updates, most = _UPDATES_AFTER_MODEL, _MOST_AFTER_MODEL
     sizes = (prod(coarse_shape(shape, 2**i)) for i in reversed(range(levels)))
-    return [min(_MOST, max(_FEWEST, _UPDATES // size)) for size in sizes]
+    return [min(most, max(_FEWEST, int(updates / size))) for size in sizes]
 
 
 def best_end(ends):

@@ -17,8 +17,8 @@ from dipy_nn_reg.transform.pyramid import enlarge
 # Largest numbers of iterations for a velocity on images shrunk by 8, 4, 2 and 1; after
 # a model, on images shrunk by 2 and 1.
 VELOCITY_ITERS, VELOCITY_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
-# Number of levels of a displacement after a model.
-_LEVELS_AFTER_MODEL = 2
+# Factor of the smoothness after a model: the fewer the iterations, the less is smoothed.
+_SMOOTHER_AFTER_MODEL = 1.3
 
 
 def optimize_parts(tensors, prediction=None, *, options, level_iters):
@@ -40,8 +40,11 @@ def optimize_parts(tensors, prediction=None, *, options, level_iters):
         Without an affine.
     """
     if options.transform == "displacement":
-        levels = () if prediction is None else (_LEVELS_AFTER_MODEL,)
-        level_iters = level_iters or iterations_for(tensors.shape, *levels)
+        stride = None if prediction is None else prediction.stride
+        if stride is not None and not level_iters:
+            more = _SMOOTHER_AFTER_MODEL * options.smoothness
+            options = options._replace(smoothness=more)
+        level_iters = level_iters or iterations_for(tensors.shape, stride)
         return _descend_displacement(tensors, prediction, options, level_iters)
     default_iters = VELOCITY_ITERS if prediction is None else VELOCITY_ITERS_AFTER_MODEL
     level_iters = level_iters or default_iters

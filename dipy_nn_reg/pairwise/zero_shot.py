@@ -1,6 +1,7 @@
 """Prediction by the pretrained pyramid, from which a descent can start."""
 
 from functools import lru_cache
+from math import prod
 
 import keras
 from keras import ops
@@ -12,7 +13,12 @@ from dipy_nn_reg.networks.pyramid import pyramid
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.kinds import choose_field_stride
 from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, RescaleIntensity
-from dipy_nn_reg.transform.pyramid import enlarge
+from dipy_nn_reg.transform.pyramid import enlarge, shrink
+
+# The model has learned from images of 32 to 96 voxels along an axis. Those with more
+# voxels than a cube of the first size are shrunk, unless an axis became shorter than
+# the second one.
+_LARGEST, _SHORTEST = 128, 32
 
 
 def predict_pretrained(pair):
@@ -27,17 +33,33 @@ def predict_pretrained(pair):
     -------
     prediction : Prediction
     """
-    images = {n: getattr(pair, n)[None] for n in ("moving", "static")}
-    ndim = pair.static.ndim - 1
-    velocity = _network(ndim).predict_on_batch(images)
+    *shape, _ = pair.static.shape
+    factor = _factor(shape)
+    images = {
+        name: ops.convert_to_numpy(shrink(getattr(pair, name)[None], factor))
+        for name in ("moving", "static")
+    }
+    velocity = _network(len(shape)).predict_on_batch(images)
+    stride = factor * _stride(len(shape))
 
     def displace(velocity):
         displacement = integrate(velocity, steps=INTEGRATION_STEPS)
-        enlarged = enlarge(displacement, images["static"], _stride(ndim))
+        enlarged = enlarge(displacement, pair.static[None], stride)
         return ops.convert_to_numpy(enlarged)[0]
 
     parts = Parts(displace(velocity), lambda: displace(-velocity))
-    return Prediction(parts, velocity, _stride(ndim))
+    return Prediction(parts, velocity, stride)
+
+
+def _factor(shape):
+    """Return the power of two by which images are shrunk for the network."""
+    factor = 1
+    while (
+        prod(n / factor for n in shape) > _LARGEST ** len(shape)
+        and min(shape) // (2 * factor) >= _SHORTEST
+    ):
+        factor *= 2
+    return factor
 
 
 def _stride(ndim):

@@ -49,7 +49,7 @@ def enlarge(displacement, reference, stride):
     reference : tensor, shape (batch, *spatial, any)
         Image or field on the fine grid; only its shape is used.
     stride : int
-        Size of a coarse voxel in fine voxels: 1, 2 or 4.
+        Size of a coarse voxel in fine voxels, a power of two.
 
     Returns
     -------

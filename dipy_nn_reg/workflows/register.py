@@ -114,8 +114,8 @@ class RegisterFlow(Workflow):
             the penalty; by default one that suits loss and penalty.
         level_iters : variable int, optional
             Largest number of iterations of each level, from coarse to fine. By default
-            25 25 25 25 for a displacement, and fewer where images are large; for a
-            velocity 10 10 20 30, and 10 4 after a model.
+            25 25 25 25 for a displacement, or 15 15 after a model, and fewer where
+            images are large; for a velocity 10 10 20 30, and 10 4 after a model.
         symmetric : bool, optional
             Register both directions to the end, so that images on one grid, with
             --prealign none, can be exchanged: the field is then the inverse, to a tenth

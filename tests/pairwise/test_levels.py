@@ -27,7 +27,20 @@ def test_levels_on_which_images_are_too_small_are_left_out():
 def test_large_images_take_fewer_iterations(shape, expected):
     """Six million voxels are updated on each level, 5 to 25 times each."""
     assert iterations_for(shape) == expected
-    assert iterations_for(shape, 2) == expected[2:]
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "expected"),
+    [
+        ((80, 96, 80), 1, [15, 5]),
+        ((80, 96, 80), 2, [15, 5]),
+        ((160, 192, 160), 4, [15, 5, 5]),
+        ((48, 64, 48), 2, [15, 10]),
+        ((512, 512), 8, [15, 15, 15, 5]),
+    ],
+)
+def test_a_model_leaves_few_iterations(shape, stride, expected):
+    assert iterations_for(shape, stride) == expected
 
 
 def test_a_pair_is_swapped_with_its_annotations(rng):

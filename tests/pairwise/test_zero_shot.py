@@ -1,6 +1,7 @@
 import numpy as np
 import numpy.testing as npt
 import pytest
+from scipy.ndimage import correlate1d
 
 from dipy_nn_reg import DeformableRegistration, register
 from dipy_nn_reg.annotations import Annotations
@@ -8,7 +9,7 @@ from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
 from dipy_nn_reg.networks.pretrained import FILES
-from dipy_nn_reg.pairwise.zero_shot import predict_pretrained
+from dipy_nn_reg.pairwise.zero_shot import _factor, predict_pretrained
 
 SHAPES = {2: (39, 44), 3: (27, 32, 30)}
 
@@ -26,6 +27,41 @@ def test_the_prediction_is_that_of_the_model(ndim):
     npt.assert_allclose(parts.invert(), expected.parts.invert(), atol=1e-4)
     npt.assert_allclose(velocity, expected.velocity, atol=1e-4)
     assert stride == expected.stride and np.abs(parts.displacement).max() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((80, 96, 80), 1),
+        ((160, 205, 165), 2),
+        ((400, 400, 70), 2),
+        ((400, 400, 20), 1),
+        ((28, 28), 1),
+        ((300, 200), 2),
+        ((800, 900), 8),
+    ],
+)
+def test_large_images_are_shrunk_for_the_model(shape, expected):
+    assert _factor(shape) == expected
+
+
+def test_the_field_of_large_images_is_that_of_shrunk_ones():
+    shape = (256, 200)
+    (small,), _ = make_phantoms(1, shape=(128, 100), seed=0)
+    # Each pixel repeated, so that the mean of four is the pixel of the small image.
+    images = [np.kron(i, np.ones((2, 2)))[..., None] for i in (small, small[::-1])]
+    images = [image.astype(np.float32) for image in images]
+    parts, _, stride = predict_pretrained(
+        PairOnGrid(*images, Annotations(), np.eye(3))
+    )
+    model = DeformableRegistration.pretrained(ndim=2)
+    expected = model.predict_field(small[None], small[::-1])[0]
+    assert stride == 2 and parts.displacement.shape == (*shape, 2)
+    # Linear interpolation at a quarter of a pixel to both sides, and the mean of it.
+    for axis in (0, 1):
+        expected = correlate1d(expected, [1 / 8, 3 / 4, 1 / 8], axis, mode="nearest")
+    found = parts.displacement.reshape(128, 2, 100, 2, 2).mean((1, 3))
+    npt.assert_allclose(found, 2 * expected, atol=1e-3)
 
 
 @pytest.mark.slow
