@@ -11,7 +11,7 @@ from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 # Default number of levels; number of updates in each, iterations times voxels; and most
 # and fewest iterations, which limit it. A start from a model needs fewer.
 _LEVELS, _UPDATES, _MOST, _FEWEST = 4, 6 * 10**6, 25, 5
-_LEAST_LEVELS, _UPDATES_AFTER_MODEL, _MOST_AFTER_MODEL = 2, 1.5 * 10**6, 15
+_LEAST_LEVELS, _UPDATES_AFTER_MODEL, _MOST_AFTER_MODEL = 2, 3 * 10**6, 20
 # Smallest size of an image along each axis, divided by the factor of a level and
 # rounded down.
 _MIN_SIZE = 12

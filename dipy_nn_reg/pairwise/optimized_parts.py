@@ -17,8 +17,8 @@ from dipy_nn_reg.transform.pyramid import enlarge
 # Largest numbers of iterations for a velocity on images shrunk by 8, 4, 2 and 1; after
 # a model, on images shrunk by 2 and 1.
 VELOCITY_ITERS, VELOCITY_ITERS_AFTER_MODEL = (10, 10, 20, 30), (10, 4)
-# Factor of the smoothness after a model: the fewer the iterations, the less is smoothed.
-_SMOOTHER_AFTER_MODEL = 1.3
+# Factor of the smoothness after a model, whose fewer iterations smooth less.
+_SMOOTHER_AFTER_MODEL = 1.15
 
 
 def optimize_parts(tensors, prediction=None, *, options, level_iters):

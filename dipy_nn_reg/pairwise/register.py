@@ -119,7 +119,7 @@ def register(
         Largest number of iterations of each level, as for DIPY's SyN: the last one is
         for the images in full resolution, those before for images shrunk by 2, 4 and
         so on. By default four levels of 25 iterations, or fewer, down to 5, where
-        images are large; after a model, two levels or more of at most 15. For a
+        images are large; after a model, two levels or more of at most 20. For a
         velocity (10, 10, 20, 30); after a model, (10, 4).
     mask : ndarray, shape (*spatial,), optional
         Mask on the static grid: where it is 0, the images are not compared. Integers,

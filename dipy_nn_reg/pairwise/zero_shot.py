@@ -16,9 +16,9 @@ from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, RescaleIntensity
 from dipy_nn_reg.transform.pyramid import enlarge, shrink
 
 # The model has learned from images of 32 to 96 voxels along an axis. Those with more
-# voxels than a cube of the first size are shrunk, unless an axis became shorter than
-# the second one.
-_LARGEST, _SHORTEST = 128, 32
+# voxels than a square or a cube of the first size, by rank, are shrunk, unless an axis
+# became shorter than the second one.
+_LARGEST, _SHORTEST = {2: 256, 3: 128}, 32
 
 
 def predict_pretrained(pair):
@@ -55,7 +55,7 @@ def _factor(shape):
     """Return the power of two by which images are shrunk for the network."""
     factor = 1
     while (
-        prod(n / factor for n in shape) > _LARGEST ** len(shape)
+        prod(n / factor for n in shape) > _LARGEST[len(shape)] ** len(shape)
         and min(shape) // (2 * factor) >= _SHORTEST
     ):
         factor *= 2

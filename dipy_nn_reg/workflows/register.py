@@ -114,7 +114,7 @@ class RegisterFlow(Workflow):
             the penalty; by default one that suits loss and penalty.
         level_iters : variable int, optional
             Largest number of iterations of each level, from coarse to fine. By default
-            25 25 25 25 for a displacement, or 15 15 after a model, and fewer where
+            25 25 25 25 for a displacement, or 20 20 after a model, and fewer where
             images are large; for a velocity 10 10 20 30, and 10 4 after a model.
         symmetric : bool, optional
             Register both directions to the end, so that images on one grid, with

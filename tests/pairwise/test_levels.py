@@ -32,11 +32,11 @@ def test_large_images_take_fewer_iterations(shape, expected):
 @pytest.mark.parametrize(
     ("shape", "stride", "expected"),
     [
-        ((80, 96, 80), 1, [15, 5]),
-        ((80, 96, 80), 2, [15, 5]),
-        ((160, 192, 160), 4, [15, 5, 5]),
-        ((48, 64, 48), 2, [15, 10]),
-        ((512, 512), 8, [15, 15, 15, 5]),
+        ((80, 96, 80), 1, [20, 5]),
+        ((80, 96, 80), 2, [20, 5]),
+        ((160, 192, 160), 4, [20, 5, 5]),
+        ((48, 64, 48), 2, [20, 20]),
+        ((512, 512), 8, [20, 20, 20, 11]),
     ],
 )
 def test_a_model_leaves_few_iterations(shape, stride, expected):

@@ -26,6 +26,7 @@ def test_default_level_iters():
     numbers = [list(map(int, n.split())) for n in re.findall(r"\d+(?: \d+)+", text)]
     assert numbers == [
         iterations_for((64, 64)),
+        iterations_for((64, 64), stride=1),
         list(optimized_parts.VELOCITY_ITERS),
         list(optimized_parts.VELOCITY_ITERS_AFTER_MODEL),
     ]
