@@ -8,13 +8,12 @@ from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
-from dipy_nn_reg.networks.pretrained import FILES
 from dipy_nn_reg.pairwise.zero_shot import _factor, predict_pretrained
 
 SHAPES = {2: (39, 44), 3: (27, 32, 30)}
 
 
-@pytest.mark.parametrize("ndim", FILES)
+@pytest.mark.parametrize("ndim", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_prediction_is_that_of_the_model(ndim):
     moving, static = make_phantoms(2, shape=SHAPES[ndim], seed=0)[0]
     pair = PairOnGrid(
@@ -46,6 +45,7 @@ def test_large_images_are_shrunk_for_the_model(shape, expected):
     assert _factor(shape) == expected
 
 
+@pytest.mark.slow
 def test_the_field_of_large_images_is_that_of_shrunk_ones():
     shape = (512, 400)
     (small,), _ = make_phantoms(1, shape=(256, 200), seed=0)

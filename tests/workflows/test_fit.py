@@ -61,6 +61,7 @@ def test_training_continues_from_a_checkpoint(brains, tmp_path):
     assert (options["network"], options["loss"]) == ("voxelmorph1", "mse")
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_pretrained_model(sevens, write, tmp_path):
     images = sevens[:4, ..., None]
     paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(images)]
