@@ -87,9 +87,9 @@ def training_options(options):
     """
     for name in options:
         check_name("each option of the pretrained model", name, TRAINING)
-    if {"loss", "penalty"} & set(options):
-        return options  # a weight of the penalty that suits them is chosen
-    return {"loss": partial(lncc, window=5), "smoothness": 0.3, **options}
+    # With another loss or penalty, a weight that suits them is chosen.
+    weight = {} if {"loss", "penalty"} & set(options) else {"smoothness": 0.3}
+    return {"loss": partial(lncc, window=5), **weight, **options}
 
 
 @lru_cache

@@ -178,8 +178,8 @@ class FitFlow(Workflow):
         rows = []
         how = {"learning_rate": learning_rate, "precision": precision, "seed": seed}
         if checkpoint is not None:
-            of_shape = how | {"ndim": len(shape)}
-            registration, rows = _load(checkpoint, outputs[0]["out_history"], of_shape)
+            history, pretrained = outputs[0]["out_history"], how | {"ndim": len(shape)}
+            registration, rows = _load(checkpoint, history, pretrained)
         else:
             registration = DeformableRegistration(
                 input_shape=shape,
@@ -220,16 +220,16 @@ def _is_same(path, other):
     return os.path.realpath(path) == os.path.realpath(other)
 
 
-def _load(checkpoint, out_history, options):
+def _load(checkpoint, out_history, pretrained):
     """Return a model to continue with, and the rows of its history.
 
-    The options are those of the pretrained model.
+    ``pretrained`` has the options of the pretrained model, if it is that one.
     """
     from dipy_nn_reg import DeformableRegistration
     from dipy_nn_reg.workflows.checkpoints import read_history, rows_before
 
     if checkpoint == PRETRAINED:
-        return DeformableRegistration.pretrained(**options), []
+        return DeformableRegistration.pretrained(**pretrained), []
     registration = DeformableRegistration.load(checkpoint)
     trained = registration.model.state["trained"]
     return registration, rows_before(read_history(out_history), trained)

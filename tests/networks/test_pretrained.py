@@ -58,6 +58,10 @@ def test_options_of_a_training_reach_the_model():
     model = DeformableRegistration.pretrained(ndim=2, **options)
     assert {name: model.options[name] for name in options} == options
     assert model.options["smoothness"] == 0.3 and model.options["loss"].func is lncc
+    other = DeformableRegistration.pretrained(ndim=2, penalty="tv")
+    plain = DeformableRegistration(loss=model.options["loss"], penalty="tv")
+    assert other.options["loss"].func is lncc
+    assert other.options["smoothness"] == plain.options["smoothness"]
     # A weight of the penalty that suits another loss is chosen.
     other = DeformableRegistration.pretrained(ndim=2, loss="ncc")
     plain = DeformableRegistration(loss="ncc")
