@@ -43,7 +43,7 @@ CHECKS = {
     + TRAIN.format(option='network="tiny"')
     + TRAIN.format(option='transform="tps_velocity"')
     + """
-from dipy_nn_reg.workflows.choices import check_choices
+from dipy_nn_reg.checks.choices import check_choices
 
 check_choices(loss="charbonnier", network="tiny", transform="tps_velocity")
 _, outcome = register(moving, static, loss="charbonnier", prealign=None)

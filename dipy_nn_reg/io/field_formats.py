@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dipy_nn_reg.io.composites import load_composite, save_composite
 from dipy_nn_reg.io.field_headers import FNIRT, VECTOR
 from dipy_nn_reg.mapping.affines import grid_points
 
@@ -107,6 +108,7 @@ FORMATS = {
     "dispvect": FieldFormat(_OF_VOLUME, _from_displacements_in_mm),
     "fsl": FieldFormat(((3,), (2,)), intent=FNIRT),
     "itk": FieldFormat(_OF_VOLUME, _from_lps, _to_lps, VECTOR),
+    "itk_h5": FieldFormat(endings=(".h5",), load=load_composite, save=save_composite),
     "niftyreg": FieldFormat(_OF_VOLUME, _from_displacements),
     "spm": FieldFormat(((1, 3), (1, 2), (3,)), _from_positions),
 }
@@ -114,6 +116,8 @@ FORMATS = {
 WRITABLE_FORMATS = tuple(
     n for n, f in FORMATS.items() if f.write or f.save or n in ("dipy", "fsl")
 )
+# Formats in NIfTI that are written, which the header then names.
+NIFTI_FORMATS = tuple(n for n in WRITABLE_FORMATS if not FORMATS[n].save)
 # Endings of the names of all files of fields.
 FIELD_ENDINGS = tuple(dict.fromkeys(e for f in FORMATS.values() for e in f.endings))
 

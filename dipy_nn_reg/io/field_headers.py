@@ -10,8 +10,9 @@ import numpy as np
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.mapping.affines import check_affine
 
-# Key of the extension, and the beginning by which it is recognised.
-_SIGNATURE = "dipy_nn_reg"
+# Key of the extension, and of an attribute in HDF5; the beginning of an extension, by
+# which it is recognised.
+SIGNATURE = "dipy_nn_reg"
 _BEGINNING = re.compile(rb'^\s*\{\s*"dipy_nn_reg"')
 # Largest believable number of voxels of a moving image.
 _MAX_VOXELS = 2**36
@@ -67,7 +68,7 @@ class About(NamedTuple):
             for name, value in self._asdict().items()
             if value is not None and value is not False
         }
-        return json.dumps({_SIGNATURE: values})
+        return json.dumps({SIGNATURE: values})
 
 
 def read_about(header, path, formats):
@@ -96,14 +97,39 @@ def read_about(header, path, formats):
         if not isinstance(content, bytes):
             content = str(content).encode(errors="replace")
         if _BEGINNING.match(content):
-            try:
-                return _check(json.loads(content)[_SIGNATURE], formats)
-            except (ValueError, TypeError, RecursionError, OverflowError) as error:
-                raise ValueError(
-                    f"Expected a header extension as dipy_nn_reg writes it. Received "
-                    f"{str(path)!r}: {error}"
-                ) from error
+            return about_of(content, path, formats)
     return None
+
+
+def about_of(content, path, formats):
+    """Return the content of an extension from its text.
+
+    Parameters
+    ----------
+    content : str or bytes
+        As :meth:`About.to_json` returns it.
+    path : Path
+        Name of the file in an error.
+    formats : sequence of str
+        Formats that it may name.
+
+    Returns
+    -------
+    about : About
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    errors = ValueError, TypeError, KeyError, RecursionError, OverflowError
+    try:
+        return _check(json.loads(content)[SIGNATURE], formats)
+    except errors as error:
+        raise ValueError(
+            f"Expected a header extension as dipy_nn_reg writes it. Received "
+            f"{str(path)!r}: {error}"
+        ) from error
 
 
 def check_intent(header, path):

@@ -15,6 +15,10 @@ fsl      (x, y, z, 3)     the same in FSL's coordinates, which are mm along the 
                           of each image, from its corner, by the pixdim of its header
 =======  ===============  ==========================================================
 
+The format itk_h5 is not NIfTI: HDF5 files (``.h5``) of ITK's composite transforms, as
+antsRegistration, fMRIPrep and nitransforms exchange them. They hold the field in mm
+(LPS+) without the prealignment, and the prealignment as an affine of its own.
+
 Other formats are read but not written, all in mm (RAS+): positions of SPM
 (``y_*.nii``), NiftyReg and MRtrix, displacements of NiftyReg and those of NIfTI's
 intent 1006, which ITK reads in the same way; also absolute warps of FSL.
@@ -26,13 +30,14 @@ version 25.1 squeezes fields of one slice, and takes FSL's fields for RAS coordi
 with the first axis negated, which holds for few headers.
 """
 
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.field_formats import (
     FORMATS,
+    NIFTI_FORMATS,
     WRITABLE_FORMATS,
     check_field_name,
     format_by_ending,
@@ -46,16 +51,9 @@ from dipy_nn_reg.io.field_recognition import (
 from dipy_nn_reg.io.field_values import moved_points_of_fsl, read_values
 from dipy_nn_reg.io.field_writing import write_field
 from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.mapping.affines import check_affine, plane_affine
-from dipy_nn_reg.mapping.grid import moving_grid, static_grid
-from dipy_nn_reg.mapping.maps import (
-    check_mapping,
-    check_moving_shape,
-    displacement_to_mapping,
-)
-
-# Smallest scale of an affine part of a field that counts as invertible.
-_MIN_SCALE = 1e-6
+from dipy_nn_reg.io.point_maps import map_of_points, moving_grid_beside
+from dipy_nn_reg.mapping.grid import Grid, moving_grid, static_grid
+from dipy_nn_reg.mapping.maps import check_mapping, displacement_to_mapping
 
 
 def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zooms=None):
@@ -64,13 +62,14 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
     Parameters
     ----------
     path : string or Path
-        Ends with ``.nii`` or ``.nii.gz``.
+        Ends with ``.nii`` or ``.nii.gz``; with ``.h5`` in the format "itk_h5".
     mapping : dipy.align.imwarp.DiffeomorphicMap
         As :func:`dipy_nn_reg.mapping.displacement_to_mapping` makes it, in 2D or 3D.
-    format : {"dipy", "itk", "afni", "fsl"}, optional
+    format : {"dipy", "itk", "itk_h5", "afni", "fsl"}, optional
         That of DIPY holds the map and its inverse. The others hold only the map from
         static to moving points, with the prealignment; to go back, save
-        :func:`dipy_nn_reg.mapping.invert_mapping` as well.
+        :func:`dipy_nn_reg.mapping.invert_mapping` as well. "itk_h5" keeps the
+        prealignment apart from the field, in one file.
     static_zooms, moving_zooms : sequence of float, optional
         Voxel sizes in mm in the headers of the images (``pixdim``), by which FSL
         measures. By default those of their affines.
@@ -84,8 +83,8 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
     Notes
     -----
     An extension of the header, which other programs ignore, holds the moving grid and
-    the prealignment. DIPY's own ``read_mapping`` also needs
-    ``prealign=numpy.linalg.inv(prealign)``, as for a file of SyN.
+    the prealignment; in HDF5, an attribute of the file. DIPY's own ``read_mapping``
+    also needs ``prealign=numpy.linalg.inv(prealign)``, as for a file of SyN.
     """
     check_name("format", format, WRITABLE_FORMATS)
     check_mapping(mapping)
@@ -117,16 +116,19 @@ def load_mapping(
     Parameters
     ----------
     path : string or Path
-        Written by :func:`save_mapping`, DIPY, ANTs, ITK, AFNI, FSL, SPM or NiftyReg.
+        Written by :func:`save_mapping`, DIPY, ANTs, ITK, fMRIPrep, AFNI, FSL, SPM or
+        NiftyReg.
     format : str, optional
-        "dipy", "itk", "afni", "fsl"; "spm" for positions, "niftyreg" or "dispvect" for
-        displacements, in mm (RAS+). By default it is found from the header and the
-        shape of the array; positions are recognised by their values.
+        "dipy", "itk", "itk_h5", "afni", "fsl"; "spm" for positions, "niftyreg" or
+        "dispvect" for displacements, in mm (RAS+). By default it is found from the
+        ending, the header and the shape of the array; positions are recognised by their
+        values.
     moving_shape : tuple of int, optional
     moving_affine, prealign : ndarray, shape (ndim + 1, ndim + 1), optional
         As for :func:`dipy_nn_reg.mapping.displacement_to_mapping`, for files of other
         programs, which do not hold them. By default the moving grid is then that of the
-        static image, and there is no prealignment.
+        static image, and the prealignment that of the file ("itk_h5"), or the affine
+        that fits the field best; in the format of DIPY there is none.
     moving_zooms : sequence of float, optional
         Voxel sizes in mm in the header of the moving image, for a field that FSL wrote.
         By default those of its affine.
@@ -145,13 +147,20 @@ def load_mapping(
     ValueError
         If it is not a field, is of another format, holds values that are not finite, or
         is of FSL and the moving grid is missing.
+
+    Notes
+    -----
+    A composite transform of ITK (``.h5``) may hold any sequence of fields and of
+    affine, rigid, similarity, scaling and translating transforms. The static grid is
+    that of the field which a point passes first; if affines come before that field, as
+    in ``InverseComposite.h5`` of ANTs, they are part of the affine of the static grid.
     """
     if (other := format_by_ending(path, format)) is not None:
         _check_not_absolute(absolute, path, other)
         grid = {"moving_shape": moving_shape, "moving_affine": moving_affine}
         return FORMATS[other].load(path, prealign=prealign, **grid)
     image = read_image(path, vectors=True)
-    about = read_about(image.header, path, WRITABLE_FORMATS)
+    about = read_about(image.header, path, NIFTI_FORMATS)
     guessed, format = format is None, find_format(image, about, format)
     check_field_image(image, about, format)
     if about is not None:
@@ -163,7 +172,7 @@ def load_mapping(
     else:
         _check_has_grid(path, moving_shape, moving_affine)
     field = read_values(image, about, format)
-    grids = _grids(field.affine, moving_shape, moving_affine)
+    grids = moving_grid_beside(field.affine, moving_shape, moving_affine)
     if format == "dipy":
         return _from_dipy(field, prealign=prealign, **grids)
     if format == "fsl":
@@ -173,7 +182,8 @@ def load_mapping(
             check_plausible(moved.reshape(field.data.shape), image)
     else:
         moved = FORMATS[format].read(field)
-    return _from_points(field, moved, path, prealign=prealign, **grids)
+    static = Grid(field.data.shape[:-1], field.affine)
+    return map_of_points(static, moved, path, prealign=prealign, **grids)
 
 
 def _check_finite(mapping):
@@ -209,20 +219,6 @@ def _check_has_grid(path, moving_shape, moving_affine):
         )
 
 
-def _grids(static_affine, moving_shape, moving_affine):
-    """Return the moving grid of a map; that of a 2D map is flattened if it is 3D."""
-    if moving_affine is None:
-        moving_affine = static_affine
-    ndim = 3 if np.shape(moving_affine) == (4, 4) else len(static_affine) - 1
-    moving_affine = check_affine(moving_affine, name="moving_affine", ndim=ndim)
-    if moving_shape is not None:
-        moving_shape = check_moving_shape(moving_shape, (1,) * ndim)
-    if len(static_affine) < len(moving_affine):
-        moving_affine = plane_affine(moving_affine)
-        moving_shape = None if moving_shape is None else moving_shape[:2]
-    return {"moving_shape": moving_shape, "moving_affine": moving_affine}
-
-
 def _from_dipy(field, *, prealign, **grids):
     ndim = len(field.affine) - 1
     to_voxels = np.linalg.inv(field.affine[:ndim, :ndim]).T
@@ -236,38 +232,3 @@ def _from_dipy(field, *, prealign, **grids):
         prealign=prealign,
         **grids,
     )
-
-
-def _from_points(field, moved, path, *, prealign, **grids):
-    """Return the map that takes the voxels of a grid to points in the world.
-
-    Without a prealignment, the affine that fits best becomes one, so that the field
-    that is left is small, and its inverse lies on the same grid.
-    """
-    shape, ndim = field.data.shape[:-1], field.data.shape[-1]
-    points = field.points
-    if prealign is None:
-        prealign = _fit_affine(points, moved)
-        if np.linalg.svd(prealign[:-1, :-1], compute_uv=False)[-1] < _MIN_SCALE:
-            raise ValueError(
-                f"Expected a field that can be inverted. {str(path)!r} takes all of "
-                f"its grid to a plane, a line or a point."
-            )
-    else:
-        prealign = check_affine(prealign, name="prealign", ndim=ndim)
-    linear = field.affine[:ndim, :ndim]
-    back = apply_affine(np.linalg.inv(prealign), moved) - points
-    displacement = (back @ np.linalg.inv(linear).T).reshape(*shape, ndim)
-    return displacement_to_mapping(
-        displacement, static_affine=field.affine, prealign=prealign, **grids
-    )
-
-
-def _fit_affine(points, moved):
-    """Return the affine that fits best; it is the identity across a single slice."""
-    center, shift = points.mean(0), (moved - points).mean(0)
-    change = np.linalg.lstsq(points - center, moved - points - shift, rcond=None)[0].T
-    affine = np.eye(len(center) + 1)
-    affine[:-1, :-1] += change
-    affine[:-1, -1] = shift - change @ center
-    return affine

@@ -242,7 +242,7 @@ def write_map(path, mapping, static, moving, *, format):
         As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it. For ITK, a field has
         two axes if both images have two axes in their files.
     """
-    if format == "itk" and all(_is_flat(image) for image in (static, moving)):
+    if format in ("itk", "itk_h5") and all(map(_is_flat, (static, moving))):
         mapping = flatten_mapping(mapping)
     zooms = {"static_zooms": static.zooms, "moving_zooms": moving.zooms}
     save_mapping(path, mapping, format=format, **zooms)

@@ -1,4 +1,4 @@
-"""Tables of measures, as CSV files and as text."""
+"""Tables, as CSV and TSV files and as text."""
 
 import csv
 import re
@@ -43,6 +43,7 @@ def read_csv(path):
     Parameters
     ----------
     path : string or Path
+        Cells are separated by tabs if it ends with ``.tsv``, else by commas.
 
     Returns
     -------
@@ -56,7 +57,8 @@ def read_csv(path):
     """
     with open(path, **_TEXT) as file:
         try:
-            columns, *lines = [line for line in csv.reader(file) if line] or [[]]
+            lines = csv.reader(file, delimiter="\t" if is_tsv(path) else ",")
+            columns, *lines = [line for line in lines if line] or [[]]
         except csv.Error as error:
             raise ValueError(
                 f"Expected a table. Received {str(path)!r}: {error}."
@@ -75,6 +77,11 @@ def read_csv(path):
                 f"Received {str(path)!r} with {len(line)} in row {number}."
             )
     return [dict(zip(columns, map(_without_guard, line))) for line in lines]
+
+
+def is_tsv(path):
+    """Return whether the cells of a table are separated by tabs."""
+    return str(path).lower().endswith(".tsv")
 
 
 def format_rows(rows, columns):

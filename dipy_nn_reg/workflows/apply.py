@@ -10,6 +10,8 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_fill, check_name
+from dipy_nn_reg.cohort.failures import Failures
+from dipy_nn_reg.cohort.naming import distinct_names
 from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.io.nifti import read_image
@@ -30,8 +32,6 @@ from dipy_nn_reg.mapping.maps import lift_mapping
 from dipy_nn_reg.mapping.resampling import ORDERS, to_moving, to_static, warp_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
-from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.naming import distinct_names
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 
 
@@ -72,9 +72,10 @@ class ApplyFlow(Workflow):
             images of 2 or 3 axes, or of 4, volume by volume; points (.csv or .txt: x, y
             and z in mm); tractograms (.trk, .trx or .tck).
         transform_files : variable string
-            Paths of fields (.nii or .nii.gz, of DIPY, ITK, ANTs, AFNI or FSL) and of
-            affines from static to moving world coordinates (.txt), in the order in
-            which they move a point from the static image to the moving one.
+            Paths of fields (.nii or .nii.gz, of DIPY, ITK, ANTs, AFNI or FSL), of
+            composite transforms of ITK, ANTs or fMRIPrep (.h5) and of affines from
+            static to moving world coordinates (.txt), in the order in which they move a
+            point from the static image to the moving one.
         inverse : bool, optional
             Transform from the space of the static image to that of the moving image.
         interpolation : string, optional

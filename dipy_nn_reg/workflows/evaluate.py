@@ -8,6 +8,8 @@ from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.cohort.failures import Failures
+from dipy_nn_reg.cohort.naming import distinct_names, pair_name
 from dipy_nn_reg.io.labels import read_labels_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_map, read_points
@@ -20,8 +22,6 @@ from dipy_nn_reg.metrics.labels import (
     summarise_labels,
 )
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     find_inputs,
     one_for_each,

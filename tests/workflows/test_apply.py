@@ -1,3 +1,4 @@
+import ants
 from dipy.io.streamline import load_tractogram
 import nibabel as nib
 from nibabel.streamlines import Tractogram
@@ -459,3 +460,33 @@ def test_bvecs_without_an_image_are_refused(setting, tmp_path):
     options = {"bvecs": str(tmp_path / "in.bvec"), "out": tmp_path / "out"}
     with pytest.raises(ValueError, match="a DWI series, with bvecs. .*points.csv"):
         apply(setting, tmp_path / "points.csv", **options)
+
+
+@pytest.mark.parametrize("direction", ["fwdtransforms", "invtransforms"])
+def test_composites_of_ants_are_applied_as_by_ants(direction, scene, write, tmp_path):
+    """An affine comes before the field of the inverse, and turns its grid."""
+    pair = scene(3, True, shear=0)
+    warped = pair.make_mapping().transform(pair.moving).astype(np.float32)
+    paths = [
+        str(write("static.nii.gz", warped, pair.static_affine)),
+        str(write("moving.nii.gz", pair.moving, pair.moving_affine)),
+    ]
+    fixed, moving = (ants.image_read(path) for path in paths)
+    options = {"type_of_transform": "SyN", "write_composite_transform": True}
+    options |= {"outprefix": str(tmp_path / "ants"), "reg_iterations": (9, 5)}
+    options["random_seed"] = 1
+    path = ants.registration(fixed, moving, **options)[direction]
+    if direction == "invtransforms":
+        fixed, moving, paths = moving, fixed, paths[::-1]
+    expected = ants.apply_transforms(fixed, moving, [path]).numpy()
+    ApplyFlow().run(
+        *paths, [path], any_grid=direction == "invtransforms", out_dir=str(tmp_path)
+    )
+    result = nib.load(tmp_path / "transformed.nii.gz").get_fdata()
+    # Beyond the borders of the image and the field, programs fade in other ways.
+    shrunk = np.zeros(moving.shape, np.float32)
+    shrunk[(slice(3, -3),) * 3] = 1
+    shrunk = moving.new_image_like(shrunk)
+    inner = ants.apply_transforms(fixed, shrunk, [path]).numpy() > 0.999
+    assert inner.mean() > 0.1 and np.ptp(expected[inner]) > 0.2
+    npt.assert_allclose(result[inner], expected[inner], atol=2e-3)
