@@ -27,8 +27,10 @@ __version__ = "0.1.0.dev0"
 _MODULES = {
     "AffineRegistration": "dipy_nn_reg.model",
     "DeformableRegistration": "dipy_nn_reg.model",
-    "cohort_report": "dipy_nn_reg.quality.reports",
+    "build_template": "dipy_nn_reg.cohort.template",
+    "cohort_report": "dipy_nn_reg.quality.cohort_reports",
     "register": "dipy_nn_reg.pairwise.register",
+    "register_cohort": "dipy_nn_reg.cohort.register_cohort",
     "report": "dipy_nn_reg.quality.reports",
 }
 

@@ -9,6 +9,7 @@ ORDER = [
     "model",
     "registration",
     "workflows",
+    "cohort",
     "quality",
     "pairwise",
     "training",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy.linalg import expm
@@ -141,6 +142,26 @@ def blobs():
         return (images / images.max()).astype(np.float32)
 
     return make
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes images to a folder for inputs."""
+
+    def write(name, data, affine=None):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        affine = np.diag([2.0, 2, 2, 1]) if affine is None else affine
+        nib.save(nib.Nifti1Image(np.asarray(data), affine), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def brains(write, crops):
+    """Return the paths of four images on one grid, in files."""
+    return [write(f"brain_{i}.nii.gz", image) for i, image in enumerate(crops)]
 
 
 @pytest.fixture(scope="session")

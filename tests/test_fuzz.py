@@ -252,6 +252,7 @@ def test_percentages_of_areas_sum_to_about_100():
     assert abs(sum(area.share for area in AREAS.values()) - 100) < 5
 
 
+@pytest.mark.slow
 def test_tool_runs_one_case():
     done = subprocess.run(
         [sys.executable, TOOLS / "fuzz.py", "--case", "5", "--areas", "metrics"],

@@ -12,6 +12,7 @@ PACKAGE = Path(dipy_nn_reg.__file__).parent
 ROOMS = [
     "determinant",
     "processes",
+    "quiet",
     "progress",
     "text",
     "tracing",
@@ -33,6 +34,7 @@ ROOMS = [
     "training",
     "registration",
     "model",
+    "cohort",
     "workflows",
 ]
 # Rooms that do not know each other, whatever their order.
@@ -45,6 +47,8 @@ LONG_FILES = {"registration.py"}
 # Functions that face a user, whose options are as many as they are; ``run`` of a
 # workflow too, whose options DIPY reads from its signature.
 FACING_USERS = {
+    "cohort.template.build_template",
+    "cohort.register_cohort.register_cohort",
     "model.__init__",
     "pairwise.register.register",
     "quality.reports.report",

@@ -38,7 +38,7 @@ COVER_2D = [
     pytest.param("fcn", "displacement", partial(lncc, window=5), "folding", marks=slow),
     ("unet", "velocity", "lncc", "tv"),
     pytest.param("pyramid", "velocity", "ncc", "gradient", marks=slow),
-    ("voxelmorph1", "affine", "mse", "gradient"),
+    pytest.param("voxelmorph1", "affine", "mse", "gradient", marks=slow),
     pytest.param("voxelmorph2", "bspline", "ncc", "inverse_consistency", marks=slow),
     ("voxelmorph1", "displacement", "robust_lncc", "gradient"),
 ]
@@ -156,7 +156,7 @@ def small_model():
     return keras.Model(inputs, small_network(*inputs))
 
 
-@pytest.mark.parametrize("kind", ["function", "model"])
+@pytest.mark.parametrize("kind", [pytest.param("function", marks=slow), "model"])
 def test_network_of_the_user_trains(kind, small_model, rng, blobs):
     network = small_network if kind == "function" else small_model
     images = blobs(rng, 8, (16, 17))
@@ -174,17 +174,12 @@ def test_network_of_the_user_is_saved(small_model, rng, blobs, tmp_path):
         npt.assert_array_equal(getattr(loaded, predict)(images, images[0]), expected)
 
 
+@slow
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(
-            {"loss": partial(mi, bins=8), "penalty": {"tv": 0.1, "folding": 1.0}},
-            marks=slow,
-        ),
-        pytest.param(
-            {"transform": "bspline_velocity", "spacing": 5, "loss": "mind"},
-            marks=slow,
-        ),
+        {"loss": partial(mi, bins=8), "penalty": {"tv": 0.1, "folding": 1.0}},
+        {"transform": "bspline_velocity", "spacing": 5, "loss": "mind"},
         {
             "network": "dirnet",
             "transform": "tps",
@@ -192,10 +187,8 @@ def test_network_of_the_user_is_saved(small_model, rng, blobs, tmp_path):
             "loss": partial(lncc, window=5),
             "penalty": {"tv": 0.1, "folding": 1.0},
         },
-        pytest.param({"network": "fcn", "penalty": "inverse_consistency"}, marks=slow),
-        pytest.param(
-            {"network": "dirnet", "transform": "tps", "spacing": 8}, marks=slow
-        ),
+        {"network": "fcn", "penalty": "inverse_consistency"},
+        {"network": "dirnet", "transform": "tps", "spacing": 8},
     ],
 )
 def test_options_are_saved(options, rng, blobs, tmp_path):

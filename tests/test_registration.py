@@ -66,6 +66,7 @@ def test_several_channels(rng, blobs):
     assert registration.predict(images, images[0]).shape == images.shape
 
 
+@slow
 def test_same_seed_gives_the_same_result(blobs):
     def fields(seed):
         images = blobs(np.random.default_rng(0), 6, (16, 17))
@@ -125,6 +126,7 @@ def test_warm_up_on_small_images_helps(shape, rng, blobs):
     assert warmed_up > alone + 0.02
 
 
+@slow
 def test_evaluate_agrees_with_validation_in_fit(rng, blobs):
     # Flat at the top and at the bottom, so that rescaling clips nothing.
     images = np.clip(blobs(rng, 7, (16, 17)), 0.05, 0.8) - 0.05

@@ -11,7 +11,7 @@ import numpy as np
 
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.io.nifti_writing import write_image
-from dipy_nn_reg.workflows.quiet import import_keras
+from dipy_nn_reg.quiet import import_keras
 
 TIME_OUT = 600  # in seconds
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

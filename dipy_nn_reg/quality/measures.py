@@ -22,7 +22,7 @@ _MARGIN = 0.05
 _MIN_VARIANCE = 0.1
 
 
-def measure(pair, *, of_field=None, alignment=None):
+def measure(pair, *, of_field=None, alignment=None, brief=False):
     """Measure the similarity of two images before and after, and their map.
 
     Parameters
@@ -33,6 +33,9 @@ def measure(pair, *, of_field=None, alignment=None):
         are known.
     alignment : Alignment, optional
         How the images were aligned; by default other starts are searched.
+    brief : bool, optional
+        Whether ``misplaced_before`` is left out unless the mutual information has
+        fallen, without which no verdict depends on it. This saves a third of the time.
 
     Returns
     -------
@@ -58,6 +61,9 @@ def measure(pair, *, of_field=None, alignment=None):
                 f"dice_{name}": float(np.mean(list(dice.values()))),
                 f"lost_labels_{name}": len(set(dice) - set(np.unique(other).tolist())),
             }
+    measures["misplaced_after"] = _misplaced_of(pair, pair.warped)
+    if not (brief and measures["nmi_after"] >= measures["nmi_before"]):
+        measures["misplaced_before"] = _misplaced_of(pair, pair.before)
     structure = _structure(pair.static, pair.inside)
     measures["covered"] = float(pair.covered[structure].mean())
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
@@ -66,15 +72,26 @@ def measure(pair, *, of_field=None, alignment=None):
 
 
 def _compare(pair, image):
-    """Return the similarity of two images; that of structures where both are seen."""
+    """Return the similarity of two images; the information where both are seen."""
+    if not _is_comparable(pair, image):
+        return dict.fromkeys(("ncc", "nmi"), np.nan)
     static, seen = pair.static, pair.covered & pair.inside
-    if not all(np.all(np.isfinite(i)) for i in (static, image)) or not seen.any():
-        return dict.fromkeys(("ncc", "nmi", "misplaced"), np.nan)
     return {
         "ncc": metrics.ncc(*_within(pair.inside, static, image)),
         "nmi": _nmi(*_within(seen, static, image)),
-        "misplaced": misplaced(static, image, where=seen),
     }
+
+
+def _misplaced_of(pair, image):
+    """Return the fraction of misplaced structure where both images are seen."""
+    if not _is_comparable(pair, image):
+        return np.nan
+    return misplaced(pair.static, image, where=pair.covered & pair.inside)
+
+
+def _is_comparable(pair, image):
+    is_finite = all(np.all(np.isfinite(i)) for i in (pair.static, image))
+    return is_finite and (pair.covered & pair.inside).any()
 
 
 def _within(where, *images):

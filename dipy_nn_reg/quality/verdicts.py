@@ -227,7 +227,8 @@ def _judge_folding(measures):
 def _judge_alignment(measures):
     if not np.isfinite(measures["misplaced_after"]):
         return []
-    before, after = (100 * measures[f"misplaced_{n}"] for n in ("before", "after"))
+    after = 100 * measures["misplaced_after"]
+    before = 100 * measures.get("misplaced_before", np.nan)  # left out of brief ones
     text = f"{after:.0f} % of the structure is misplaced"
     text += f"; before, it was {before:.0f} %." if np.isfinite(before) else "."
     if after >= 100 * MISALIGNED:

@@ -11,18 +11,20 @@ from dipy_nn_reg import __version__
 from dipy_nn_reg.io import signals
 from dipy_nn_reg.io.temporaries import temporary_files_within
 from dipy_nn_reg.progress import be_quiet
+from dipy_nn_reg.quiet import leave
 from dipy_nn_reg.text import describe, printable
-from dipy_nn_reg.workflows.quiet import leave
 from dipy_nn_reg.workflows.streams import open_streams, report_lost_output
 
 FLOWS = {
     "dipy_nn_reg_apply": ("dipy_nn_reg.workflows.apply", "ApplyFlow"),
+    "dipy_nn_reg_cohort": ("dipy_nn_reg.workflows.cohort", "CohortFlow"),
     "dipy_nn_reg_evaluate": ("dipy_nn_reg.workflows.evaluate", "EvaluateFlow"),
     "dipy_nn_reg_fit": ("dipy_nn_reg.workflows.fit", "FitFlow"),
     "dipy_nn_reg_mnist": ("dipy_nn_reg.workflows.mnist", "MnistFlow"),
     "dipy_nn_reg_predict": ("dipy_nn_reg.workflows.predict", "PredictFlow"),
     "dipy_nn_reg_register": ("dipy_nn_reg.workflows.register", "RegisterFlow"),
     "dipy_nn_reg_report": ("dipy_nn_reg.workflows.report", "ReportFlow"),
+    "dipy_nn_reg_template": ("dipy_nn_reg.workflows.template", "TemplateFlow"),
 }
 # Options that all commands have besides those of their flow.
 DEBUG, QUIET = "--debug", "--quiet"

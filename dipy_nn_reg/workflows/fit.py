@@ -10,21 +10,21 @@ from dipy.workflows.workflow import Workflow
 import numpy as np
 
 from dipy_nn_reg.checks import PRETRAINED, check_integer, check_number
+from dipy_nn_reg.checks.choices import check_choices
 from dipy_nn_reg.io.cache import cache_images, compact
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import Image, read_image
 from dipy_nn_reg.io.temporaries import temporary_folder
 from dipy_nn_reg.mapping.regridding import read_on_grid
 from dipy_nn_reg.progress import keras_verbosity
+from dipy_nn_reg.quiet import import_keras
 from dipy_nn_reg.text import printable
-from dipy_nn_reg.workflows.choices import check_choices
 from dipy_nn_reg.workflows.paths import (
     find_input,
     find_inputs,
     find_model,
     plan_outputs,
 )
-from dipy_nn_reg.workflows.quiet import import_keras
 
 
 class FitFlow(Workflow):

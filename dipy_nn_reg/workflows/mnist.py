@@ -14,9 +14,9 @@ from dipy_nn_reg.data.mnist import MNIST_VARIABLE, load_mnist
 from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.progress import keras_verbosity
+from dipy_nn_reg.quiet import import_keras
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.output_checks import ENDINGS, check_outputs
-from dipy_nn_reg.workflows.quiet import import_keras
 
 # Number of training batches after which a model is clearly better than SyN.
 TRAINING_STEPS = 1600

@@ -4,31 +4,27 @@ from functools import partial
 
 from dipy.utils.logging import logger
 
-from dipy_nn_reg.annotations import PLACES, Annotations
 from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.cohort.failures import Failures
+from dipy_nn_reg.cohort.naming import distinct_names, pair_name
+from dipy_nn_reg.cohort.pages import import_pages, write_cohort
+from dipy_nn_reg.cohort.pair import register_files
 from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS, check_field_name
-from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_affine
 from dipy_nn_reg.io.tables import format_rows, write_csv
-from dipy_nn_reg.io.warped import check_warped
 from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.quiet import start_import_of_keras
 from dipy_nn_reg.text import printable
-from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.naming import distinct_names, pair_name
-from dipy_nn_reg.workflows.pair_outputs import write_pair
 from dipy_nn_reg.workflows.paths import (
     find_input,
     find_inputs,
     pair_inputs,
+    plan_cohort,
     plan_outputs,
 )
-from dipy_nn_reg.workflows.quiet import import_keras, start_import_of_keras
-from dipy_nn_reg.workflows.report_files import import_pages, plan_cohort, write_cohort
 
 # Name of the field from moving to static, unless another one is asked for.
 INVERSE = "inverse.nii.gz"
-# Options of masks.
-MASKS = tuple(place.name for place in PLACES.values() if place.kind == "mask")
 # Columns of the table that is shown.
 SHOWN = (
     "moving",
@@ -130,9 +126,7 @@ def read_prealign(prealign):
     return read_affine(path), [path]
 
 
-def register_files(
-    static, moving, outputs, cohort, *, field_format, fill, inverse, **options
-):
+def register_pairs(static, moving, outputs, cohort, **options):
     """Register moving images to static ones, one pair after the other.
 
     Parameters
@@ -144,15 +138,8 @@ def register_files(
         ``out_prealign``, and ``out_report`` if a page is written.
     cohort : Path or None
         Path of the page on all pairs, if one is written.
-    field_format : str
-        As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it.
-    fill : float or None
-        As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
-    inverse : bool
-        Whether ``out_inverse`` is written; an earlier file of that name is removed
-        otherwise.
     **options
-        Options of :func:`~dipy_nn_reg.register`.
+        As :func:`~dipy_nn_reg.cohort.pair.register_files` takes them.
     """
     _start_imports(pages="out_report" in outputs[0])
     rows, subjects, failures = [], [], Failures(len(moving))
@@ -162,22 +149,12 @@ def register_files(
         pair_names = {"static": static_name, "moving": moving_name}
         note = partial(_note_failure, rows, pair_names, paths)
         with failures.caught(pair_name(pair_names), note):
-            images = _read_pair(dict(zip(pair_names, files)), _trained(options))
-            check_warped(paths["out_warped"], **images, fill=fill)
-            row, subject = write_pair(
-                _register_pair(images, _aligned(images, options)),
-                images,
-                pair_names,
-                paths,
-                masks={name: options[name] for name in MASKS if name in options},
-                field_format=field_format,
-                fill=fill,
-                inverse=inverse,
-            )
+            files = dict(zip(pair_names, files))
+            row, subject = register_files(files, pair_names, paths, **options)
             rows.append(row)
             subjects += subject
     if cohort is not None and subjects:
-        write_cohort(cohort, subjects, failures)
+        write_cohort(cohort, subjects, failures.reasons)
     logger.info("Registered:\n" + format_rows(rows, _shown_columns(rows)))
     pages = [cohort] if cohort and subjects else [s["page"] for s in subjects]
     for page in pages:
@@ -192,58 +169,6 @@ def _start_imports(*, pages):
         import_pages()
 
 
-def _read_pair(files, model):
-    """Return the images in two files, after a check of their axes."""
-    series = model is not None and model.num_channels > 1
-    images = {name: read_image(path, series=series) for name, path in files.items()}
-    _check_rank(images, model)
-    return images
-
-
-def _trained(options):
-    """Return a model of the user, or None."""
-    model = options.get("model")
-    return None if isinstance(model, str) else model
-
-
-def _aligned(images, options):
-    """Return options with an alignment that is estimated while Keras is imported."""
-    prealign = options.get("prealign")
-    if not isinstance(prealign, str) or _trained(options) is not None:
-        return options
-    from dipy_nn_reg.mapping.frame import Frame
-
-    frame = Frame(
-        images["moving"].data,
-        images["static"].data,
-        ndim=_ndim(images["static"]),
-        num_channels=1,
-        prealign=prealign,
-        **_affines(images),
-    )
-    masks = {name: options.get(name) for name in MASKS}
-    annotations = frame.check_annotations(Annotations(**masks))
-    return {**options, "prealign": frame.align(annotations)}
-
-
-def _register_pair(images, options):
-    """Return the map between two images, and the outcome."""
-    import_keras()
-    from dipy_nn_reg import register
-
-    moving, static = images["moving"].data, images["static"].data
-    return register(moving, static, **_affines(images), **options)
-
-
-def _affines(images):
-    return {f"{name}_affine": image.affine for name, image in images.items()}
-
-
-def _ndim(image):
-    """Return the number of axes of an image, 2 for a slice along any axis."""
-    return 2 if 1 in image.data.shape[:3] else 3
-
-
 def _note_failure(rows, pair_names, paths, reason):
     """Write the reason of a failure, unless there are earlier results to keep."""
     rows.append({**pair_names, "error": reason})
@@ -252,24 +177,6 @@ def _note_failure(rows, pair_names, paths, reason):
         write_csv(rows[-1:], paths["out_metrics"])
     else:
         logger.warning(f"Its earlier results are kept, such as {printable(earlier)}.")
-
-
-def _check_rank(images, model):
-    """Raise ValueError unless all images are slices or all are volumes.
-
-    Images have to have as many axes as those of the model, or as the static image.
-    """
-    ranks = {name: _ndim(image) for name, image in images.items()}
-    if model is None:
-        ndim, reason = ranks["static"], "as the static image has"
-    else:
-        ndim, reason = model.ndim, "as the model takes"
-    for name, image in images.items():
-        if ranks[name] != ndim:
-            raise ValueError(
-                f"Expected an image of {ndim} axes, {reason}. "
-                f"Received {str(image.path)!r} of shape {image.data.shape}."
-            )
 
 
 def _shown_columns(rows):

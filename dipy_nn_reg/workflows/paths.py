@@ -6,7 +6,7 @@ from pathlib import Path
 from dipy.workflows.multi_io import connect_output_paths
 
 from dipy_nn_reg.checks import PRETRAINED
-from dipy_nn_reg.workflows.naming import prefixes_of_sets
+from dipy_nn_reg.cohort.naming import prefixes_of_sets
 from dipy_nn_reg.workflows.output_checks import check_outputs
 
 
@@ -210,6 +210,35 @@ def plan_outputs(flow, inputs, out_dir, names, *, kept=()):
         sets.append(dict(zip(named, map(Path, outputs[0]))))
     check_outputs(flow, sets, [path for paths in [*inputs, kept] for path in paths])
     return sets
+
+
+def plan_cohort(flow, name, outputs, inputs):
+    """Return the path of the page on several pairs, beside that of the first pair.
+
+    Parameters
+    ----------
+    flow : dipy.workflows.workflow.Workflow
+    name : str
+    outputs : list of dict of Path
+        Outputs of each pair, including ``out_report``.
+    inputs : list of Path
+        All files that are read, which the page may not replace.
+
+    Returns
+    -------
+    path : Path or None
+        None for one pair.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the page cannot be written.
+    """
+    if len(outputs) == 1:
+        return None
+    path = outputs[0]["out_report"].parent / name
+    check_outputs(flow, [*outputs, {"out_cohort": path}], inputs)
+    return path
 
 
 def _find(path):

@@ -5,15 +5,15 @@ from pathlib import Path
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_fill, check_number
+from dipy_nn_reg.quiet import import_keras
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
     check_field_files,
     plan_pairs,
     read_prealign,
-    register_files,
+    register_pairs,
 )
 from dipy_nn_reg.workflows.paths import find_model
-from dipy_nn_reg.workflows.quiet import import_keras
 
 
 class PredictFlow(Workflow):
@@ -73,7 +73,8 @@ class PredictFlow(Workflow):
             the images it was trained on. By default that of the static image.
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
-            "afni" or "fsl".
+            "afni" or "fsl"; or "itk_h5", the affine and the field in one file of ITK,
+            with --out_field field.h5.
         fill : float, optional
             Value outside of the moving image. By default its background.
         inverse : bool, optional
@@ -137,7 +138,7 @@ class PredictFlow(Workflow):
 
         if models:
             model = DeformableRegistration.load(model)
-        register_files(
+        register_pairs(
             static,
             moving,
             outputs,

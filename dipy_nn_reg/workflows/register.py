@@ -4,7 +4,6 @@ from pathlib import Path
 
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.checks import (
     check_fill,
     check_level_iters,
@@ -12,18 +11,16 @@ from dipy_nn_reg.checks import (
     check_smoothness,
     choose_pairwise_transform,
 )
-from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
-from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.workflows.choices import check_choices
+from dipy_nn_reg.checks.choices import check_choices
+from dipy_nn_reg.quiet import import_keras, start_import_of_keras
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
     check_field_files,
     plan_pairs,
     read_prealign,
-    register_files,
+    register_pairs,
 )
 from dipy_nn_reg.workflows.paths import find_input, find_model
-from dipy_nn_reg.workflows.quiet import import_keras, start_import_of_keras
 
 # Stands for the size of images that are not read yet: no option of this command depends
 # on it.
@@ -134,7 +131,8 @@ class RegisterFlow(Workflow):
             Path of a label map of the static image.
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
-            "afni" or "fsl".
+            "afni" or "fsl"; or "itk_h5", the affine and the field in one file of ITK,
+            with --out_field field.h5.
         fill : float, optional
             Value outside of the moving image. By default its background.
         inverse : bool, optional
@@ -215,11 +213,7 @@ class RegisterFlow(Workflow):
         start_import_of_keras()
         if models:
             model = _load(model, transform, objective)
-        annotations = {
-            name: _read_on_image(name, path, static[0], moving[0])
-            for name, path in annotations.items()
-        }
-        register_files(
+        register_pairs(
             static,
             moving,
             outputs,
@@ -248,11 +242,3 @@ def _load(path, transform, objective):
     field = {"transform": transform, "spacing": None, "field_stride": None}
     check_options(_ANY_SHAPE, model.options, field, label_weight=1.0, **objective)
     return model
-
-
-def _read_on_image(name, path, static, moving):
-    """Read a mask or labels on the grid of the image that they belong to."""
-    place = PLACES[name]
-    image = read_image(moving if place.image == "moving" else static, series=True)
-    read = read_mask_on if place.kind == "mask" else read_labels_on
-    return read(path, image)

@@ -5,22 +5,23 @@ from dipy.workflows.workflow import Workflow
 import numpy as np
 
 from dipy_nn_reg.annotations import PLACES
+from dipy_nn_reg.cohort.failures import Failures
+from dipy_nn_reg.cohort.naming import distinct_names, pair_name
+from dipy_nn_reg.cohort.pages import apply_to_images, write_cohort, write_report
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_map
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
-from dipy_nn_reg.workflows.failures import Failures
-from dipy_nn_reg.workflows.naming import distinct_names, pair_name
 from dipy_nn_reg.workflows.paths import (
     find_inputs,
     one_for_each,
     pair_inputs,
     paths_of_both,
+    plan_cohort,
     plan_outputs,
 )
-from dipy_nn_reg.workflows.report_files import plan_cohort, write_cohort, write_report
 
 # Largest number of labels in a map; an image of integers, given by mistake, has more.
 MAX_LABELS = 1000
@@ -109,18 +110,13 @@ class ReportFlow(Workflow):
                     "moving": read_image(moving[i]),
                 }
                 mapping = _read_map(fields[i], images, absolute)
-                subject = write_report(
-                    page,
-                    mapping,
-                    images,
-                    pair_names,
-                    field=fields[i],
-                    annotations=_read_annotations(annotations[i], images),
-                )
+                known = _read_annotations(annotations[i], images)
+                pair = apply_to_images(mapping, images, known)
+                subject = write_report(page, pair, images, pair_names, field=fields[i])
                 subjects.append(subject)
                 logger.info(f"{subject['verdict']}: {printable(page)}")
         if cohort is not None and subjects:
-            write_cohort(cohort, subjects, failures)
+            write_cohort(cohort, subjects, failures.reasons)
         failures.finish()
 
 

@@ -123,7 +123,9 @@ def test_images_of_mean_zero_are_registered(plain, whole):
     assert outcome.ncc_after > (0.99 if whole else outcome.ncc_before + 0.1)
 
 
-@pytest.mark.parametrize("background", [255.0, 1200.0, -1024.0])
+@pytest.mark.parametrize(
+    "background", [pytest.param(255.0, marks=pytest.mark.slow), 1200.0, -1024.0]
+)
 def test_images_of_any_background_are_registered(background, request):
     for ndim in (2, 3):
         moving, static = scans(ndim, background=background)
@@ -293,6 +295,7 @@ def test_images_larger_than_memory_are_refused_at_once():
         register(huge, huge, prealign=None)
 
 
+@pytest.mark.slow
 def test_nearly_equal_images_do_not_become_less_similar():
     """A blob, and the same blob after a rigid alignment."""
     blob = np.exp(-((np.indices((36, 36)) - 17.5) ** 2).sum(0) / 60)

@@ -15,7 +15,9 @@ def model(request):
     return DeformableRegistration.pretrained(ndim=request.param)
 
 
-@pytest.mark.parametrize("contrasts", [("t1", "t1"), ("t2", "t1")])
+@pytest.mark.parametrize(
+    "contrasts", [pytest.param(("t1", "t1"), marks=pytest.mark.slow), ("t2", "t1")]
+)
 def test_images_that_it_has_never_seen_are_registered(model, contrasts):
     shape = SHAPES[model.ndim]
     people = [make_phantoms(2, shape=shape, contrast=c, seed=4) for c in contrasts]

@@ -23,7 +23,10 @@ def build(ndim, *, spacing=1, dial=False, seed=0):
     return keras.Model(inputs, velocity)
 
 
-@pytest.mark.parametrize(("shape", "spacing"), [((3, 50), 1), ((13, 9, 17), 2)])
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((3, 50), 1), pytest.param((13, 9, 17), 2, marks=pytest.mark.slow)],
+)
 def test_any_size_and_no_motion_before_training(shape, spacing, rng):
     images = rng.random((2, 2, *shape, 1), dtype=np.float32)
     velocity = build(len(shape), spacing=spacing).predict_on_batch(list(images))

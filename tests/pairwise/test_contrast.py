@@ -78,6 +78,7 @@ def test_thin_strokes_that_hardly_overlap_are_of_one_contrast():
         assert not contrasts_agree(pair_of(one, 1 - one))
 
 
+@pytest.mark.slow
 def test_register_chooses_the_loss_and_says_which(dipy_log):
     (one, other), _ = make_phantoms(2, shape=(40, 44), seed=1)
     options = {"prealign": None, "level_iters": [2]}

@@ -38,7 +38,7 @@ def error(parts, displacement):
 
 
 @pytest.mark.parametrize("transform", ["displacement", "velocity"])
-@pytest.mark.parametrize("start", [None, 0.5])
+@pytest.mark.parametrize("start", [pytest.param(None, marks=pytest.mark.slow), 0.5])
 def test_the_field_and_its_inverse_are_found(pair, transform, start):
     tensors, displacement = pair
     prediction = None if start is None else prediction_of(start * displacement)

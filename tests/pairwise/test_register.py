@@ -115,7 +115,7 @@ def test_slices_are_registered_in_their_plane(images):
     assert outcome.ncc_after > 0.98
 
 
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_files_and_images_of_nibabel_bring_their_affines(images, channels, tmp_path):
     moved, affines = [], [np.diag([2.0, 2, 1, 1]), np.diag([2.0, -2, 1, 1])]
     for image, flip in zip(images, (1, -1)):

@@ -139,7 +139,9 @@ def test_the_affine_is_told_in_one_line(scene, tmp_path):
     )
 
 
-@pytest.mark.parametrize("shape", [(30, 32), (18, 20, 16)])
+@pytest.mark.parametrize(
+    "shape", [(30, 32), pytest.param((18, 20, 16), marks=pytest.mark.slow)]
+)
 def test_only_what_lies_outside_is_hatched(shape, scene, tmp_path):
     scene, path = scene(shape), tmp_path / "report.html"
     write(path, scene, 0 * scene["field"], 0 * scene["field"])

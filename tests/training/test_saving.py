@@ -50,11 +50,12 @@ np.save(sys.argv[3], registration.predict_field(images, images[0]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "options"),
     [
         ((16, 17), {"loss": "mse", "transform": "displacement"}),
-        pytest.param((8, 9, 10), {"smoothness": 0}, marks=pytest.mark.slow),
+        ((8, 9, 10), {"smoothness": 0}),
     ],
 )
 def test_saved_model_predicts_the_same_in_a_new_process(

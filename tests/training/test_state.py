@@ -77,10 +77,12 @@ SETUPS = [
 ]
 
 
+@pytest.mark.parametrize("step", [None, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("shape", "annotations", "options"), SETUPS)
 def test_resumed_training_equals_an_uninterrupted_one(
-    shape, annotations, options, rng, blobs, tmp_path
+    shape, annotations, options, step, rng, blobs, tmp_path
 ):
+    """Interrupted between two epochs, or in the middle of the third."""
     images = blobs(rng, 5, shape)
     arguments = {name: make(images) for name, make in annotations.items()}
     arguments |= {"epochs": 4, "batch_size": 2, "verbose": 0, **options}
@@ -93,19 +95,18 @@ def test_resumed_training_equals_an_uninterrupted_one(
     whole = start()
     expected = whole.fit(images, **arguments).history
     path = tmp_path / "model.keras"
-    # Interrupted between two epochs, or in the middle of the third.
-    for step in (None, 1):
-        cut = start()
-        callback = InterruptAfter(cut, path, epoch=2, step=step)
-        with pytest.raises(KeyboardInterrupt):
-            cut.fit(images, callbacks=callback, **arguments)
-        resumed = DeformableRegistration.load(path)
-        history = resumed.fit(images, resume=True, **arguments)
-        assert history.epoch == [2, 3]
-        assert history.history["loss"] == expected["loss"][2:]
-        assert_same_training(resumed, whole)
+    cut = start()
+    callback = InterruptAfter(cut, path, epoch=2, step=step)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(images, callbacks=callback, **arguments)
+    resumed = DeformableRegistration.load(path)
+    history = resumed.fit(images, resume=True, **arguments)
+    assert history.epoch == [2, 3]
+    assert history.history["loss"] == expected["loss"][2:]
+    assert_same_training(resumed, whole)
 
 
+@pytest.mark.slow
 def test_model_saved_within_an_epoch_is_not_resumed(rng, blobs, tmp_path):
     images = blobs(rng, 5, (16, 17))
     registration = DeformableRegistration(input_shape=(16, 17), seed=0)
@@ -136,6 +137,7 @@ def test_finished_training_continues_as_in_one_process(rng, blobs, tmp_path):
         loaded.fit(images, resume=True, **options)
 
 
+@pytest.mark.slow
 def test_training_that_a_callback_ended_is_not_resumed(rng, blobs):
     images = blobs(rng, 4, (16, 17))
     registration = DeformableRegistration(input_shape=(16, 17), seed=0)
@@ -150,7 +152,7 @@ def test_training_that_a_callback_ended_is_not_resumed(rng, blobs):
     "change",
     [
         {"batch_size": 3},
-        {"moving": 5},
+        pytest.param({"moving": 5}, marks=pytest.mark.slow),
         pytest.param({"epochs": 4}, marks=pytest.mark.slow),
         pytest.param({"mirror": 0}, marks=pytest.mark.slow),
         pytest.param({"augment": True}, marks=pytest.mark.slow),

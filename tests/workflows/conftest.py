@@ -1,36 +1,15 @@
-"""Fixtures of images and models in files, and of commands."""
+"""Fixtures of models in files, and of commands."""
 
 from pathlib import Path
 import subprocess
 import sys
 
-import nibabel as nib
 import numpy as np
 import pytest
 
 from dipy_nn_reg import DeformableRegistration
 
 SHAPE = (17, 20, 15)
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes images to a folder for inputs."""
-
-    def write(name, data, affine=None):
-        path = tmp_path / "in" / name
-        path.parent.mkdir(exist_ok=True, parents=True)
-        affine = np.diag([2.0, 2, 2, 1]) if affine is None else affine
-        nib.save(nib.Nifti1Image(np.asarray(data), affine), path)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def brains(write, crops):
-    """Return the paths of four images on one grid."""
-    return [write(f"brain_{i}.nii.gz", image) for i, image in enumerate(crops)]
 
 
 @pytest.fixture(scope="session")

@@ -112,12 +112,14 @@ def test_warm_up_adds_steps_on_small_images(brains, tmp_path):
     assert int(model.optimizer.iterations) == (3 + 2) * len(brains) / 2
 
 
+@pytest.mark.slow
 def test_options_of_speed_reach_the_model(brains, tmp_path):
     fit(brains, tmp_path, field_stride=4, precision="bfloat16", mirror=0, augment=True)
     options = DeformableRegistration.load(tmp_path / "model.keras").options
     assert (options["field_stride"], options["precision"]) == (4, "bfloat16")
 
 
+@pytest.mark.slow
 def test_images_are_trained_on_at_another_resolution(brains, labels, crops, tmp_path):
     fit(
         brains,

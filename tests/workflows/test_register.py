@@ -114,7 +114,14 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
     assert not received
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(
+    "axis",
+    [
+        pytest.param(0, marks=pytest.mark.slow),
+        pytest.param(1, marks=pytest.mark.slow),
+        2,
+    ],
+)
 def test_slices_are_registered(axis, sevens, write, tmp_path):
     """Sagittal, coronal and axial ones."""
     paths = [

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from dipy_nn_reg.cohort.pages import apply_to_images, write_report
 from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.io.nifti import read_image
@@ -14,7 +15,6 @@ from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.predict import PredictFlow
 from dipy_nn_reg.workflows.report import ReportFlow
-from dipy_nn_reg.workflows.report_files import write_report
 
 
 @pytest.fixture
@@ -73,6 +73,7 @@ def test_fields_of_all_formats_are_reported(format, pairs, tmp_path, brains):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
 
 
+@pytest.mark.slow
 def test_images_are_compared_within_masks(brains, write, rng, tmp_path):
     """Two images that are equal in one half alone."""
     static = nib.load(brains[0])
@@ -101,6 +102,7 @@ def test_without_a_field_nothing_is_displaced(pairs, tmp_path):
     assert "2 Good" in cohort
 
 
+@pytest.mark.slow
 def test_earlier_pages_are_not_replaced(pairs, tmp_path):
     out = tmp_path / "out"
     ReportFlow().run(**pairs, out_dir=str(out))
@@ -110,6 +112,7 @@ def test_earlier_pages_are_not_replaced(pairs, tmp_path):
         ReportFlow().run(**pairs | {"field_files": pairs["field_files"] * 2})
 
 
+@pytest.mark.slow
 def test_predict_writes_pages(brains, models, tmp_path):
     out = tmp_path / "out"
     static, moving = str(brains[0]), [str(path) for path in brains[1:3]]
@@ -192,6 +195,7 @@ def test_a_page_names_the_image_with_a_skull(brains, tmp_path):
     mapping = displacement_to_mapping(still, inverse=still, **grids)
     names = {"static": "one", "moving": "other"}
     outcome = SimpleNamespace(alignment=None, loss="lncc", skull="moving")
-    write_report(tmp_path / "page.html", mapping, images, names, outcome=outcome)
+    pair = apply_to_images(mapping, images)
+    write_report(tmp_path / "page.html", pair, images, names, outcome=outcome)
     page = (tmp_path / "page.html").read_text()
     assert "in the moving image alone; the images were compared in the brain" in page

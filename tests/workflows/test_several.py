@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg.workflows import pair_files, pair_outputs, report_files
+from dipy_nn_reg.cohort import outputs, pages, pair
 from dipy_nn_reg.workflows.apply import ApplyFlow
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 from dipy_nn_reg.workflows.fit import FitFlow
@@ -93,12 +93,13 @@ def test_earlier_results_of_an_interrupted_pair_are_kept(
     def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr(pair_outputs, "write_map", fail)
+    monkeypatch.setattr(outputs, "write_map", fail)
     with pytest.raises(type(error)):
         register(brains[1], brains[1:3], out, force=True)
     assert contents(out) == before
 
 
+@pytest.mark.slow
 def test_the_error_of_a_full_disk_names_the_output(brains, tmp_path, monkeypatch):
     def full(image, path):
         with open(path, "wb") as file:
@@ -226,7 +227,7 @@ def test_links_to_pages_of_any_name(name, brains, write, crops, tmp_path):
 
 def test_links_escape_bytes_that_are_not_utf8(tmp_path):
     page = tmp_path / "deeper" / os.fsdecode(b"\xe9.html")
-    assert report_files._address(page, tmp_path) == "./deeper/%E9.html"
+    assert pages._address(page, tmp_path) == "./deeper/%E9.html"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_outputs_are_checked_before_anything_is_read(
         raise AssertionError
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pair_files, "read_image", never)
+    monkeypatch.setattr(pair, "read_image", never)
     (tmp_path / "out" / "folder.csv").mkdir(parents=True)
     np.savetxt(tmp_path / "out" / "prealign.txt", np.eye(4))
     with pytest.raises(ValueError, match=message):
@@ -287,7 +288,7 @@ def test_a_wrong_option_fails_once_before_any_image_is_read(
     def never(*args, **kwargs):
         raise AssertionError
 
-    monkeypatch.setattr(pair_files, "read_image", never)
+    monkeypatch.setattr(pair, "read_image", never)
     static, moving = str(brains[0]), [str(path) for path in brains[1:3]]
     with pytest.raises(ValueError, match=f"^Expected .*{message}"):
         if command == "register":

@@ -86,6 +86,6 @@ def test_commands_work_with_closed_or_full_streams(redirection, brains, tmp_path
 
 
 def test_keras_is_imported_with_closed_standard_error():
-    code = "from dipy_nn_reg.workflows.quiet import import_keras; import_keras()"
+    code = "from dipy_nn_reg.quiet import import_keras; import_keras()"
     done = subprocess.run(["bash", "-c", f"{sys.executable} -c '{code}' 2>&-"])
     assert done.returncode == 0

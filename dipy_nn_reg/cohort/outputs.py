@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from dipy_nn_reg import metrics
+from dipy_nn_reg.cohort.pages import apply_to_images, write_report
 from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.points import write_map
 from dipy_nn_reg.io.tables import write_csv
@@ -13,7 +14,6 @@ from dipy_nn_reg.mapping.grid import is_prealigned, prealign_of
 from dipy_nn_reg.mapping.maps import invert_mapping
 from dipy_nn_reg.mapping.measures import roughness_of
 from dipy_nn_reg.mapping.resampling import warp_image
-from dipy_nn_reg.workflows.report_files import write_report
 
 # Measures of the map alone, which the page shows too.
 OF_FIELD = (
@@ -39,7 +39,9 @@ def write_pair(
     pair_names : dict of str
         Names of the images, ``static`` and ``moving``.
     paths : dict of Path
-        Outputs by the names of the command's options.
+        Outputs by the names of the command's options: ``out_warped``, ``out_field``,
+        ``out_inverse`` and ``out_prealign``. If they are named, too: ``out_metrics``,
+        ``out_report`` and ``out_overview``, a small picture.
     masks : dict of ndarray
         ``mask`` and ``moving_mask``, if the images were compared within them.
     field_format, fill, inverse
@@ -50,10 +52,10 @@ def write_pair(
     row : dict
         Row of the table of measures.
     subjects : list of dict
-        What :func:`~dipy_nn_reg.workflows.report_files.write_report` returns, if a page
-        is written.
+        What :func:`~dipy_nn_reg.cohort.pages.write_report` returns, if a page or a
+        picture is written.
     """
-    (mapping, outcome), subjects = registered, []
+    mapping, outcome = registered
     static, moving = images["static"], images["moving"]
     # Those of an earlier registration must not remain beside the new field.
     optional = ("out_prealign", "out_inverse")
@@ -66,23 +68,45 @@ def write_pair(
         writing = pool.submit(_write_maps, *maps, inverse=inverse)
         warped = warp_image(moving, static, [mapping], fill=fill)
         _write_warped(partials["out_warped"], warped, mapping, images, fill)
-        measures = _measure(outcome, mapping, static, moving, warped)
+        measures = _measure(registered, images, warped, headers="out_metrics" in paths)
         row = {**pair_names, **_sources(outcome, mapping), **measures}
-        write_csv([row], partials["out_metrics"])
+        if "out_metrics" in paths:
+            write_csv([row], partials["out_metrics"])
+        shown = {**partials, "field": paths["out_field"]}
+        subject = _judge(registered, images, pair_names, shown, masks, measures)
         if "out_report" in paths:
-            page = partials["out_report"]
-            # No labels are shown: those that guided a registration cannot validate it.
-            subject = write_report(
-                *(page, mapping, images, pair_names),
-                field=paths["out_field"],
-                annotations=masks,
-                of_field={name: measures[name] for name in OF_FIELD},
-                outcome=outcome,
-            )
-            subjects = [{**subject, "page": paths["out_report"]}]
-            row["verdict"] = subject["verdict"]
+            subject["page"] = paths["out_report"]
         writing.result()
-    return row, subjects
+    if not subject:
+        return row, []
+    return {**row, "verdict": subject["verdict"]}, [subject]
+
+
+def _judge(registered, images, names, paths, masks, measures):
+    """Write the picture and the page that are asked for; return what they show."""
+    if not {"out_report", "out_overview"} & set(paths):
+        return {}
+    # Imported here: the help of a command need not wait for it.
+    from dipy_nn_reg.quality.measures import measure
+    from dipy_nn_reg.quality.overviews import write_overview
+    from dipy_nn_reg.quality.verdicts import judge
+
+    mapping, outcome = registered
+    # No labels are shown: those that guided a registration cannot validate it.
+    pair = apply_to_images(mapping, images, masks)
+    of_field = {name: measures[name] for name in OF_FIELD}
+    if "out_overview" in paths:
+        write_overview(paths["out_overview"], pair)
+    if "out_report" in paths:
+        return write_report(
+            *(paths["out_report"], pair, images, names),
+            field=paths["field"],
+            of_field=of_field,
+            outcome=outcome,
+        )
+    alignment = outcome.alignment
+    measures = measure(pair, of_field=of_field, alignment=alignment, brief=True)
+    return {**measures, "verdict": judge(measures)[0].title}
 
 
 def _sources(outcome, mapping):
@@ -113,11 +137,14 @@ def _write_warped(path, warped, mapping, images, fill):
     write_warped(path, warped, moving, static)
 
 
-def _measure(outcome, mapping, static, moving, warped):
+def _measure(registered, images, warped, *, headers):
     """Return the measures of the table; the outcome has most of those of the map."""
-    before = warp_image(moving, static, [])
-    return {
-        "ncc_headers": metrics.ncc(static.data, before),
+    mapping, outcome = registered
+    static, measures = images["static"], {}
+    if headers:
+        before = warp_image(images["moving"], static, [])
+        measures["ncc_headers"] = metrics.ncc(static.data, before)
+    return measures | {
         "ncc_after": metrics.ncc(static.data, warped),
         "folding": outcome.folding,
         "sd_log_jacobian": roughness_of(mapping),

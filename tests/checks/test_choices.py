@@ -3,11 +3,11 @@ import sys
 
 import pytest
 
+from dipy_nn_reg.checks import choices
+from dipy_nn_reg.checks.choices import TABLES, check_choices, names_of
 from dipy_nn_reg.losses.choices import LOSSES, PENALTIES
 from dipy_nn_reg.networks import NETWORKS
 from dipy_nn_reg.transform.kinds import TRANSFORMS
-from dipy_nn_reg.workflows import choices
-from dipy_nn_reg.workflows.choices import TABLES, check_choices, names_of
 
 
 def test_names_are_those_of_the_tables():

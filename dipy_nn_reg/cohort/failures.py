@@ -14,6 +14,12 @@ _FATAL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _MAX_REASONS = 3
 
 
+def is_fatal(error):
+    """Return whether an error, or a signal, ends a command that has further inputs."""
+    is_of_disk = isinstance(error, OSError) and error.errno in _FATAL
+    return is_of_disk or signals.first() is not None
+
+
 class Failures:
     """Reasons for which inputs of a command failed.
 
@@ -47,8 +53,7 @@ class Failures:
         try:
             yield
         except Exception as error:
-            fatal = isinstance(error, OSError) and error.errno in _FATAL
-            if self.number == 1 or fatal or signals.first() is not None:
+            if self.number == 1 or is_fatal(error):
                 raise
             name, reason = printable(name), describe(error)
             self.reasons.append((name, reason))

@@ -2,8 +2,8 @@ import errno
 
 import pytest
 
+from dipy_nn_reg.cohort.failures import Failures
 from dipy_nn_reg.io import signals
-from dipy_nn_reg.workflows.failures import Failures
 
 
 def run(errors, failures):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dipy_nn_reg.workflows.naming import distinct_names, pair_name, prefixes_of_sets
+from dipy_nn_reg.cohort.naming import distinct_names, pair_name, prefixes_of_sets
 
 
 def prefixes(*names):

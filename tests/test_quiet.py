@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dipy_nn_reg.workflows import quiet
+from dipy_nn_reg import quiet
 
 
 def test_output_of_libraries_is_hidden_and_errors_are_raised(capfd):
@@ -31,7 +31,7 @@ def test_packages_that_no_command_needs_are_not_imported_with_keras(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     code = """
 import sys
-from dipy_nn_reg.workflows import quiet
+from dipy_nn_reg import quiet
 quiet.import_keras()
 print("pandas" in sys.modules, "sklearn" in sys.modules)
 import pandas, sklearn
@@ -48,7 +48,8 @@ print(pandas.value, sklearn.value)
 def test_import_in_a_thread_is_silent_and_others_are_heard():
     code = """
 import os, sys, time
-from dipy_nn_reg.workflows import quiet, streams
+from dipy_nn_reg import quiet
+from dipy_nn_reg.workflows import streams
 streams.open_streams()
 def work():
     with quiet._silent_standard_error():
@@ -81,7 +82,7 @@ def test_error_of_the_import_reaches_the_caller(monkeypatch):
 def test_an_import_that_waits_forever_does_not_hold_up_the_end():
     code = """
 import atexit, time
-from dipy_nn_reg.workflows import quiet
+from dipy_nn_reg import quiet
 quiet._import = lambda: time.sleep(60)
 quiet.start_import_of_keras()
 atexit.register(print, "cleaned", flush=True)

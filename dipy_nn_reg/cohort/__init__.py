@@ -1,0 +1,1 @@
+"""Many pairs of files: outputs of each, engines, state, and templates of groups."""

@@ -1,0 +1,129 @@
+"""Pairs of a cohort: from a table, from files, or from a folder in BIDS."""
+
+from pathlib import Path
+
+from dipy_nn_reg.annotations import PLACES
+from dipy_nn_reg.cohort.naming import prefixes_of_sets
+from dipy_nn_reg.io.tables import read_csv
+from dipy_nn_reg.text import printable
+
+# Masks and label maps that a pair may have, as columns of a table.
+ANNOTATIONS = tuple(p.name for p in PLACES.values() if p.kind in ("mask", "labels"))
+# All columns that are read; others are left alone.
+COLUMNS = ("id", "static", "moving", *ANNOTATIONS)
+_TABLES = (".csv", ".tsv")
+
+
+def is_table(path):
+    """Return whether a name is that of a table of pairs."""
+    return str(path).lower().endswith(_TABLES)
+
+
+def read_pairs(path, static=None):
+    """Return the pairs that a table lists.
+
+    Parameters
+    ----------
+    path : string or Path
+        CSV, or TSV if it ends with ``.tsv``, with a column ``moving`` and, as far as
+        needed, ``static``, ``id``, ``mask``, ``moving_mask``, ``static_labels`` and
+        ``moving_labels``. Paths are relative to its folder. Empty cells count as none.
+    static : Path, optional
+        Static image of all pairs that name none.
+
+    Returns
+    -------
+    pairs : list of dict
+
+    Raises
+    ------
+    ValueError
+        If it is no table, or if a row has no moving or no static image.
+    """
+    path, pairs = Path(path), []
+    for number, row in enumerate(read_csv(path), start=2):
+        named = {n: row[n].strip() for n in COLUMNS if row.get(n, "").strip()}
+        name = {"id": named.pop("id")} if "id" in named else {}
+        pair = {n: path.parent / Path(cell).expanduser() for n, cell in named.items()}
+        pairs.append(_complete({**name, **pair}, static, f"row {number} of {path}"))
+    if not pairs:
+        raise ValueError(f"Expected a table with rows. Received {str(path)!r}.")
+    return pairs
+
+
+def list_pairs(pairs, static=None):
+    """Return pairs that are given as dicts, or as moving images, in one form.
+
+    Parameters
+    ----------
+    pairs : list of dict or of path
+        Dicts have the keys of a table's columns, see :func:`read_pairs`.
+    static : Path, optional
+        Static image of all pairs that name none.
+
+    Returns
+    -------
+    pairs : list of dict
+    """
+    complete = []
+    for number, pair in enumerate(pairs, start=1):
+        pair = dict(pair) if isinstance(pair, dict) else {"moving": pair}
+        unknown = sorted(pair.keys() - set(COLUMNS))
+        if unknown:
+            raise ValueError(
+                f"Expected pairs with keys among {COLUMNS}. Received {unknown}."
+            )
+        pair = {n: v if n == "id" else Path(v) for n, v in pair.items()}
+        complete.append(_complete(pair, static, f"pair {number}"))
+    if not complete:
+        raise ValueError("Expected one pair or more. Received none.")
+    return complete
+
+
+def _complete(pair, static, place):
+    """Return a pair with its static image."""
+    if static is not None:
+        pair.setdefault("static", Path(static))
+    for name in ("static", "moving"):
+        if name not in pair:
+            raise ValueError(
+                f"Expected a {name} image of each pair. Received none in "
+                f"{printable(place)}."
+            )
+    return pair
+
+
+def named(pairs):
+    """Return pairs of which each has a name of its own, as ``id``.
+
+    Parameters
+    ----------
+    pairs : list of dict
+        Those without a name get that of the moving image, or of both images if there
+        are several static ones.
+
+    Raises
+    ------
+    ValueError
+        If two names are equal, even if only in another case, or if one is no name of a
+        folder.
+    """
+    images = [[pair[name] for pair in pairs] for name in ("static", "moving")]
+    several = len(set(images[0])) > 1
+    made = [p.removesuffix("__") for p in prefixes_of_sets(images[not several :])]
+    pairs = [{"id": name, **pair} for name, pair in zip(made, pairs)]
+    seen = {}
+    for pair in pairs:
+        name = str(pair["id"])
+        if name in (".", "..") or set(name) & set("/\\:\0") or not name.isprintable():
+            raise ValueError(
+                f"Expected an id that can be the name of a folder. Received {name!r}."
+            )
+        if name.casefold() in seen:
+            raise ValueError(
+                f"Expected pairs of different names. Received {name!r} twice, for "
+                f"{printable(seen[name.casefold()])} and {printable(pair['moving'])}."
+            )
+        seen[name.casefold()] = pair["moving"]
+        pair["id"] = name
+    return pairs

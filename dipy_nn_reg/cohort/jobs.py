@@ -1,0 +1,164 @@
+"""Jobs of a cohort: the pairs of files to register, and what becomes of each."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+import logging
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+
+from dipy.utils.logging import logger
+import psutil
+
+from dipy_nn_reg.cohort.failures import is_fatal
+from dipy_nn_reg.cohort.pair import align_pair, register_files
+from dipy_nn_reg.quiet import import_keras
+from dipy_nn_reg.text import describe, printable
+
+# A process registers one pair at a time, whatever the threads of its engine.
+_LOCK = Lock()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pair of files to register.
+
+    Attributes
+    ----------
+    name : str
+        Name of the pair, by which its row and its files are found again.
+    files : dict of Path
+        ``static`` and ``moving``.
+    outputs : dict of Path
+        As :func:`~dipy_nn_reg.cohort.outputs.write_pair` takes them.
+    annotations : dict of Path
+        Masks and label maps by the names of :data:`dipy_nn_reg.annotations.PLACES`.
+    """
+
+    name: str
+    files: dict
+    outputs: dict
+    annotations: dict = field(default_factory=dict)
+
+
+def run_job(job, options):
+    """Register a pair of files in any process, and return what became of it.
+
+    Parameters
+    ----------
+    job : Job
+    options : dict
+        Options of :func:`~dipy_nn_reg.cohort.pair.register_files`; ``model`` may be the
+        Path of one.
+
+    Returns
+    -------
+    row : dict
+        Row of the table of a cohort.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or cannot be written, so that no other pair would succeed.
+    """
+    # The time of the import is not that of a pair.
+    import_keras()
+    start = perf_counter()
+    with _LOCK, _only_warnings():
+        try:
+            row = {"status": "done", **_register(job, options)}
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            row = {"status": "failed", "error": describe(error)}
+    return {
+        **row,
+        **row_of(job),
+        "seconds": perf_counter() - start,
+        "peak_mib": _peak_mib(),
+    }
+
+
+def align_files(job, kind):
+    """Estimate the affine between the images of a pair in any process.
+
+    Parameters
+    ----------
+    job : Job
+        Its outputs are not used, and of its annotations the masks.
+    kind : str
+        As :func:`~dipy_nn_reg.mapping.prealign.estimate_prealign` takes it.
+
+    Returns
+    -------
+    row : dict
+        With ``status``, and ``affine`` from static to moving world coordinates, or the
+        ``error``.
+    """
+    with _LOCK, _only_warnings():
+        try:
+            return {
+                "status": "done",
+                "affine": align_pair(job.files, job.annotations, kind),
+                **row_of(job),
+            }
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            return failed_row(job, describe(error))
+
+
+def row_of(job):
+    """Return the cells of a row that do not depend on what becomes of a pair."""
+    return {"id": job.name, **{n: printable(path) for n, path in job.files.items()}}
+
+
+def failed_row(job, reason):
+    """Return the row of a pair whose process came to an end."""
+    return {**row_of(job), "status": "failed", "error": reason}
+
+
+def _register(job, options):
+    model = options.get("model")
+    if isinstance(model, Path):
+        options = {**options, "model": _load(model)}
+    for path in job.outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    names = {name: path.name for name, path in job.files.items()}
+    row, subjects = register_files(
+        job.files, names, job.outputs, **options, **job.annotations
+    )
+    measures = subjects[0] if subjects else {}
+    return {**measures, **row}
+
+
+@cache
+def _load(path):
+    from dipy_nn_reg import DeformableRegistration
+
+    return DeformableRegistration.load(path)
+
+
+@contextmanager
+def _only_warnings():
+    """Let DIPY's logger say nothing of each pair but what is unusual."""
+
+    def is_unusual(record):
+        return record.levelno >= logging.WARNING
+
+    logger.addFilter(is_unusual)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_unusual)
+
+
+def _peak_mib():
+    """Return the peak memory of this process in MiB, or where unknown that of now."""
+    memory = psutil.Process().memory_info()
+    try:
+        import resource
+    except ImportError:  # Windows, which says it itself
+        return getattr(memory, "peak_wset", memory.rss) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

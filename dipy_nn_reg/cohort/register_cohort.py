@@ -1,0 +1,202 @@
+"""Registration of many pairs of files, which can be stopped and gone on with."""
+
+from contextlib import closing
+from functools import partial
+from inspect import signature
+from pathlib import Path
+
+from dipy.utils.logging import logger
+
+from dipy_nn_reg.checks import check_fill, check_integer, check_level_iters, check_name
+from dipy_nn_reg.checks.choices import check_choices
+from dipy_nn_reg.cohort import bids, state
+from dipy_nn_reg.cohort.engines import open_engine
+from dipy_nn_reg.cohort.jobs import failed_row, run_job
+from dipy_nn_reg.cohort.pages import write_cohort
+from dipy_nn_reg.cohort.plan import plan_jobs
+from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
+from dipy_nn_reg.io.tables import is_number
+from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.quiet import import_keras
+
+# Options of a registration that are images or arrays of one pair.
+_OF_ONE_PAIR = {"moving", "static", "moving_affine", "static_affine", "optimize"}
+PAGE = "cohort.html"
+
+
+def register_cohort(
+    pairs,
+    out_dir,
+    *,
+    static=None,
+    suffix="T1w",
+    participants=(),
+    space=None,
+    n_jobs=1,
+    scheduler=None,
+    part=None,
+    retry_failed=False,
+    reports=False,
+    field_format=None,
+    inverse=False,
+    fill=None,
+    **options,
+):
+    """Register many pairs of files, or many images to one.
+
+    Each pair that has ended has a row in ``cohort.tsv``. If the process is stopped, or
+    killed, calling this again does what is missing, and only that. A pair that fails is
+    a row that says why. The results are the same whichever engine computes them.
+
+    Parameters
+    ----------
+    pairs : string, Path, or list of string, Path or dict
+        A table, ending with ``.csv`` or ``.tsv``, of columns ``moving``, ``static``,
+        ``id``, ``mask``, ``moving_mask``, ``static_labels`` and ``moving_labels``, of
+        which the first is needed, with paths relative to the table. Or a folder in
+        BIDS. Or a list of moving images, or of dicts with the keys of such a table.
+    out_dir : string or Path
+        Folder of the results: one folder for each pair, or names of BIDS if ``pairs``
+        is a folder in BIDS. It is made if it does not exist.
+    static : string or Path, optional
+        Static image of all pairs that name none.
+    suffix : str, optional
+        Suffix of the images of a folder in BIDS.
+    participants : sequence of str, optional
+        Labels of the people in a folder in BIDS; by default all.
+    space : str, optional
+        Name of the space of the static image in names of BIDS; by default taken from
+        its file.
+    n_jobs : int, optional
+        Number of processes, which share the processors of this machine.
+    scheduler : str, optional
+        Address of a Dask scheduler, or the file that it has written, whose workers
+        register the pairs.
+    part : tuple of int, optional
+        ``(3, 20)`` for the third of twenty parts of the pairs, as for a job array. The
+        parts may run at the same time. A call without ``part`` then gathers their rows.
+    retry_failed : bool, optional
+        Whether pairs that failed are registered again.
+    reports : bool, optional
+        Whether each pair gets a page of its own, which takes seconds and megabytes.
+    field_format : {"dipy", "itk", "itk_h5", "afni", "fsl"}, optional
+        Format of the maps; by default that of DIPY, and of ITK's composite transforms
+        (``"itk_h5"``) for a folder in BIDS.
+    inverse : bool, optional
+        Whether the inverse of each map is written, too.
+    fill : float, optional
+        Value outside of the moving images. By default their background.
+    **options
+        Options of :func:`~dipy_nn_reg.register`, but for those of one pair. ``model``
+        may be the Path of one.
+
+    Returns
+    -------
+    rows : list of dict of str
+        Rows of the table, one for each pair that has ended.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no table or folder.
+    ValueError
+        If an option or the table is invalid, if two pairs would write the same file, if
+        a scheduler does not answer, or if ``out_dir`` holds results of other options.
+    ImportError
+        If a package that only cohorts need is missing: ``dipy_nn_reg[cohort]``.
+    OSError
+        If the disk is full; the rows of earlier pairs remain.
+    """
+    _check_options(options, fill)
+    if field_format is not None:
+        check_name("field_format", field_format, WRITABLE_FORMATS)
+    if part is not None:
+        check_integer("part", part[1], lowest=1)
+        check_integer("part", part[0], lowest=1, highest=part[1])
+    out_dir = Path(out_dir).expanduser().absolute()
+    jobs, field_format = plan_jobs(
+        pairs,
+        out_dir,
+        static=static,
+        field_format=field_format,
+        reports=reports,
+        of_dataset={"suffix": suffix, "participants": participants, "space": space},
+    )
+    options |= {"field_format": field_format, "inverse": inverse, "fill": fill}
+    engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
+    with closing(engine):
+        out_dir.mkdir(parents=True, exist_ok=True)
+        if isinstance(pairs, (str, Path)) and bids.is_dataset(pairs):
+            bids.describe(out_dir)
+        state.check_settings(out_dir, {**_as_json(options), "reports": reports})
+        mine = jobs if part is None else jobs[part[0] - 1 :: part[1]]
+        _run(mine, out_dir, options, engine, part=part, retry_failed=retry_failed)
+    rows = state.read_rows(out_dir)
+    rows = [rows[job.name] for job in jobs if job.name in rows]
+    if part is None:
+        state.write_rows(state.table_of(out_dir), rows)
+        _write_page(out_dir, rows, {job.name: job for job in jobs})
+    return rows
+
+
+def _check_options(options, fill):
+    """Raise ValueError for an option that no pair could be registered with."""
+    import_keras()
+    from dipy_nn_reg.pairwise.register import register
+
+    known = sorted(signature(register).parameters.keys() - _OF_ONE_PAIR)
+    for name in options:
+        check_name("an option", name, known)
+    names = {name: options.get(name) for name in ("loss", "penalty")}
+    check_choices(**{n: v for n, v in names.items() if isinstance(v, str)})
+    check_level_iters(options.get("level_iters"))
+    check_fill(fill)
+
+
+def _run(jobs, out_dir, options, engine, *, part, retry_failed):
+    """Register the pairs that have no row, and write a row of each as it ends."""
+    rows = state.read_rows(out_dir)
+    state.check_files(jobs, rows)
+    if retry_failed:
+        rows = {name: row for name, row in rows.items() if row["status"] == "done"}
+    path = state.table_of(out_dir, part)
+    state.write_rows(path, [rows[job.name] for job in jobs if job.name in rows])
+    missing = [job for job in jobs if job.name not in rows]
+    if len(missing) < len(jobs):
+        logger.info(f"{len(jobs) - len(missing)} of {len(jobs)} pairs are done.")
+    results = engine.run(partial(run_job, options=options), missing)
+    with state.appended(path) as add, closing(results):
+        for _, row in progress_bar(results, desc="Pairs", total=len(missing)):
+            add(row)
+            if row["status"] == "failed":
+                logger.error(f"Failed: {row['id']}: {row['error']}")
+
+
+def _write_page(out_dir, rows, jobs):
+    """Write the page on all pairs, with a picture of each, the worst ones first."""
+    subjects = [
+        _subject(row, jobs[row["id"]].outputs) for row in rows if row["verdict"]
+    ]
+    failed = [(row["id"], row["error"]) for row in rows if row["status"] == "failed"]
+    if subjects or failed:
+        write_cohort(out_dir / PAGE, subjects, failed)
+
+
+def _subject(row, outputs):
+    measures = {name: float(cell) for name, cell in row.items() if is_number(cell)}
+    return {
+        **measures,
+        "name": row["id"],
+        "verdict": row["verdict"],
+        "page": outputs.get("out_report"),
+        "picture": outputs["out_overview"],
+    }
+
+
+def _as_json(options):
+    """Return options as a file of settings holds them."""
+    return {
+        name: value if isinstance(value, (str, int, float, type(None))) else str(value)
+        for name, value in options.items()
+        if value is not None
+    }

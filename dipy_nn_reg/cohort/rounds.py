@@ -1,0 +1,254 @@
+"""Rounds in which a template is made, each from the image of the one before."""
+
+from contextlib import closing
+from functools import partial
+import json
+import shutil
+from time import perf_counter
+
+from dipy.utils.logging import logger
+
+from dipy_nn_reg.cohort.averages import common_grid, mean_image, mean_shape, vote
+from dipy_nn_reg.cohort.engines import open_engine
+from dipy_nn_reg.cohort.jobs import Job, align_files, failed_row
+from dipy_nn_reg.cohort.pages import write_template_page
+from dipy_nn_reg.cohort.register_cohort import register_cohort
+from dipy_nn_reg.intensities import normalize
+from dipy_nn_reg.io.atomic import whole_file
+from dipy_nn_reg.io.labels import read_labels_on
+from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.nifti_writing import write_image
+from dipy_nn_reg.io.points import read_map
+from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.text import describe
+
+# Alignments of the first rounds, from few parameters to many.
+KINDS = ("rigid", "similarity", "affine")
+TEMPLATE, LABELS, PAGE = "template.nii.gz", "labels.nii.gz", "template.html"
+_PEOPLE, _ROUNDS, _RECORD = "people", "rounds", "round.json"
+_FIELD = "field.nii.gz"
+
+
+class Rounds:
+    """Rounds of a template in a folder, of which those that are done are not repeated.
+
+    Parameters
+    ----------
+    out_dir : Path
+    people : list of dict
+        ``id``, ``moving`` and ``weight`` of each; ``moving_mask`` and ``labels`` of
+        those that have them.
+    engine : dict
+        ``n_jobs`` and ``scheduler``.
+    style : dict
+        ``average`` and ``sharpen``, as
+        :func:`~dipy_nn_reg.cohort.averages.mean_image` takes them.
+    options : dict
+        Options of :func:`~dipy_nn_reg.register`.
+    """
+
+    def __init__(self, out_dir, people, *, engine, style, options):
+        self.out_dir, self.people = out_dir, people
+        self.engine, self.style, self.options = engine, style, options
+        self.path, self.records = None, []
+
+    def begin(self, initial, voxel_size):
+        """Average the images as they lie, or take an initial image."""
+        self.people = _readable(self.people)
+
+        def make(_):
+            if initial is None:
+                images = [read_image(person["moving"]) for person in self.people]
+                grid, shifts = common_grid(images, voxel_size)
+                maps = [[shift] for shift in shifts]
+                return self._mean(self.people, maps, grid), grid, {}
+            images = [read_image(initial)]
+            grid, _ = common_grid(images, voxel_size)
+            alone = {"weights": [1.0], "average": "mean", "sharpen": 0.0}
+            return mean_image(images, [[]], grid, **alone), grid, {}
+
+        self._round("start", make)
+
+    def align(self, kind):
+        """Align all images to the template, and average them anew."""
+
+        def make(_):
+            jobs = [
+                Job(one["id"], self._files(one), {}, self._masks(one))
+                for one in self.people
+            ]
+            engine = open_engine(**self.engine, killed=failed_row)
+            with (
+                closing(engine),
+                closing(engine.run(partial(align_files, kind=kind), jobs)) as results,
+            ):
+                shown = progress_bar(results, desc=kind, total=len(jobs))
+                rows = {job.name: row for job, row in shown}
+            people = _left(self.people, rows)
+            affines = [rows[one["id"]]["affine"] for one in people]
+            return self._update(people, affines)
+
+        self._round(kind, make)
+
+    def register(self, name):
+        """Register all images to the template, and average them anew."""
+
+        def make(folder):
+            rows = self._register(folder / _PEOPLE)
+            people = _left(self.people, {row["id"]: row for row in rows})
+            return self._update(people, _Maps(self, folder / _PEOPLE, people))
+
+        self._round(name, make)
+
+    def finish(self):
+        """Register all images to the finished template, and return all results."""
+        path, folder = self.out_dir / TEMPLATE, self.out_dir / _PEOPLE
+        shutil.copyfile(self.path, path)
+        self.path = path
+        begin = perf_counter()
+        rows = self._register(folder)
+        people = _left(self.people, {row["id"]: row for row in rows})
+        maps, template = _Maps(self, folder, people), read_image(path)
+        left = mean_shape(maps, template.grid, _weights(people))
+        self.records.append(_record("left", left, perf_counter() - begin))
+        labels = None
+        if "labels" in people[0]:
+            labels = self.out_dir / LABELS
+            write_image(labels, self._vote(people, maps, template), template.affine)
+        write_template_page(
+            self.out_dir / PAGE,
+            self.records,
+            [self._folder(i) / TEMPLATE for i in range(len(self.records) - 1)],
+            people=folder,
+        )
+        fields = {one["id"]: folder / one["id"] / _FIELD for one in people}
+        return {
+            "path": path,
+            "labels": labels,
+            "fields": fields,
+            "rows": rows,
+            "rounds": self.records,
+        }
+
+    def _round(self, name, make):
+        """Make the template of a round, unless it has been made."""
+        folder = self._folder(len(self.records), name)
+        record = folder / _RECORD
+        if not record.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            begin = perf_counter()
+            data, grid, update = make(folder)
+            write_image(folder / TEMPLATE, data, grid.affine)
+            seconds = {"seconds": round(perf_counter() - begin, 2)}
+            with whole_file(record) as partial_file:
+                partial_file.write_text(json.dumps({"name": name, **update, **seconds}))
+            shutil.rmtree(folder / _PEOPLE, ignore_errors=True)
+        self.records.append(json.loads(record.read_text()))
+        self.path = folder / TEMPLATE
+        logger.info(_describe(self.records[-1]))
+
+    def _folder(self, number, name=None):
+        name = self.records[number]["name"] if name is None else name
+        return self.out_dir / _ROUNDS / f"{number:02d}_{name}"
+
+    def _files(self, one):
+        return {"static": self.path, "moving": one["moving"].absolute()}
+
+    def _masks(self, one):
+        return {n: one[n].absolute() for n in ("moving_mask",) if n in one}
+
+    def _register(self, folder):
+        """Register all images to the template, and return the rows of the table."""
+        pairs = [
+            {"id": one["id"], "moving": one["moving"], **self._masks(one)}
+            for one in self.people
+        ]
+        return register_cohort(
+            pairs,
+            folder,
+            static=self.path,
+            field_format="dipy",
+            **self.engine,
+            **self.options,
+        )
+
+    def _update(self, people, maps):
+        """Return the corrected mean of images, its grid, and how much it moved."""
+        template = read_image(self.path)
+        correction = mean_shape(maps, template.grid, _weights(people))
+        steps = ([*correction.maps, one] for one in maps)
+        mean = self._mean(people, steps, template.grid)
+        return mean, template.grid, _sizes(correction)
+
+    def _mean(self, people, maps, grid):
+        images = (read_image(one["moving"]) for one in people)
+        return mean_image(images, maps, grid, weights=_weights(people), **self.style)
+
+    def _vote(self, people, maps, template):
+        images = [read_image(one["moving"]) for one in people]
+        labels = [read_labels_on(one["labels"], i) for one, i in zip(people, images)]
+        steps = ([one] for one in maps)
+        return vote(labels, images, steps, template.grid, _weights(people))
+
+
+class _Maps:
+    """Maps of people to a template, each of which is read when its turn comes."""
+
+    def __init__(self, rounds, folder, people):
+        self.rounds, self.folder, self.people = rounds, folder, people
+
+    def __iter__(self):
+        static = read_image(self.rounds.path)
+        for one in self.people:
+            path, moving = self.folder / one["id"] / _FIELD, read_image(one["moving"])
+            yield read_map(path, static, moving)
+
+
+def _readable(people):
+    """Return the people whose image can be read and has contrast; say whose cannot."""
+    rows = {}
+    for one in people:
+        try:
+            has_contrast = normalize(read_image(one["moving"]).data).any()
+            error = "" if has_contrast else "Expected an image with contrast."
+            rows[one["id"]] = {"status": "failed" if error else "done", "error": error}
+        except (OSError, ValueError) as error:
+            rows[one["id"]] = {"status": "failed", "error": describe(error)}
+    return _left(people, rows)
+
+
+def _left(people, rows):
+    """Return the people whose images could be registered; say who could not."""
+    for one in people:
+        row = rows[one["id"]]
+        if row["status"] != "done":
+            logger.warning(f"Left out: {one['id']}: {row['error']}")
+    left = [one for one in people if rows[one["id"]]["status"] == "done"]
+    if not left:
+        raise ValueError("Expected images that can be registered. Received none.")
+    return left
+
+
+def _weights(people):
+    return [one["weight"] for one in people]
+
+
+def _sizes(correction):
+    return {"velocity": correction.velocity, "stretch": correction.stretch}
+
+
+def _record(name, correction, seconds):
+    return {"name": name, **_sizes(correction), "seconds": round(seconds, 2)}
+
+
+def _describe(record):
+    """Return a round in one line."""
+    moved = (
+        ""
+        if "velocity" not in record
+        else (
+            f": mean velocity {record['velocity']:.3f} voxels, "
+            f"stretch {100 * record['stretch']:.2f} %"
+        )
+    )
+    return f"Round {record['name']}{moved}, {record['seconds']:.1f} s"

@@ -1,0 +1,162 @@
+"""Engines give the same results, and survive processes that are killed."""
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dipy_nn_reg.cohort import engines
+from dipy_nn_reg.cohort.engines import KILLED, open_engine
+
+FUNCTIONS = """
+import os, signal, time
+
+def square(number):
+    return number**2
+
+def threads(number):
+    return os.environ.get("OMP_NUM_THREADS")
+
+def kill_at_three(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.1)
+    return number
+
+def wait(number):
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def functions(tmp_path, monkeypatch):
+    """Return a module whose functions other processes can import."""
+    (tmp_path / "functions_of_jobs.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    import functions_of_jobs
+
+    yield functions_of_jobs
+    del sys.modules["functions_of_jobs"]
+
+
+def killed(job, reason):
+    return (job, reason)
+
+
+@pytest.fixture
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
+def test_results_do_not_depend_on_the_engine(functions, cluster):
+    expected = [(n, n**2) for n in range(7)]
+    choices = ({}, {"n_jobs": 2}, {"scheduler": cluster.scheduler_address})
+    for chosen in choices:
+        engine = open_engine(**chosen, killed=killed)
+        results = sorted(engine.run(functions.square, list(range(7))))
+        engine.close()
+        assert results == expected
+
+
+def test_processes_share_the_processors(functions, monkeypatch):
+    monkeypatch.setattr(engines, "_cores", lambda: 7)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    engine = open_engine(n_jobs=2, killed=killed)
+    assert dict(engine.run(functions.threads, [1, 2])) == {1: "3", 2: "3"}
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_job_that_kills_its_process_fails_and_the_others_do_not(functions):
+    engine = open_engine(n_jobs=2, killed=killed)
+    results = dict(engine.run(functions.kill_at_three, list(range(6))))
+    assert results == {n: (3, KILLED) if n == 3 else n for n in range(6)}
+
+
+@pytest.mark.slow
+def test_a_worker_of_dask_that_is_killed_does_not_end_the_others(functions):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        engine = open_engine(scheduler=cluster.scheduler_address, killed=killed)
+        results = dict(engine.run(functions.kill_at_three, list(range(6))))
+        engine.close()
+    assert results == {n: (3, KILLED) if n == 3 else n for n in range(6)}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+def test_processes_end_with_the_one_that_began_them(functions, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functions_of_jobs import wait\n"
+        "from dipy_nn_reg.cohort.engines import open_engine\n"
+        "if __name__ == '__main__':\n"
+        "    list(open_engine(n_jobs=2, killed=None).run(wait, [1, 2]))\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    env = os.environ | {"PYTHONPATH": path}
+    process = subprocess.Popen([sys.executable, script], env=env)
+    children = _wait_for(lambda: _workers_of(process.pid), 2)
+    process.kill()
+    process.wait()
+    _wait_for(lambda: [pid for pid in children if not Path(f"/proc/{pid}").exists()], 2)
+
+
+def _workers_of(parent):
+    """Return the processes that work for another one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            status = (folder / "stat").read_text()
+        except OSError:
+            continue
+        of_parent = status.rpartition(")")[2].split()[1] == str(parent)
+        if of_parent and b"spawn_main" in command:
+            found.append(folder.name)
+    return found
+
+
+def _wait_for(find, number):
+    for _ in range(300):
+        found = find()
+        if len(found) >= number:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"Expected {number}. Found {found}.")
+
+
+@pytest.mark.parametrize("n_jobs", [0, -1, 1.5, "2"])
+def test_numbers_of_processes_are_checked(n_jobs):
+    with pytest.raises(ValueError, match="n_jobs"):
+        open_engine(n_jobs=n_jobs, killed=killed)
+
+
+def test_processes_and_a_scheduler_exclude_each_other():
+    with pytest.raises(ValueError, match="n_jobs=2 and scheduler='tcp://a:1'"):
+        open_engine(n_jobs=2, scheduler="tcp://a:1", killed=killed)
+
+
+@pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:9", "no_such_file.json"])
+def test_a_scheduler_that_does_not_answer_is_named(scheduler, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(engines, "_TIMEOUT", 0.5)
+    with pytest.raises(
+        ValueError, match=f"answers within 0.5 s. Received '{scheduler}'"
+    ):
+        open_engine(scheduler=scheduler, killed=killed)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r"pip install .dipy_nn_reg\[cohort\]"):
+        open_engine(scheduler="tcp://a:1", killed=killed)

@@ -1,0 +1,242 @@
+"""Cohorts are registered, gone on with, divided, and shown on a page."""
+
+import csv
+import errno
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from dipy_nn_reg import register_cohort
+from dipy_nn_reg.cohort import bids, jobs
+from dipy_nn_reg.io.fields import load_mapping
+from dipy_nn_reg.workflows.cohort import CohortFlow
+
+QUICK = {"prealign": None, "level_iters": [1, 1], "loss": "ncc"}
+
+
+@pytest.fixture
+def broken(brains):
+    """Return the path of an image that is cut short."""
+    path = brains[0].parent / "broken.nii"
+    nib.save(nib.load(brains[1]), path)
+    path.write_bytes(path.read_bytes()[:-500])
+    return path
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Return the names of the pairs that are registered, as they are."""
+    names, register = [], jobs._register
+
+    def count(job, options):
+        names.append(job.name)
+        return register(job, options)
+
+    monkeypatch.setattr(jobs, "_register", count)
+    return names
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("field*")}
+
+
+def test_a_cohort_goes_on_where_it_was_stopped(brains, broken, counted, tmp_path):
+    out, moving = tmp_path / "out", [brains[1], broken, brains[2]]
+    rows = register_cohort(moving[:2], out, static=brains[0], **QUICK)
+    assert [row["status"] for row in rows] == ["done", "failed"]
+    assert "cut short" in rows[1]["error"] and float(rows[0]["peak_mib"]) > 10
+    assert rows[0]["verdict"] and float(rows[0]["ncc_after"]) > 0
+    files = {path.name for path in (out / "brain_1").iterdir()}
+    assert files == {"warped.nii.gz", "field.nii.gz", "overview.jpg"}
+    before = contents(out)
+
+    rows = register_cohort(moving, out, static=brains[0], **QUICK)
+    assert counted == ["brain_1", "broken", "brain_2"]
+    assert [row["id"] for row in rows] == ["brain_1", "broken", "brain_2"]
+    assert before.items() <= contents(out).items()
+
+    nib.save(nib.load(brains[1]), broken)
+    rows = register_cohort(moving, out, static=brains[0], retry_failed=True, **QUICK)
+    assert counted[3:] == ["broken"]
+    assert {row["status"] for row in rows} == {"done"}
+    with open(out / "cohort.tsv", newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file, delimiter="\t")] == [
+            "brain_1",
+            "broken",
+            "brain_2",
+        ]
+
+
+def test_the_page_has_pictures_and_reasons(brains, broken, tmp_path):
+    register_cohort([*brains[1:3], broken], tmp_path, static=brains[0], **QUICK)
+    page = (tmp_path / "cohort.html").read_text()
+    assert len(re.findall('<img src="./brain_.*?/overview.jpg"', page)) == 2
+    assert "<li>broken: Expected a whole image" in page
+
+
+def test_parts_are_gathered(brains, counted, tmp_path):
+    moving = brains[1:4]
+    for part in ((1, 2), (2, 2)):
+        rows = register_cohort(moving, tmp_path, static=brains[0], part=part, **QUICK)
+    assert len(rows) == 3 and not (tmp_path / "cohort.html").exists()
+    assert counted == ["brain_1", "brain_3", "brain_2"]
+    rows = register_cohort(moving, tmp_path, static=brains[0], **QUICK)
+    assert len(counted) == len(rows) == 3
+    assert (tmp_path / "cohort.html").exists()
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_cohort_and_keeps_its_rows(brains, tmp_path, monkeypatch):
+    register = jobs._register
+
+    def fail(job, options):
+        if job.name == "brain_2":
+            raise OSError(errno.ENOSPC, "No space left on device", "field.nii.gz")
+        return register(job, options)
+
+    monkeypatch.setattr(jobs, "_register", fail)
+    with pytest.raises(OSError, match="No space left"):
+        register_cohort(brains[1:4], tmp_path, static=brains[0], **QUICK)
+    monkeypatch.undo()
+    rows = register_cohort(brains[1:4], tmp_path, static=brains[0], **QUICK)
+    assert [row["status"] for row in rows] == ["done"] * 3
+
+
+@pytest.mark.slow
+def test_masks_of_a_table_are_used(brains, write, tmp_path):
+    shape = nib.load(brains[1]).shape
+    mask = np.zeros(shape, np.uint8)
+    mask[: shape[0] // 2] = 1
+    write("mask.nii", mask)
+    table = brains[0].parent / "pairs.tsv"
+    lines = ["moving\tmoving_mask\tid", f"{brains[1].name}\tmask.nii\tmasked"]
+    table.write_text("\n".join([*lines, f"{brains[1].name}\t\twhole"]))
+    rows = register_cohort(table, tmp_path / "out", static=brains[0], **QUICK)
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert rows[0]["loss_after"] != rows[1]["loss_after"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"los": "mi"}, "an option to be one of .*Received 'los'"),
+        ({"loss": "no"}, "loss to be one of"),
+        ({"field_format": "no"}, "field_format to be one of"),
+        ({"part": (3, 2)}, "part"),
+        ({"n_jobs": 0}, "n_jobs"),
+        ({"level_iters": [-1]}, "level_iters"),
+        ({"fill": np.inf}, "fill"),
+    ],
+)
+def test_invalid_options_are_refused_before_anything_is_written(
+    options, message, brains, tmp_path
+):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=message):
+        register_cohort(brains[1:], out, **{"static": brains[0], **QUICK, **options})
+    assert not out.exists()
+
+
+def test_other_options_of_an_earlier_run_are_refused(brains, tmp_path):
+    register_cohort(brains[1:2], tmp_path, static=brains[0], **QUICK)
+    with pytest.raises(ValueError, match="loss='mse'; the earlier run had 'ncc'"):
+        register_cohort(
+            brains[1:2], tmp_path, static=brains[0], **{**QUICK, "loss": "mse"}
+        )
+    with pytest.raises(ValueError, match="the images of the earlier run for 'brain_1'"):
+        register_cohort(brains[1:2], tmp_path, static=brains[2], **QUICK)
+
+
+def test_no_input_is_replaced(brains, tmp_path):
+    folder = tmp_path / "brain_1"
+    folder.mkdir()
+    nib.save(nib.load(brains[0]), folder / "warped.nii.gz")
+    with pytest.raises(ValueError, match="another output than the input"):
+        register_cohort(brains[1:2], tmp_path, static=folder / "warped.nii.gz", **QUICK)
+
+
+@pytest.fixture
+def dataset(brains, tmp_path):
+    root = tmp_path / "bids"
+    for person, path in zip("12", brains[1:]):
+        folder = root / f"sub-0{person}" / "anat"
+        folder.mkdir(parents=True)
+        nib.save(nib.load(path), folder / f"sub-0{person}_T1w.nii.gz")
+    (root / bids.DESCRIPTION).write_text(
+        json.dumps({"Name": "a", "BIDSVersion": "1.8.0"})
+    )
+    return root
+
+
+def test_a_dataset_in_bids_gives_derivatives(dataset, brains, tmp_path):
+    pytest.importorskip("bids2table")
+    out = tmp_path / "derivatives"
+    rows = register_cohort(
+        dataset, out, static=brains[0], space="Mine", inverse=True, **QUICK
+    )
+    assert [row["id"] for row in rows] == ["sub-01_T1w", "sub-02_T1w"]
+    assert json.loads((out / bids.DESCRIPTION).read_text())["GeneratedBy"]
+    anat = out / "sub-02" / "anat"
+    mapping = load_mapping(anat / "sub-02_from-T1w_to-Mine_mode-image_xfm.h5")
+    warped = mapping.transform(nib.load(brains[2]).get_fdata())
+    expected = nib.load(anat / "sub-02_space-Mine_desc-preproc_T1w.nii.gz").get_fdata()
+    inner = (slice(3, -3),) * 3
+    assert np.abs(warped - expected)[inner].max() < 1e-3
+    assert (anat / "sub-02_from-Mine_to-T1w_mode-image_xfm.h5").exists()
+    assert (out / "sub-02/figures/sub-02_space-Mine_desc-reg_T1w.jpg").exists()
+
+
+def test_folders_have_to_be_in_bids(brains, tmp_path):
+    with pytest.raises(ValueError, match="a folder in BIDS, with dataset_description"):
+        register_cohort(brains[0].parent, tmp_path / "out", static=brains[0])
+
+
+def test_the_command_says_what_failed(brains, broken, tmp_path):
+    options = {"prealign": "none", "level_iters": [1, 1], "loss": "ncc"}
+    run = CohortFlow().run
+    moving = [str(path) for path in (*brains[1:3], broken)]
+    with pytest.raises(ValueError, match="1 of 3 failed. broken: Expected a whole"):
+        run(moving, static_file=str(brains[0]), out_dir=str(tmp_path / "o"), **options)
+    table = tmp_path / "pairs.csv"
+    table.write_text(f"static,moving\n{brains[0]},{brains[1]}\n")
+    run([str(table)], part="1/1", out_dir=str(tmp_path / "p"), **options)
+    assert (tmp_path / "p" / "cohort_part-1-of-1.tsv").exists()
+
+
+@pytest.mark.parametrize("part", ["3", "3/2", "0/2", "a/b", "1/2/3"])
+def test_parts_of_the_command_are_checked(part, brains, tmp_path):
+    with pytest.raises(
+        ValueError, match=f"a part such as 3/20. Received part='{part}'"
+    ):
+        CohortFlow().run(
+            [str(brains[1])],
+            static_file=str(brains[0]),
+            part=part,
+            out_dir=str(tmp_path / "o"),
+        )
+
+
+def test_a_table_comes_alone(brains, tmp_path):
+    table = tmp_path / "pairs.csv"
+    table.write_text("moving\n")
+    with pytest.raises(ValueError, match="one table, or images. Received 2 files"):
+        CohortFlow().run([str(table), str(brains[1])], out_dir=str(tmp_path / "o"))
+
+
+@pytest.mark.slow
+def test_results_are_the_same_bit_for_bit_whichever_engine(brains, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    folders = [tmp_path / name for name in ("here", "processes", "dask")]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        engines = ({}, {"n_jobs": 2}, {"scheduler": cluster.scheduler_address})
+        for folder, engine in zip(folders, engines):
+            options = {**engine, "static": brains[0], "level_iters": [3, 3]}
+            rows = register_cohort(brains[1:], folder, **options)
+            assert {row["status"] for row in rows} == {"done"}
+    first, *others = map(contents, folders)
+    assert len(first) == 3 and all(other == first for other in others)
