@@ -117,44 +117,65 @@ def _shift(vector):
     return affine
 
 
-def mean_shape(mappings, grid, weights):
-    """Return the map that corrects a template to the mean shape of a group.
+def mean_stretch(affines, grid, weights):
+    """Return what corrects a template by the mean of affines.
 
     Parameters
     ----------
-    mappings : iterable of DiffeomorphicMap or ndarray
-        From the template to each person: maps on its grid, or affines.
+    affines : list of ndarray, shape (4, 4)
+        From the template to each person, in world coordinates.
     grid : Grid
     weights : sequence of float
 
     Returns
     -------
     correction : Correction
-        The mean of the affines, without their rigid part, and the mean of the
-        velocities, both undone.
+        The mean of the affines, without its rigid part, is undone.
     """
-    affines, mean = [], np.zeros((*grid.shape, 3))
-    for mapping, weight in zip(mappings, np.divide(weights, np.sum(weights))):
-        if isinstance(mapping, np.ndarray):
-            affines.append(mapping)
-        else:
-            affines.append(prealign_of(mapping))
-            mean += weight * velocity_of(displacement_of(mapping))
-    middle = apply_affine(grid.affine, (np.array(grid.shape) - 1) / 2)
-    stretch = stretch_of(mean_affine(affines, weights), middle)
+    stretch = stretch_of(mean_affine(affines, weights), _middle(grid))
     changes = np.abs(np.linalg.eigvalsh(stretch[:-1, :-1]) - 1)
-    undone, largest = np.linalg.inv(stretch), float(changes.max())
-    if not mean.any():
-        return Correction([undone], stretch=largest)
+    return Correction([np.linalg.inv(stretch)], stretch=float(changes.max()))
+
+
+def mean_shape(mappings, grid, weights):
+    """Return what corrects a template to the mean shape of a group.
+
+    Parameters
+    ----------
+    mappings : iterable of DiffeomorphicMap
+        From the template to each person, on its grid.
+    grid : Grid
+    weights : sequence of float
+
+    Returns
+    -------
+    correction : Correction
+        The mean of the velocities of the maps is undone. The rigid part of each is left
+        out; the rest of its affine counts, lest affine and field undo each other.
+    """
     from dipy_nn_reg.transform import integrate
 
+    mean = np.zeros((*grid.shape, 3))
+    for mapping, weight in zip(mappings, np.divide(weights, np.sum(weights))):
+        mean += weight * velocity_of(_without_rigid_part(mapping, grid))
     field = displacement_to_mapping(
         np.asarray(integrate(-mean)),
         inverse=np.asarray(integrate(mean)),
         static_affine=grid.affine,
     )
-    length = float(np.linalg.norm(mean, axis=-1).mean())
-    return Correction([field, undone], length, largest)
+    return Correction([field], velocity=float(np.linalg.norm(mean, axis=-1).mean()))
+
+
+def _without_rigid_part(mapping, grid):
+    """Return the displacement in voxels of a map whose affine is made a stretch."""
+    stretch = stretch_of(prealign_of(mapping), _middle(grid))
+    in_voxels = np.linalg.inv(grid.affine) @ stretch @ grid.affine
+    voxels = np.moveaxis(np.indices(grid.shape), 0, -1)
+    return apply_affine(in_voxels, voxels + displacement_of(mapping)) - voxels
+
+
+def _middle(grid):
+    return apply_affine(grid.affine, (np.array(grid.shape) - 1) / 2)
 
 
 def mean_image(images, maps, grid, *, weights, average, sharpen):

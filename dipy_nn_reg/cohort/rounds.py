@@ -7,24 +7,37 @@ import shutil
 from time import perf_counter
 
 from dipy.utils.logging import logger
+import numpy as np
 
-from dipy_nn_reg.cohort.averages import common_grid, mean_image, mean_shape, vote
+from dipy_nn_reg.cohort.averages import (
+    common_grid,
+    mean_image,
+    mean_shape,
+    mean_stretch,
+    vote,
+)
 from dipy_nn_reg.cohort.engines import open_engine
 from dipy_nn_reg.cohort.jobs import Job, align_files, failed_row
 from dipy_nn_reg.cohort.pages import write_template_page
 from dipy_nn_reg.cohort.register_cohort import register_cohort
+from dipy_nn_reg.cohort.state import read_rows
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.labels import read_labels_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import write_image
-from dipy_nn_reg.io.points import read_map
+from dipy_nn_reg.io.points import read_map, write_map
+from dipy_nn_reg.io.warped import write_warped
+from dipy_nn_reg.mapping.grid import prealign_of
+from dipy_nn_reg.mapping.maps import displacement_of, displacement_to_mapping
+from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import describe
 
 # Alignments of the first rounds, from few parameters to many.
 KINDS = ("rigid", "similarity", "affine")
 TEMPLATE, LABELS, PAGE = "template.nii.gz", "labels.nii.gz", "template.html"
+MAPS = "maps"
 _PEOPLE, _ROUNDS, _RECORD = "people", "rounds", "round.json"
 _FIELD = "field.nii.gz"
 
@@ -50,7 +63,7 @@ class Rounds:
     def __init__(self, out_dir, people, *, engine, style, options):
         self.out_dir, self.people = out_dir, people
         self.engine, self.style, self.options = engine, style, options
-        self.path, self.records = None, []
+        self.path, self.correction, self.records = None, None, []
 
     def begin(self, initial, voxel_size):
         """Average the images as they lie, or take an initial image."""
@@ -86,51 +99,54 @@ class Rounds:
                 rows = {job.name: row for job, row in shown}
             people = _left(self.people, rows)
             affines = [rows[one["id"]]["affine"] for one in people]
-            return self._update(people, affines)
+            return self._update(people, affines, mean_stretch)
 
         self._round(kind, make)
 
-    def register(self, name):
-        """Register all images to the template, and average them anew."""
+    def register(self, name, *, last=False):
+        """Register all images to the template, and average them anew.
+
+        In the last round, the maps are corrected as the template is, and written.
+        """
 
         def make(folder):
             rows = self._register(folder / _PEOPLE)
             people = _left(self.people, {row["id"]: row for row in rows})
-            return self._update(people, _Maps(self, folder / _PEOPLE, people))
+            maps = _Maps(folder / _PEOPLE, self.path, people)
+            data, grid, sizes = self._update(people, maps, mean_shape)
+            if last:
+                self._write_maps(people, maps, self.correction)
+            return data, grid, sizes
 
-        self._round(name, make)
+        self._round(name, make, keep=last)
 
     def finish(self):
-        """Register all images to the finished template, and return all results."""
-        path, folder = self.out_dir / TEMPLATE, self.out_dir / _PEOPLE
+        """Return all results, with the labels that most people have."""
+        folder, path = self.path.parent / _PEOPLE, self.out_dir / TEMPLATE
         shutil.copyfile(self.path, path)
-        self.path = path
+        rows = read_rows(folder)
+        people = _left(self.people, rows)
+        maps, template = _Maps(self.out_dir / MAPS, path, people), read_image(path)
         begin = perf_counter()
-        rows = self._register(folder)
-        people = _left(self.people, {row["id"]: row for row in rows})
-        maps, template = _Maps(self, folder, people), read_image(path)
-        left = mean_shape(maps, template.grid, _weights(people))
-        self.records.append(_record("left", left, perf_counter() - begin))
+        left = _sizes(mean_shape(maps, template.grid, _weights(people)))
+        seconds = {"seconds": round(perf_counter() - begin, 2)}
+        self.records.append({"name": "left", **left, **seconds})
         labels = None
         if "labels" in people[0]:
             labels = self.out_dir / LABELS
             write_image(labels, self._vote(people, maps, template), template.affine)
-        write_template_page(
-            self.out_dir / PAGE,
-            self.records,
-            [self._folder(i) / TEMPLATE for i in range(len(self.records) - 1)],
-            people=folder,
-        )
-        fields = {one["id"]: folder / one["id"] / _FIELD for one in people}
+        templates = [self._folder(i) / TEMPLATE for i in range(len(self.records) - 1)]
+        page = self.out_dir / PAGE
+        write_template_page(page, self.records, templates, people=folder)
         return {
             "path": path,
             "labels": labels,
-            "fields": fields,
-            "rows": rows,
+            "fields": {one["id"]: maps.file_of(one) for one in people},
+            "rows": [rows[one["id"]] for one in self.people],
             "rounds": self.records,
         }
 
-    def _round(self, name, make):
+    def _round(self, name, make, *, keep=False):
         """Make the template of a round, unless it has been made."""
         folder = self._folder(len(self.records), name)
         record = folder / _RECORD
@@ -142,7 +158,8 @@ class Rounds:
             seconds = {"seconds": round(perf_counter() - begin, 2)}
             with whole_file(record) as partial_file:
                 partial_file.write_text(json.dumps({"name": name, **update, **seconds}))
-            shutil.rmtree(folder / _PEOPLE, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(folder / _PEOPLE, ignore_errors=True)
         self.records.append(json.loads(record.read_text()))
         self.path = folder / TEMPLATE
         logger.info(_describe(self.records[-1]))
@@ -172,13 +189,33 @@ class Rounds:
             **self.options,
         )
 
-    def _update(self, people, maps):
+    def _update(self, people, maps, average):
         """Return the corrected mean of images, its grid, and how much it moved."""
         template = read_image(self.path)
-        correction = mean_shape(maps, template.grid, _weights(people))
-        steps = ([*correction.maps, one] for one in maps)
+        self.correction = average(maps, template.grid, _weights(people))
+        steps = ([*self.correction.maps, one] for one in maps)
         mean = self._mean(people, steps, template.grid)
-        return mean, template.grid, _sizes(correction)
+        return mean, template.grid, _sizes(self.correction)
+
+    def _write_maps(self, people, maps, correction):
+        """Write the map from the new template to each person, and the warped image."""
+        from dipy_nn_reg.transform import compose
+
+        (field,), template = correction.maps, read_image(self.path)
+        for one, mapping in zip(people, maps):
+            moving = read_image(one["moving"])
+            corrected = displacement_to_mapping(
+                np.asarray(compose(displacement_of(mapping), displacement_of(field))),
+                static_affine=template.affine,
+                moving_shape=moving.grid.shape,
+                moving_affine=moving.affine,
+                prealign=prealign_of(mapping),
+            )
+            folder = self.out_dir / MAPS / one["id"]
+            folder.mkdir(parents=True, exist_ok=True)
+            write_map(folder / _FIELD, corrected, template, moving, format="dipy")
+            warped = warp_image(moving, template, [corrected])
+            write_warped(folder / "warped.nii.gz", warped, moving, template)
 
     def _mean(self, people, maps, grid):
         images = (read_image(one["moving"]) for one in people)
@@ -194,14 +231,17 @@ class Rounds:
 class _Maps:
     """Maps of people to a template, each of which is read when its turn comes."""
 
-    def __init__(self, rounds, folder, people):
-        self.rounds, self.folder, self.people = rounds, folder, people
+    def __init__(self, folder, template, people):
+        self.folder, self.template, self.people = folder, template, people
 
     def __iter__(self):
-        static = read_image(self.rounds.path)
+        static = read_image(self.template)
         for one in self.people:
-            path, moving = self.folder / one["id"] / _FIELD, read_image(one["moving"])
-            yield read_map(path, static, moving)
+            yield read_map(self.file_of(one), static, read_image(one["moving"]))
+
+    def file_of(self, one):
+        """Return the file with the map of a person."""
+        return self.folder / one["id"] / _FIELD
 
 
 def _readable(people):
@@ -235,10 +275,6 @@ def _weights(people):
 
 def _sizes(correction):
     return {"velocity": correction.velocity, "stretch": correction.stretch}
-
-
-def _record(name, correction, seconds):
-    return {"name": name, **_sizes(correction), "seconds": round(seconds, 2)}
 
 
 def _describe(record):

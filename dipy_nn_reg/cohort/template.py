@@ -27,11 +27,12 @@ class Template:
         For each person, by name, the file of the map from the template to the image, as
         :func:`~dipy_nn_reg.io.fields.load_mapping` reads it.
     rows : list of dict
-        Rows of the table of the last registrations.
+        Rows of the table of the last registrations, to the template before the last
+        correction, see :func:`~dipy_nn_reg.register_cohort`.
     rounds : list of dict
         Name, ``velocity`` (mean length of the mean velocity, in voxels), ``stretch``
         (largest change of a length by the mean affine, as a fraction) and ``seconds``
-        of each round. The last one is what is left in the end.
+        of each round. The last row is what is left in the end.
     """
 
     path: Path
@@ -87,7 +88,7 @@ def build_template(
     weights : list of float, optional
         Weight of each image; by default 1.
     rounds : int, optional
-        Number of rounds of registration, before the last one to the finished template.
+        Number of rounds of registration, four to be near the mean.
     average : {"mean", "median"}, optional
         How intensities are averaged, each image scaled to the same range.
     sharpen : float, optional
@@ -126,6 +127,7 @@ def build_template(
         "sharpen": sharpen,
         "voxel_size": voxel_size,
         "prealign": prealign,
+        "rounds": rounds,
     }
     state.check_settings(out_dir, settings)
     done = Rounds(
@@ -138,14 +140,14 @@ def build_template(
     done.begin(initial, voxel_size)
     for kind in KINDS[: 0 if prealign is None else 1 + KINDS.index(prealign)]:
         done.align(kind)
-    for number in range(rounds):
-        done.register(f"registration_{number + 1}")
+    for number in range(1, rounds + 1):
+        done.register(f"registration_{number}", last=number == rounds)
     return Template(**done.finish())
 
 
 def _check(rounds, average, sharpen, prealign):
     """Raise ValueError for an invalid option."""
-    check_integer("rounds", rounds, lowest=0)
+    check_integer("rounds", rounds, lowest=1)
     check_name("average", average, AVERAGES)
     check_number("sharpen", sharpen, or_zero=True)
     if prealign is not None:

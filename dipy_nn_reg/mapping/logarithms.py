@@ -2,9 +2,14 @@
 
 import numpy as np
 from scipy.linalg import expm, logm, polar
+from scipy.ndimage import gaussian_filter
 
-# Largest number of corrections of a velocity, and size in voxels of the last one.
-_CORRECTIONS, _SMALL = 12, 1e-2
+# Largest number of corrections of a velocity, size in voxels of what may be left, and
+# smallest fraction by which a correction lessens it.
+_CORRECTIONS, _SMALL, _GAIN = 20, 1e-2, 0.01
+# Width in voxels of the smoothing of corrections, without which they would grow where a
+# displacement is rough.
+_SMOOTHING = 1.0
 
 
 def velocity_of(displacement):
@@ -18,24 +23,30 @@ def velocity_of(displacement):
     Returns
     -------
     velocity : ndarray of float32, shape (*spatial, ndim)
-        The difference that is left is below 0.01 voxels, or as small as 12 corrections
-        make it.
+        No velocity integrates to a rough displacement; this one comes close.
 
     Notes
     -----
     The velocity is corrected by what is left of the displacement when it is undone: the
     first term of the formula of Baker, Campbell and Hausdorff, as Bossa et al. (2007)
-    use it.
+    use it. The corrections are smoothed, and end when they help no more.
     """
     from dipy_nn_reg.transform import compose, integrate
 
-    velocity = np.asarray(displacement, np.float32)
+    displacement = np.asarray(displacement, np.float32)
+    width = [_SMOOTHING] * displacement.shape[-1] + [0]
+    best = velocity = displacement
+    smallest = np.inf
     for _ in range(_CORRECTIONS):
         left = np.asarray(compose(integrate(-velocity), displacement))
+        size = np.linalg.norm(left, axis=-1).mean()
+        if size > (1 - _GAIN) * smallest:
+            break
+        best, smallest = velocity, size
         if np.abs(left).max() < _SMALL:
             break
-        velocity = velocity + left
-    return velocity
+        velocity = velocity + gaussian_filter(left, width, mode="nearest")
+    return best
 
 
 def mean_affine(affines, weights=None):

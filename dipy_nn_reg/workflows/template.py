@@ -37,8 +37,8 @@ class TemplateFlow(Workflow):
         """Build the image of mean shape and mean intensity of a group.
 
         The same command again goes on where it was stopped. The folder of the results
-        holds template.nii.gz, the map of each person in people/, and template.html,
-        which shows the template of each round.
+        holds template.nii.gz, the map of each person in maps/, and template.html, which
+        shows the template of each round.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class TemplateFlow(Workflow):
         weights : variable float, optional
             Weight of each image. By default 1.
         rounds : int, optional
-            Number of rounds of registration before the last one.
+            Number of rounds of registration.
         average : string, optional
             How intensities are averaged: "mean" or "median".
         sharpen : float, optional

@@ -9,6 +9,7 @@ from dipy_nn_reg.cohort.averages import (
     common_grid,
     mean_image,
     mean_shape,
+    mean_stretch,
     scaled,
     vote,
 )
@@ -127,12 +128,30 @@ def test_the_mean_stretch_is_undone_and_turns_are_not():
     grid = Grid((11, 11, 11), np.eye(4))
     turned, larger = np.eye(4), np.diag([1.2, 1.2, 1.2, 1])
     turned[:2, :2] = [[0, -1], [1, 0]]
-    assert mean_shape([turned], grid, [1.0]).stretch < 1e-10
-    correction = mean_shape([larger, np.eye(4)], grid, [1.0, 1.0])
+    assert mean_stretch([turned], grid, [1.0]).stretch < 1e-10
+    correction = mean_stretch([larger, np.eye(4)], grid, [1.0, 1.0])
     assert correction.stretch == pytest.approx(np.sqrt(1.2) - 1)
     (undone,) = correction.maps
     np.testing.assert_allclose(undone[:3, :3], np.eye(3) / np.sqrt(1.2))
     np.testing.assert_allclose(undone @ [5, 5, 5, 1], [5, 5, 5, 1])
+
+
+def test_an_affine_and_a_field_that_undo_each_other_are_no_shape():
+    grid = Grid((18, 20, 16), np.diag([2.0, 2, 2, 1]))
+    larger = np.diag([1.05, 1.05, 1.05, 1])
+    # Turned as well, which is no change of shape.
+    turned = np.eye(4)
+    turned[:2, :2] = [[0, -1], [1, 0]]
+    center = np.array([17.0, 19, 15])
+    larger[:3, 3], turned[:3, 3] = -0.05 * center, center - turned[:3, :3] @ center
+    voxels = np.moveaxis(np.indices(grid.shape), 0, -1)
+    smaller = (1 / 1.05 - 1) * (voxels - center / 2)
+    mapping = displacement_to_mapping(
+        smaller.astype(np.float32),
+        static_affine=grid.affine,
+        prealign=turned @ larger,
+    )
+    assert mean_shape([mapping], grid, [1.0]).velocity < 1e-3
 
 
 def test_labels_are_voted(write):
