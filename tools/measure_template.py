@@ -82,11 +82,9 @@ class People:
 
     def directly(self, static, moving):
         """Return the Dice of two people who are registered to each other."""
-        images = self.images[moving], self.images[static]
-        affines = dict(
-            zip(("moving_affine", "static_affine"), [i.affine for i in images])
-        )
-        mapping, _ = register(*(image.data for image in images), **affines)
+        one, other = self.images[moving], self.images[static]
+        affines = {"moving_affine": one.affine, "static_affine": other.affine}
+        mapping, _ = register(one.data, other.data, **affines)
 
         def find(points):
             return to_moving(points, [mapping])
