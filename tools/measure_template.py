@@ -1,13 +1,18 @@
 """Build a template of brains, and measure overlap of labels through it.
 
     python tools/measure_template.py --brains BRAINS --folder FOLDER
+    python tools/measure_template.py --brains BRAINS --folder FOLDER --people 5 --ants
 
 BRAINS is malf_dev_2mm.npz. Prints the minutes, the mean velocity that is left, and the
 mean Dice over the 30 groups of labels: of pairs through the template, of the same pairs
-registered directly, and of the voted labels with those of each person.
+registered directly, and of the voted labels with those of each person; then the
+sharpness of the template (mean gradient in the object, beside that of the people) and
+the mean Dice of all pairs of people on its grid. With --ants, the last two also for
+ants.build_template, to which each person is then registered by SyN.
 """
 
 from argparse import ArgumentParser
+from itertools import combinations
 from pathlib import Path
 from time import perf_counter
 
@@ -25,8 +30,11 @@ def main():
     parser = ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--brains", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--people", type=int)
+    parser.add_argument("--ants", action="store_true")
     arguments = parser.parse_args()
     paths, labels = write(np.load(arguments.brains), arguments.folder)
+    paths, labels = paths[: arguments.people], labels[: arguments.people]
     begin = perf_counter()
     out = arguments.folder / "template"
     template = build_template(paths, out, labels=labels, n_jobs=2)
@@ -38,6 +46,13 @@ def main():
     print(f"through the template: {np.mean([people.through(*p) for p in pairs]):.4f}")
     print(f"directly: {np.mean([people.directly(*p) for p in pairs]):.4f}")
     print(f"voted labels: {people.voted():.4f}")
+    originals = np.mean([sharpness(image.data) for image in people.images])
+    print(
+        f"sharpness: {sharpness(people.template.data) / originals:.3f} of the people's"
+    )
+    print(f"on the grid of the template: {overlap(people.on_template()):.4f}")
+    if arguments.ants:
+        by_ants(paths, labels, originals)
 
 
 def write(file, folder):
@@ -49,6 +64,42 @@ def write(file, folder):
             found.append(folder / f"{name}{index:02d}.nii.gz")
             nib.save(nib.Nifti1Image(array, file["affine"]), found[-1])
     return paths["images"], paths["labels30"]
+
+
+def sharpness(image):
+    """Return the mean length of the gradient in the object."""
+    image = image.astype(float)
+    gradient = np.sqrt(sum(part**2 for part in np.gradient(image)))
+    return gradient[image > 0.1 * image.max()].mean()
+
+
+def overlap(labels):
+    """Return the mean Dice of all pairs of label maps on one grid."""
+    pairs = combinations(labels, 2)
+    return np.mean([np.mean(list(dice_of_labels(*pair).values())) for pair in pairs])
+
+
+def by_ants(paths, labels, originals):
+    """Build the template by ANTsPy, and print the same."""
+    import ants
+
+    images = [ants.image_read(str(path)) for path in paths]
+    begin = perf_counter()
+    template = ants.build_template(image_list=images, iterations=4)
+    print(f"ANTs: {(perf_counter() - begin) / 60:.1f} minutes")
+    print(f"ANTs: sharpness {sharpness(template.numpy()) / originals:.3f}")
+    warped = []
+    for image, path in zip(images, labels):
+        found = ants.registration(template, image, type_of_transform="SyN")
+        applied = ants.apply_transforms(
+            template,
+            ants.image_read(str(path)),
+            found["fwdtransforms"],
+            interpolator="nearestNeighbor",
+        )
+        warped.append(applied.numpy().astype(int))
+    print(f"ANTs: {(perf_counter() - begin) / 60:.1f} minutes with the maps of all")
+    print(f"ANTs: on the grid of the template {overlap(warped):.4f}")
 
 
 class People:
@@ -64,11 +115,21 @@ class People:
             for field, image in zip(template.fields.values(), self.images)
         ]
 
+    def _warp(self, person, find, grid):
+        image, labels = self.images[person], self.labels[person]
+        return resample(labels, image.affine, find, grid, interpolation="nearest")
+
     def _dice(self, expected, person, find, grid):
-        image = self.images[person]
-        labels = self.labels[person]
-        warped = resample(labels, image.affine, find, grid, interpolation="nearest")
+        warped = self._warp(person, find, grid)
         return np.mean(list(dice_of_labels(expected, warped).values()))
+
+    def on_template(self):
+        """Return the labels of all people on the grid of the template."""
+        grid = self.template.grid
+        return [
+            self._warp(person, lambda p, m=mapping: to_moving(p, [m]), grid)
+            for person, mapping in enumerate(self.maps)
+        ]
 
     def through(self, static, moving):
         """Return the Dice of two people, through the template."""
@@ -94,15 +155,7 @@ class People:
 
     def voted(self):
         """Return the mean Dice of the voted labels with those of each person."""
-        overlaps = []
-        for person, mapping in enumerate(self.maps):
-
-            def find(points, mapping=mapping):
-                return to_moving(points, [mapping])
-
-            grid = self.template.grid
-            overlaps.append(self._dice(self.vote, person, find, grid))
-        return np.mean(overlaps)
+        return np.mean([overlap([self.vote, one]) for one in self.on_template()])
 
 
 if __name__ == "__main__":

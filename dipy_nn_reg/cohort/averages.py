@@ -29,15 +29,15 @@ class Correction(NamedTuple):
     ----------
     maps : list
         As :func:`~dipy_nn_reg.mapping.resampling.to_moving` takes them.
-    velocity : float
+    velocity : float, optional
         Mean length of the mean velocity, in voxels.
-    stretch : float
+    stretch : float, optional
         Largest change of a length by the mean affine, as a fraction.
     """
 
     maps: list
-    velocity: float = 0.0
-    stretch: float = 0.0
+    velocity: float | None = None
+    stretch: float | None = None
 
 
 def scaled(image):

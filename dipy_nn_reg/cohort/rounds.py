@@ -274,17 +274,16 @@ def _weights(people):
 
 
 def _sizes(correction):
-    return {"velocity": correction.velocity, "stretch": correction.stretch}
+    """Return what has been measured of a correction."""
+    sizes = {"velocity": correction.velocity, "stretch": correction.stretch}
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def _describe(record):
     """Return a round in one line."""
-    moved = (
-        ""
-        if "velocity" not in record
-        else (
-            f": mean velocity {record['velocity']:.3f} voxels, "
-            f"stretch {100 * record['stretch']:.2f} %"
-        )
-    )
+    moved = ""
+    if "velocity" in record:
+        moved = f": mean velocity {record['velocity']:.3f} voxels"
+    if "stretch" in record:
+        moved = f": mean stretch {100 * record['stretch']:.2f} %"
     return f"Round {record['name']}{moved}, {record['seconds']:.1f} s"

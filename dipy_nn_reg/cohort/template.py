@@ -30,9 +30,10 @@ class Template:
         Rows of the table of the last registrations, to the template before the last
         correction, see :func:`~dipy_nn_reg.register_cohort`.
     rounds : list of dict
-        Name, ``velocity`` (mean length of the mean velocity, in voxels), ``stretch``
-        (largest change of a length by the mean affine, as a fraction) and ``seconds``
-        of each round. The last row is what is left in the end.
+        Name and ``seconds`` of each round, and how far it moved the template:
+        ``velocity`` (mean length of the mean velocity, in voxels), or ``stretch``
+        (largest change of a length by the mean affine, as a fraction). The last row is
+        what is left in the end.
     """
 
     path: Path
