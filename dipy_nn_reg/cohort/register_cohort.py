@@ -128,7 +128,9 @@ def register_cohort(
         out_dir.mkdir(parents=True, exist_ok=True)
         if isinstance(pairs, (str, Path)) and bids.is_dataset(pairs):
             bids.describe(out_dir)
-        state.check_settings(out_dir, {**_as_json(options), "reports": reports})
+        state.check_settings(
+            out_dir, {**state.settings_of(options), "reports": reports}
+        )
         mine = jobs if part is None else jobs[part[0] - 1 :: part[1]]
         _run(mine, out_dir, options, engine, part=part, retry_failed=retry_failed)
     rows = state.read_rows(out_dir)
@@ -190,13 +192,4 @@ def _subject(row, outputs):
         "verdict": row["verdict"],
         "page": outputs.get("out_report"),
         "picture": outputs["out_overview"],
-    }
-
-
-def _as_json(options):
-    """Return options as a file of settings holds them."""
-    return {
-        name: value if isinstance(value, (str, int, float, type(None))) else str(value)
-        for name, value in options.items()
-        if value is not None
     }

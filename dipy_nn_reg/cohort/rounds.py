@@ -10,6 +10,7 @@ from dipy.utils.logging import logger
 import numpy as np
 
 from dipy_nn_reg.cohort.averages import (
+    Correction,
     common_grid,
     mean_image,
     mean_shape,
@@ -63,7 +64,7 @@ class Rounds:
     def __init__(self, out_dir, people, *, engine, style, options):
         self.out_dir, self.people = out_dir, people
         self.engine, self.style, self.options = engine, style, options
-        self.path, self.correction, self.records = None, None, []
+        self.path, self.records = None, []
 
     def begin(self, initial, voxel_size):
         """Average the images as they lie, or take an initial image."""
@@ -74,11 +75,11 @@ class Rounds:
                 images = [read_image(person["moving"]) for person in self.people]
                 grid, shifts = common_grid(images, voxel_size)
                 maps = [[shift] for shift in shifts]
-                return self._mean(self.people, maps, grid), grid, {}
+                return self._mean(self.people, maps, grid), grid, Correction([])
             images = [read_image(initial)]
             grid, _ = common_grid(images, voxel_size)
             alone = {"weights": [1.0], "average": "mean", "sharpen": 0.0}
-            return mean_image(images, [[]], grid, **alone), grid, {}
+            return mean_image(images, [[]], grid, **alone), grid, Correction([])
 
         self._round("start", make)
 
@@ -113,10 +114,10 @@ class Rounds:
             rows = self._register(folder / _PEOPLE)
             people = _left(self.people, {row["id"]: row for row in rows})
             maps = _Maps(folder / _PEOPLE, self.path, people)
-            data, grid, sizes = self._update(people, maps, mean_shape)
+            data, grid, correction = self._update(people, maps, mean_shape)
             if last:
-                self._write_maps(people, maps, self.correction)
-            return data, grid, sizes
+                self._write_maps(people, maps, correction)
+            return data, grid, correction
 
         self._round(name, make, keep=last)
 
@@ -128,9 +129,8 @@ class Rounds:
         people = _left(self.people, rows)
         maps, template = _Maps(self.out_dir / MAPS, path, people), read_image(path)
         begin = perf_counter()
-        left = _sizes(mean_shape(maps, template.grid, _weights(people)))
-        seconds = {"seconds": round(perf_counter() - begin, 2)}
-        self.records.append({"name": "left", **left, **seconds})
+        left = mean_shape(maps, template.grid, _weights(people))
+        self.records.append(_record("left", left, perf_counter() - begin))
         labels = None
         if "labels" in people[0]:
             labels = self.out_dir / LABELS
@@ -153,11 +153,11 @@ class Rounds:
         if not record.exists():
             folder.mkdir(parents=True, exist_ok=True)
             begin = perf_counter()
-            data, grid, update = make(folder)
+            data, grid, correction = make(folder)
             write_image(folder / TEMPLATE, data, grid.affine)
-            seconds = {"seconds": round(perf_counter() - begin, 2)}
             with whole_file(record) as partial_file:
-                partial_file.write_text(json.dumps({"name": name, **update, **seconds}))
+                described = _record(name, correction, perf_counter() - begin)
+                partial_file.write_text(json.dumps(described))
             if not keep:
                 shutil.rmtree(folder / _PEOPLE, ignore_errors=True)
         self.records.append(json.loads(record.read_text()))
@@ -190,12 +190,11 @@ class Rounds:
         )
 
     def _update(self, people, maps, average):
-        """Return the corrected mean of images, its grid, and how much it moved."""
+        """Return the corrected mean of images, its grid, and the correction."""
         template = read_image(self.path)
-        self.correction = average(maps, template.grid, _weights(people))
-        steps = ([*self.correction.maps, one] for one in maps)
-        mean = self._mean(people, steps, template.grid)
-        return mean, template.grid, _sizes(self.correction)
+        correction = average(maps, template.grid, _weights(people))
+        steps = ([*correction.maps, one] for one in maps)
+        return self._mean(people, steps, template.grid), template.grid, correction
 
     def _write_maps(self, people, maps, correction):
         """Write the map from the new template to each person, and the warped image."""
@@ -273,10 +272,11 @@ def _weights(people):
     return [one["weight"] for one in people]
 
 
-def _sizes(correction):
-    """Return what has been measured of a correction."""
+def _record(name, correction, seconds):
+    """Return what is kept of a round: how far it moved the template, and its time."""
     sizes = {"velocity": correction.velocity, "stretch": correction.stretch}
-    return {name: size for name, size in sizes.items() if size is not None}
+    known = {key: size for key, size in sizes.items() if size is not None}
+    return {"name": name, **known, "seconds": round(seconds, 2)}
 
 
 def _describe(record):

@@ -115,6 +115,15 @@ def appended(path):
         yield add
 
 
+def settings_of(options):
+    """Return options as a file of settings holds them, without those not given."""
+    return {
+        name: value if isinstance(value, (str, int, float)) else str(value)
+        for name, value in options.items()
+        if value is not None
+    }
+
+
 def check_settings(folder, settings):
     """Write the settings of a cohort, or compare them with those of an earlier run.
 

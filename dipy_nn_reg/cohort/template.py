@@ -129,6 +129,7 @@ def build_template(
         "voxel_size": voxel_size,
         "prealign": prealign,
         "rounds": rounds,
+        **state.settings_of(options),
     }
     state.check_settings(out_dir, settings)
     done = Rounds(
