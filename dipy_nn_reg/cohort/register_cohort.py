@@ -128,9 +128,8 @@ def register_cohort(
         out_dir.mkdir(parents=True, exist_ok=True)
         if isinstance(pairs, (str, Path)) and bids.is_dataset(pairs):
             bids.describe(out_dir)
-        state.check_settings(
-            out_dir, {**state.settings_of(options), "reports": reports}
-        )
+        settings = state.settings_of({**options, "reports": reports})
+        state.check_settings(out_dir, settings)
         mine = jobs if part is None else jobs[part[0] - 1 :: part[1]]
         _run(mine, out_dir, options, engine, part=part, retry_failed=retry_failed)
     rows = state.read_rows(out_dir)
