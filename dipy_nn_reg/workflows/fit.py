@@ -21,10 +21,10 @@ from dipy_nn_reg.quiet import import_keras
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.paths import (
     find_input,
-    find_inputs,
     find_model,
     plan_outputs,
 )
+from dipy_nn_reg.workflows.training_files import find_training_files
 
 
 class FitFlow(Workflow):
@@ -72,7 +72,8 @@ class FitFlow(Workflow):
         Parameters
         ----------
         moving_files : variable string
-            Paths of the images to train on.
+            Paths of the images to train on; or a table (.csv or .tsv) of pairs, with
+            the columns moving, static, moving_labels and static_labels.
         static_files : variable string, optional
             Path of the image to which all are registered, or paths of one image for
             each moving image. By default the moving images are registered to one
@@ -148,14 +149,13 @@ class FitFlow(Workflow):
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         check_choices(network=network, transform=transform, loss=loss, penalty=penalty)
-        paths = {"moving": find_inputs(moving_files)}
         optional = {
             "static": static_files,
             "moving_labels": moving_labels,
             "static_labels": static_labels,
             "validation": validation_files,
         }
-        paths |= {n: find_inputs(p) for n, p in optional.items() if p is not None}
+        paths = find_training_files(moving_files, optional)
         if mask_file is not None:
             paths["mask"] = [find_input("mask_file", mask_file)]
         names = {"out_model": out_model, "out_history": out_history}
