@@ -118,6 +118,20 @@ class OnDask:
 
     def run(self, function, jobs):
         """Yield each job and its result as it ends. The function can be pickled."""
+        suspects = []
+        for job, result, is_lost in self._map(function, jobs):
+            if is_lost:
+                suspects.append(job)
+            else:
+                yield job, result
+        # Dask suspects what a lost worker had still to do as well. Alone, a job shows
+        # whether it was its fault.
+        for suspect in suspects:
+            for job, result, is_lost in self._map(function, [suspect]):
+                yield job, self.killed(job, KILLED) if is_lost else result
+
+    def _map(self, function, jobs):
+        """Yield each job, its result, and whether workers were lost during it."""
         from distributed import KilledWorker, as_completed
 
         futures = {self.client.submit(function, j, pure=False): j for j in jobs}
@@ -125,9 +139,9 @@ class OnDask:
             for future in as_completed(list(futures), loop=self.client.loop):
                 job = futures.pop(future)
                 try:
-                    yield job, future.result()
+                    yield job, future.result(), False
                 except KilledWorker:
-                    yield job, self.killed(job, KILLED)
+                    yield job, None, True
                 future.release()
         finally:
             self.client.cancel(list(futures))
