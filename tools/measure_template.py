@@ -1,14 +1,13 @@
 """Build a template of brains, and measure overlap of labels through it.
 
     python tools/measure_template.py --brains BRAINS --folder FOLDER
-    python tools/measure_template.py --brains BRAINS --folder FOLDER --people 5 --ants
+    python tools/measure_template.py --brains BRAINS --folder FOLDER --people 5
 
 BRAINS is malf_dev_2mm.npz. Prints the minutes, the mean velocity that is left, and the
 mean Dice over the 30 groups of labels: of pairs through the template, of the same pairs
 registered directly, and of the voted labels with those of each person; then the
 sharpness of the template (mean gradient in the object, beside that of the people) and
-the mean Dice of all pairs of people on its grid. With --ants, the last two also for
-ants.build_template, to which each person is then registered by SyN.
+the mean Dice of all pairs of people on its grid.
 """
 
 from argparse import ArgumentParser
@@ -31,7 +30,6 @@ def main():
     parser.add_argument("--brains", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--people", type=int)
-    parser.add_argument("--ants", action="store_true")
     arguments = parser.parse_args()
     paths, labels = write(np.load(arguments.brains), arguments.folder)
     paths, labels = paths[: arguments.people], labels[: arguments.people]
@@ -51,8 +49,6 @@ def main():
         f"sharpness: {sharpness(people.template.data) / originals:.3f} of the people's"
     )
     print(f"on the grid of the template: {overlap(people.on_template()):.4f}")
-    if arguments.ants:
-        by_ants(paths, labels, originals)
 
 
 def write(file, folder):
@@ -77,29 +73,6 @@ def overlap(labels):
     """Return the mean Dice of all pairs of label maps on one grid."""
     pairs = combinations(labels, 2)
     return np.mean([np.mean(list(dice_of_labels(*pair).values())) for pair in pairs])
-
-
-def by_ants(paths, labels, originals):
-    """Build the template by ANTsPy, and print the same."""
-    import ants
-
-    images = [ants.image_read(str(path)) for path in paths]
-    begin = perf_counter()
-    template = ants.build_template(image_list=images, iterations=4)
-    print(f"ANTs: {(perf_counter() - begin) / 60:.1f} minutes")
-    print(f"ANTs: sharpness {sharpness(template.numpy()) / originals:.3f}")
-    warped = []
-    for image, path in zip(images, labels):
-        found = ants.registration(template, image, type_of_transform="SyN")
-        applied = ants.apply_transforms(
-            template,
-            ants.image_read(str(path)),
-            found["fwdtransforms"],
-            interpolator="nearestNeighbor",
-        )
-        warped.append(applied.numpy().astype(int))
-    print(f"ANTs: {(perf_counter() - begin) / 60:.1f} minutes with the maps of all")
-    print(f"ANTs: on the grid of the template {overlap(warped):.4f}")
 
 
 class People:
