@@ -172,8 +172,9 @@ class _Pool:
         try:
             while queue or running:
                 while queue and len(running) < size:
-                    job = queue.popleft()
-                    running[self._submit(job)] = job
+                    # It stays in the queue until it has been submitted.
+                    future = self._submit(queue[0])
+                    running[future] = queue.popleft()
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     result = future.result()

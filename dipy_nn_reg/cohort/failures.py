@@ -61,13 +61,19 @@ class Failures:
             if record is not None:
                 record(reason)
 
-    def finish(self):
-        """Raise ValueError if an input failed, after all others are done."""
+    def finish(self, *, place="above"):
+        """Raise ValueError if an input failed, after all others are done.
+
+        Parameters
+        ----------
+        place : str, optional
+            Where all reasons stand.
+        """
         if not self.reasons:
             return
         shown = [f"{name}: {reason}" for name, reason in self.reasons[:_MAX_REASONS]]
         more = len(self.reasons) - len(shown)
         raise ValueError(
             f"{len(self.reasons)} of {self.number} failed. {'; '.join(shown)}"
-            f"{f'; and {more} more, see above' if more else ''}"
+            f"{f'; and {more} more, see {place}' if more else ''}"
         )

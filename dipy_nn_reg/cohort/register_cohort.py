@@ -7,7 +7,15 @@ from pathlib import Path
 
 from dipy.utils.logging import logger
 
-from dipy_nn_reg.checks import check_fill, check_integer, check_level_iters, check_name
+from dipy_nn_reg.checks import (
+    check_fill,
+    check_integer,
+    check_level_iters,
+    check_name,
+    check_number,
+    check_smoothness,
+    choose_pairwise_transform,
+)
 from dipy_nn_reg.checks.choices import check_choices
 from dipy_nn_reg.cohort import bids, state
 from dipy_nn_reg.cohort.engines import open_engine
@@ -107,12 +115,12 @@ def register_cohort(
     OSError
         If the disk is full; the rows of earlier pairs remain.
     """
-    _check_options(options, fill)
     if field_format is not None:
         check_name("field_format", field_format, WRITABLE_FORMATS)
     if part is not None:
         check_integer("part", part[1], lowest=1)
         check_integer("part", part[0], lowest=1, highest=part[1])
+    _check_options(options, fill)
     out_dir = Path(out_dir).expanduser().absolute()
     jobs, field_format = plan_jobs(
         pairs,
@@ -142,16 +150,21 @@ def register_cohort(
 
 def _check_options(options, fill):
     """Raise ValueError for an option that no pair could be registered with."""
+    names = {name: options.get(name) for name in ("loss", "penalty")}
+    check_choices(**{n: v for n, v in names.items() if isinstance(v, str)})
+    kind = choose_pairwise_transform(options.get("transform"), names["penalty"])
+    check_smoothness(options.get("smoothness"), kind)
+    check_level_iters(options.get("level_iters"))
+    check_fill(fill)
+    if options.get("voxel_size") is not None:
+        check_number("voxel_size", options["voxel_size"])
+    # What needs Keras comes last: other mistakes are told at once.
     import_keras()
     from dipy_nn_reg.pairwise.register import register
 
     known = sorted(signature(register).parameters.keys() - _OF_ONE_PAIR)
     for name in options:
         check_name("an option", name, known)
-    names = {name: options.get(name) for name in ("loss", "penalty")}
-    check_choices(**{n: v for n, v in names.items() if isinstance(v, str)})
-    check_level_iters(options.get("level_iters"))
-    check_fill(fill)
 
 
 def _run(jobs, out_dir, options, engine, *, part, retry_failed):

@@ -244,16 +244,22 @@ class _Maps:
 
 
 def _readable(people):
-    """Return the people whose image can be read and has contrast; say whose cannot."""
-    rows = {}
+    """Return the people with a volume that can be read; say who have none."""
+    rows = {one["id"]: {"status": "done"} for one in people}
     for one in people:
         try:
-            has_contrast = normalize(read_image(one["moving"]).data).any()
-            error = "" if has_contrast else "Expected an image with contrast."
-            rows[one["id"]] = {"status": "failed" if error else "done", "error": error}
+            _check_volume(read_image(one["moving"]).data)
         except (OSError, ValueError) as error:
             rows[one["id"]] = {"status": "failed", "error": describe(error)}
     return _left(people, rows)
+
+
+def _check_volume(image):
+    if 1 in image.shape or not normalize(image).any():
+        raise ValueError(
+            f"Expected a volume with contrast. Received shape {image.shape} and values "
+            f"from {image.min()} to {image.max()}."
+        )
 
 
 def _left(people, rows):

@@ -93,8 +93,7 @@ def build_template(
     average : {"mean", "median"}, optional
         How intensities are averaged, each image scaled to the same range.
     sharpen : float, optional
-        How much of the difference from a blurred image is added to the template; about
-        1 for edges as sharp as those of one person.
+        How much of the difference from a blurred image is added to the template.
     voxel_size : float, optional
         In mm; by default that of the images, or of ``initial``.
     prealign : {"affine", "similarity", "rigid"} or None, optional
@@ -121,7 +120,7 @@ def build_template(
     out_dir = Path(out_dir).expanduser().absolute()
     out_dir.mkdir(parents=True, exist_ok=True)
     settings = {
-        "people": [person["id"] for person in people],
+        "people": {one["id"]: str(one["moving"].absolute()) for one in people},
         "weights": [person["weight"] for person in people],
         "initial": None if initial is None else str(Path(initial).absolute()),
         "average": average,

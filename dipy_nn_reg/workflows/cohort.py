@@ -6,23 +6,11 @@ import re
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import (
-    check_fill,
-    check_level_iters,
-    check_name,
-    check_number,
-    check_smoothness,
-    choose_pairwise_transform,
-)
-from dipy_nn_reg.checks.choices import check_choices
-from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
-from dipy_nn_reg.quiet import start_import_of_keras
+from dipy_nn_reg.cohort.failures import Failures
+from dipy_nn_reg.cohort.inputs import is_table
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.pair_files import read_prealign
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, find_model
-
-# Largest number of reasons in the final error.
-_MAX_REASONS = 3
 
 
 class CohortFlow(Workflow):
@@ -130,15 +118,6 @@ class CohortFlow(Workflow):
         out_dir : string or Path, optional
             Folder of the results: a folder for each pair, or derivatives in BIDS.
         """
-        objective = {"loss": loss, "penalty": penalty, "smoothness": smoothness}
-        check_choices(loss=loss, penalty=penalty)
-        check_smoothness(smoothness, choose_pairwise_transform(transform, penalty))
-        check_level_iters(level_iters)
-        check_fill(fill)
-        if voxel_size is not None:
-            check_number("voxel_size", voxel_size)
-        if field_format is not None:
-            check_name("field_format", field_format, WRITABLE_FORMATS)
         options = {
             "model": find_model(model_file) if model_file else None,
             "prealign": read_prealign(prealign)[0],
@@ -146,9 +125,10 @@ class CohortFlow(Workflow):
             "transform": transform,
             "level_iters": level_iters,
             "symmetric": symmetric,
-            **objective,
+            "loss": loss,
+            "penalty": penalty,
+            "smoothness": smoothness,
         }
-        start_import_of_keras()
         from dipy_nn_reg.cohort.register_cohort import PAGE, register_cohort
 
         rows = register_cohort(
@@ -179,7 +159,7 @@ def _pairs_of(paths):
     if len(paths) == 1 and Path(paths[0]).is_dir():
         return paths[0]
     files = find_inputs(paths)
-    tables = [path for path in files if path.suffix.lower() in (".csv", ".tsv")]
+    tables = [path for path in files if is_table(path)]
     if tables and len(files) > 1:
         raise ValueError(
             f"Expected one table, or images. Received {len(files)} files, of which "
@@ -200,12 +180,9 @@ def _part_of(text):
 
 def _finish(rows):
     """Say how many pairs are done; raise ValueError if one failed."""
-    failed = [row for row in rows if row["status"] == "failed"]
-    logger.info(f"{len(rows) - len(failed)} pairs are registered.")
-    if failed:
-        shown = "; ".join(f"{r['id']}: {r['error']}" for r in failed[:_MAX_REASONS])
-        more = len(failed) - _MAX_REASONS
-        raise ValueError(
-            f"{len(failed)} of {len(rows)} failed. {shown}"
-            f"{f'; and {more} more, see the table' if more > 0 else ''}"
-        )
+    failures = Failures(len(rows))
+    failures.reasons = [
+        (row["id"], row["error"]) for row in rows if row["status"] == "failed"
+    ]
+    logger.info(f"{len(rows) - len(failures.reasons)} pairs are registered.")
+    failures.finish(place="the table")

@@ -1,5 +1,6 @@
 """Engines give the same results, and survive processes that are killed."""
 
+from concurrent.futures.process import BrokenProcessPool
 import os
 from pathlib import Path
 import subprocess
@@ -78,6 +79,20 @@ def test_a_job_that_kills_its_process_fails_and_the_others_do_not(functions):
     engine = open_engine(n_jobs=2, killed=killed)
     results = dict(engine.run(functions.kill_at_three, list(range(6))))
     assert results == {n: (3, KILLED) if n == 3 else n for n in range(6)}
+
+
+def test_a_job_that_cannot_be_submitted_is_not_lost(functions, monkeypatch):
+    submit, broken = engines._Pool._submit, []
+
+    def break_once(pool, job):
+        if job == 1 and not broken:
+            broken.append(job)
+            raise BrokenProcessPool
+        return submit(pool, job)
+
+    monkeypatch.setattr(engines._Pool, "_submit", break_once)
+    engine = open_engine(n_jobs=2, killed=killed)
+    assert dict(engine.run(functions.square, [0, 1, 2])) == {0: 0, 1: 1, 2: 4}
 
 
 @pytest.mark.slow

@@ -129,6 +129,9 @@ def test_masks_of_a_table_are_used(brains, write, tmp_path):
         ({"n_jobs": 0}, "n_jobs"),
         ({"level_iters": [-1]}, "level_iters"),
         ({"fill": np.inf}, "fill"),
+        ({"smoothness": -1.0}, "smoothness"),
+        ({"voxel_size": 0.0}, "voxel_size"),
+        ({"transform": "no"}, "transform to be one of"),
     ],
 )
 def test_invalid_options_are_refused_before_anything_is_written(

@@ -143,7 +143,7 @@ def test_known_shapes_of_mean_zero_give_back_the_phantom(write, tmp_path, smooth
     velocities += [-v for v in velocities]
     paths = []
     for number, velocity in enumerate(velocities):
-        # Of the phantom at x - u: the map from the phantom to it is the inverse.
+        # Each shows the phantom at x - u, and the map to it is the inverse.
         moved = np.moveaxis(integrate(-velocity), -1, 0) + grid
         made = map_coordinates(images[0], moved, order=3, mode="nearest")
         paths.append(write(f"made_{number}.nii.gz", made, np.eye(4)))
