@@ -39,6 +39,8 @@ ROWS = [
     ),
 ]
 WARM = 10
+# Bytes that the allocator of a worker may keep.
+KEPT = str(4 * 1024**3)
 
 
 def main():
@@ -155,12 +157,14 @@ class _cluster:
         scheduler = [*dask, "scheduler", "--scheduler-file", file, "--port", "0"]
         worker = [*dask, "worker", "--scheduler-file", file, "--nworkers", "2"]
         worker += ["--nthreads", "1", "--no-dashboard"]
-        one_thread = dict.fromkeys(
+        variables = dict.fromkeys(
             ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
         )
+        # Dask would have the allocator give memory back after every step of a descent.
+        variables["MALLOC_TRIM_THRESHOLD_"] = variables["MALLOC_MMAP_THRESHOLD_"] = KEPT
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         for command in (scheduler, worker):
-            env = os.environ | one_thread
+            env = os.environ | variables
             self.processes.append(subprocess.Popen(command, env=env, **quiet))
         while not file.exists():
             sleep(0.2)
