@@ -87,7 +87,7 @@ def register_cohort(
         Whether pairs that failed are registered again.
     reports : bool, optional
         Whether each pair gets a page of its own, which takes seconds and megabytes.
-    field_format : {"dipy", "itk", "itk_h5", "afni", "fsl"}, optional
+    field_format : {"dipy", "itk", "itk_h5", "afni", "fsl", "mrtrix"}, optional
         Format of the maps; by default that of DIPY, and of ITK's composite transforms
         (``"itk_h5"``) for a folder in BIDS.
     inverse : bool, optional

@@ -93,6 +93,10 @@ def _from_positions(field):
     return field.unit * field.vectors
 
 
+def _to_positions(moved, grid):
+    return moved
+
+
 def _from_displacements(field):
     return field.points + field.unit * field.vectors
 
@@ -109,6 +113,7 @@ FORMATS = {
     "fsl": FieldFormat(((3,), (2,)), intent=FNIRT),
     "itk": FieldFormat(_OF_VOLUME, _from_lps, _to_lps, VECTOR),
     "itk_h5": FieldFormat(endings=(".h5",), load=load_composite, save=save_composite),
+    "mrtrix": FieldFormat(((3,), (2,)), _from_positions, _to_positions),
     "niftyreg": FieldFormat(_OF_VOLUME, _from_displacements),
     "spm": FieldFormat(((1, 3), (1, 2), (3,)), _from_positions),
 }

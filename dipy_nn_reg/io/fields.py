@@ -1,4 +1,4 @@
-"""Maps in files of DIPY, ITK (ANTs, Slicer), AFNI and FSL.
+"""Maps in files of DIPY, ITK (ANTs, Slicer), AFNI, FSL and MRtrix.
 
 The formats differ in their axes, in their units and in the points between which they
 displace:
@@ -13,6 +13,7 @@ itk      (x, y, z, 1, 3)  from a static to a moving point in mm (LPS+)
 afni     (x, y, z, 1, 3)  the same; AFNI reads it so for grids that are not oblique
 fsl      (x, y, z, 3)     the same in FSL's coordinates, which are mm along the axes
                           of each image, from its corner, by the pixdim of its header
+mrtrix   (x, y, z, 3)     positions of the moving points in mm (RAS+)
 =======  ===============  ==========================================================
 
 The format itk_h5 is not NIfTI: HDF5 files (``.h5``) of ITK's composite transforms, as
@@ -20,7 +21,7 @@ antsRegistration, fMRIPrep and nitransforms exchange them. They hold the field i
 (LPS+) without the prealignment, and the prealignment as an affine of its own.
 
 Other formats are read but not written, all in mm (RAS+): positions of SPM
-(``y_*.nii``), NiftyReg and MRtrix, displacements of NiftyReg and those of NIfTI's
+(``y_*.nii``) and NiftyReg, displacements of NiftyReg and those of NIfTI's
 intent 1006, which ITK reads in the same way; also absolute warps of FSL.
 
 In the format of ITK, a single slice is stored twice: ITK would take a field of one
@@ -65,7 +66,7 @@ def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zoom
         Ends with ``.nii`` or ``.nii.gz``; with ``.h5`` in the format "itk_h5".
     mapping : dipy.align.imwarp.DiffeomorphicMap
         As :func:`dipy_nn_reg.mapping.displacement_to_mapping` makes it, in 2D or 3D.
-    format : {"dipy", "itk", "itk_h5", "afni", "fsl"}, optional
+    format : {"dipy", "itk", "itk_h5", "afni", "fsl", "mrtrix"}, optional
         That of DIPY holds the map and its inverse. The others hold only the map from
         static to moving points, with the prealignment; to go back, save
         :func:`dipy_nn_reg.mapping.invert_mapping` as well. "itk_h5" keeps the
@@ -116,13 +117,13 @@ def load_mapping(
     Parameters
     ----------
     path : string or Path
-        Written by :func:`save_mapping`, DIPY, ANTs, ITK, fMRIPrep, AFNI, FSL, SPM or
-        NiftyReg.
+        Written by :func:`save_mapping`, DIPY, ANTs, ITK, fMRIPrep, AFNI, FSL, MRtrix,
+        SPM or NiftyReg.
     format : str, optional
-        "dipy", "itk", "itk_h5", "afni", "fsl"; "spm" for positions, "niftyreg" or
-        "dispvect" for displacements, in mm (RAS+). By default it is found from the
-        ending, the header and the shape of the array; positions are recognised by their
-        values.
+        "dipy", "itk", "itk_h5", "afni", "fsl", "mrtrix"; "spm" for positions,
+        "niftyreg" or "dispvect" for displacements, in mm (RAS+). By default it is found
+        from the ending, the header and the shape of the array; positions are recognised
+        by their values.
     moving_shape : tuple of int, optional
     moving_affine, prealign : ndarray, shape (ndim + 1, ndim + 1), optional
         As for :func:`dipy_nn_reg.mapping.displacement_to_mapping`, for files of other

@@ -46,8 +46,8 @@ def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
         raise ValueError(f"Expected bvecs of shape (n, 3). Received {bvecs.shape}.")
     if not np.all(np.isfinite(bvecs)):
         raise ValueError("Expected finite bvecs. Received values that are not.")
-    moving_axes = _gradient_axes(moving_affine, "moving_affine")
-    static_axes = _gradient_axes(static_affine, "static_affine")
+    moving_axes = gradient_axes(moving_affine, "moving_affine")
+    static_axes = gradient_axes(static_affine, "static_affine")
     rotation = np.eye(3)
     if prealign is not None:
         rotation = _rotation(check_affine(prealign, name="prealign", ndim=3))
@@ -56,7 +56,7 @@ def rotate_bvecs(bvecs, *, moving_affine, static_affine, prealign=None):
     return bvecs @ to_static.T
 
 
-def _gradient_axes(affine, name):
+def gradient_axes(affine, name):
     """Return the world directions of b-vectors that are unit vectors, as columns."""
     affine = check_affine(affine, name=name, ndim=3)
     axes = _rotation(affine)

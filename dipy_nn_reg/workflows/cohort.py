@@ -109,7 +109,7 @@ class CohortFlow(Workflow):
         symmetric : bool, optional
             Register both directions to the end.
         field_format : string, optional
-            Format of the maps: "dipy", "itk", "itk_h5", "afni" or "fsl". By default
+            Format: "dipy", "itk", "itk_h5", "afni", "fsl" or "mrtrix". By default
             "dipy", and "itk_h5" for a folder in BIDS.
         fill : float, optional
             Value outside of the moving images. By default their background.

@@ -73,7 +73,7 @@ class PredictFlow(Workflow):
             the images it was trained on. By default that of the static image.
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
-            "afni" or "fsl"; or "itk_h5", the affine and the field in one file of ITK,
+            "afni", "fsl" or "mrtrix"; or "itk_h5", affine and field in one file of ITK,
             with --out_field field.h5.
         fill : float, optional
             Value outside of the moving image. By default its background.

@@ -1,0 +1,128 @@
+"""Linear maps by which a registration moves the directions at each voxel."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import polar
+
+from dipy_nn_reg.mapping.affines import grid_points
+from dipy_nn_reg.mapping.grid import prealign_of
+from dipy_nn_reg.mapping.resampling import to_moving, to_static
+
+# Determinant below which a map counts as folded, and turns no direction.
+_FOLDED = 1e-3
+
+
+class LocalMaps(NamedTuple):
+    """Linear maps of the directions at some voxels.
+
+    Attributes
+    ----------
+    matrices : ndarray, shape (*spatial, 3, 3)
+        From directions of the image that is warped to those of the result, in world
+        coordinates.
+    folded : ndarray of bool, shape (*spatial,)
+        Where the map folds: there the matrix is that of the affine part.
+    """
+
+    matrices: np.ndarray
+    folded: np.ndarray
+
+
+def local_maps(maps, grid, *, inverse=False, planes=slice(None)):
+    """Return the linear maps of directions at the voxels of a grid.
+
+    Parameters
+    ----------
+    maps : sequence
+        As :func:`~dipy_nn_reg.mapping.resampling.to_moving` takes them.
+    grid : Grid
+        In 3D: that of the result. Axes of one voxel follow the affine part.
+    inverse : bool, optional
+        Whether the result is in the space of the moving image.
+    planes : slice, optional
+        Part of the first axis, of step 1, for which the maps are returned.
+
+    Returns
+    -------
+    local : LocalMaps
+
+    Notes
+    -----
+    A voxel x of the result is read at f(x). The matrix is the inverse of the derivative
+    of f by central differences, one-sided at the faces of the grid.
+    """
+    first, last, _ = planes.indices(grid.shape[0])
+    begin, end = max(first - 1, 0), min(last + 1, grid.shape[0])
+    points = _moved(maps, grid, inverse, begin, end)
+    linear = _affine_part(maps, inverse)
+    by_voxel = [
+        np.gradient(points, axis=axis)
+        if points.shape[axis] > 1
+        else np.broadcast_to(linear @ grid.affine[:3, axis], points.shape)
+        for axis in range(3)
+    ]
+    derivative = np.stack(by_voxel, axis=-1)[first - begin : last - begin]
+    derivative = derivative @ np.linalg.inv(grid.affine[:3, :3])
+    with np.errstate(invalid="ignore"):
+        folded = ~(np.linalg.det(derivative) / np.linalg.det(linear) > _FOLDED)
+    derivative[folded] = linear
+    return LocalMaps(np.linalg.inv(derivative), folded)
+
+
+def rotations_of(matrices):
+    """Return the rotations of linear maps: finite strain :footcite:p:`Alexander2001`.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (..., 3, 3)
+        That can be inverted.
+
+    Returns
+    -------
+    rotations : ndarray, shape (..., 3, 3)
+        The orthogonal factor of the polar decomposition of each.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    left, _, right = np.linalg.svd(matrices)
+    return left @ right
+
+
+def turned_beyond_affine(local, maps, *, inverse=False):
+    """Return by how much maps turn directions beyond their affine part, in degrees.
+
+    It is what b-vectors, which all voxels share, leave out.
+
+    Parameters
+    ----------
+    local : LocalMaps
+    maps, inverse
+        As for :func:`local_maps`.
+
+    Returns
+    -------
+    degrees : ndarray, shape (*spatial,)
+    """
+    common = polar(np.linalg.inv(_affine_part(maps, inverse)))[0]
+    beyond = rotations_of(local.matrices) @ common.T
+    cosine = (np.trace(beyond, axis1=-2, axis2=-1) - 1) / 2
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def _moved(maps, grid, inverse, begin, end):
+    """Return where voxels are read, shape (planes, y, z, 3), in world coordinates."""
+    affine, shape = grid.affine.copy(), (end - begin, *grid.shape[1:])
+    affine[:3, 3] += begin * affine[:3, 0]
+    find = to_static if inverse else to_moving
+    return find(grid_points(shape, affine), maps).reshape(*shape, 3)
+
+
+def _affine_part(maps, inverse):
+    """Return the linear part of all affines, in the direction of the points."""
+    total = np.eye(4)
+    for step in maps:
+        total = (step if isinstance(step, np.ndarray) else prealign_of(step)) @ total
+    return (np.linalg.inv(total) if inverse else total)[:3, :3]
