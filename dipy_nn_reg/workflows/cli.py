@@ -18,6 +18,7 @@ from dipy_nn_reg.workflows.streams import open_streams, report_lost_output
 FLOWS = {
     "dipy_nn_reg_apply": ("dipy_nn_reg.workflows.apply", "ApplyFlow"),
     "dipy_nn_reg_cohort": ("dipy_nn_reg.workflows.cohort", "CohortFlow"),
+    "dipy_nn_reg_dwi": ("dipy_nn_reg.workflows.dwi", "DwiFlow"),
     "dipy_nn_reg_evaluate": ("dipy_nn_reg.workflows.evaluate", "EvaluateFlow"),
     "dipy_nn_reg_fit": ("dipy_nn_reg.workflows.fit", "FitFlow"),
     "dipy_nn_reg_mnist": ("dipy_nn_reg.workflows.mnist", "MnistFlow"),

@@ -1,0 +1,264 @@
+"""Command that registers a DWI series to a template, and carries it over."""
+
+import shutil
+
+from dipy.utils.logging import logger
+from dipy.workflows.workflow import Workflow
+import numpy as np
+
+from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.diffusion.reorientation import Quantity, warp_quantity
+from dipy_nn_reg.diffusion.series import (
+    IMAGES,
+    anisotropy_of,
+    fit_tensors,
+    image_of_series,
+)
+from dipy_nn_reg.io.atomic import whole_files
+from dipy_nn_reg.io.fields import load_mapping
+from dipy_nn_reg.io.gradients import read_gradients
+from dipy_nn_reg.io.labels import read_mask_on
+from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
+from dipy_nn_reg.quiet import start_import_of_keras
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.applied_file import Options, apply_to_file
+from dipy_nn_reg.workflows.pair_files import INVERSE, read_prealign, register_pairs
+from dipy_nn_reg.workflows.paths import find_input, plan_outputs
+
+# NIfTI's name for tensors, whose values are on the fifth axis.
+_TENSORS = "symmetric matrix"
+# Outputs of the registration of the image.
+_OF_PAIR = {
+    "out_warped",
+    "out_field",
+    "out_inverse",
+    "out_metrics",
+    "out_prealign",
+    "out_report",
+}
+_IMAGES = {"out_image", "out_mask", "out_warped", "out_series", "out_tensors", "out_fa"}
+
+
+class DwiFlow(Workflow):
+    """Register a DWI series to a template."""
+
+    @classmethod
+    def get_short_name(cls):
+        return "nn_reg_dwi"
+
+    def run(
+        self,
+        static_file,
+        dwi_file,
+        bvals,
+        bvecs,
+        image="b0",
+        mask_file=None,
+        b0_threshold=50.0,
+        prealign="auto",
+        loss=None,
+        smoothness=None,
+        tensors=False,
+        no_series=False,
+        no_report=False,
+        out_dir="",
+        out_image="dwi_image.nii.gz",
+        out_mask="dwi_mask.nii.gz",
+        out_warped="warped.nii.gz",
+        out_field="field.nii.gz",
+        out_metrics="metrics.csv",
+        out_prealign="prealign.txt",
+        out_report="report.html",
+        out_series="dwi.nii.gz",
+        out_bvals="dwi.bval",
+        out_bvecs="dwi.bvec",
+        out_tensors="tensors.nii.gz",
+        out_fa="fa.nii.gz",
+    ):
+        """Register a DWI series to a template or to another image of the head.
+
+        An image of the series is registered; the series is then interpolated once, and
+        its b-vectors are turned by the affine part of the map. Motion and distortion
+        have to be corrected before.
+
+        Parameters
+        ----------
+        static_file : string or Path
+            Path of the template, or of the T1 of the same person.
+        dwi_file : string or Path
+            Path of the series.
+        bvals : string or Path
+            Path of its b-values.
+        bvecs : string or Path
+            Path of its b-vectors.
+        image : string, optional
+            What is registered: "b0", the mean of the volumes without weighting; or
+            "fa", the fractional anisotropy, for a template of anisotropy.
+        mask_file : string or Path, optional
+            Path of a mask of the brain in the series. By default DIPY's median_otsu
+            finds it.
+        b0_threshold : float, optional
+            Largest b-value of a volume without weighting.
+        prealign : string, optional
+            Alignment before, as for dipy_nn_reg_register.
+        loss : string, optional
+            Dissimilarity of the images, as for dipy_nn_reg_register.
+        smoothness : float, optional
+            Factor of the smoothing of the field, 1 by default.
+        tensors : bool, optional
+            Fit diffusion tensors, and carry them over as well: they turn with the
+            tissue.
+        no_series : bool, optional
+            Do not carry the series over.
+        no_report : bool, optional
+            Write no page on the quality of the result.
+        out_dir : string or Path, optional
+            Output directory.
+        out_image : string, optional
+            Name of the image that is registered, in the space of the series.
+        out_mask : string, optional
+            Name of the mask of the brain, in the space of the series.
+        out_warped : string, optional
+            Name of that image on the grid of the template.
+        out_field : string, optional
+            Name of the field from the template to the series.
+        out_metrics : string, optional
+            Name of the table of measures.
+        out_prealign : string, optional
+            Name of the affine that is applied before the field, if there is one.
+        out_report : string, optional
+            Name of the page on the quality of the result.
+        out_series : string, optional
+            Name of the series on the grid of the template.
+        out_bvals : string, optional
+            Name of its b-values.
+        out_bvecs : string, optional
+            Name of its b-vectors.
+        out_tensors : string, optional
+            Name of the tensors on the grid of the template, in DIPY's order.
+        out_fa : string, optional
+            Name of their fractional anisotropy.
+        """
+        check_name("image", image, IMAGES)
+        check_number("b0_threshold", b0_threshold, or_zero=True)
+        inputs = {
+            "static_file": static_file,
+            "dwi_file": dwi_file,
+            "bvals": bvals,
+            "bvecs": bvecs,
+            **({"mask_file": mask_file} if mask_file else {}),
+        }
+        inputs = {name: find_input(name, path) for name, path in inputs.items()}
+        prealign, prealign_files = read_prealign(prealign)
+        names = {
+            "out_image": out_image,
+            "out_mask": out_mask,
+            "out_warped": out_warped,
+            "out_field": out_field,
+            "out_inverse": INVERSE,
+            "out_metrics": out_metrics,
+            "out_prealign": out_prealign,
+            **({} if no_report else {"out_report": out_report}),
+        }
+        if not no_series:
+            names |= {
+                "out_series": out_series,
+                "out_bvals": out_bvals,
+                "out_bvecs": out_bvecs,
+            }
+        if tensors:
+            names |= {"out_tensors": out_tensors, "out_fa": out_fa}
+        for name in _IMAGES & set(names):
+            check_image_name(names[name])
+        kept = [*inputs.values(), *prealign_files]
+        (paths,) = plan_outputs(
+            self, [[inputs["dwi_file"]]], out_dir, [names], kept=kept
+        )
+        start_import_of_keras()
+        series = _read_series(inputs["dwi_file"])
+        gtab = read_gradients(
+            inputs["bvals"],
+            inputs["bvecs"],
+            volumes=series.data.shape[3],
+            b0_threshold=b0_threshold,
+        )
+        mask = read_mask_on(inputs["mask_file"], series) if mask_file else None
+        values, mask = image_of_series(series.data, gtab, image=image, mask=mask)
+        _write_on(series, paths, out_image=values, out_mask=mask.astype(np.uint8))
+        register_pairs(
+            [inputs["static_file"]],
+            [paths["out_image"]],
+            [{name: path for name, path in paths.items() if name in _OF_PAIR}],
+            None,
+            field_format="dipy",
+            fill=None,
+            inverse=False,
+            prealign=prealign,
+            loss=loss,
+            smoothness=smoothness,
+        )
+        static = read_image(inputs["static_file"])
+        if tensors:
+            _carry_tensors(fit_tensors(series.data, gtab, mask), series, static, paths)
+        if not no_series:
+            del series, values  # read anew below: once in memory is enough
+            _carry_series(inputs, static, paths)
+
+
+def _read_series(path):
+    series = read_image(path, series=True)
+    if series.data.ndim != 4 or series.colours is not None:
+        raise ValueError(
+            f"Expected a DWI series of four axes. Received {printable(path)} of shape "
+            f"{series.data.shape}."
+        )
+    return series
+
+
+def _write_on(image, paths, **arrays):
+    """Write arrays on the grid of an image, all or none."""
+    with whole_files({name: paths[name] for name in arrays}) as partials:
+        for name, array in arrays.items():
+            write_image(partials[name], array, image.affine, header=image.header)
+
+
+def _carry_series(inputs, static, paths):
+    """Write the series on the grid of the template, with its gradients."""
+    files = {
+        "out_file": paths["out_series"],
+        "out_bvecs": paths["out_bvecs"],
+        "out_bvals": paths["out_bvals"],
+    }
+    options = Options(
+        inverse=False,
+        interpolation="linear",
+        fill=None,
+        bvecs=inputs["bvecs"],
+        quantity=None,
+        any_grid=False,
+        absolute=False,
+    )
+    with whole_files(files) as partials:
+        field = [paths["out_field"]]
+        apply_to_file(inputs["dwi_file"], static, field, partials, options)
+        shutil.copyfile(inputs["bvals"], partials["out_bvals"])
+    logger.info(f"Written: {printable(paths['out_series'])}")
+
+
+def _carry_tensors(tensors, series, static, paths):
+    """Write tensors on the grid of the template, and their anisotropy."""
+    mapping = load_mapping(paths["out_field"])
+    moving = series._replace(data=tensors)
+    quantity = Quantity("tensors")
+    warped, _ = warp_quantity(
+        moving, static, [mapping], quantity, interpolation="linear"
+    )
+    names = ("out_tensors", "out_fa")
+    with whole_files({name: paths[name] for name in names}) as partials:
+        place = {"affine": static.affine, "header": static.header}
+        write_image(
+            partials["out_tensors"], warped[..., None, :], **place, intent=_TENSORS
+        )
+        write_image(partials["out_fa"], anisotropy_of(warped), **place)
+    logger.info(f"Written: {printable(paths['out_tensors'])}")

@@ -1,0 +1,107 @@
+from dipy.core.gradients import gradient_table
+import nibabel as nib
+import numpy as np
+import numpy.testing as npt
+import pytest
+from scipy.ndimage import map_coordinates
+
+from dipy_nn_reg.data.fibres import make_fibres, make_series
+from dipy_nn_reg.io.fields import load_mapping
+from dipy_nn_reg.workflows.dwi import DwiFlow
+
+SHAPE = (28, 32, 24)
+AFFINE = np.diag([-2.0, 2, 2, 1])
+
+
+@pytest.fixture
+def study(write, smooth_field, tmp_path):
+    """Return the paths of a series, its gradients and a template, and the series."""
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(8, 3))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    values = np.r_[0, np.full(7, 1000.0), 0]
+    bvecs = np.vstack([np.zeros(3), vectors[:7], np.zeros(3)])
+    gtab = gradient_table(values, bvecs=bvecs)
+    b0, tensors, _ = make_fibres(shape=SHAPE)
+    series = 1000 * make_series(b0, tensors, gtab, noise=0.005, seed=0)
+    # The sharp edges of a checkerboard would show a second interpolation.
+    series[..., 7] = 1000 * (np.indices(SHAPE).sum(axis=0) % 2)
+    field = smooth_field(SHAPE, sigma=5, largest=2)
+    template, _, _ = make_fibres(shape=SHAPE, displacement=field)
+    np.savetxt(tmp_path / "bval", values[None])
+    np.savetxt(tmp_path / "bvec", bvecs.T)
+    files = [
+        write("template.nii.gz", template, AFFINE),
+        write("series.nii.gz", series.astype(np.float32), AFFINE),
+        tmp_path / "bval",
+        tmp_path / "bvec",
+    ]
+    return files, series
+
+
+def run(files, out, **options):
+    out.mkdir(exist_ok=True)
+    DwiFlow().run(*map(str, files), out_dir=str(out), **options)
+
+
+def test_a_series_is_registered_and_interpolated_once(study, write, tmp_path):
+    files, series = study
+    mask = write("mask.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)
+    out = tmp_path / "out"
+    options = {"mask_file": str(mask), "prealign": "none", "no_report": True}
+    run(files, out, tensors=True, **options)
+    mapping = load_mapping(out / "field.nii.gz")
+    assert np.abs(mapping.backward).max() > 1
+    found = nib.load(out / "dwi.nii.gz").get_fdata()
+    voxels = np.moveaxis(np.indices(SHAPE, float), 0, -1)
+    voxels += mapping.backward @ np.linalg.inv(AFFINE[:3, :3]).T
+    options = {"order": 1, "mode": "nearest"}
+    inside = np.all((voxels > 1) & (voxels < np.array(SHAPE) - 2), axis=-1)
+    for volume in (0, 3, 7):
+        once = map_coordinates(
+            series[..., volume], np.moveaxis(voxels, -1, 0), **options
+        )
+        npt.assert_allclose(found[inside, volume], once[inside], atol=0.3)
+    bvecs = np.loadtxt(out / "dwi.bvec")
+    npt.assert_allclose(bvecs, np.loadtxt(files[3]), atol=1e-6)
+    assert (out / "dwi.bval").read_text() == files[2].read_text()
+    expected = (series[..., 0] + series[..., 8]) / 2
+    npt.assert_allclose(
+        nib.load(out / "dwi_image.nii.gz").get_fdata(), expected, rtol=1e-5
+    )
+    assert nib.load(out / "tensors.nii.gz").shape == (*SHAPE, 1, 6)
+    fa = nib.load(out / "fa.nii.gz").get_fdata()
+    assert 0.7 < np.percentile(fa, 99) <= 1
+
+
+def test_the_brain_is_found(study, tmp_path):
+    files, series = study
+    run(files, tmp_path / "out", no_report=True, no_series=True, prealign="none")
+    mask = nib.load(tmp_path / "out" / "dwi_mask.nii.gz").get_fdata()
+    assert 0.1 < mask.mean() < 0.9
+    image = nib.load(tmp_path / "out" / "dwi_image.nii.gz").get_fdata()
+    assert np.all(image[mask == 0] == 0)
+    assert not (tmp_path / "out" / "dwi.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"image": "adc"}, "image"),
+        ({"b0_threshold": -1.0}, "b0_threshold"),
+        ({"out_series": "dwi.trk"}, "nii"),
+        ({"dwi_file": 0}, "four axes"),
+        ({"bvals": 3}, "b-values, one for each"),
+        ({"prealign": "missing.txt"}, "missing"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(change, message, study, tmp_path):
+    """Before anything is written; numbers stand for another file of the study."""
+    files, _ = study
+    named = dict(zip(("static_file", "dwi_file", "bvals", "bvecs"), map(str, files)))
+    change = {n: str(files[c]) if isinstance(c, int) else c for n, c in change.items()}
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises((ValueError, OSError), match=message):
+        DwiFlow().run(**{**named, **change}, out_dir=str(out))
+    assert not list(out.glob("*"))
