@@ -38,6 +38,7 @@ numpydoc_class_members_toctree = False
 # Examples that need no data of the user's, as a pattern of file names.
 NO_DATA_NEEDED = (
     "register_mnist|replace_syn|register_slices|register_modalities|register_stains"
+    "|register_diffusion"
     "|register_volumes|own_network"
 )
 
