@@ -12,6 +12,7 @@ ORDER = [
     "cohort",
     "quality",
     "pairwise",
+    "diffusion",
     "training",
     "losses",
     "networks",

@@ -31,6 +31,7 @@ ROOMS = [
     "quality",
     "data",
     "pairwise",
+    "diffusion",
     "training",
     "registration",
     "model",

@@ -1,0 +1,1 @@
+"""Diffusion MRI: distortion, reorientation, series."""

@@ -1,0 +1,122 @@
+"""Distortion of EPI: its field, from two images with opposite phase encoding.
+
+The field ``b`` is the displacement in voxels along one axis of the array, on the grid
+of the undistorted image. An image of sign ``s`` shows the tissue of voxel ``x`` at
+``x + s b(x)``, and its intensities pile up where the tissue is compressed:
+``undistorted(x) = image(x + s b(x)) (1 + s db/dx)``.
+"""
+
+import numpy as np
+
+from dipy_nn_reg.checks import check_integer, check_number, check_real
+from dipy_nn_reg.diffusion.distortion_descent import descend
+from dipy_nn_reg.diffusion.distortion_levels import bring_to, make_levels
+from dipy_nn_reg.memory import check_memory
+
+# Weight of the squared slopes of the field at a smoothness of 1, for intensities up
+# to 1: the largest one with the smallest error on phantoms, see doc/distortion.rst.
+_WEIGHT = 0.003
+# Percentile of the intensities of both images that counts as 1.
+_BRIGHT = 99
+# Memory needed per voxel, for arrays of the descent.
+_BYTES_PER_VOXEL = 160
+
+
+def estimate_distortion(up, down, *, axis, smoothness=1.0):
+    """Estimate the field that distorts two images with opposite phase encoding.
+
+    Parameters
+    ----------
+    up, down : ndarray, shape (*spatial,)
+        Images of sign 1 and -1, in 2D or 3D, of the same object and in the same scale.
+        Their background has to be close to 0.
+    axis : int
+        Axis of the phase encoding, from 0.
+    smoothness : float, optional
+        Factor of the weight of the smoothness of the field. Noisy images need more.
+
+    Returns
+    -------
+    field : ndarray, float32, shape (*spatial,)
+        Displacement of ``up`` in voxels along the axis. Its slope along the axis is
+        between -1 and 1, so that neither image folds.
+
+    Raises
+    ------
+    ValueError
+        If the images differ in shape, have values that are not finite, or have other
+        than two or three axes; if there is no such axis, or it has one voxel.
+    MemoryError
+        If more memory is needed than is available.
+
+    Notes
+    -----
+    The sum of squared differences of both images, corrected, and the squared slopes of
+    the field are minimised by Gauss-Newton steps from coarse to fine, as
+    :footcite:t:`Ruthotto2012` and :footcite:t:`Macdonald2018` propose, with a barrier
+    that keeps the field from folding. The images are compared by their integrals
+    between neighbours, so that what one voxel gains another one loses.
+
+    References
+    ----------
+    .. footbibliography::
+
+    Examples
+    --------
+    >>> up = np.zeros((24, 24), np.float32)
+    >>> up[9:15, 9:15] = 1
+    >>> field = estimate_distortion(np.roll(up, 1, 0), np.roll(up, -1, 0), axis=0)
+    >>> round(float(field[12, 12]), 1)
+    1.0
+    """
+    up, down = _check_pair(up, down)
+    check_integer("axis", axis, lowest=0, highest=up.ndim - 1)
+    check_number("smoothness", smoothness)
+    if up.shape[axis] < 2:
+        raise ValueError(
+            f"Expected two voxels or more along axis {axis}. Received images of shape "
+            f"{up.shape}."
+        )
+    check_memory(
+        up.size * _BYTES_PER_VOXEL,
+        what=f"Estimating the distortion of images of {up.shape}",
+        advice="Images with larger voxels need less.",
+    )
+    scale = _scale(up, down)
+    if scale == 0:
+        return np.zeros(up.shape, np.float32)
+    levels = make_levels(*(_along(image, axis, scale) for image in (up, down)))
+    field = np.zeros(levels[0].up.shape, np.float32)
+    factors = levels[0].factors
+    for level in levels:
+        field = bring_to(level, field, factors)
+        factors = level.factors
+        weights = level.weights(_WEIGHT * smoothness)
+        field = descend(level.up, level.down, field, weights)
+    return np.ascontiguousarray(np.moveaxis(field, 0, axis))
+
+
+def _check_pair(up, down):
+    """Return two images of one shape and of finite values, or raise ValueError."""
+    up, down = check_real("up", up), check_real("down", down)
+    if up.shape != down.shape or up.ndim not in (2, 3):
+        raise ValueError(
+            f"Expected up and down of one shape, in 2D or 3D. Received {up.shape} and "
+            f"{down.shape}."
+        )
+    for name, image in (("up", up), ("down", down)):
+        if not np.all(np.isfinite(image)):
+            raise ValueError(f"Expected finite values in {name}. Received others.")
+    return up, down
+
+
+def _scale(up, down):
+    """Return the intensity of both images that counts as 1, or 0 without any."""
+    values = np.abs(np.stack([up, down], dtype=np.float64))
+    return np.percentile(values, _BRIGHT) or values.max()
+
+
+def _along(image, axis, scale):
+    """Return an image in float32, with an axis first, in units of a scale."""
+    scaled = np.moveaxis(image, axis, 0) / scale
+    return np.ascontiguousarray(scaled, dtype=np.float32)
