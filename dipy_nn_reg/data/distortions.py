@@ -50,8 +50,8 @@ def make_distortion(shape, *, largest=8.0, seed=None):
     for width in _WIDTHS:
         field = gaussian_filter(noise, [width * size for size in shape])
         field -= field.mean()
-        # An image of one voxel has a field of 0.
-        field *= largest / max(np.abs(field).max(), np.finfo(float).tiny)
+        # The field of a single voxel is 0.
+        field *= largest / (np.abs(field).max() or 1)
         steepest = _steepest(field)
         if steepest <= _STEEPEST:
             break

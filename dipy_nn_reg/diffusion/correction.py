@@ -29,7 +29,7 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True):
     corrected : ndarray, float32 or float64, shape of the image
         ``image(x + sign * field(x)) * (1 + sign * slope(x))``. Each value is
         interpolated once, linearly; beyond the image, it fades to 0 over one voxel. A
-        field of 0 changes no bit.
+        field of 0 changes no bit of an image in float32.
 
     Raises
     ------
