@@ -1,13 +1,17 @@
 """Correction of images by the field of a distortion."""
 
+from functools import partial
+
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.checks import check_flag, check_integer, check_real
 from dipy_nn_reg.diffusion.profiles import locate, pad, place, read
 from dipy_nn_reg.intensities import float_type
+from dipy_nn_reg.mapping.affines import check_affine
 
 
-def correct_distortion(image, field, *, axis, sign=1, modulate=True):
+def correct_distortion(image, field, *, axis, sign=1, modulate=True, motion=None):
     """Undo the distortion of an image, or of each volume of a series.
 
     Parameters
@@ -23,6 +27,10 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True):
     modulate : bool, optional
         Whether intensities are multiplied by the change of volume. Without it, images
         of what does not pile up (labels, FA) keep their values.
+    motion : ndarray, shape (ndim + 1, ndim + 1), optional
+        From voxels of the field to those of the image, if the object moved between, as
+        :func:`~dipy_nn_reg.diffusion.distortion.estimate_distortion_and_motion` returns
+        it.
 
     Returns
     -------
@@ -34,7 +42,8 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True):
     Raises
     ------
     ValueError
-        If shapes differ, a value of the field is not finite, or there is no such axis.
+        If shapes differ, a value of the field is not finite, there is no such axis, or
+        the motion cannot be inverted.
 
     Notes
     -----
@@ -54,17 +63,31 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True):
     if sign not in (1, -1):
         raise ValueError(f"Expected sign to be 1 or -1. Received {sign!r}.")
     moves = np.moveaxis(sign * field.astype(np.float32), axis, 0)
-    where = locate(place(moves.shape) + moves)
+    read_image = _reader(moves, axis, motion)
     factor = np.float32(1) + _slope(moves) if modulate else None
     kind = float_type(image)
     volumes = image.reshape(*field.shape, -1)
     corrected = np.empty(volumes.shape, kind)
     for i in range(volumes.shape[-1]):
-        volume = np.moveaxis(volumes[..., i], axis, 0).astype(kind)
-        values = read(pad(volume), *where)
+        values = read_image(np.moveaxis(volumes[..., i], axis, 0).astype(kind))
         values = values if factor is None else values * factor
         corrected[..., i] = np.moveaxis(values, 0, axis)
     return corrected.reshape(image.shape)
+
+
+def _reader(moves, axis, motion):
+    """Return a function that reads an image, whose first axis is that of the moves."""
+    if motion is None:
+        where = locate(place(moves.shape) + moves)
+        return lambda image: read(pad(image), *where)
+    motion = check_affine(motion, name="motion", ndim=moves.ndim)
+    order = [axis, *(d for d in range(moves.ndim) if d != axis)]
+    points = np.indices(moves.shape, np.float32)
+    points[0] += moves
+    rows = np.float32(motion[np.ix_(order, [*order, moves.ndim])])
+    points = np.einsum("ij,j...->i...", rows[:, :-1], points)
+    points += rows[:, -1].reshape(-1, *[1] * moves.ndim)
+    return partial(map_coordinates, coordinates=points, order=1, mode="grid-constant")
 
 
 def _check_shapes(image, field):

@@ -11,11 +11,14 @@ import numpy as np
 from dipy_nn_reg.checks import check_integer, check_number, check_real
 from dipy_nn_reg.diffusion.distortion_descent import descend
 from dipy_nn_reg.diffusion.distortion_levels import bring_to, make_levels
+from dipy_nn_reg.diffusion.motion import descend_with_motion
 from dipy_nn_reg.memory import check_memory
 
 # Weight of the squared slopes of the field at a smoothness of 1, for intensities up
 # to 1: the largest one with the smallest error on phantoms, see doc/distortion.rst.
 _WEIGHT = 0.003
+# Number of improvements of a motion at each level but the finest.
+_ROUNDS = 2
 # Percentile of the intensities of both images that counts as 1.
 _BRIGHT = 99
 # Memory needed per voxel, for arrays of the descent.
@@ -69,7 +72,89 @@ def estimate_distortion(up, down, *, axis, smoothness=1.0):
     >>> round(float(field[12, 12]), 1)
     1.0
     """
-    up, down = _check_pair(up, down)
+    return _estimate(up, down, axis, smoothness)[0]
+
+
+def estimate_distortion_and_motion(up, down, *, axis, voxel_sizes=None, smoothness=1.0):
+    """Estimate the field that distorts two images, and how the object moved between.
+
+    Parameters
+    ----------
+    up, down : ndarray, shape (*spatial,)
+        As for :func:`estimate_distortion`.
+    axis : int
+        Axis of the phase encoding, from 0.
+    voxel_sizes : sequence of float, optional
+        Size of a voxel along each axis. By default all are equal.
+    smoothness : float, optional
+        As for :func:`estimate_distortion`.
+
+    Returns
+    -------
+    field : ndarray, float32, shape (*spatial,)
+        As from :func:`estimate_distortion`, where the object is in ``up``.
+    motion : ndarray, float64, shape (ndim + 1, ndim + 1)
+        From voxels of ``up`` to those of ``down``, both undistorted: rigid, of a few
+        degrees and voxels.
+
+    Raises
+    ------
+    ValueError, MemoryError
+        As :func:`estimate_distortion`, or if the sizes are not positive numbers.
+
+    Notes
+    -----
+    A shift along the axis cannot be told from a constant field: it is left in the
+    field. The field is taken to move with the object, and its direction is taken to
+    stay, which holds for small rotations.
+    """
+    ndim = np.ndim(up)
+    sizes = np.ones(ndim) if voxel_sizes is None else check_real("sizes", voxel_sizes)
+    if sizes.shape != (ndim,) or not np.all(np.isfinite(sizes) & (sizes > 0)):
+        raise ValueError(
+            f"Expected voxel_sizes to be {ndim} positive numbers. Received "
+            f"{voxel_sizes!r}."
+        )
+    return _estimate(up, down, axis, smoothness, sizes.astype(np.float64))
+
+
+def _estimate(up, down, axis, smoothness, sizes=None):
+    """Return the field, and the motion if there are sizes of voxels."""
+    up, down = _check(up, down, axis, smoothness)
+    motion = np.eye(up.ndim + 1)
+    scale = _scale(up, down)
+    if scale == 0:
+        return np.zeros(up.shape, np.float32), motion
+    levels = make_levels(*(_along(image, axis, scale) for image in (up, down)))
+    field = np.zeros(levels[0].up.shape, np.float32)
+    order = [axis, *(d for d in range(up.ndim) if d != axis)]
+    factors = levels[0].factors
+    for level in levels:
+        field = bring_to(level, field, factors)
+        factors = level.factors
+        weights = level.weights(_WEIGHT * smoothness)
+        if sizes is None:
+            field = descend(level.up, level.down, field, weights)
+            continue
+        rounds = 1 if level is levels[-1] else _ROUNDS
+        options = {"sizes": sizes[order], "rounds": rounds}
+        field, motion = descend_with_motion(level, field, motion, weights, **options)
+    back = [*np.argsort(order), up.ndim]
+    field = np.ascontiguousarray(np.moveaxis(field, 0, axis))
+    return field, motion[np.ix_(back, back)]
+
+
+def _check(up, down, axis, smoothness):
+    """Return both images as arrays, or raise an error if they cannot be compared."""
+    up, down = check_real("up", up), check_real("down", down)
+    if up.shape != down.shape or up.ndim not in (2, 3):
+        raise ValueError(
+            f"Expected up and down of one shape, in 2D or 3D. Received {up.shape} and "
+            f"{down.shape}."
+        )
+    for name, image in (("up", up), ("down", down)):
+        if not np.all(np.isfinite(image)):
+            raise ValueError(f"Expected finite values in {name}. Received others.")
     check_integer("axis", axis, lowest=0, highest=up.ndim - 1)
     check_number("smoothness", smoothness)
     if up.shape[axis] < 2:
@@ -82,31 +167,6 @@ def estimate_distortion(up, down, *, axis, smoothness=1.0):
         what=f"Estimating the distortion of images of {up.shape}",
         advice="Images with larger voxels need less.",
     )
-    scale = _scale(up, down)
-    if scale == 0:
-        return np.zeros(up.shape, np.float32)
-    levels = make_levels(*(_along(image, axis, scale) for image in (up, down)))
-    field = np.zeros(levels[0].up.shape, np.float32)
-    factors = levels[0].factors
-    for level in levels:
-        field = bring_to(level, field, factors)
-        factors = level.factors
-        weights = level.weights(_WEIGHT * smoothness)
-        field = descend(level.up, level.down, field, weights)
-    return np.ascontiguousarray(np.moveaxis(field, 0, axis))
-
-
-def _check_pair(up, down):
-    """Return two images of one shape and of finite values, or raise ValueError."""
-    up, down = check_real("up", up), check_real("down", down)
-    if up.shape != down.shape or up.ndim not in (2, 3):
-        raise ValueError(
-            f"Expected up and down of one shape, in 2D or 3D. Received {up.shape} and "
-            f"{down.shape}."
-        )
-    for name, image in (("up", up), ("down", down)):
-        if not np.all(np.isfinite(image)):
-            raise ValueError(f"Expected finite values in {name}. Received others.")
     return up, down
 
 

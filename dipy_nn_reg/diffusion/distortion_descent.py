@@ -44,7 +44,7 @@ def descend(up, down, field, weights):
     """
     pair = Profiles(up), Profiles(down)
     weights = [np.float32(weight) for weight in weights]
-    state = _evaluate(pair, field, weights)
+    state = evaluate(pair, field, weights)
     for _ in range(_STEPS):
         step = _find_step(state, weights)
         earlier, state = state, _search(pair, state, step, weights)
@@ -53,17 +53,41 @@ def descend(up, down, field, weights):
     return state.field
 
 
-class _State(NamedTuple):
-    """A field, its cost, and what the derivatives of the cost are made of."""
+class State(NamedTuple):
+    """A field, its cost, and what the derivatives of the cost are made of.
+
+    Attributes
+    ----------
+    field : ndarray, float32, shape (n, *others)
+    cost : float
+    residual : ndarray, float32, shape (n - 1, *others)
+        Difference of what both images hold between neighbours.
+    density : ndarray, float32, shape (n, *others)
+        Sum of both images where they are read.
+    slope : ndarray, float32, shape (n - 1, *others)
+        That of the field along the first axis.
+    """
 
     field: np.ndarray
     cost: float
-    residual: np.ndarray  # difference of both images, between neighbours
-    density: np.ndarray  # sum of both images where they are read
+    residual: np.ndarray
+    density: np.ndarray
     slope: np.ndarray
 
 
-def _evaluate(pair, field, weights):
+def evaluate(pair, field, weights):
+    """Return the state of a field, whose cost is infinite if it folds.
+
+    Parameters
+    ----------
+    pair : tuple of Profiles
+    field : ndarray, float32, shape (n, *others)
+    weights : sequence of float
+
+    Returns
+    -------
+    state : State
+    """
     positions = place(field.shape)
     first, values = pair[0].read(positions + field)
     second, others = pair[1].read(positions - field)
@@ -71,12 +95,12 @@ def _evaluate(pair, field, weights):
     slope = np.diff(field, axis=0)
     square = slope * slope
     if square.max(initial=0) >= 1:
-        return _State(field, np.inf, residual, values, slope)
+        return State(field, np.inf, residual, values, slope)
     cost = _dot(residual, residual) + float(_BARRIER * _sum(square**2 / (1 - square)))
     cost += sum(
         float(weight) * _dot(d, d) for weight, d in zip(weights, _differences(field))
     )
-    return _State(field, cost, residual, values + others, slope)
+    return State(field, cost, residual, values + others, slope)
 
 
 def _search(pair, state, step, weights):
@@ -84,7 +108,7 @@ def _search(pair, state, step, weights):
     part = 1.0
     while part >= _SHORTEST:
         field = state.field + np.float32(part) * step
-        found = _evaluate(pair, field, weights)
+        found = evaluate(pair, field, weights)
         if found.cost < state.cost:
             return found
         part /= 2
@@ -92,36 +116,34 @@ def _search(pair, state, step, weights):
 
 
 def _find_step(state, weights):
-    """Return the step of Gauss and Newton, by preconditioned conjugate gradients."""
-    square = state.slope**2
-    barrier = _BARRIER * (2 * square - square**2) / (1 - square) ** 2
-    hessian = _Hessian(state.density, barrier, weights)
-    residual = -state.density * _spread(state.residual)
-    residual -= _spread(barrier * state.slope)
-    residual -= _smooth(state.field, weights)
-    step = np.zeros_like(residual)
-    direction = image = hessian.precondition(residual)
-    first = size = _dot(residual, image)
-    for _ in range(_GRADIENTS):
-        if size <= _SOLVED**2 * first or size <= 0:
-            break
-        product = hessian.apply(direction)
-        length = np.float32(size / _dot(direction, product))
-        step += length * direction
-        residual -= length * product
-        image = hessian.precondition(residual)
-        size, former = _dot(residual, image), size
-        direction = image + np.float32(size / former) * direction
-    return step
+    """Return the step of Gauss and Newton."""
+    barrier = _barrier(state.slope)
+    right = -state.density * spread(state.residual)
+    right -= spread(barrier * state.slope)
+    right -= _smooth(state.field, weights)
+    return Hessian(state, weights).solve(right)
 
 
-class _Hessian:
+def _barrier(slope):
+    """Return the derivative of half of the barrier, divided by the slope."""
+    square = slope**2
+    return _BARRIER * (2 * square - square**2) / (1 - square) ** 2
+
+
+class Hessian:
     """Half of the Hessian: tridiagonal along the first axis, Laplacians along others.
 
     The preconditioner has the diagonal of these Laplacians alone.
+
+    Parameters
+    ----------
+    state : State
+    weights : sequence of float32
+        Weight of the squared slopes of the field along each axis.
     """
 
-    def __init__(self, density, barrier, weights):
+    def __init__(self, state, weights):
+        density, barrier = state.density, _barrier(state.slope)
         # Where there are no intensities, the matrix needs a diagonal all the same.
         ends = np.full(density.shape, weights[0], np.float32) + density**2
         self._diagonal = ends + np.finfo(np.float32).tiny
@@ -133,21 +155,37 @@ class _Hessian:
         across = np.float32(2) * sum(self._weights)
         self._lines = Tridiagonal(self._diagonal + across, self._beside)
 
+    def solve(self, right):
+        """Return the solution for a right side, by conjugate gradients."""
+        residual = right.copy()
+        solution = np.zeros_like(right)
+        direction = image = self._lines.solve(right)
+        first = size = _dot(residual, image)
+        for _ in range(_GRADIENTS):
+            if size <= _SOLVED**2 * first or size <= 0:
+                break
+            product = self.apply(direction)
+            length = np.float32(size / _dot(direction, product))
+            solution += length * direction
+            residual -= length * product
+            image = self._lines.solve(residual)
+            size, former = _dot(residual, image), size
+            direction = image + np.float32(size / former) * direction
+        return solution
+
     def apply(self, vector):
+        """Return the product with a vector."""
         product = self._diagonal * vector
         product[:-1] += self._beside * vector[1:]
         product[1:] += self._beside * vector[:-1]
         return product + _smooth(vector, self._weights)
-
-    def precondition(self, vector):
-        return self._lines.solve(vector)
 
 
 def _differences(array):
     return [np.diff(array, axis=axis) for axis in range(array.ndim)]
 
 
-def _spread(differences, axis=0):
+def spread(differences, axis=0):
     """Return the transpose of the difference along an axis, applied to an array."""
     ends = [(0, 0)] * differences.ndim
     ends[axis] = (1, 1)

@@ -30,6 +30,13 @@ class Level(NamedTuple):
         """
         return [weight * (self.factors[0] / factor) ** 2 for factor in self.factors]
 
+    @property
+    def to_finest(self):
+        """Matrix from voxels of this level to those of the finest one."""
+        matrix = np.diag([*map(float, self.factors), 1.0])
+        matrix[:-1, -1] = (np.array(self.factors) - 1) / 2
+        return matrix
+
 
 def make_levels(up, down):
     """Return the levels of two images, from coarse to fine.

@@ -55,6 +55,27 @@ def test_a_series_is_corrected_volume_by_volume(shape, rng):
         npt.assert_array_equal(found[..., i], one)
 
 
+@SHAPES
+def test_moved_images_are_read_once(shape, rng):
+    """Where the motion leads to from the place that the field leads to, as by SciPy."""
+    image = rng.random(shape, np.float32)
+    field = rng.uniform(-1, 1, shape)
+    motion = np.eye(len(shape) + 1)
+    motion[:-1] += 0.1 * rng.normal(size=motion[:-1].shape)
+    for axis in range(len(shape)):
+        points = np.indices(shape, float)
+        points[axis] -= field
+        points = np.concatenate([points, np.ones((1, *shape))])
+        points = np.tensordot(motion, points, 1)[:-1]
+        expected = map_coordinates(image, points, order=1, mode="grid-constant")
+        options = {"axis": axis, "sign": -1, "motion": motion}
+        found = correct_distortion(image, field, **options, modulate=False)
+        npt.assert_allclose(found, expected, atol=1e-5)
+        expected = expected * (1 - np.gradient(field, axis=axis))
+        found = correct_distortion(image, field, **options)
+        npt.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -65,6 +86,7 @@ def test_a_series_is_corrected_volume_by_volume(shape, rng):
         ({"axis": 2}, "axis to be an integer"),
         ({"sign": 0}, "sign to be 1 or -1"),
         ({"modulate": 1}, "modulate"),
+        ({"motion": np.eye(4)}, r"motion of shape \(3, 3\)"),
     ],
 )
 def test_invalid_input_is_refused(change, message):
