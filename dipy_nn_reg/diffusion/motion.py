@@ -69,7 +69,7 @@ def _find_step(up, down, field, weights, sizes):
     weights = np.float32(weights)
     state = evaluate((Profiles(up), Profiles(down)), field, weights)
     hessian = Hessian(state, weights)
-    positions, slopes = place(field.shape) - field, np.gradient(down)
+    positions, slopes = place(field.shape) - field, _slopes(down)
     generators = _generators(sizes, up.shape)
     changes, left = [], []
     for generator in generators:
@@ -79,13 +79,21 @@ def _find_step(up, down, field, weights, sizes):
         answer = hessian.solve(state.density * spread(change))
         changes.append(change.ravel())
         left.append((change - np.diff(state.density * answer, axis=0)).ravel())
-    changes = np.stack(changes)
-    matrix = (changes @ np.stack(left).T).astype(np.float64)
-    right = -(changes @ state.residual.ravel())
-    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), np.finfo(np.float32).tiny))
-    matrix = scale[:, None] * (matrix + matrix.T) / 2 * scale
-    amounts = scale * np.linalg.lstsq(matrix, scale * right, rcond=_SINGULAR)[0]
+    amounts = _solve(np.stack(changes), np.stack(left), state.residual.ravel())
     return sum(amount * generator for amount, generator in zip(amounts, generators))
+
+
+def _solve(changes, left, residual):
+    """Return the amount of each change that lowers the residual most.
+
+    ``left`` is what the field leaves of each change. Directions of which it leaves
+    nearly nothing do not change.
+    """
+    sizes = np.sqrt(np.einsum("ij,ij->i", changes, changes, dtype=np.float64))
+    scale = 1 / np.maximum(sizes, np.finfo(np.float32).tiny)
+    matrix = scale[:, None] * (changes @ left.T).astype(np.float64) * scale
+    right = -scale * (changes @ residual)
+    return scale * np.linalg.lstsq((matrix + matrix.T) / 2, right, rcond=_SINGULAR)[0]
 
 
 def _generators(sizes, shape):
@@ -108,6 +116,14 @@ def _generators(sizes, shape):
         shift[axis, -1] = 1
         generators.append(shift)
     return generators
+
+
+def _slopes(image):
+    """Return the slopes of an image along each axis; 0 along one of a single voxel."""
+    return [
+        np.gradient(image, axis=axis) if size > 1 else np.zeros_like(image)
+        for axis, size in enumerate(image.shape)
+    ]
 
 
 def _along(slopes, generator):

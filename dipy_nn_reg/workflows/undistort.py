@@ -2,12 +2,16 @@
 
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
+from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_number
 from dipy_nn_reg.cohort.naming import prefixes_of_sets
 from dipy_nn_reg.diffusion.correction import correct_distortion
-from dipy_nn_reg.diffusion.distortion import estimate_distortion
+from dipy_nn_reg.diffusion.distortion import (
+    estimate_distortion,
+    estimate_distortion_and_motion,
+)
 from dipy_nn_reg.diffusion.phase_encoding import to_hertz
 from dipy_nn_reg.io.atomic import whole_files
 from dipy_nn_reg.io.nifti import read_image
@@ -39,6 +43,7 @@ class UndistortFlow(Workflow):
         series_direction=None,
         up_json=None,
         down_json=None,
+        motion=False,
         smoothness=1.0,
         out_dir="",
         out_fieldmap="fieldmap.nii.gz",
@@ -72,6 +77,10 @@ class UndistortFlow(Workflow):
             ends with .json.
         down_json : string or Path, optional
             Path of the sidecar of down_file.
+        motion : bool, optional
+            Estimate a rigid motion between both images, of a few degrees and voxels.
+            Results show the head where it is in up_file; series with the direction of
+            down_file are taken to lie as that does.
         smoothness : float, optional
             Factor of the smoothness of the field. Noisy images need more than 1.
         out_dir : string or Path, optional
@@ -105,14 +114,17 @@ class UndistortFlow(Workflow):
             self, [[path] for path in pair], out_dir, names | of_series, kept=series
         )
         with whole_files(outputs, optional=["out_hz"]) as partials:
-            image, field = _correct_pair(pair, up, smoothness, partials)
+            options = {"smoothness": smoothness, "motion": motion}
+            image, field, moved = _correct_pair(pair, up, partials, **options)
             if up.readout:
                 hertz = to_hertz(field, up.readout)
                 _write(partials["out_hz"], hertz, image)
             todo = list(zip(series, signs, of_series))
             for path, sign, name in progress_bar(todo, desc="Series"):
                 one = read_image(path, series=True)
-                data = correct_distortion(one.data, field, axis=up.axis, sign=sign)
+                options = {"axis": up.axis, "sign": sign}
+                options["motion"] = None if sign == up.sign else moved
+                data = correct_distortion(one.data, field, **options)
                 _write(partials[name], data, one)
         for name, path in outputs.items():
             if name != "out_hz" or up.readout:
@@ -132,28 +144,47 @@ def _check_grids(paths):
             )
 
 
-def _correct_pair(paths, encoding, smoothness, partials):
-    """Write the field of a pair and its mean, and return the first image and the field.
+def _correct_pair(paths, encoding, partials, *, smoothness, motion):
+    """Write the field of a pair and the mean of its images, corrected.
 
-    The field is that of an image of sign 1.
+    Returns
+    -------
+    image : Image
+        First image.
+    field : ndarray
+        That of an image of sign 1.
+    motion : ndarray or None
+        From voxels of the first image to those of the second one.
     """
     images = [read_image(path, series=True) for path in paths]
     means = [_mean(image.data) for image in images]
-    axis, signs = encoding.axis, (encoding.sign, -encoding.sign)
-    field = encoding.sign * estimate_distortion(
-        *means, axis=axis, smoothness=smoothness
-    )
-    corrected = [
-        correct_distortion(mean, field, axis=axis, sign=sign)
-        for mean, sign in zip(means, signs)
-    ]
-    before, after = (float(np.abs(a - b).mean()) for a, b in (means, corrected))
+    axis, sign = encoding.axis, encoding.sign
+    field, moved = _estimate(means, images[0], axis, smoothness, motion)
+    field = sign * field
+    first = correct_distortion(means[0], field, axis=axis, sign=sign)
+    second = correct_distortion(means[1], field, axis=axis, sign=-sign, motion=moved)
+    before, after = np.abs(means[0] - means[1]).mean(), np.abs(first - second).mean()
     logger.info(
         f"The images differ by {before:.3g} on average; corrected, by {after:.3g}."
     )
     _write(partials["out_fieldmap"], field, images[0])
-    _write(partials["out_undistorted"], sum(corrected) / 2, images[0])
-    return images[0], field
+    _write(partials["out_undistorted"], (first + second) / 2, images[0])
+    return images[0], field, moved
+
+
+def _estimate(means, image, axis, smoothness, motion):
+    """Return the field of the first image, and the motion if it is asked for."""
+    options = {"axis": axis, "smoothness": smoothness}
+    if not motion:
+        return estimate_distortion(*means, **options), None
+    sizes = voxel_sizes(image.affine)
+    field, moved = estimate_distortion_and_motion(*means, voxel_sizes=sizes, **options)
+    turned = np.diag(sizes) @ moved[:3, :3] @ np.diag(1 / sizes)
+    angle = np.degrees(np.arccos(np.clip((np.trace(turned) - 1) / 2, -1, 1)))
+    middle = np.append((np.array(means[0].shape) - 1) / 2, 1)
+    shift = np.linalg.norm(sizes * (moved @ middle - middle)[:3])
+    logger.info(f"The head turned by {angle:.2f} degrees and moved by {shift:.2f} mm.")
+    return field, moved
 
 
 def _mean(data):

@@ -136,6 +136,34 @@ def test_each_series_is_corrected_by_its_own_sign(
     npt.assert_allclose(read(out / "told__undistorted.nii.gz"), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("direction", ["j", "j-"])
+def test_the_motion_of_the_second_image_is_undone(
+    direction, images, write, dipy_log, tmp_path
+):
+    """The second image and its series are two voxels off, across the axis."""
+    _, up, down = images
+    pair = [up, down] if direction == "j" else [down, up]
+    pair[1] = np.roll(pair[1], 2, 0)
+    paths = [write(f"{i}.nii.gz", image, AFFINE) for i, image in enumerate(pair)]
+    opposite = "j-" if direction == "j" else "j"
+    options = {"direction": direction, "series_direction": opposite}
+    out = undistort(paths, tmp_path, [paths[1]], motion=True, **options)
+    flow, still = UndistortFlow(), tmp_path / "still"
+    options = {"direction": "j", "out_dir": str(still)}
+    paths = [write(f"s{i}.nii.gz", image, AFFINE) for i, image in enumerate((up, down))]
+    flow.run(*map(str, paths), None, **options)
+    weights = up + down
+    for name in ("fieldmap.nii.gz", "undistorted.nii.gz"):
+        one, other = read(out / name), read(still / name)
+        assert np.average(np.abs(one - other), weights=weights) < 0.1
+    series = read(out / "1__undistorted.nii.gz")
+    difference = np.abs(series - read(out / "undistorted.nii.gz")).mean()
+    assert difference < 0.1 * np.abs(pair[0] - pair[1]).mean()
+    text = dipy_log.text
+    shift = float(text.split("moved by ")[1].split(" mm")[0])
+    assert abs(shift - 4) < 0.3
+
+
 def test_series_keep_their_time_step(pair, tmp_path):
     series = nib.load(pair[0])
     image = nib.Nifti1Image(series.get_fdata(dtype=np.float32), AFFINE)
