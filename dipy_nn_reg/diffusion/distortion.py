@@ -8,21 +8,18 @@ of the undistorted image. An image of sign ``s`` shows the tissue of voxel ``x``
 
 import numpy as np
 
-from dipy_nn_reg.checks import check_integer, check_number, check_real
+from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.diffusion.distortion_descent import descend
 from dipy_nn_reg.diffusion.distortion_levels import bring_to, make_levels
 from dipy_nn_reg.diffusion.motion import descend_with_motion
-from dipy_nn_reg.memory import check_memory
+from dipy_nn_reg.diffusion.pair_checks import along, check_pair, scale_of
+from dipy_nn_reg.diffusion.profiles import Profiles
 
 # Weight of the squared slopes of the field at a smoothness of 1, for intensities up
 # to 1: the largest one with the smallest error on phantoms, see doc/distortion.rst.
 _WEIGHT = 0.003
 # Number of improvements of a motion at each level but the finest.
 _ROUNDS = 2
-# Percentile of the intensities of both images that counts as 1.
-_BRIGHT = 99
-# Memory needed per voxel, for arrays of the descent.
-_BYTES_PER_VOXEL = 160
 
 
 def estimate_distortion(up, down, *, axis, smoothness=1.0):
@@ -120,12 +117,12 @@ def estimate_distortion_and_motion(up, down, *, axis, voxel_sizes=None, smoothne
 
 def _estimate(up, down, axis, smoothness, sizes=None):
     """Return the field, and the motion if there are sizes of voxels."""
-    up, down = _check(up, down, axis, smoothness)
+    up, down = check_pair(("up", up), ("down", down), axis, smoothness)
     motion = np.eye(up.ndim + 1)
-    scale = _scale(up, down)
+    scale = scale_of(up, down)
     if scale == 0:
         return np.zeros(up.shape, np.float32), motion
-    levels = make_levels(*(_along(image, axis, scale) for image in (up, down)))
+    levels = make_levels(*(along(image, axis, scale) for image in (up, down)))
     field = np.zeros(levels[0].up.shape, np.float32)
     order = [axis, *(d for d in range(up.ndim) if d != axis)]
     factors = levels[0].factors
@@ -134,7 +131,8 @@ def _estimate(up, down, axis, smoothness, sizes=None):
         factors = level.factors
         weights = level.weights(_WEIGHT * smoothness)
         if sizes is None:
-            field = descend(level.up, level.down, field, weights)
+            pair = Profiles(level.up), Profiles(level.down)
+            field = descend(pair, field, weights)
             continue
         rounds = 1 if level is levels[-1] else _ROUNDS
         options = {"sizes": sizes[order], "rounds": rounds}
@@ -142,41 +140,3 @@ def _estimate(up, down, axis, smoothness, sizes=None):
     back = [*np.argsort(order), up.ndim]
     field = np.ascontiguousarray(np.moveaxis(field, 0, axis))
     return field, motion[np.ix_(back, back)]
-
-
-def _check(up, down, axis, smoothness):
-    """Return both images as arrays, or raise an error if they cannot be compared."""
-    up, down = check_real("up", up), check_real("down", down)
-    if up.shape != down.shape or up.ndim not in (2, 3):
-        raise ValueError(
-            f"Expected up and down of one shape, in 2D or 3D. Received {up.shape} and "
-            f"{down.shape}."
-        )
-    for name, image in (("up", up), ("down", down)):
-        if not np.all(np.isfinite(image)):
-            raise ValueError(f"Expected finite values in {name}. Received others.")
-    check_integer("axis", axis, lowest=0, highest=up.ndim - 1)
-    check_number("smoothness", smoothness)
-    if up.shape[axis] < 2:
-        raise ValueError(
-            f"Expected two voxels or more along axis {axis}. Received images of shape "
-            f"{up.shape}."
-        )
-    check_memory(
-        up.size * _BYTES_PER_VOXEL,
-        what=f"Estimating the distortion of images of {up.shape}",
-        advice="Images with larger voxels need less.",
-    )
-    return up, down
-
-
-def _scale(up, down):
-    """Return the intensity of both images that counts as 1, or 0 without any."""
-    values = np.abs(np.stack([up, down], dtype=np.float64))
-    return np.percentile(values, _BRIGHT) or values.max()
-
-
-def _along(image, axis, scale):
-    """Return an image in float32, with an axis first, in units of a scale."""
-    scaled = np.moveaxis(image, axis, 0) / scale
-    return np.ascontiguousarray(scaled, dtype=np.float32)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dipy_nn_reg.diffusion.profiles import Profiles, place
+from dipy_nn_reg.diffusion.profiles import place
 from dipy_nn_reg.diffusion.tridiagonal import Tridiagonal
 
 # Weight of the barrier, which grows without limit where the slope of the field nears 1.
@@ -25,12 +25,12 @@ _ENOUGH, _SOLVED = 1e-3, 0.1
 _SHORTEST = 1 / 1024
 
 
-def descend(up, down, field, weights):
+def descend(pair, field, weights):
     """Improve the field that makes two images with opposite distortion equal.
 
     Parameters
     ----------
-    up, down : ndarray, float32, shape (n, *others)
+    pair : tuple of Profiles
         Images, with intensities up to about 1.
     field : ndarray, float32, shape (n, *others)
         First estimate, in voxels, with slopes between -1 and 1 along the first axis.
@@ -42,7 +42,6 @@ def descend(up, down, field, weights):
     field : ndarray, float32, shape (n, *others)
         With slopes between -1 and 1 along the first axis.
     """
-    pair = Profiles(up), Profiles(down)
     weights = [np.float32(weight) for weight in weights]
     state = evaluate(pair, field, weights)
     for _ in range(_STEPS):

@@ -48,13 +48,12 @@ def descend_with_motion(level, field, motion, weights, *, sizes, rounds):
     to_finest = level.to_finest
     motion = np.linalg.inv(to_finest) @ motion @ to_finest
     sizes = sizes * level.factors
-    down = _move(level.down, motion)
-    field = descend(level.up, down, field, weights)
+    up, down = Profiles(level.up), _move(level.down, motion)
+    field = descend((up, Profiles(down)), field, weights)
     for _ in range(rounds):
-        step = _find_step(level.up, down, field, weights, sizes)
-        motion = motion @ expm(step)
+        motion = motion @ expm(_find_step(up, down, field, weights, sizes))
         down = _move(level.down, motion)
-        field = descend(level.up, down, field, weights)
+        field = descend((up, Profiles(down)), field, weights)
     return field, to_finest @ motion @ np.linalg.inv(to_finest)
 
 
@@ -67,10 +66,10 @@ def _move(image, motion):
 def _find_step(up, down, field, weights, sizes):
     """Return the logarithm of the step of Gauss and Newton of the motion."""
     weights = np.float32(weights)
-    state = evaluate((Profiles(up), Profiles(down)), field, weights)
+    state = evaluate((up, Profiles(down)), field, weights)
     hessian = Hessian(state, weights)
     positions, slopes = place(field.shape) - field, _slopes(down)
-    generators = _generators(sizes, up.shape)
+    generators = _generators(sizes, down.shape)
     changes, left = [], []
     for generator in generators:
         image = _along(slopes, generator)

@@ -11,43 +11,53 @@ from dipy_nn_reg.diffusion.phase_encoding import (
 _SAME = 0.01
 
 
-def encodings_of_pair(paths, direction, sidecars):
-    """Return the phase encoding of both images of a pair.
+def encoding_of(path, direction, sidecar):
+    """Return the phase encoding of an image.
 
     Parameters
     ----------
-    paths : list of Path
+    path : Path
     direction : str or None
-        That of the first image, in letters of BIDS; the second one has the opposite.
-    sidecars : tuple of string or Path or None
-        Sidecar of each image, where it is not beside the image.
+        In letters of BIDS.
+    sidecar : string or Path or None
+        Where it is not beside the image.
 
     Returns
     -------
-    encodings : list of PhaseEncoding
+    encoding : PhaseEncoding
 
     Raises
     ------
     ValueError
-        If a direction is given beside sidecars, or as
+        If a direction is given beside a sidecar, or as
         :func:`~dipy_nn_reg.diffusion.phase_encoding.read_phase_encoding`.
     """
     if direction is None:
-        return [
-            read_phase_encoding(sidecar or sidecar_of(path))
-            for path, sidecar in zip(paths, sidecars)
-        ]
-    if any(sidecars):
+        return read_phase_encoding(sidecar or sidecar_of(path))
+    if sidecar:
         raise ValueError(
             f"Expected a direction or sidecars. Received direction={direction!r} and "
-            f"{str(sidecars[0] or sidecars[1])!r}."
+            f"{str(sidecar)!r}."
         )
-    axis, sign = parse_direction(direction)
-    return [PhaseEncoding(axis, s, None) for s in (sign, -sign)]
+    return PhaseEncoding(*parse_direction(direction), None)
 
 
-def check_opposite(up, down, paths):
-    """Raise ValueError unless two phase encodings are opposite, and else the same."""
+def check_opposite(up, paths, direction, sidecar):
+    """Raise ValueError unless the second image of a pair is encoded in reverse.
+
+    Parameters
+    ----------
+    up : PhaseEncoding
+        That of the first image.
+    paths : list of Path
+    direction : str or None
+        Direction of the first image; the second one then has the opposite.
+    sidecar : string or Path or None
+        That of the second image, where it is not beside it.
+    """
+    if direction is not None and not sidecar:
+        return
+    down = encoding_of(paths[1], direction, sidecar)
     if (up.axis, up.sign) != (down.axis, -down.sign):
         raise ValueError(
             f"Expected opposite phase encodings along one axis. Received axis "

@@ -13,6 +13,7 @@ from dipy_nn_reg.diffusion.distortion import (
     estimate_distortion_and_motion,
 )
 from dipy_nn_reg.diffusion.phase_encoding import to_hertz
+from dipy_nn_reg.diffusion.structural import estimate_distortion_to
 from dipy_nn_reg.io.atomic import whole_files
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
@@ -21,8 +22,8 @@ from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.encodings import (
     check_opposite,
+    encoding_of,
     encoding_of_series,
-    encodings_of_pair,
 )
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
 
@@ -44,6 +45,7 @@ class UndistortFlow(Workflow):
         up_json=None,
         down_json=None,
         motion=False,
+        structural=False,
         smoothness=1.0,
         out_dir="",
         out_fieldmap="fieldmap.nii.gz",
@@ -62,7 +64,8 @@ class UndistortFlow(Workflow):
             Path of an image, or of a series whose volumes have one contrast (b0), which
             are averaged.
         down_file : string or Path
-            Path of the image, or series, with the opposite phase encoding.
+            Path of the image, or series, with the opposite phase encoding. With
+            --structural, path of an undistorted image.
         series_files : variable string, optional
             Paths of series or images on the same grid, to be corrected.
         direction : string, optional
@@ -81,6 +84,10 @@ class UndistortFlow(Workflow):
             Estimate a rigid motion between both images, of a few degrees and voxels.
             Results show the head where it is in up_file; series with the direction of
             down_file are taken to lie as that does.
+        structural : bool, optional
+            down_file is an undistorted image of any contrast (T1, T2), aligned and on
+            the same grid, where there is no image with the opposite phase encoding.
+            The field is several times less exact.
         smoothness : float, optional
             Factor of the smoothness of the field. Noisy images need more than 1.
         out_dir : string or Path, optional
@@ -99,8 +106,14 @@ class UndistortFlow(Workflow):
         check_number("smoothness", smoothness)
         for name in (out_fieldmap, out_hz, out_undistorted):
             check_image_name(name)
-        up, down = encodings_of_pair(pair, direction, (up_json, down_json))
-        check_opposite(up, down, pair)
+        if structural and (motion or down_json):
+            raise ValueError(
+                "Expected neither motion nor down_json with structural. Received "
+                f"motion={motion} and down_json={down_json!r}."
+            )
+        up = encoding_of(pair[0], direction, up_json)
+        if not structural:
+            check_opposite(up, pair, direction, down_json)
         signs = [encoding_of_series(s, up, series_direction).sign for s in series]
         _check_grids([*pair, *series])
         names = {
@@ -115,6 +128,7 @@ class UndistortFlow(Workflow):
         )
         with whole_files(outputs, optional=["out_hz"]) as partials:
             options = {"smoothness": smoothness, "motion": motion}
+            options["structural"] = structural
             image, field, moved = _correct_pair(pair, up, partials, **options)
             if up.readout:
                 hertz = to_hertz(field, up.readout)
@@ -144,7 +158,7 @@ def _check_grids(paths):
             )
 
 
-def _correct_pair(paths, encoding, partials, *, smoothness, motion):
+def _correct_pair(paths, encoding, partials, *, smoothness, motion, structural):
     """Write the field of a pair and the mean of its images, corrected.
 
     Returns
@@ -159,7 +173,14 @@ def _correct_pair(paths, encoding, partials, *, smoothness, motion):
     images = [read_image(path, series=True) for path in paths]
     means = [_mean(image.data) for image in images]
     axis, sign = encoding.axis, encoding.sign
-    field, moved = _estimate(means, images[0], axis, smoothness, motion)
+    options = {"axis": axis, "smoothness": smoothness}
+    if structural:
+        field = sign * estimate_distortion_to(*means, **options)
+        mean = correct_distortion(means[0], field, axis=axis, sign=sign)
+        _write(partials["out_fieldmap"], field, images[0])
+        _write(partials["out_undistorted"], mean, images[0])
+        return images[0], field, None
+    field, moved = _estimate(means, images[0], motion, options)
     field = sign * field
     first = correct_distortion(means[0], field, axis=axis, sign=sign)
     second = correct_distortion(means[1], field, axis=axis, sign=-sign, motion=moved)
@@ -172,9 +193,8 @@ def _correct_pair(paths, encoding, partials, *, smoothness, motion):
     return images[0], field, moved
 
 
-def _estimate(means, image, axis, smoothness, motion):
+def _estimate(means, image, motion, options):
     """Return the field of the first image, and the motion if it is asked for."""
-    options = {"axis": axis, "smoothness": smoothness}
     if not motion:
         return estimate_distortion(*means, **options), None
     sizes = voxel_sizes(image.affine)

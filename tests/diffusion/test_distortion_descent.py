@@ -64,7 +64,7 @@ def test_a_descent_lowers_the_cost_without_folds(shape, make_state, rng):
     up, down = (rng.random(shape, np.float32) for _ in range(2))
     pair = Profiles(up), Profiles(down)
     before = descent.evaluate(pair, state.field, weights).cost
-    field = descent.descend(up, down, state.field, weights)
+    field = descent.descend(pair, state.field, weights)
     assert descent.evaluate(pair, field, weights).cost < before
     assert np.abs(np.diff(field, axis=0)).max() < 1
 

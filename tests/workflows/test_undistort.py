@@ -164,6 +164,36 @@ def test_the_motion_of_the_second_image_is_undone(
     assert abs(shift - 4) < 0.3
 
 
+@pytest.mark.parametrize("direction", ["j", "j-"])
+def test_an_undistorted_image_serves_in_place_of_a_pair(
+    direction, images, write, tmp_path
+):
+    field, up, down = images
+    distorted = up if direction == "j" else down
+    true = (
+        correct_distortion(up, field, axis=1)
+        + correct_distortion(down, field, axis=1, sign=-1)
+    ) / 2
+    inside = true > 0.5
+    reference = np.float32(np.where(inside, 4 - true, 0))
+    pair = [
+        write("up.nii.gz", distorted, AFFINE),
+        write("t1.nii.gz", reference, AFFINE),
+    ]
+    out = undistort(pair, tmp_path, direction=direction, structural=True)
+    errors = np.abs(read(out / "fieldmap.nii.gz") - field)[inside]
+    assert errors.mean() < 0.6 * np.abs(field)[inside].mean()
+    found = read(out / "undistorted.nii.gz")
+    left = np.abs(found - true)[inside].mean()
+    assert left < 0.6 * np.abs(distorted - true)[inside].mean()
+
+
+@pytest.mark.parametrize("options", [{"motion": True}, {"down_json": "x.json"}])
+def test_options_of_pairs_are_refused_without_a_pair(options, pair, tmp_path):
+    with pytest.raises(ValueError, match="neither motion nor down_json"):
+        undistort(pair, tmp_path, direction="j", structural=True, **options)
+
+
 def test_series_keep_their_time_step(pair, tmp_path):
     series = nib.load(pair[0])
     image = nib.Nifti1Image(series.get_fdata(dtype=np.float32), AFFINE)
@@ -182,6 +212,7 @@ def test_series_keep_their_time_step(pair, tmp_path):
         ({"direction": "y"}, r"'i', 'i-'.*Received 'y'"),
         ({"direction": "j", "series_direction": "i"}, "along axis 1.*axis 0 of"),
         ({"direction": "j", "up_json": "up.json"}, "direction or sidecars.*'up.json'"),
+        ({"direction": "j", "down_json": "d.json"}, "direction or sidecars.*'d.json'"),
         ({"direction": "j", "smoothness": 0.0}, "smoothness"),
         ({"direction": "j", "out_hz": "hz.png"}, "ends with.*hz.png"),
         ({}, r"sidecar.*no file .*up.json"),
