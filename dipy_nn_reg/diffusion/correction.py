@@ -60,8 +60,7 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True, motion=None
     _check_shapes(image, field)
     check_integer("axis", axis, lowest=0, highest=field.ndim - 1)
     check_flag("modulate", modulate)
-    if sign not in (1, -1):
-        raise ValueError(f"Expected sign to be 1 or -1. Received {sign!r}.")
+    _check_sign(sign)
     moves = np.moveaxis(sign * field.astype(np.float32), axis, 0)
     read_image = _reader(moves, axis, motion)
     factor = np.float32(1) + _slope(moves) if modulate else None
@@ -73,6 +72,40 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True, motion=None
         values = values if factor is None else values * factor
         corrected[..., i] = np.moveaxis(values, 0, axis)
     return corrected.reshape(image.shape)
+
+
+def distortion_to_displacement(field, *, axis, sign=1):
+    """Return the field of a distortion as a displacement, to be composed with maps.
+
+    Parameters
+    ----------
+    field : ndarray, shape (*spatial,)
+    axis : int
+        Axis of the phase encoding, from 0.
+    sign : {1, -1}, optional
+        Direction of the phase encoding of the image that is read.
+
+    Returns
+    -------
+    displacement : ndarray, float32, shape (*spatial, ndim)
+        In voxels: ``sign * field`` along the axis, and 0 along others.
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis or sign.
+    """
+    field = check_real("field", field)
+    check_integer("axis", axis, lowest=0, highest=field.ndim - 1)
+    _check_sign(sign)
+    displacement = np.zeros((*field.shape, field.ndim), np.float32)
+    displacement[..., axis] = sign * field
+    return displacement
+
+
+def _check_sign(sign):
+    if sign not in (1, -1):
+        raise ValueError(f"Expected sign to be 1 or -1. Received {sign!r}.")
 
 
 def _reader(moves, axis, motion):

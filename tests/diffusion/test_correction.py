@@ -3,7 +3,11 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.diffusion.correction import correct_distortion
+from dipy_nn_reg.diffusion.correction import (
+    correct_distortion,
+    distortion_to_displacement,
+)
+from dipy_nn_reg.transform.functions import warp
 
 SHAPES = pytest.mark.parametrize("shape", [(9, 8), (7, 6, 5)], ids=["2D", "3D"])
 
@@ -93,3 +97,21 @@ def test_invalid_input_is_refused(change, message):
     options = {"image": np.ones((4, 5)), "field": np.ones((4, 5)), "axis": 0} | change
     with pytest.raises(ValueError, match=message):
         correct_distortion(options.pop("image"), options.pop("field"), **options)
+
+
+@SHAPES
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_displacement_warps_as_the_field_does(sign, shape, rng):
+    image = rng.random(shape, np.float32)
+    field = rng.uniform(-2, 2, shape).astype(np.float32)
+    for axis in range(len(shape)):
+        displacement = distortion_to_displacement(field, axis=axis, sign=sign)
+        options = {"axis": axis, "sign": sign, "modulate": False}
+        expected = correct_distortion(image, field, **options)
+        npt.assert_allclose(warp(image, displacement), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"axis": 2}, {"axis": 0, "sign": 3}])
+def test_invalid_options_of_a_displacement_are_refused(options):
+    with pytest.raises(ValueError, match="Expected"):
+        distortion_to_displacement(np.ones((4, 5)), **options)
