@@ -12,7 +12,12 @@ from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.diffusion.distortion_descent import descend
 from dipy_nn_reg.diffusion.distortion_levels import bring_to, make_levels
 from dipy_nn_reg.diffusion.motion import descend_with_motion
-from dipy_nn_reg.diffusion.pair_checks import along, check_pair, scale_of
+from dipy_nn_reg.diffusion.pair_checks import (
+    along,
+    check_pair,
+    scale_of,
+    without_noise_floor,
+)
 from dipy_nn_reg.diffusion.profiles import Profiles
 
 # Weight of the squared slopes of the field at a smoothness of 1, for intensities up
@@ -29,7 +34,7 @@ def estimate_distortion(up, down, *, axis, smoothness=1.0):
     ----------
     up, down : ndarray, shape (*spatial,)
         Images of sign 1 and -1, in 2D or 3D, of the same object and in the same scale.
-        Their background has to be close to 0.
+        Their background is 0, or noise of a magnitude, whose mean square is taken off.
     axis : int
         Axis of the phase encoding, from 0.
     smoothness : float, optional
@@ -117,7 +122,8 @@ def estimate_distortion_and_motion(up, down, *, axis, voxel_sizes=None, smoothne
 
 def _estimate(up, down, axis, smoothness, sizes=None):
     """Return the field, and the motion if there are sizes of voxels."""
-    up, down = check_pair(("up", up), ("down", down), axis, smoothness)
+    pair = check_pair(("up", up), ("down", down), axis, smoothness)
+    up, down = (without_noise_floor(image) for image in pair)
     motion = np.eye(up.ndim + 1)
     scale = scale_of(up, down)
     if scale == 0:

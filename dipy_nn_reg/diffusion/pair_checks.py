@@ -1,12 +1,15 @@
-"""Checks and scales of two images that are compared to estimate a distortion."""
+"""Checks, noise floor and scale of images that are compared for their distortion."""
 
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer, check_number, check_real
+from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.memory import check_memory
 
 # Percentile of the intensities of both images that counts as 1.
 _BRIGHT = 99
+# Brightest background that is taken for noise, as a part of a bright intensity.
+_BRIGHTEST_NOISE = 0.25
 # Memory needed per voxel, for arrays of the descent.
 _BYTES_PER_VOXEL = 160
 
@@ -48,6 +51,32 @@ def check_pair(one, other, axis, smoothness):
         advice="Images with larger voxels need less.",
     )
     return [up, down]
+
+
+def without_noise_floor(image):
+    """Return a magnitude image less the mean square of the noise in its background.
+
+    The floor of noise does not move with the tissue, and would look like a field.
+
+    Parameters
+    ----------
+    image : ndarray, shape (*spatial,)
+
+    Returns
+    -------
+    image : ndarray
+        Root of the squared intensities less that of the noise, with its sign. If the
+        background is brighter than a quarter of the object, it is taken to be no noise,
+        and the image is returned as it is.
+    """
+    floor = estimate_background(image)
+    if not 0 < floor < _BRIGHTEST_NOISE * scale_of(image):
+        return image
+    image = image.astype(np.float64)
+    # Rayleigh's distribution, which noise has in the background, has this ratio of the
+    # mean square to the square of the median.
+    square = image * np.abs(image) - floor**2 / np.log(2)
+    return np.sign(square) * np.sqrt(np.abs(square))
 
 
 def scale_of(*images):

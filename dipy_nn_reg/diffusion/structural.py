@@ -6,7 +6,12 @@ from scipy.ndimage import gaussian_filter1d
 from dipy_nn_reg.diffusion.correction import correct_distortion
 from dipy_nn_reg.diffusion.distortion_descent import descend
 from dipy_nn_reg.diffusion.distortion_levels import bring_to, make_levels
-from dipy_nn_reg.diffusion.pair_checks import along, check_pair, scale_of
+from dipy_nn_reg.diffusion.pair_checks import (
+    along,
+    check_pair,
+    scale_of,
+    without_noise_floor,
+)
 from dipy_nn_reg.diffusion.profiles import Profiles, place
 
 # Weight of the squared slopes of the field at a smoothness of 1: more than for a pair
@@ -25,7 +30,7 @@ def estimate_distortion_to(image, reference, *, axis, smoothness=1.0):
     Parameters
     ----------
     image : ndarray, shape (*spatial,)
-        Distorted image of sign 1, in 2D or 3D, with a background close to 0.
+        Distorted image of sign 1, in 2D or 3D, with a background of 0 or noise.
     reference : ndarray, shape (*spatial,)
         Undistorted image of the same head in any contrast, on the same grid and
         aligned: T1, T2 or a b0 that is synthesised.
@@ -59,6 +64,7 @@ def estimate_distortion_to(image, reference, *, axis, smoothness=1.0):
     """
     names = ("image", image), ("reference", reference)
     image, reference = check_pair(*names, axis, smoothness)
+    image = without_noise_floor(image)
     scales = scale_of(image), scale_of(reference)
     if 0 in scales:
         return np.zeros(image.shape, np.float32)

@@ -91,6 +91,15 @@ def test_the_scale_of_intensities_does_not_matter(factor, make_distorted):
     npt.assert_allclose(estimate_distortion(up, down, axis=0), one, atol=1e-3)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((64, 64), 1), ((33, 40, 36), 1)])
+def test_a_floor_of_noise_does_not_look_like_a_field(shape, axis, make_distorted):
+    """Noise that is not distorted is in the background, and in the object."""
+    pair = make_distorted(shape, axis=axis, seed=2)
+    up, down = (np.hypot(image, 0.1) for image in (pair.up, pair.down))
+    found = estimate_distortion(up, down, axis=axis)
+    assert np.abs(found - pair.field)[pair.inside].mean() < 0.04
+
+
 def test_integers_are_accepted(make_distorted):
     pair = make_distorted((48, 40), axis=0, seed=1)
     one = estimate_distortion(pair.up, pair.down, axis=0)
