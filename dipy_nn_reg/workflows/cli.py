@@ -26,6 +26,7 @@ FLOWS = {
     "dipy_nn_reg_register": ("dipy_nn_reg.workflows.register", "RegisterFlow"),
     "dipy_nn_reg_report": ("dipy_nn_reg.workflows.report", "ReportFlow"),
     "dipy_nn_reg_template": ("dipy_nn_reg.workflows.template", "TemplateFlow"),
+    "dipy_nn_reg_undistort": ("dipy_nn_reg.workflows.undistort", "UndistortFlow"),
 }
 # Options that all commands have besides those of their flow.
 DEBUG, QUIET = "--debug", "--quiet"

@@ -1,0 +1,288 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+from dipy_nn_reg.data.distortions import distort, make_distortion
+from dipy_nn_reg.diffusion.correction import correct_distortion
+from dipy_nn_reg.diffusion.distortion import estimate_distortion
+from dipy_nn_reg.workflows.undistort import UndistortFlow
+
+SHAPE = 26, 30, 9
+AFFINE = np.diag([-2.0, 2, 3, 1])
+
+
+@pytest.fixture
+def images(rng):
+    """A stack of blobs, its field along the second axis, and both distorted images."""
+    place = np.moveaxis(np.indices(SHAPE), 0, -1) - (np.array(SHAPE) - 1) / 2
+    radius = np.linalg.norm(place / (10, 11, 6), axis=-1)
+    image = np.float32((1.5 + np.sin(place[..., 1])) / (1 + np.exp(20 * (radius - 1))))
+    field = make_distortion(SHAPE, largest=2, seed=0)
+    return field, *(distort(image, field, axis=1, sign=s) for s in (1, -1))
+
+
+@pytest.fixture
+def pair(images, write):
+    _, up, down = images
+    # Volumes whose mean is the image.
+    series = up[..., None] * np.float32([0.5, 1.5])
+    return write("up.nii.gz", series, AFFINE), write("down.nii.gz", down, AFFINE)
+
+
+@pytest.fixture
+def describe():
+    """Return a writer of the sidecar of an image."""
+
+    def write(path, direction="j", **content):
+        if direction is not None:
+            content["PhaseEncodingDirection"] = direction
+        sidecar = path.with_name(path.name.replace(".nii.gz", ".json"))
+        sidecar.write_text(json.dumps(content))
+        return sidecar
+
+    return write
+
+
+def undistort(pair, tmp_path, series=None, **options):
+    flow = UndistortFlow()
+    series = series and [str(path) for path in series]
+    flow.run(*map(str, pair), series, out_dir=str(tmp_path / "out"), **options)
+    return tmp_path / "out"
+
+
+def read(path):
+    return nib.load(path).get_fdata(dtype=np.float32)
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("direction", ["j", "j-"])
+def test_the_field_is_that_of_the_direction_without_a_minus(
+    direction, images, pair, tmp_path
+):
+    field, up, down = images
+    pair = pair if direction == "j" else pair[::-1]
+    out = undistort(pair, tmp_path, direction=direction)
+    assert names(out) == {"fieldmap.nii.gz", "undistorted.nii.gz"}
+    found = read(out / "fieldmap.nii.gz")
+    npt.assert_allclose(found, estimate_distortion(up, down, axis=1), atol=2e-3)
+    weights = up + down
+    assert np.average(np.abs(found - field), weights=weights) < 0.1
+    assert np.average(np.abs(field), weights=weights) > 0.4
+    ours = [
+        correct_distortion(image, found, axis=1, sign=sign)
+        for image, sign in ((up, 1), (down, -1))
+    ]
+    npt.assert_allclose(read(out / "undistorted.nii.gz"), sum(ours) / 2, atol=1e-5)
+    npt.assert_allclose(nib.load(out / "fieldmap.nii.gz").affine, AFFINE)
+
+
+def test_sidecars_say_direction_and_readout(pair, describe, tmp_path):
+    describe(pair[0], "j-", TotalReadoutTime=0.04)
+    describe(pair[1], "j", TotalReadoutTime=0.04)
+    out = undistort(pair, tmp_path)
+    hertz, field = read(out / "fieldmap_hz.nii.gz"), read(out / "fieldmap.nii.gz")
+    npt.assert_allclose(hertz, field / 0.04, rtol=1e-5)
+    # As exchanged images have it, whatever their sidecars say.
+    options = {"direction": "j", "out_dir": str(tmp_path / "other")}
+    UndistortFlow().run(*map(str, pair), None, **options)
+    other = read(tmp_path / "other" / "fieldmap.nii.gz")
+    npt.assert_allclose(field, -other, atol=2e-3)
+    assert np.abs(field).max() > 1
+
+
+def test_sidecars_may_have_other_names(pair, describe, tmp_path):
+    paths = [describe(path, d) for path, d in zip(pair, ("j", "j-"))]
+    moved = [p.rename(tmp_path / f"{i}.json") for i, p in enumerate(paths)]
+    out = undistort(pair, tmp_path, up_json=str(moved[0]), down_json=str(moved[1]))
+    assert "fieldmap_hz.nii.gz" not in names(out)
+
+
+def test_a_fieldmap_in_hertz_of_an_earlier_run_is_removed(pair, describe, tmp_path):
+    for path, direction in zip(pair, ("j", "j-")):
+        describe(path, direction, TotalReadoutTime=0.04)
+    assert "fieldmap_hz.nii.gz" in names(undistort(pair, tmp_path))
+    flow = UndistortFlow(force=True)
+    options = {"direction": "j", "out_dir": str(tmp_path / "out")}
+    flow.run(*map(str, pair), None, **options)
+    assert names(tmp_path / "out") == {"fieldmap.nii.gz", "undistorted.nii.gz"}
+
+
+def test_each_series_is_corrected_by_its_own_sign(
+    images, pair, write, describe, tmp_path
+):
+    _, up, down = images
+    signs = {"same": up, "other": down, "told": down}
+    volumes = {name: np.stack([image, 2 * image], -1) for name, image in signs.items()}
+    paths = {name: write(f"{name}.nii.gz", v, AFFINE) for name, v in volumes.items()}
+    describe(paths["other"], "j-")
+    series = [paths["same"], paths["other"]]
+    out = undistort(pair, tmp_path, series, direction="j")
+    field = read(out / "fieldmap.nii.gz")
+    for name, sign in (("same", 1), ("other", -1)):
+        expected = correct_distortion(volumes[name], field, axis=1, sign=sign)
+        found = nib.load(out / f"{name}__undistorted.nii.gz")
+        npt.assert_allclose(found.get_fdata(), expected, atol=1e-5)
+        assert found.get_data_dtype() == np.float32
+    flow = UndistortFlow(force=True)
+    options = {"direction": "j", "series_direction": "j-", "out_dir": str(out)}
+    flow.run(*map(str, pair), [str(paths["told"])], **options)
+    expected = correct_distortion(volumes["told"], field, axis=1, sign=-1)
+    npt.assert_allclose(read(out / "told__undistorted.nii.gz"), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("direction", ["j", "j-"])
+def test_the_motion_of_the_second_image_is_undone(
+    direction, images, write, dipy_log, tmp_path
+):
+    """The second image and its series are two voxels off, across the axis."""
+    _, up, down = images
+    pair = [up, down] if direction == "j" else [down, up]
+    pair[1] = np.roll(pair[1], 2, 0)
+    paths = [write(f"{i}.nii.gz", image, AFFINE) for i, image in enumerate(pair)]
+    opposite = "j-" if direction == "j" else "j"
+    options = {"direction": direction, "series_direction": opposite}
+    out = undistort(paths, tmp_path, [paths[1]], motion=True, **options)
+    flow, still = UndistortFlow(), tmp_path / "still"
+    options = {"direction": "j", "out_dir": str(still)}
+    paths = [write(f"s{i}.nii.gz", image, AFFINE) for i, image in enumerate((up, down))]
+    flow.run(*map(str, paths), None, **options)
+    weights = up + down
+    for name in ("fieldmap.nii.gz", "undistorted.nii.gz"):
+        one, other = read(out / name), read(still / name)
+        assert np.average(np.abs(one - other), weights=weights) < 0.1
+    series = read(out / "1__undistorted.nii.gz")
+    difference = np.abs(series - read(out / "undistorted.nii.gz")).mean()
+    assert difference < 0.1 * np.abs(pair[0] - pair[1]).mean()
+    text = dipy_log.text
+    shift = float(text.split("moved by ")[1].split(" mm")[0])
+    assert abs(shift - 4) < 0.3
+
+
+@pytest.mark.parametrize("direction", ["j", "j-"])
+def test_an_undistorted_image_serves_in_place_of_a_pair(
+    direction, images, write, tmp_path
+):
+    field, up, down = images
+    distorted = up if direction == "j" else down
+    true = (
+        correct_distortion(up, field, axis=1)
+        + correct_distortion(down, field, axis=1, sign=-1)
+    ) / 2
+    inside = true > 0.5
+    reference = np.float32(np.where(inside, 4 - true, 0))
+    pair = [
+        write("up.nii.gz", distorted, AFFINE),
+        write("t1.nii.gz", reference, AFFINE),
+    ]
+    out = undistort(pair, tmp_path, direction=direction, structural=True)
+    errors = np.abs(read(out / "fieldmap.nii.gz") - field)[inside]
+    assert errors.mean() < 0.6 * np.abs(field)[inside].mean()
+    found = read(out / "undistorted.nii.gz")
+    left = np.abs(found - true)[inside].mean()
+    assert left < 0.6 * np.abs(distorted - true)[inside].mean()
+
+
+@pytest.mark.parametrize("options", [{"motion": True}, {"down_json": "x.json"}])
+def test_options_of_pairs_are_refused_without_a_pair(options, pair, tmp_path):
+    with pytest.raises(ValueError, match="neither motion nor down_json"):
+        undistort(pair, tmp_path, direction="j", structural=True, **options)
+
+
+def test_series_keep_their_time_step(pair, tmp_path):
+    series = nib.load(pair[0])
+    image = nib.Nifti1Image(series.get_fdata(dtype=np.float32), AFFINE)
+    image.header.set_zooms((2, 2, 3, 1.7))
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, tmp_path / "dwi.nii.gz")
+    out = undistort(pair, tmp_path, [tmp_path / "dwi.nii.gz"], direction="j")
+    header = nib.load(out / "dwi__undistorted.nii.gz").header
+    npt.assert_allclose(header.get_zooms(), (2, 2, 3, 1.7), rtol=1e-6)
+    assert nib.load(out / "fieldmap.nii.gz").shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"direction": "y"}, r"'i', 'i-'.*Received 'y'"),
+        ({"direction": "j", "series_direction": "i"}, "along axis 1.*axis 0 of"),
+        ({"direction": "j", "up_json": "up.json"}, "direction or sidecars.*'up.json'"),
+        ({"direction": "j", "down_json": "d.json"}, "direction or sidecars.*'d.json'"),
+        ({"direction": "j", "smoothness": 0.0}, "smoothness"),
+        ({"direction": "j", "out_hz": "hz.png"}, "ends with.*hz.png"),
+        ({}, r"sidecar.*no file .*up.json"),
+        ({"up_json": "none.json"}, r"sidecar.*no file 'none.json'"),
+    ],
+)
+def test_invalid_options_are_refused_before_anything_is_written(
+    options, message, pair, tmp_path
+):
+    with pytest.raises(ValueError, match=message) as caught:
+        undistort(pair, tmp_path, [pair[0]], **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "message"),
+    [
+        ({}, {}, r"opposite phase encodings.*sign 1 of .*up.nii.gz.*sign 1 of"),
+        ({}, {"direction": "i-"}, "opposite phase encodings along one axis"),
+        ({}, {"direction": None}, "PhaseEncodingDirection in .*down.json"),
+        (
+            {"TotalReadoutTime": 0.04},
+            {"direction": "j-", "TotalReadoutTime": 0.05},
+            r"readout time of 0.04 s.*0.05 s of .*down.nii.gz",
+        ),
+    ],
+)
+def test_sidecars_that_do_not_fit_are_refused(
+    up, down, message, pair, describe, tmp_path
+):
+    describe(pair[0], **up)
+    describe(pair[1], **down)
+    with pytest.raises(ValueError, match=message):
+        undistort(pair, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["shape", "place"])
+@pytest.mark.parametrize("which", ["down", "series"])
+def test_images_of_another_grid_are_refused(which, what, pair, write, tmp_path):
+    affine = AFFINE.copy()
+    affine[0, 3] = 5 if what == "place" else 0
+    shape = SHAPE if what == "place" else (26, 31, 9)
+    other = write("other.nii.gz", np.ones(shape, np.float32), affine)
+    series = [other] if which == "series" else None
+    pair = (pair[0], other) if which == "down" else pair
+    message = "other.nii.gz' of shape .*" + ("elsewhere" if what == "place" else "31")
+    with pytest.raises(ValueError, match=message):
+        undistort(pair, tmp_path, series, direction="j")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failure_leaves_no_file(pair, write, tmp_path):
+    """The second series is damaged, which is seen when all else is done."""
+    series = write("dwi.nii.gz", np.ones((*SHAPE, 2), np.float32), AFFINE)
+    damaged = tmp_path / "in" / "damaged.nii.gz"
+    content = bytearray(series.read_bytes())
+    content[-6] ^= 1  # in the checksum
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        undistort(pair, tmp_path, [series, damaged], direction="j")
+    assert names(tmp_path / "out") == set()
+
+
+def test_the_command_runs(pair, run_command, tmp_path):
+    options = ["--direction", "j", "--out_dir", tmp_path / "out"]
+    done = run_command("dipy_nn_reg_undistort", *pair, *options)
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "out") == {"fieldmap.nii.gz", "undistorted.nii.gz"}
+    done = run_command("dipy_nn_reg_undistort", *pair, "--direction", "q")
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
