@@ -63,7 +63,7 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True, motion=None
     _check_sign(sign)
     moves = np.moveaxis(sign * field.astype(np.float32), axis, 0)
     read_image = _reader(moves, axis, motion)
-    factor = np.float32(1) + _slope(moves) if modulate else None
+    factor = _volume_change(moves) if modulate else None
     kind = float_type(image)
     volumes = image.reshape(*field.shape, -1)
     corrected = np.empty(volumes.shape, kind)
@@ -72,6 +72,22 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True, motion=None
         values = values if factor is None else values * factor
         corrected[..., i] = np.moveaxis(values, 0, axis)
     return corrected.reshape(image.shape)
+
+
+def volume_change(field, *, axis, sign=1):
+    """Return the factor by which a distortion has intensities pile up.
+
+    Parameters
+    ----------
+    field, axis, sign
+        As for :func:`correct_distortion`, which multiplies by this factor.
+
+    Returns
+    -------
+    factor : ndarray, float32, shape (*spatial,)
+    """
+    moves = np.moveaxis(sign * field.astype(np.float32), axis, 0)
+    return np.ascontiguousarray(np.moveaxis(_volume_change(moves), 0, axis))
 
 
 def distortion_to_displacement(field, *, axis, sign=1):
@@ -137,8 +153,8 @@ def _check_shapes(image, field):
         raise ValueError("Expected a finite field. Received one that is not.")
 
 
-def _slope(moves):
-    """Return slopes along the first axis, by central differences."""
+def _volume_change(moves):
+    """Return 1 and the slope along the first axis, by central differences."""
     if len(moves) == 1:
-        return np.zeros_like(moves)
-    return np.gradient(moves, axis=0)
+        return np.ones_like(moves)
+    return np.float32(1) + np.gradient(moves, axis=0)

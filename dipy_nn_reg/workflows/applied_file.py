@@ -72,19 +72,12 @@ def apply_to_file(path, static, transforms, paths, options):
     check_warped(paths["out_file"], moving, static, fill=options.fill)
     maps = _read_maps(transforms, static, moving, options)
     static, moving = _on_grids_of(maps, static, moving, options)
-    (_warp_and_turn if turns else _warp)(moving, static, maps, paths, options)
-    return 0
-
-
-def is_image(path):
-    """Return whether a file holds neither points nor streamlines, by its name."""
-    return path.suffix not in (*POINTS, *TRACTOGRAMS)
-
-
-def _warp(moving, static, maps, paths, options):
+    if turns:
+        _warp_and_turn(moving, static, maps, paths, options)
+        return 0
     if options.bvecs:
-        rotated = _rotate(options.bvecs, moving, static, maps, options.inverse)
-        _write_bvecs(paths["out_bvecs"], rotated)
+        files = paths["out_bvecs"], options.bvecs
+        write_turned_bvecs(*files, moving, static, maps, inverse=options.inverse)
     warped = warp_image(
         moving,
         static,
@@ -94,6 +87,12 @@ def _warp(moving, static, maps, paths, options):
         fill=options.fill,
     )
     write_warped(paths["out_file"], warped, moving, static, series=moving.header)
+    return 0
+
+
+def is_image(path):
+    """Return whether a file holds neither points nor streamlines, by its name."""
+    return path.suffix not in (*POINTS, *TRACTOGRAMS)
 
 
 def _warp_and_turn(moving, static, maps, paths, options):
@@ -183,8 +182,23 @@ def _move_streamlines(path, static, maps, inverse, out):
     return write_streamlines(out, tractogram, points, static)
 
 
-def _rotate(bvecs, moving, static, maps, inverse):
-    """Return the b-vectors of a series along the axes of the static image."""
+def write_turned_bvecs(path, bvecs, moving, static, maps, *, inverse=False):
+    """Write the b-vectors of a series along the axes of the static image.
+
+    Parameters
+    ----------
+    path, bvecs : Path
+        Of the result, and of the b-vectors.
+    moving, static : dipy_nn_reg.io.nifti.Image
+    maps, inverse
+        As for :func:`~dipy_nn_reg.mapping.resampling.warp_image`; their affine parts
+        turn the vectors.
+
+    Raises
+    ------
+    ValueError
+        If the series has another number of volumes.
+    """
     vectors = read_bvecs(bvecs)
     volumes = moving.data.shape[3] if moving.data.ndim > 3 else 1
     if len(vectors) != volumes:
@@ -197,12 +211,14 @@ def _rotate(bvecs, moving, static, maps, inverse):
         is_affine = isinstance(step, np.ndarray)
         total = (step if is_affine else prealign_of(step)) @ total
     _tell_of_rest(static, maps, inverse)
-    return rotate_bvecs(
+    turned = rotate_bvecs(
         vectors,
         moving_affine=moving.affine,
         static_affine=static.affine,
         prealign=np.linalg.inv(total) if inverse else total,
     )
+    with whole_file(path) as partial:
+        np.savetxt(partial, turned.T, fmt="%.8f")
 
 
 def _tell_of_rest(static, maps, inverse):
@@ -216,8 +232,3 @@ def _tell_of_rest(static, maps, inverse):
         f"tissue by {middle:.1f} degrees in the median, and by {most:.1f} at 95 % of "
         f"the voxels. Tensors, peaks or spherical harmonics follow it, by --reorient."
     )
-
-
-def _write_bvecs(path, vectors):
-    with whole_file(path) as partial:
-        np.savetxt(partial, vectors.T, fmt="%.8f")

@@ -1,33 +1,27 @@
 """Command that registers a DWI series to a template, and carries it over."""
 
-import shutil
-
-from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import numpy as np
 
 from dipy_nn_reg.checks import check_name, check_number
-from dipy_nn_reg.diffusion.reorientation import Quantity, warp_quantity
-from dipy_nn_reg.diffusion.series import (
-    IMAGES,
-    anisotropy_of,
-    fit_tensors,
-    image_of_series,
-)
-from dipy_nn_reg.io.atomic import whole_files
-from dipy_nn_reg.io.fields import load_mapping
+from dipy_nn_reg.diffusion.correction import correct_distortion
+from dipy_nn_reg.diffusion.series import IMAGES, fit_tensors, image_of_series
 from dipy_nn_reg.io.gradients import read_gradients
 from dipy_nn_reg.io.labels import read_mask_on
 from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
+from dipy_nn_reg.io.nifti_writing import check_image_name
 from dipy_nn_reg.quiet import start_import_of_keras
-from dipy_nn_reg.text import printable
-from dipy_nn_reg.workflows.applied_file import Options, apply_to_file
+from dipy_nn_reg.workflows.dwi_files import (
+    carry_series,
+    carry_tensors,
+    read_distortion,
+    read_series,
+    write_on,
+)
+from dipy_nn_reg.workflows.encodings import encoding_of
 from dipy_nn_reg.workflows.pair_files import INVERSE, read_prealign, register_pairs
 from dipy_nn_reg.workflows.paths import find_input, plan_outputs
 
-# NIfTI's name for tensors, whose values are on the fifth axis.
-_TENSORS = "symmetric matrix"
 # Outputs of the registration of the image.
 _OF_PAIR = {
     "out_warped",
@@ -61,6 +55,8 @@ class DwiFlow(Workflow):
         smoothness=None,
         tensors=False,
         no_series=False,
+        fieldmap_file=None,
+        direction=None,
         no_report=False,
         out_dir="",
         out_image="dwi_image.nii.gz",
@@ -79,8 +75,8 @@ class DwiFlow(Workflow):
         """Register a DWI series to a template or to another image of the head.
 
         An image of the series is registered; the series is then interpolated once, and
-        its b-vectors are turned by the affine part of the map. Motion and distortion
-        have to be corrected before.
+        its b-vectors are turned by the affine part of the map. Motion has to be
+        corrected before, and so has distortion, unless its field is given.
 
         Parameters
         ----------
@@ -111,6 +107,13 @@ class DwiFlow(Workflow):
             tissue.
         no_series : bool, optional
             Do not carry the series over.
+        fieldmap_file : string or Path, optional
+            Path of the field of the distortion of the series, as dipy_nn_reg_undistort
+            writes it. The series, as it was acquired, is then corrected and carried
+            over in one interpolation.
+        direction : string, optional
+            Phase encoding of the series, as BIDS names it ("j-"), for that field. By
+            default that of its sidecar.
         no_report : bool, optional
             Write no page on the quality of the result.
         out_dir : string or Path, optional
@@ -148,8 +151,16 @@ class DwiFlow(Workflow):
             "bvals": bvals,
             "bvecs": bvecs,
             **({"mask_file": mask_file} if mask_file else {}),
+            **({"fieldmap_file": fieldmap_file} if fieldmap_file else {}),
         }
         inputs = {name: find_input(name, path) for name, path in inputs.items()}
+        encoding = None
+        if fieldmap_file:
+            encoding = encoding_of(inputs["dwi_file"], direction, None)
+        elif direction:
+            raise ValueError(
+                f"Expected fieldmap_file with a direction. Received {direction!r}."
+            )
         prealign, prealign_files = read_prealign(prealign)
         names = {
             "out_image": out_image,
@@ -176,7 +187,7 @@ class DwiFlow(Workflow):
             self, [[inputs["dwi_file"]]], out_dir, [names], kept=kept
         )
         start_import_of_keras()
-        series = _read_series(inputs["dwi_file"])
+        series = read_series(inputs["dwi_file"])
         gtab = read_gradients(
             inputs["bvals"],
             inputs["bvecs"],
@@ -184,8 +195,13 @@ class DwiFlow(Workflow):
             b0_threshold=b0_threshold,
         )
         mask = read_mask_on(inputs["mask_file"], series) if mask_file else None
-        values, mask = image_of_series(series.data, gtab, image=image, mask=mask)
-        _write_on(series, paths, out_image=values, out_mask=mask.astype(np.uint8))
+        data, distortion = series.data, None
+        if encoding:
+            field = inputs["fieldmap_file"]
+            distortion = field, encoding = read_distortion(field, encoding, series)
+            data = correct_distortion(data, field, **encoding)
+        values, mask = image_of_series(data, gtab, image=image, mask=mask)
+        write_on(series, paths, out_image=values, out_mask=mask.astype(np.uint8))
         register_pairs(
             [inputs["static_file"]],
             [paths["out_image"]],
@@ -200,65 +216,6 @@ class DwiFlow(Workflow):
         )
         static = read_image(inputs["static_file"])
         if tensors:
-            _carry_tensors(fit_tensors(series.data, gtab, mask), series, static, paths)
+            carry_tensors(fit_tensors(data, gtab, mask), series, static, paths)
         if not no_series:
-            del series, values  # read anew below: once in memory is enough
-            _carry_series(inputs, static, paths)
-
-
-def _read_series(path):
-    series = read_image(path, series=True)
-    if series.data.ndim != 4 or series.colours is not None:
-        raise ValueError(
-            f"Expected a DWI series of four axes. Received {printable(path)} of shape "
-            f"{series.data.shape}."
-        )
-    return series
-
-
-def _write_on(image, paths, **arrays):
-    """Write arrays on the grid of an image, all or none."""
-    with whole_files({name: paths[name] for name in arrays}) as partials:
-        for name, array in arrays.items():
-            write_image(partials[name], array, image.affine, header=image.header)
-
-
-def _carry_series(inputs, static, paths):
-    """Write the series on the grid of the template, with its gradients."""
-    files = {
-        "out_file": paths["out_series"],
-        "out_bvecs": paths["out_bvecs"],
-        "out_bvals": paths["out_bvals"],
-    }
-    options = Options(
-        inverse=False,
-        interpolation="linear",
-        fill=None,
-        bvecs=inputs["bvecs"],
-        quantity=None,
-        any_grid=False,
-        absolute=False,
-    )
-    with whole_files(files) as partials:
-        field = [paths["out_field"]]
-        apply_to_file(inputs["dwi_file"], static, field, partials, options)
-        shutil.copyfile(inputs["bvals"], partials["out_bvals"])
-    logger.info(f"Written: {printable(paths['out_series'])}")
-
-
-def _carry_tensors(tensors, series, static, paths):
-    """Write tensors on the grid of the template, and their anisotropy."""
-    mapping = load_mapping(paths["out_field"])
-    moving = series._replace(data=tensors)
-    quantity = Quantity("tensors")
-    warped, _ = warp_quantity(
-        moving, static, [mapping], quantity, interpolation="linear"
-    )
-    names = ("out_tensors", "out_fa")
-    with whole_files({name: paths[name] for name in names}) as partials:
-        place = {"affine": static.affine, "header": static.header}
-        write_image(
-            partials["out_tensors"], warped[..., None, :], **place, intent=_TENSORS
-        )
-        write_image(partials["out_fa"], anisotropy_of(warped), **place)
-    logger.info(f"Written: {printable(paths['out_tensors'])}")
+            carry_series(series, distortion, static, inputs, paths)

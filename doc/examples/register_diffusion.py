@@ -33,10 +33,10 @@ from dipy_nn_reg.mapping.resampling import to_static
 from dipy_nn_reg.transform.random import random_displacements
 
 ###############################################################################
-# The template and a person differ by a smooth field, and the person is twisted about the
-# vertical axis, most in the middle. Each has an arc of fibres from
-# left to right and two rods from back to front. The series has 4 volumes without
-# weighting and 32 with b = 1000 s/mm\ :sup:`2`.
+# The template and a person differ by a smooth field, and the person is twisted about
+# the vertical axis, most in the middle. Each has an arc of fibres from left to right
+# and two rods from back to front. The series has 4 volumes without weighting and 32
+# with b = 1000 s/mm\ :sup:`2`.
 
 shape, affine = (48, 56, 40), np.diag([-2.0, 2, 2, 1])
 field = random_displacements((1, *shape), np.random.default_rng(4))[0]
@@ -152,7 +152,7 @@ plt.show()
 #
 # From files, by one command::
 #
-#    dipy_nn_reg_dwi template.nii.gz dwi.nii.gz dwi.bval dwi.bvec --tensors --out_dir out
+#    dipy_nn_reg_dwi template.nii.gz dwi.nii.gz dwi.bval dwi.bvec --tensors
 #
 # References
 # ----------

@@ -84,6 +84,48 @@ def test_the_brain_is_found(study, tmp_path):
     assert not (tmp_path / "out" / "dwi.nii.gz").exists()
 
 
+def test_distortion_and_map_are_composed(study, write, smooth_field, tmp_path):
+    """Beside SciPy: each voxel is read once, where both lead it, and scaled."""
+    files, series = study
+    field = 2 * smooth_field(SHAPE, sigma=4, largest=1.0)[..., 1]
+    fieldmap = write("fieldmap.nii.gz", field, AFFINE)
+    mask = write("mask.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)
+    out = tmp_path / "out"
+    options = {"mask_file": str(mask), "prealign": "none", "no_report": True}
+    run(files, out, fieldmap_file=str(fieldmap), direction="j-", **options)
+    mapping = load_mapping(out / "field.nii.gz")
+    found = nib.load(out / "dwi.nii.gz").get_fdata()
+    voxels = np.moveaxis(np.indices(SHAPE, float), 0, -1)
+    voxels += mapping.backward @ np.linalg.inv(AFFINE[:3, :3]).T
+    inside = np.all((voxels > 3) & (voxels < np.array(SHAPE) - 4), axis=-1)
+    at = np.moveaxis(voxels, -1, 0).copy()
+    nearest = {"order": 1, "mode": "nearest"}
+    change = 1 - map_coordinates(np.gradient(field, axis=1), at, **nearest)
+    at[1] -= map_coordinates(field, at, **nearest)
+    for volume in (0, 3, 7):
+        once = change * map_coordinates(series[..., volume], at, **nearest)
+        npt.assert_allclose(found[inside, volume], once[inside], atol=0.3)
+    assert np.ptp(change[inside]) > 0.1
+    # The image that is registered is corrected as well.
+    voxels = np.indices(SHAPE, float)
+    voxels[1] -= field
+    b0 = (series[..., 0] + series[..., 8]) / 2
+    b0 = map_coordinates(b0, voxels, order=1, mode="grid-constant")
+    expected = b0 * (1 - np.gradient(field, axis=1))
+    image = nib.load(out / "dwi_image.nii.gz").get_fdata()
+    npt.assert_allclose(image, expected, atol=0.1)
+
+
+def test_a_field_of_another_grid_is_refused(study, write, tmp_path):
+    files, _ = study
+    fieldmap = write("fieldmap.nii.gz", np.zeros((5, 6, 7)), AFFINE)
+    with pytest.raises(ValueError, match="grid of the series"):
+        run(files, tmp_path / "out", fieldmap_file=str(fieldmap), direction="j")
+    with pytest.raises(ValueError, match="direction"):
+        run(files, tmp_path / "out", direction="j")
+    assert not list((tmp_path / "out").glob("*"))
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -1,0 +1,134 @@
+"""Files of a DWI series: read, and carried over to a template."""
+
+import shutil
+
+from dipy.utils.logging import logger
+import numpy as np
+
+from dipy_nn_reg.diffusion.correction import distortion_to_displacement, volume_change
+from dipy_nn_reg.diffusion.reorientation import Quantity, warp_quantity
+from dipy_nn_reg.diffusion.series import anisotropy_of
+from dipy_nn_reg.io.atomic import whole_files
+from dipy_nn_reg.io.fields import load_mapping
+from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.nifti_writing import write_image
+from dipy_nn_reg.mapping.maps import displacement_to_mapping
+from dipy_nn_reg.mapping.resampling import warp_image
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.applied_file import write_turned_bvecs
+
+# NIfTI's name for tensors, whose values are on the fifth axis.
+_TENSORS = "symmetric matrix"
+
+
+def read_series(path):
+    """Read a DWI series, an Image of four axes, or raise ValueError."""
+    series = read_image(path, series=True)
+    if series.data.ndim != 4 or series.colours is not None:
+        raise ValueError(
+            f"Expected a DWI series of four axes. Received {printable(path)} of shape "
+            f"{series.data.shape}."
+        )
+    return series
+
+
+def write_on(image, paths, **arrays):
+    """Write arrays on the grid of an image, all or none."""
+    with whole_files({name: paths[name] for name in arrays}) as partials:
+        for name, array in arrays.items():
+            write_image(partials[name], array, image.affine, header=image.header)
+
+
+def read_distortion(path, encoding, series):
+    """Read the field of a distortion on the grid of a series.
+
+    Parameters
+    ----------
+    path : Path
+    encoding : dipy_nn_reg.diffusion.phase_encoding.PhaseEncoding
+    series : dipy_nn_reg.io.nifti.Image
+
+    Returns
+    -------
+    field : ndarray, shape (x, y, z)
+        In voxels.
+    encoding : dict
+        ``axis`` and ``sign`` of the series, as
+        :func:`~dipy_nn_reg.diffusion.correction.correct_distortion` takes them.
+
+    Raises
+    ------
+    ValueError
+        If the field is on another grid.
+    """
+    field = read_image(path)
+    same = field.data.shape == series.data.shape[:3]
+    if not same or not np.allclose(field.affine, series.affine, atol=1e-3):
+        raise ValueError(
+            f"Expected a field on the grid of the series, of shape "
+            f"{series.data.shape[:3]}. Received {printable(path)} of shape "
+            f"{field.data.shape}{', placed elsewhere' if same else ''}."
+        )
+    return field.data, {"axis": encoding.axis, "sign": encoding.sign}
+
+
+def carry_series(series, distortion, static, inputs, paths):
+    """Write a series on the grid of the template, with its gradients.
+
+    The distortion and the map to the template are composed, for one interpolation.
+
+    Parameters
+    ----------
+    series, static : dipy_nn_reg.io.nifti.Image
+    distortion : tuple or None
+        As :func:`read_distortion` returns it.
+    inputs, paths : dict of Path
+        Files that are read, and outputs, by the options of the command.
+    """
+    mapping = load_mapping(paths["out_field"])
+    maps, factor = [mapping], None
+    if distortion is not None:
+        field, encoding = distortion
+        displacement = distortion_to_displacement(field, **encoding)
+        affines = {"static_affine": series.affine, "moving_affine": series.affine}
+        maps.append(displacement_to_mapping(displacement, **affines))
+        change = series._replace(data=volume_change(field, **encoding))
+        factor = warp_image(change, static, [mapping], fill=1.0)
+    warped = warp_image(series, static, maps)
+    if factor is not None:
+        warped *= factor[..., None]
+    names = {"out_series", "out_bvecs", "out_bvals"}
+    with whole_files({name: paths[name] for name in names}) as partials:
+        place = {"header": static.header, "series": series.header}
+        write_image(partials["out_series"], warped, static.affine, **place)
+        files = partials["out_bvecs"], inputs["bvecs"]
+        write_turned_bvecs(*files, series, static, [mapping])
+        shutil.copyfile(inputs["bvals"], partials["out_bvals"])
+    logger.info(f"Written: {printable(paths['out_series'])}")
+
+
+def carry_tensors(tensors, series, static, paths):
+    """Write tensors on the grid of the template, and their anisotropy.
+
+    Parameters
+    ----------
+    tensors : ndarray, shape (x, y, z, 6)
+        On the grid of the series, in DIPY's order.
+    series, static : dipy_nn_reg.io.nifti.Image
+    paths : dict of Path
+        Outputs by the options of the command, among them the field.
+    """
+    mapping = load_mapping(paths["out_field"])
+    moving = series._replace(data=tensors)
+    quantity = Quantity("tensors")
+    warped, _ = warp_quantity(
+        moving, static, [mapping], quantity, interpolation="linear"
+    )
+    names = ("out_tensors", "out_fa")
+    with whole_files({name: paths[name] for name in names}) as partials:
+        place = {"affine": static.affine, "header": static.header}
+        write_image(
+            partials["out_tensors"], warped[..., None, :], **place, intent=_TENSORS
+        )
+        write_image(partials["out_fa"], anisotropy_of(warped), **place)
+    logger.info(f"Written: {printable(paths['out_tensors'])}")
