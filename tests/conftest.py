@@ -167,16 +167,36 @@ def brains(write, crops):
 @pytest.fixture(scope="session")
 def gradient():
     """Return a function: the gradient of a scalar function in each of its arrays."""
-    tf = pytest.importorskip("tensorflow")
+    import keras  # after dipy_nn_reg, which configures TensorFlow
 
-    def compute(function, *arrays):
-        tensors = [tf.constant(array, tf.float32) for array in arrays]
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = function(*tensors)
-        return [g.numpy() for g in tape.gradient(value, tensors)]
+    backend = keras.backend.backend()
+    return {"tensorflow": _by_tensorflow, "jax": _by_jax, "torch": _by_torch}[backend]
 
-    return compute
+
+def _by_tensorflow(function, *arrays):
+    import tensorflow as tf
+
+    tensors = [tf.constant(array, tf.float32) for array in arrays]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = function(*tensors)
+    return [g.numpy() for g in tape.gradient(value, tensors)]
+
+
+def _by_jax(function, *arrays):
+    import jax
+
+    arrays = [jax.numpy.asarray(array, "float32") for array in arrays]
+    gradients = jax.grad(function, argnums=tuple(range(len(arrays))))(*arrays)
+    return [np.asarray(g) for g in gradients]
+
+
+def _by_torch(function, *arrays):
+    import torch
+
+    tensors = [torch.tensor(array, dtype=torch.float32) for array in arrays]
+    value = function(*[tensor.requires_grad_() for tensor in tensors])
+    return [g.numpy() for g in torch.autograd.grad(value, tensors)]
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def make_fields(rng):
 
 
 def penalty_of(function, *fields):
-    fields = (ops.convert_to_tensor(field, "float32") for field in fields)
+    fields = (ops.convert_to_tensor(np.asarray(f), "float32") for f in fields)
     return ops.convert_to_numpy(function(*fields))
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 from dipy.align.imwarp import DiffeomorphicMap
 from keras import ops
 import numpy as np
@@ -146,7 +148,8 @@ def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
     displacement = (whole + rng.uniform(0.2, 0.8, whole.shape)).astype(np.float32)
 
     def loss(image, displacement):
-        return ops.sum(warp(image, displacement, border=border) * weights)
+        warped = warp(image, displacement, border=border)
+        return ops.sum(ops.multiply(warped, weights))
 
     gradients = gradient(loss, image, displacement)
     step = 0.1  # within it the loss is linear in each value
@@ -173,14 +176,16 @@ def test_gradients_of_fields_agree_with_finite_differences(shape, rng, gradient)
     weights = rng.normal(size=fields[0].shape).astype(np.float32)
 
     def composed(first, second):
-        return ops.sum(compose(first, second) * weights)
+        return ops.sum(ops.multiply(compose(first, second), weights))
 
     def integrated(velocity, second):
-        return ops.sum((integrate(velocity, steps=4) + 0 * second) * weights)
+        field = integrate(velocity, steps=4) + 0 * second
+        return ops.sum(ops.multiply(field, weights))
 
     def sampled(first, second):
-        positions = second + identity_grid(shape)
-        return ops.sum(sample(first, positions, border="repeat") * weights)
+        positions = ops.add(second, identity_grid(shape))
+        field = sample(first, positions, border="repeat")
+        return ops.sum(ops.multiply(field, weights))
 
     for function in (composed, integrated, sampled):
         gradients = gradient(function, *fields)
@@ -288,8 +293,12 @@ def test_a_constant_image_changes_neither_values_nor_the_gradient_of_the_field(
     npt.assert_array_equal(
         warp(image, displacement, **options), warp(image, displacement, border=border)
     )
+
+    def weighted(displacement, **options):
+        return ops.sum(ops.multiply(weight, warp(image, displacement, **options)))
+
     actual, expected = (
-        gradient(lambda u, o=o: ops.sum(weight * warp(image, u, **o)), displacement)[0]
+        gradient(partial(weighted, **o), displacement)[0]
         for o in (options, {"border": border})
     )
     npt.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
