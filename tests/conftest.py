@@ -80,7 +80,7 @@ def sevens():
     if os.environ.get(mnist.MNIST_VARIABLE):
         (images, _), _ = mnist.load_mnist(digit=7)
         return images[:640]
-    (images, labels), _ = mnist._from_scikit_learn(reason="a test")
+    (images, labels), _ = mnist._from_bundle(reason="a test")
     return images[labels == 7].astype(np.float32) / 255
 
 
