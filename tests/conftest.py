@@ -29,7 +29,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect slow tests, unless all are asked for or one is named."""
+    """Skip tests of another backend, and deselect slow ones that are not asked for."""
+    _skip_those_of_tensorflow(items)
     if config.getoption("all") or "slow" in config.option.markexpr:
         return
     folder = config.invocation_params.dir
@@ -39,6 +40,16 @@ def pytest_collection_modifyitems(config, items):
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+def _skip_those_of_tensorflow(items):
+    import keras  # after dipy_nn_reg, which configures TensorFlow
+
+    backend = keras.backend.backend()
+    skip = pytest.mark.skip(reason=f"of TensorFlow; the backend is {backend}")
+    for item in items:
+        if backend != "tensorflow" and item.get_closest_marker("tensorflow"):
+            item.add_marker(skip)
 
 
 def _is_in(item, named):
@@ -167,7 +178,7 @@ def brains(write, crops):
 @pytest.fixture(scope="session")
 def gradient():
     """Return a function: the gradient of a scalar function in each of its arrays."""
-    import keras  # after dipy_nn_reg, which configures TensorFlow
+    import keras
 
     backend = keras.backend.backend()
     return {"tensorflow": _by_tensorflow, "jax": _by_jax, "torch": _by_torch}[backend]

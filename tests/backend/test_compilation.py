@@ -12,6 +12,8 @@ from dipy_nn_reg.backend import (
     value_and_gradient,
 )
 
+pytestmark = pytest.mark.backends
+
 
 def waves(x, y):
     return ops.multiply(ops.sin(x), y)
@@ -88,8 +90,10 @@ def test_output_shape_and_errors_of_the_function():
         output_shape(fail, (2, 3))
 
 
+@pytest.mark.tensorflow
 def test_constants_get_no_gradient(rng):
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     x, y = (tf.constant(a) for a in rng.random((2, 3, 4), dtype=np.float32))
     with tf.GradientTape() as tape:
         tape.watch([x, y])

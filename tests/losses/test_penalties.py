@@ -17,6 +17,8 @@ from dipy_nn_reg.losses.penalties import (
     tv,
 )
 
+pytestmark = pytest.mark.backends
+
 SHAPES = [(7, 5), (4, 6, 5)]
 FUNCTIONS = {
     "bending": bending,

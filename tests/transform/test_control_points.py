@@ -9,6 +9,8 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.transform.control_points import SPLINES, bspline, thin_plate
 
+pytestmark = pytest.mark.backends
+
 CASES = [((13, 11), 2), ((28, 31), 5), ((7, 9), 3), ((9, 8, 7), 3), ((10, 13, 11), 4)]
 
 

@@ -16,6 +16,8 @@ from dipy_nn_reg.transform.functions import (
     warp,
 )
 
+pytestmark = pytest.mark.backends
+
 SHAPES = [(28, 28), (27, 31), (12, 9, 10)]
 
 

@@ -6,6 +6,8 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 
+pytestmark = pytest.mark.backends
+
 SHAPES = [(12, 16), (13, 9), (8, 12, 10), (7, 9, 11)]
 
 
