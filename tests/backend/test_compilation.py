@@ -86,8 +86,9 @@ def test_output_shape_and_errors_of_the_function():
     def fail(x):
         raise ValueError("as it was written")
 
-    with pytest.raises(ValueError, match="^as it was written$"):
+    with pytest.raises(ValueError) as caught:
         output_shape(fail, (2, 3))
+    assert str(caught.value) == "as it was written"  # JAX adds a note
 
 
 @pytest.mark.tensorflow
