@@ -17,8 +17,6 @@ from dipy_nn_reg.losses.penalties import (
     tv,
 )
 
-pytestmark = pytest.mark.backends
-
 SHAPES = [(7, 5), (4, 6, 5)]
 FUNCTIONS = {
     "bending": bending,
@@ -207,6 +205,7 @@ def test_gradients_at_a_field_of_zero_are_zero(name, shape, gradient):
     npt.assert_array_equal(actual, 0)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_agrees_with_a_loop_in_numpy(name, shape, make_fields):
@@ -216,6 +215,7 @@ def test_agrees_with_a_loop_in_numpy(name, shape, make_fields):
     npt.assert_allclose(penalty_of(FUNCTIONS[name], *fields), expected, rtol=1e-4)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradients_agree_with_finite_differences(

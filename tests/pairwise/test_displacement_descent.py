@@ -72,7 +72,6 @@ def test_a_known_displacement_is_found_with_each_loss(make_pair, shape, loss):
     assert inner_error(found, displacement) < 0.6 * inner_error(0 * found, displacement)
 
 
-@pytest.mark.backends
 def test_the_scale_of_a_loss_does_not_change_the_result(make_pair):
     moving, static, _ = make_pair(SHAPES[0])
     fields = [

@@ -16,8 +16,6 @@ from dipy_nn_reg.transform.functions import (
     warp,
 )
 
-pytestmark = pytest.mark.backends
-
 SHAPES = [(28, 28), (27, 31), (12, 9, 10)]
 
 
@@ -33,6 +31,7 @@ def scipy_warp(image, displacement, *, order, mode):
     return warped
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("border", ["zero", "repeat"])
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
@@ -72,6 +71,7 @@ def test_sample_at_and_beyond_the_last_row(interpolation, rng):
     )
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("shape", [(20, 22), (12, 9, 10)])
 def test_warp_agrees_with_dipy(shape, rng):
     ndim = len(shape)
@@ -83,6 +83,7 @@ def test_warp_agrees_with_dipy(shape, rng):
     npt.assert_allclose(warp(image, displacement), expected, atol=1e-5)
 
 
+@pytest.mark.backends
 def test_nearest_keeps_labels_and_their_type(rng):
     labels = rng.integers(0, 2**30, (1, 9, 9)).astype(np.int32)
     displacement = rng.normal(0, 2, (1, 9, 9, 2)).astype(np.float32)
@@ -129,6 +130,7 @@ def test_image_and_field_may_differ_in_size(rng):
     npt.assert_array_equal(warped[:, :, 11:], 0)
 
 
+@pytest.mark.backends
 def test_tensors_in_tensors_out():
     image, field = ops.ones((1, 4, 4, 1)), ops.zeros((1, 4, 4, 2))
     by_keyword = warp(image=image, displacement=field)
@@ -139,6 +141,7 @@ def test_tensors_in_tensors_out():
     assert isinstance(warp(np.ones((4, 4)), np.zeros((4, 4, 2))), np.ndarray)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("border", ["zero", "repeat"])
 @pytest.mark.parametrize("shape", [(6, 7), (5, 4, 6)])
 def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
@@ -170,6 +173,7 @@ def test_gradients_agree_with_finite_differences(shape, border, rng, gradient):
             npt.assert_allclose(actual.flat[index], expected, atol=2e-4)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("shape", [(6, 7), (4, 5, 4)])
 def test_gradients_of_fields_agree_with_finite_differences(shape, rng, gradient):
     ndim = len(shape)
@@ -202,6 +206,7 @@ def test_gradients_of_fields_agree_with_finite_differences(shape, rng, gradient)
             npt.assert_allclose(actual, expected, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.backends
 def test_compose_agrees_with_two_successive_warps():
     # A linear image is interpolated exactly, so both ways agree inside.
     rows, columns = np.mgrid[:20, :20].astype(np.float32)
@@ -221,6 +226,7 @@ def test_integrate_a_constant_velocity_is_a_translation(shape):
     npt.assert_allclose(integrate(velocity), velocity, atol=1e-5)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("shape", [(41, 41), (25, 25, 25)])
 def test_integrate_a_linear_velocity_is_the_matrix_exponential(shape):
     ndim = len(shape)
@@ -315,6 +321,7 @@ def test_composed_fields_may_differ_in_size(shape, rng):
     npt.assert_allclose(compose(first, second), expected, atol=1e-6)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
 @pytest.mark.parametrize("fill", [-1000.0, 0.7, 0.0])
@@ -385,6 +392,7 @@ def test_more_than_64_steps_of_an_integration_are_refused(steps):
         integrate(np.zeros((4, 4, 2), np.float32), steps=steps)
 
 
+@pytest.mark.backends
 def test_64_steps_keep_a_velocity_of_zero(smooth_field):
     velocity = smooth_field((12, 13), sigma=3, largest=1.0)
     still = integrate(0 * velocity, steps=64)
