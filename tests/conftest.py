@@ -29,7 +29,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect slow tests, unless all are asked for or one is named."""
+    """Skip tests of another backend, and deselect slow ones that are not asked for."""
+    _skip_those_of_tensorflow(items)
     if config.getoption("all") or "slow" in config.option.markexpr:
         return
     folder = config.invocation_params.dir
@@ -39,6 +40,16 @@ def pytest_collection_modifyitems(config, items):
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+def _skip_those_of_tensorflow(items):
+    import keras  # after dipy_nn_reg, which configures TensorFlow
+
+    backend = keras.backend.backend()
+    skip = pytest.mark.skip(reason=f"of TensorFlow; the backend is {backend}")
+    for item in items:
+        if backend != "tensorflow" and item.get_closest_marker("tensorflow"):
+            item.add_marker(skip)
 
 
 def _is_in(item, named):
@@ -80,7 +91,7 @@ def sevens():
     if os.environ.get(mnist.MNIST_VARIABLE):
         (images, _), _ = mnist.load_mnist(digit=7)
         return images[:640]
-    (images, labels), _ = mnist._from_scikit_learn(reason="a test")
+    (images, labels), _ = mnist._from_bundle(reason="a test")
     return images[labels == 7].astype(np.float32) / 255
 
 
@@ -167,16 +178,36 @@ def brains(write, crops):
 @pytest.fixture(scope="session")
 def gradient():
     """Return a function: the gradient of a scalar function in each of its arrays."""
-    tf = pytest.importorskip("tensorflow")
+    import keras
 
-    def compute(function, *arrays):
-        tensors = [tf.constant(array, tf.float32) for array in arrays]
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = function(*tensors)
-        return [g.numpy() for g in tape.gradient(value, tensors)]
+    backend = keras.backend.backend()
+    return {"tensorflow": _by_tensorflow, "jax": _by_jax, "torch": _by_torch}[backend]
 
-    return compute
+
+def _by_tensorflow(function, *arrays):
+    import tensorflow as tf
+
+    tensors = [tf.constant(array, tf.float32) for array in arrays]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = function(*tensors)
+    return [g.numpy() for g in tape.gradient(value, tensors)]
+
+
+def _by_jax(function, *arrays):
+    import jax
+
+    arrays = [jax.numpy.asarray(array, "float32") for array in arrays]
+    gradients = jax.grad(function, argnums=tuple(range(len(arrays))))(*arrays)
+    return [np.asarray(g) for g in gradients]
+
+
+def _by_torch(function, *arrays):
+    import torch
+
+    tensors = [torch.tensor(array, dtype=torch.float32) for array in arrays]
+    value = function(*[tensor.requires_grad_() for tensor in tensors])
+    return [g.numpy() for g in torch.autograd.grad(value, tensors)]
 
 
 @pytest.fixture

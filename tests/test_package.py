@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
@@ -114,6 +115,14 @@ def test_modules_for_syn_results_do_not_import_keras(module):
 def test_examples_in_docstrings(module):
     result = doctest.testmod(import_module(module), extraglobs={"np": np})
     assert result.failed == 0
+
+
+def test_each_dependency_has_its_reason():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.match(r"\w+", text)[0] for text in project["dependencies"]]
+    page = (ROOT / "doc/design.rst").read_text()
+    section = page.split("Dependencies\n---")[1].split("\n---")[0]
+    assert re.findall(r"^\* ``(\w+)``: \w", section, re.MULTILINE) == names
 
 
 def test_links_of_the_readme_exist():

@@ -42,6 +42,7 @@ def apply(affine, points):
     return points @ affine[:-1, :-1].T + affine[:-1, -1]
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize(
     "options",

@@ -13,7 +13,7 @@ import pytest
 from dipy_nn_reg.backend import as_one_graph, compiled, recomputed
 from dipy_nn_reg.tracing import GRAPHS_KEPT
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 
 def run(code, *, seconds=240):

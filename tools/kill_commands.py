@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from dipy_nn_reg.data.mnist import bundled_digits
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.io.nifti_writing import write_image
 from dipy_nn_reg.quiet import import_keras
@@ -128,13 +129,10 @@ def _table_of_commands(folder, images):
 
 
 def _write_digits(folder):
-    """Write the digits of scikit-learn in the files of MNIST, large enough for SyN."""
-    from sklearn.datasets import load_digits
-
+    """Write the bundled digits in the files of MNIST, large enough for SyN."""
     folder.mkdir()
-    digits = load_digits()
-    images = np.kron(digits.images * 15, np.ones((1, 3, 3))).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
+    images, labels = bundled_digits()
+    images = np.kron(images * 15.0, np.ones((1, 3, 3))).astype(np.uint8)
     for part, chosen in (("train", slice(0, 1400)), ("t10k", slice(1400, None))):
         for what, array in (("images", images[chosen]), ("labels", labels[chosen])):
             header = bytes([0, 0, 8, array.ndim])

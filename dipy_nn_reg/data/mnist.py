@@ -20,6 +20,8 @@ MNIST_VARIABLE = "DIPY_NN_REG_MNIST"
 TIMEOUT = 4
 # Largest ratio of the uncompressed to the compressed size of a file (zlib).
 _MAX_RATIO = 1032
+# Digits that need no network, with their source and license in a text file beside them.
+_BUNDLED = Path(__file__).parent / "digits" / "optical_digits.npz"
 _MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 
 
@@ -27,8 +29,8 @@ def load_mnist(folder=None, *, digit=None):
     """Load the MNIST handwritten digits.
 
     The digits are read from IDX files if a folder is named, and from Keras's cache or
-    download otherwise. Without a network, the handwritten digits that come with
-    scikit-learn are returned instead, at the same image size, with a warning.
+    download otherwise. Without a network, small handwritten digits that come with this
+    package are returned instead, at the same image size, with a warning.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def load_mnist(folder=None, *, digit=None):
         try:
             train, test = _from_keras()
         except OSError as error:
-            train, test = _from_scikit_learn(reason=error)
+            train, test = _from_bundle(reason=error)
     return _prepare(*train, digit), _prepare(*test, digit)
 
 
@@ -179,21 +181,33 @@ def _answers(url):
     return bool(answers)
 
 
-def _from_scikit_learn(*, reason):
-    """Return the 1,797 digits of scikit-learn, of 8x8 pixels, as 20x20 in 28x28."""
+def bundled_digits():
+    """Return the 1,797 digits that come with the package.
+
+    Returns
+    -------
+    images : ndarray, shape (1797, 8, 8)
+        Uint8, from 0 to 16.
+    labels : ndarray, shape (1797,)
+        Uint8. The text file beside the digits has their source and license.
+    """
+    with np.load(_BUNDLED) as file:
+        return file["images"], file["labels"]
+
+
+def _from_bundle(*, reason):
+    """Return the bundled digits, of 8x8 pixels, as 20x20 in 28x28."""
     from scipy.ndimage import zoom
-    from sklearn.datasets import load_digits
 
     logger.warning(
-        "MNIST is not at hand and cannot be downloaded (%s): using the 1,797 "
-        "handwritten digits of scikit-learn instead. For MNIST, set %s to a folder "
-        "with its IDX files.",
+        "MNIST is not at hand and cannot be downloaded (%s): using 1,797 smaller "
+        "handwritten digits that come with dipy_nn_reg instead. For MNIST, set %s to a "
+        "folder with its IDX files.",
         reason,
         MNIST_VARIABLE,
     )
-    digits = load_digits()
-    images = zoom(digits.images, (1, 20 / 8, 20 / 8), order=1) * (255 / 16)
+    images, labels = bundled_digits()
+    images = zoom(images.astype(float), (1, 20 / 8, 20 / 8), order=1) * (255 / 16)
     images = np.pad(images, [(0, 0), (4, 4), (4, 4)]).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
     test = np.arange(len(labels)) % 5 == 0
     return (images[~test], labels[~test]), (images[test], labels[test])

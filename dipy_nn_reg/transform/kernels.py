@@ -83,7 +83,7 @@ compose_fields = for_backend(_compose, torch=_compose_by_grid_sample)
 
 def integrate_velocity(velocity, steps):
     """Integrate a velocity by ``steps`` squarings."""
-    displacement = velocity / 2**steps
+    displacement = velocity / 2.0**steps
     for _ in range(steps):
         displacement = _compose_with_itself(displacement)
     return displacement

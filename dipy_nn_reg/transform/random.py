@@ -45,7 +45,8 @@ def random_displacements(shape, rng):
 
 @compiled
 def _displace(motion, linear, translation, spatial, spacing):
-    offset = voxel_grid(spatial) - (np.array(spatial, np.float32) - 1) / 2
+    centre = ops.convert_to_tensor([(size - 1) / 2 for size in spatial], "float32")
+    offset = voxel_grid(spatial) - centre
     affine = ops.einsum("...j,nij->n...i", offset, linear)
     affine += ops.reshape(translation, (-1, *[1] * len(spatial), len(spatial)))
     return bspline(motion, spatial, spacing) + affine

@@ -12,9 +12,11 @@ from dipy_nn_reg.backend import (
     value_and_gradient,
 )
 
+pytestmark = pytest.mark.backends
+
 
 def waves(x, y):
-    return ops.sin(x) * y
+    return ops.multiply(ops.sin(x), y)
 
 
 def test_compiled_functions_take_tensors_and_arrays(rng):
@@ -30,7 +32,7 @@ def test_gradient_of_a_recomputed_function(rng, gradient):
     x, y, weight = rng.random((3, 3, 4), dtype=np.float32)
     function = recomputed(waves)
     npt.assert_allclose(ops.convert_to_numpy(function(x, y)), np.sin(x) * y, rtol=1e-5)
-    actual = gradient(lambda x, y: ops.sum(weight * function(x, y)), x, y)
+    actual = gradient(lambda x, y: ops.sum(ops.multiply(weight, function(x, y))), x, y)
     npt.assert_allclose(actual[0], weight * np.cos(x) * y, rtol=1e-4)
     npt.assert_allclose(actual[1], weight * np.sin(x), rtol=1e-4)
 
@@ -73,7 +75,7 @@ def test_a_self_adjoint_function_is_its_own_gradient(rng, gradient):
     matrix = matrix + matrix.T
     x, weight = rng.random((2, 5, 1), dtype=np.float32)
     function = self_adjoint(lambda x, times: times * ops.matmul(matrix, x))
-    (actual,) = gradient(lambda x: ops.sum(weight * function(x, 3)), x)
+    (actual,) = gradient(lambda x: ops.sum(ops.multiply(weight, function(x, 3))), x)
     npt.assert_allclose(actual, 3 * matrix @ weight, rtol=1e-5)
 
 
@@ -84,12 +86,15 @@ def test_output_shape_and_errors_of_the_function():
     def fail(x):
         raise ValueError("as it was written")
 
-    with pytest.raises(ValueError, match="^as it was written$"):
+    with pytest.raises(ValueError) as caught:
         output_shape(fail, (2, 3))
+    assert str(caught.value) == "as it was written"  # JAX adds a note
 
 
+@pytest.mark.tensorflow
 def test_constants_get_no_gradient(rng):
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     x, y = (tf.constant(a) for a in rng.random((2, 3, 4), dtype=np.float32))
     with tf.GradientTape() as tape:
         tape.watch([x, y])

@@ -233,6 +233,7 @@ def test_programs_are_kept_only_if_messages_are_silent(tmp_path, level, kept):
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_no_cache_if_tensorflow_was_imported_before(tmp_path, monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     output(run(tmp_path, "import tensorflow\n" + PROGRAM))

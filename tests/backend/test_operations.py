@@ -12,6 +12,8 @@ from dipy_nn_reg.backend.operations import (
     take_rows,
 )
 
+pytestmark = pytest.mark.backends
+
 
 def test_an_implementation_for_pytorch_replaces_the_one_for_all():
     function = for_backend(lambda: "all", torch=lambda: "torch")

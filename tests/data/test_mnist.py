@@ -127,7 +127,14 @@ def test_bundled_digits_are_used_without_a_network(no_cache, monkeypatch):
     assert images.min() == 0
     assert 0.9 < images.max() <= 1
     assert len(warnings) == 1
-    assert "scikit-learn" in warnings[0][0]
+    assert "come with dipy_nn_reg" in warnings[0][0]
+
+
+def test_bundled_digits_are_those_of_scikit_learn():
+    expected = pytest.importorskip("sklearn.datasets").load_digits()
+    images, labels = mnist.bundled_digits()
+    npt.assert_array_equal(images, expected.images)
+    npt.assert_array_equal(labels, expected.target)
 
 
 def test_a_failed_download_is_reported_in_one_warning(no_cache, monkeypatch):

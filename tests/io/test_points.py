@@ -61,7 +61,7 @@ def test_empty_and_damaged_tractograms_are_refused(tmp_path):
     image = tmp_path / "image.nii"
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), image)
     empty = nib.streamlines.Tractogram([], affine_to_rasmm=np.eye(4))
-    nib.streamlines.save(empty, tmp_path / "empty.tck")
+    nib.streamlines.save(empty, str(tmp_path / "empty.tck"))
     with pytest.raises(ValueError, match="There are none in.*empty.tck"):
         read_streamlines(tmp_path / "empty.tck", image)
     (tmp_path / "broken.trk").write_bytes(b"no tractogram")
@@ -103,9 +103,9 @@ def test_streamlines_that_are_not_finite_are_refused(value, ending, tmp_path):
     if ending == ".trk":
         header = {"dimensions": (9, 9, 9), "voxel_to_rasmm": np.eye(4)}
         with np.errstate(invalid="ignore"):
-            nib.streamlines.save(tractogram, path, header=header)
+            nib.streamlines.save(tractogram, str(path), header=header)
     else:
-        nib.streamlines.save(tractogram, path)
+        nib.streamlines.save(tractogram, str(path))
     # A .tck separates streamlines by NaN and ends by inf.
     with pytest.raises(ValueError, match=f"bundle{ending}"):
         if len(read_streamlines(path, image).streamlines) != 2:

@@ -117,8 +117,13 @@ def expected_of(reference, static, warped, mask=None):
     return [reference(*items) for items in zip(*images)]
 
 
+def first_with_each_backend(shapes):
+    """Mark the first of several parameters: JAX compiles each operation for each."""
+    return [pytest.param(shapes[0], marks=pytest.mark.backends), *shapes[1:]]
+
+
 @pytest.mark.parametrize("kind", [None, "voxels", "fractions"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", first_with_each_backend(SHAPES))
 @pytest.mark.parametrize("name", LOSSES)
 def test_agrees_with_a_loop_in_numpy(
     name, shape, kind, make_images, make_mask, loss_and_reference
@@ -215,7 +220,7 @@ def test_a_mask_with_every_voxel_changes_nothing(name, make_images, loss_and_ref
 
 
 @pytest.mark.parametrize("kind", [None, "voxels"])
-@pytest.mark.parametrize("shape", SMALL)
+@pytest.mark.parametrize("shape", first_with_each_backend(SMALL))
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradients_agree_with_finite_differences(
     name, shape, kind, make_images, make_mask, rng, gradient, loss_and_reference

@@ -6,6 +6,8 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
 
+pytestmark = pytest.mark.backends
+
 SHAPES = [(9, 8), (6, 5, 7)]
 
 

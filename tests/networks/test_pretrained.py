@@ -55,6 +55,7 @@ def test_a_higher_smoothness_gives_smoother_fields(ndim):
     assert rough == sorted(rough, reverse=True)
 
 
+@pytest.mark.backends
 def test_options_of_a_training_reach_the_model():
     options = {"learning_rate": 0.001, "label_weight": 3.0, "seed": 2}
     model = DeformableRegistration.pretrained(ndim=2, **options)

@@ -4,6 +4,8 @@ import pytest
 
 from dipy_nn_reg.networks.unet import encode
 
+pytestmark = pytest.mark.backends
+
 
 def test_encoder_halves_the_resolution_and_keeps_skip_connections():
     x = keras.Input((9, 12, 1))

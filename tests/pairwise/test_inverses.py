@@ -21,6 +21,7 @@ def field(request, smooth_field):
     return smooth_field(request.param, sigma=4, largest=3.0)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("start", [-1, 0])
 def test_points_come_back(field, start):
     tensors = [

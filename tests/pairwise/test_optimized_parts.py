@@ -59,6 +59,7 @@ def test_the_field_and_its_inverse_are_found(pair, transform, start):
     assert off.mean() < (1e-3 if transform == "displacement" else 0.1)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("transform", ["displacement", "velocity"])
 def test_a_prediction_shortens_the_way(pair, transform, monkeypatch):
     tensors, displacement = pair

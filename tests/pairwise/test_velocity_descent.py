@@ -140,6 +140,7 @@ def test_the_descent_is_reproducible(make_pair):
     npt.assert_array_equal(optimize(moving, static), optimize(moving, static))
 
 
+@pytest.mark.backends
 def test_voxels_outside_a_mask_are_ignored(make_pair):
     moving, static, displacement = make_pair(SHAPES[0])
     spoilt = static.copy()

@@ -36,6 +36,7 @@ def test_layouts_and_types_of_images_are_kept(rng, blobs, train_briefly):
     npt.assert_allclose(scaled, registration.predict_field(moving, static), atol=1e-3)
 
 
+@pytest.mark.backends
 def test_predictions_do_not_depend_on_batches(rng, monkeypatch, blobs, train_briefly):
     registration = train_briefly()
     images = blobs(rng, 5, (16, 17))

@@ -12,6 +12,8 @@ from dipy_nn_reg.transform.kernels import (
     warp_nearest,
 )
 
+pytestmark = pytest.mark.backends
+
 SHAPES = [(8, 9), (6, 5, 7)]
 
 

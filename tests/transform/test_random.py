@@ -4,6 +4,8 @@ import pytest
 from dipy_nn_reg import metrics
 from dipy_nn_reg.transform.random import random_displacements
 
+pytestmark = pytest.mark.backends
+
 SHAPES = [(3, 28, 31), (2, 24, 20, 22)]
 
 

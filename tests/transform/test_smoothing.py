@@ -6,6 +6,8 @@ from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg.transform.smoothing import smooth
 
+pytestmark = pytest.mark.backends
+
 
 @pytest.mark.parametrize("shape", [(12, 15), (9, 11, 10), (3, 14)])
 def test_smoothing_agrees_with_scipy(shape, rng):

@@ -216,7 +216,7 @@ def write_lines(path, lines, setting):
     from dipy.io.streamline import save_tractogram
 
     if path.suffix == ".tck":  # written by nibabel
-        nib.streamlines.save(Tractogram(lines, affine_to_rasmm=np.eye(4)), path)
+        nib.streamlines.save(Tractogram(lines, affine_to_rasmm=np.eye(4)), str(path))
         return
     tractogram = StatefulTractogram(lines, str(setting.moving_path), Space.RASMM)
     save_tractogram(tractogram, str(path), bbox_valid_check=False)
@@ -335,7 +335,7 @@ def test_tractograms_are_transformed_to_images_of_other_formats(
     path = tmp_path / f"bundle{ending}"
     nib.streamlines.save(
         tractogram,
-        path,
+        str(path),
         **(
             {
                 "header": {

@@ -36,7 +36,7 @@ def write_parts(write_idx):
 def folder(tmp_path_factory, write_parts):
     """Return a folder of IDX files with a few digits, made of the bundled ones."""
     folder = tmp_path_factory.mktemp("mnist")
-    write_parts(folder, *mnist._from_scikit_learn(reason="a test"))
+    write_parts(folder, *mnist._from_bundle(reason="a test"))
     return folder
 
 

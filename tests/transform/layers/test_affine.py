@@ -5,6 +5,8 @@ import pytest
 
 from dipy_nn_reg.transform.layers.affine import AffineMatrix, ApplyAffine, ComposeAffine
 
+pytestmark = pytest.mark.backends
+
 
 @pytest.mark.parametrize("shape", [(9, 12), (7, 10, 5)])
 def test_matrix_of_an_affine_map_about_the_centre(shape, rng):

@@ -5,6 +5,8 @@ import pytest
 
 from dipy_nn_reg.transform.layers.features import Correlate, CutLike, Moments
 
+pytestmark = pytest.mark.backends
+
 
 @pytest.mark.parametrize("shape", [(4, 6), (5, 3, 4)])
 def test_cut_keeps_the_start_of_each_axis(shape, rng):

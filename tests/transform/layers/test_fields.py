@@ -11,6 +11,8 @@ from dipy_nn_reg.transform.layers.fields import (
     Warp,
 )
 
+pytestmark = pytest.mark.backends
+
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_layers_agree_with_the_functions(ndim, rng):

@@ -6,6 +6,8 @@ import pytest
 from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.transform.layers.intensities import Background, RescaleIntensity
 
+pytestmark = pytest.mark.backends
+
 
 @pytest.mark.parametrize("shape", [(40, 30), (12, 10, 11), (300, 280), (60, 50, 55)])
 def test_rescale_each_image_and_channel(shape, rng):
