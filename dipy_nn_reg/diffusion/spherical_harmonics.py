@@ -107,7 +107,7 @@ def _move(weights, linear, directions, exponents, modulate):
     for i, (a, b, c) in enumerate(exponents):
         products = powers[0][a] * powers[1][b]
         products *= powers[2][c]
-        monomials[:, i] = np.einsum("nd,nd->n", products, weights)
+        monomials[:, i] = np.einsum("ij,ij->i", products, weights)
     return monomials
 
 

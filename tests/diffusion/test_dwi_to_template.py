@@ -73,6 +73,7 @@ def test_it_takes_and_returns_what_dipy_does(series, gtab, smooth_field, tmp_pat
     template, _, _ = make_fibres(shape=SHAPE, displacement=field)
     affines = {"dwi_affine": AFFINE, "template_affine": AFFINE}
     options = {"prealign": None, "mask": np.ones(SHAPE), "loss": "ncc"}
+    options["level_iters"] = (10, 10)
     warped, mapping = register_dwi_to_template(
         series, gtab, template=template, **affines, **options
     )

@@ -44,6 +44,7 @@ def run(files, out, **options):
     DwiFlow().run(*map(str, files), out_dir=str(out), **options)
 
 
+@pytest.mark.slow
 def test_a_series_is_registered_and_interpolated_once(study, write, tmp_path):
     files, series = study
     mask = write("mask.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)
