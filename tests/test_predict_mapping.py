@@ -186,6 +186,7 @@ def test_voxels_of_almost_the_same_size_are_resampled(rng, monkeypatch):
     npt.assert_allclose(mapping.backward, 2.02, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_2d_model_takes_slices_of_nifti_files(scene, rng):
     registration = deforming(2)
     affine = scene(3, False).static_affine

@@ -14,6 +14,7 @@ from dipy_nn_reg.diffusion.distortion_levels import bring_to, make_levels
 from dipy_nn_reg.diffusion.motion import descend_with_motion
 from dipy_nn_reg.diffusion.pair_checks import (
     along,
+    balanced,
     check_pair,
     scale_of,
     without_noise_floor,
@@ -33,7 +34,8 @@ def estimate_distortion(up, down, *, axis, smoothness=1.0):
     Parameters
     ----------
     up, down : ndarray, shape (*spatial,)
-        Images of sign 1 and -1, in 2D or 3D, of the same object and in the same scale.
+        Images of sign 1 and -1, in 2D or 3D, of the same object and in the same scale;
+        a difference of more than a tenth is undone, with a warning.
         Their background is 0, or noise of a magnitude, whose mean square is taken off.
     axis : int
         Axis of the phase encoding, from 0.
@@ -50,7 +52,8 @@ def estimate_distortion(up, down, *, axis, smoothness=1.0):
     ------
     ValueError
         If the images differ in shape, have values that are not finite, or have other
-        than two or three axes; if there is no such axis, or it has one voxel.
+        than two or three axes; if there is no such axis, or it has one voxel; if one
+        image alone is empty.
     MemoryError
         If more memory is needed than is available.
 
@@ -123,7 +126,7 @@ def estimate_distortion_and_motion(up, down, *, axis, voxel_sizes=None, smoothne
 def _estimate(up, down, axis, smoothness, sizes=None):
     """Return the field, and the motion if there are sizes of voxels."""
     pair = check_pair(("up", up), ("down", down), axis, smoothness)
-    up, down = (without_noise_floor(image) for image in pair)
+    up, down = balanced(*(without_noise_floor(image) for image in pair))
     motion = np.eye(up.ndim + 1)
     scale = scale_of(up, down)
     if scale == 0:

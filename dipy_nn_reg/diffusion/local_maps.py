@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import polar
 
-from dipy_nn_reg.mapping.affines import grid_points
-from dipy_nn_reg.mapping.grid import prealign_of
+from dipy_nn_reg.mapping.grid import Grid, prealign_of
 from dipy_nn_reg.mapping.resampling import to_moving, to_static
 
 # Determinant below which a map counts as folded, and turns no direction.
@@ -37,7 +36,8 @@ def local_maps(maps, grid, *, inverse=False, planes=slice(None)):
     maps : sequence
         As :func:`~dipy_nn_reg.mapping.resampling.to_moving` takes them.
     grid : Grid
-        In 3D: that of the result. Axes of one voxel follow the affine part.
+        In 3D: that of the result. Across a single slice, maps of one slice follow their
+        affine part.
     inverse : bool, optional
         Whether the result is in the space of the moving image.
     planes : slice, optional
@@ -54,12 +54,13 @@ def local_maps(maps, grid, *, inverse=False, planes=slice(None)):
     """
     first, last, _ = planes.indices(grid.shape[0])
     begin, end = max(first - 1, 0), min(last + 1, grid.shape[0])
-    points = _moved(maps, grid, inverse, begin, end)
+    part = _planes_of(grid, begin, end)
+    points = _moved(maps, part, inverse)
     linear = _affine_part(maps, inverse)
     by_voxel = [
         np.gradient(points, axis=axis)
         if points.shape[axis] > 1
-        else np.broadcast_to(linear @ grid.affine[:3, axis], points.shape)
+        else _across(maps, part, inverse, axis, linear)
         for axis in range(3)
     ]
     derivative = np.stack(by_voxel, axis=-1)[first - begin : last - begin]
@@ -112,12 +113,26 @@ def turned_beyond_affine(local, maps, *, inverse=False):
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
-def _moved(maps, grid, inverse, begin, end):
-    """Return where voxels are read, shape (planes, y, z, 3), in world coordinates."""
-    affine, shape = grid.affine.copy(), (end - begin, *grid.shape[1:])
+def _planes_of(grid, begin, end):
+    """Return the grid of some planes of the first axis."""
+    affine = grid.affine.copy()
     affine[:3, 3] += begin * affine[:3, 0]
+    return Grid((end - begin, *grid.shape[1:]), affine)
+
+
+def _moved(maps, grid, inverse, shift=0):
+    """Return where voxels are read, shape (x, y, z, 3), in world coordinates."""
     find = to_static if inverse else to_moving
-    return find(grid_points(shape, affine), maps).reshape(*shape, 3)
+    return find(grid.points() + shift, maps).reshape(*grid.shape, 3)
+
+
+def _across(maps, grid, inverse, axis, linear):
+    """Return the derivative along an axis of one voxel."""
+    step = grid.affine[:3, axis]
+    if any(not isinstance(m, np.ndarray) and 1 in m.codomain_shape for m in maps):
+        return np.broadcast_to(linear @ step, (*grid.shape, 3))
+    ends = (_moved(maps, grid, inverse, shift) for shift in (step / 2, -step / 2))
+    return next(ends) - next(ends)
 
 
 def _affine_part(maps, inverse):

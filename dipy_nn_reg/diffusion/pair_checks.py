@@ -1,5 +1,6 @@
 """Checks, noise floor and scale of images that are compared for their distortion."""
 
+from dipy.utils.logging import logger
 import numpy as np
 
 from dipy_nn_reg.checks import check_integer, check_number, check_real
@@ -10,6 +11,8 @@ from dipy_nn_reg.memory import check_memory
 _BRIGHT = 99
 # Brightest background that is taken for noise, as a part of a bright intensity.
 _BRIGHTEST_NOISE = 0.25
+# Ratio of the sums of two images up to which they count as of one scale.
+_SAME = 1.1
 # Memory needed per voxel, for arrays of the descent.
 _BYTES_PER_VOXEL = 160
 
@@ -77,6 +80,40 @@ def without_noise_floor(image):
     # mean square to the square of the median.
     square = image * np.abs(image) - floor**2 / np.log(2)
     return np.sign(square) * np.sqrt(np.abs(square))
+
+
+def balanced(up, down):
+    """Return two images with opposite distortion, with the same sum of intensities.
+
+    Distortion moves intensities and keeps their sum, but for tissue that leaves the
+    image. The second image is scaled if the sums differ by more than a tenth.
+
+    Parameters
+    ----------
+    up, down : ndarray, shape (*spatial,)
+        Without a floor of noise.
+
+    Raises
+    ------
+    ValueError
+        If one image alone is empty.
+    """
+    totals = [float(image.sum(dtype=np.float64)) for image in (up, down)]
+    if max(totals) <= 0:
+        return up, down
+    if min(totals) <= 0:
+        raise ValueError(
+            "Expected two images of the same object. Received an empty one."
+        )
+    ratio = totals[0] / totals[1]
+    if abs(np.log(ratio)) <= np.log(_SAME):
+        return up, down
+    logger.warning(
+        f"The sums of the intensities of both images differ by a factor of "
+        f"{ratio:.3g}, by which the second one is multiplied: they should be of one "
+        f"scale."
+    )
+    return up, down * ratio
 
 
 def scale_of(*images):

@@ -145,7 +145,7 @@ def _read(path):
             f"{str(path)!r}."
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"Expected JSON in {str(path)!r}. Received {error}.") from None
     if not isinstance(content, dict):

@@ -32,6 +32,24 @@ def brain_mask(b0):
     return mask if mask.any() else np.ones(b0.shape, bool)
 
 
+def check_for_tensors(gtab):
+    """Raise ValueError unless gradients determine tensors.
+
+    Parameters
+    ----------
+    gtab : dipy.core.gradients.GradientTable
+    """
+    from dipy.reconst.dti import design_matrix
+
+    unknown = 7  # six of a tensor, and the signal without weighting
+    rank = np.linalg.matrix_rank(design_matrix(gtab))
+    if rank < unknown:
+        raise ValueError(
+            f"Expected gradients in six directions or more, which determine tensors. "
+            f"Received a series that determines {rank} of {unknown} values."
+        )
+
+
 def fit_tensors(data, gtab, mask):
     """Fit diffusion tensors by weighted least squares, with DIPY.
 
@@ -46,9 +64,15 @@ def fit_tensors(data, gtab, mask):
     tensors : ndarray of float32, shape (x, y, z, 6)
         In DIPY's order, see :mod:`dipy_nn_reg.diffusion.conventions`; 0 outside of the
         mask.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_for_tensors`.
     """
     from dipy.reconst.dti import TensorModel, lower_triangular
 
+    check_for_tensors(gtab)
     fit = TensorModel(gtab).fit(data, mask=mask)
     tensors = lower_triangular(fit.quadratic_form).astype(np.float32)
     tensors[~mask] = 0
@@ -89,7 +113,8 @@ def image_of_series(data, gtab, *, image="b0", mask=None):
     Raises
     ------
     ValueError
-        If the image has no such name, or the mask is of another shape.
+        If the image has no such name, the mask is of another shape, the image is
+        constant within it, or the gradients do not determine tensors.
     """
     check_name("image", image, IMAGES)
     b0 = mean_b0(data, gtab)
@@ -99,4 +124,7 @@ def image_of_series(data, gtab, *, image="b0", mask=None):
             f"Expected a mask of shape {b0.shape}, as a volume. Received {mask.shape}."
         )
     values = b0 if image == "b0" else anisotropy_of(fit_tensors(data, gtab, mask))
-    return np.where(mask, values, np.float32(0)), mask
+    values = np.where(mask, values, np.float32(0))
+    if values.min() == values.max():
+        raise ValueError("Expected a series of some contrast. Received a constant one.")
+    return values, mask

@@ -41,9 +41,9 @@ def order_of(number):
     Parameters
     ----------
     number : int
-        1, 6, 15, 28, 45 ...
+        6, 15, 28, 45 ...
     """
-    orders = {(n + 1) * (n + 2) // 2: n for n in range(0, MAX_ORDER + 1, 2)}
+    orders = {(n + 1) * (n + 2) // 2: n for n in range(2, MAX_ORDER + 1, 2)}
     if number not in orders:
         raise ValueError(
             f"Expected the coefficients of spherical harmonics of even order, "

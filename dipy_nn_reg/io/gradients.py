@@ -3,6 +3,7 @@
 import numpy as np
 
 from dipy_nn_reg.io.points import read_bvecs
+from dipy_nn_reg.io.tables import read_numbers
 from dipy_nn_reg.text import printable
 
 # Difference of the length of a b-vector from 1 that rounding in files explains.
@@ -36,7 +37,7 @@ def read_gradients(bvals, bvecs, *, volumes, b0_threshold=50):
     """
     from dipy.core.gradients import gradient_table
 
-    values, vectors = _read_bvals(bvals), read_bvecs(bvecs)
+    values, vectors = read_numbers(bvals, "b-values").ravel(), read_bvecs(bvecs)
     for name, found in (("b-values", values), ("b-vectors", vectors)):
         if len(found) != volumes:
             raise ValueError(
@@ -69,15 +70,4 @@ def _unit(vectors, is_weighted, path):
             f"{int(wrong.sum())} that are not in {printable(path)}, the first one of "
             f"length {lengths[first]:.4g} for volume {first}."
         )
-    # FSL has NaN for some volumes without weighting.
-    return np.nan_to_num(vectors / np.where(lengths > 0, lengths, 1)[:, None])
-
-
-def _read_bvals(path):
-    try:
-        values = np.loadtxt(path, ndmin=1, dtype=np.float64).ravel()
-    except ValueError as error:
-        raise ValueError(
-            f"Expected b-values. Received {printable(path)}: {error}"
-        ) from error
-    return values
+    return vectors / np.where(lengths > 0, lengths, 1)[:, None]

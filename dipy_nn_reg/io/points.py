@@ -3,7 +3,6 @@
 import csv
 from pathlib import Path
 
-from dipy.utils.logging import logger
 from nibabel.streamlines.array_sequence import ArraySequence
 import numpy as np
 
@@ -12,7 +11,7 @@ from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.io.nifti import Image
 from dipy_nn_reg.io.nifti_header import corner_distance, header_class
-from dipy_nn_reg.io.tables import is_number
+from dipy_nn_reg.io.tables import read_numbers
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.grid import static_grid
 from dipy_nn_reg.mapping.maps import flatten_mapping, lift_mapping
@@ -26,7 +25,7 @@ _MAX_DISTANCE = 0.1
 
 def read_affine(path):
     """Read an affine of 4 x 4, as ``dipy_align_affine`` writes it."""
-    return check_affine(_read_table(path, "an affine"), name=str(path), ndim=3)
+    return check_affine(read_numbers(path, "an affine"), name=str(path), ndim=3)
 
 
 def read_points(path):
@@ -49,7 +48,7 @@ def read_points(path):
         If there are no points, if there are other than three columns, or if values are
         not finite.
     """
-    points = _read_table(path, "points", numbered=True)
+    points = read_numbers(path, "points", numbered=True)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(
             f"Expected three columns, x, y and z in mm. Received {str(path)!r} of "
@@ -80,6 +79,7 @@ def read_bvecs(path):
     Returns
     -------
     bvecs : ndarray, shape (n, 3)
+        Vectors of NaN alone, which FSL has for volumes without weighting, are 0.
 
     Raises
     ------
@@ -96,13 +96,14 @@ def read_bvecs(path):
                 f"Expected b-vectors. Received {str(path)!r}: {error}"
             ) from error
     else:
-        bvecs = _read_table(path, "b-vectors")
+        bvecs = read_numbers(path, "b-vectors")
     if bvecs.ndim != 2 or 3 not in bvecs.shape:
         raise ValueError(
             f"Expected b-vectors of three rows or columns. Received {str(path)!r} of "
             f"shape {bvecs.shape}."
         )
-    return bvecs.T if bvecs.shape[0] == 3 else bvecs
+    bvecs = bvecs.T if bvecs.shape[0] == 3 else bvecs
+    return np.where(np.isnan(bvecs).all(axis=1, keepdims=True), 0, bvecs)
 
 
 def read_streamlines(path, reference):
@@ -272,29 +273,3 @@ def _check_finite(points, path):
             f"Expected points with finite coordinates. Received {str(path)!r}, in "
             f"which {number} of {len(points)} points have others."
         )
-
-
-def _read_table(path, what, *, numbered=False):
-    """Read rows of numbers, without a first line of words.
-
-    If ``numbered``, a first line of the numbers of the columns is skipped as well.
-    """
-    path = check_path("path", path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = [line.strip() for line in text.replace(",", " ").splitlines()]
-    rows = [line.split() for line in lines if line and line[0] != "#"]
-    if rows and not any(is_number(word) for word in rows[0]):
-        rows = rows[1:]
-    elif (
-        numbered and len(rows) > 1 and rows[0] == [str(i) for i in range(len(rows[0]))]
-    ):
-        logger.info(f"The first line of {path} is skipped as names of columns.")
-        rows = rows[1:]
-    try:
-        return np.array([[float(word) for word in row] for row in rows])
-    except ValueError as error:
-        raise ValueError(
-            f"Expected {what}, numbers in columns. Received {str(path)!r}: {error}"
-        ) from error

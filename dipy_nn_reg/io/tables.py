@@ -1,8 +1,12 @@
-"""Tables, as CSV and TSV files and as text."""
+"""Tables, as CSV and TSV files and as text, and of numbers."""
 
 import csv
 import re
 
+from dipy.utils.logging import logger
+import numpy as np
+
+from dipy_nn_reg.checks import check_path
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.text import printable
 
@@ -130,3 +134,46 @@ def is_number(text):
     except ValueError:
         return False
     return True
+
+
+def read_numbers(path, what, *, numbered=False):
+    """Read rows of numbers from text, without a first line of words.
+
+    Parameters
+    ----------
+    path : string or Path
+    what : str
+        Expected content, for an error.
+    numbered : bool, optional
+        Whether a first line of the numbers of the columns is skipped as well.
+
+    Returns
+    -------
+    numbers : ndarray of float64, shape (rows, columns)
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If there are words, or rows of different lengths.
+    """
+    path = check_path("path", path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = [line.strip() for line in text.replace(",", " ").splitlines()]
+    rows = [line.split() for line in lines if line and line[0] != "#"]
+    if rows and not any(is_number(word) for word in rows[0]):
+        rows = rows[1:]
+    elif (
+        numbered and len(rows) > 1 and rows[0] == [str(i) for i in range(len(rows[0]))]
+    ):
+        logger.info(f"The first line of {path} is skipped as names of columns.")
+        rows = rows[1:]
+    try:
+        return np.array([[float(word) for word in row] for row in rows])
+    except ValueError as error:
+        raise ValueError(
+            f"Expected {what}, numbers in columns. Received {str(path)!r}: {error}"
+        ) from error

@@ -76,8 +76,8 @@ def apply_to_file(path, static, transforms, paths, options):
         _warp_and_turn(moving, static, maps, paths, options)
         return 0
     if options.bvecs:
-        files = paths["out_bvecs"], options.bvecs
-        write_turned_bvecs(*files, moving, static, maps, inverse=options.inverse)
+        vectors = paths["out_bvecs"], read_bvecs(options.bvecs)
+        write_turned_bvecs(*vectors, moving, static, maps, inverse=options.inverse)
     warped = warp_image(
         moving,
         static,
@@ -182,13 +182,13 @@ def _move_streamlines(path, static, maps, inverse, out):
     return write_streamlines(out, tractogram, points, static)
 
 
-def write_turned_bvecs(path, bvecs, moving, static, maps, *, inverse=False):
+def write_turned_bvecs(path, vectors, moving, static, maps, *, inverse=False):
     """Write the b-vectors of a series along the axes of the static image.
 
     Parameters
     ----------
-    path, bvecs : Path
-        Of the result, and of the b-vectors.
+    path : Path
+    vectors : ndarray, shape (n, 3)
     moving, static : dipy_nn_reg.io.nifti.Image
     maps, inverse
         As for :func:`~dipy_nn_reg.mapping.resampling.warp_image`; their affine parts
@@ -199,12 +199,11 @@ def write_turned_bvecs(path, bvecs, moving, static, maps, *, inverse=False):
     ValueError
         If the series has another number of volumes.
     """
-    vectors = read_bvecs(bvecs)
     volumes = moving.data.shape[3] if moving.data.ndim > 3 else 1
     if len(vectors) != volumes:
         raise ValueError(
-            f"Expected a b-vector for each volume. Received {len(vectors)} in "
-            f"{str(bvecs)!r} and an image of shape {moving.data.shape}."
+            f"Expected a b-vector for each volume. Received {len(vectors)} and an "
+            f"image of shape {moving.data.shape}."
         )
     total = np.eye(4)
     for step in maps:

@@ -10,6 +10,7 @@ from dipy_nn_reg.cohort.naming import distinct_names
 from dipy_nn_reg.diffusion.reorientation import Quantity
 from dipy_nn_reg.io.atomic import whole_files
 from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.nifti_writing import check_image_name
 from dipy_nn_reg.io.warped import check_warped_name
 from dipy_nn_reg.mapping.resampling import ORDERS
 from dipy_nn_reg.progress import progress_bar
@@ -110,10 +111,8 @@ class ApplyFlow(Workflow):
         transforms = find_inputs(transform_files)
         static_path = find_input("static_file", static_file)
         bvecs = find_input("bvecs", bvecs) if bvecs else None
-        quantity = None
-        if reorient is not None:
-            quantity = Quantity(reorient, convention, sh_basis, strategy, modulate)
-            quantity.check()
+        given = (convention, sh_basis, strategy, modulate)
+        quantity = _quantity(reorient, given, fill, out_file)
         _check_kinds(moving_paths, bvecs, quantity)
         names = [
             {
@@ -143,6 +142,23 @@ class ApplyFlow(Workflow):
                     )
                 logger.info(f"Written: {out}")
         failures.finish()
+
+
+def _quantity(reorient, given, fill, out_file):
+    """Return what the volumes are, or None; raise ValueError for idle options."""
+    if reorient is None:
+        if given != (default := Quantity("tensors"))[1:]:
+            raise ValueError(
+                f"Expected reorient with convention, sh_basis, strategy or modulate. "
+                f"Received {given} instead of {default[1:]} alone."
+            )
+        return None
+    quantity = Quantity(reorient, *given)
+    quantity.check()
+    if fill not in (None, 0):
+        raise ValueError(f"Expected no fill with reorient. Received fill={fill}.")
+    check_image_name(out_file)
+    return quantity
 
 
 def _check_kinds(paths, bvecs, quantity):

@@ -1,15 +1,25 @@
 """Command that registers a DWI series to a template, and carries it over."""
 
+from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
+import nibabel as nib
 import numpy as np
 
-from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.checks import check_name, check_number, check_smoothness
+from dipy_nn_reg.checks.choices import check_choices
+from dipy_nn_reg.cohort.pair import register_files
 from dipy_nn_reg.diffusion.correction import correct_distortion
-from dipy_nn_reg.diffusion.series import IMAGES, fit_tensors, image_of_series
+from dipy_nn_reg.diffusion.series import (
+    IMAGES,
+    check_for_tensors,
+    fit_tensors,
+    image_of_series,
+)
 from dipy_nn_reg.io.gradients import read_gradients
 from dipy_nn_reg.io.labels import read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import check_image_name
+from dipy_nn_reg.io.tables import format_rows
 from dipy_nn_reg.quiet import start_import_of_keras
 from dipy_nn_reg.workflows.dwi_files import (
     carry_series,
@@ -19,7 +29,7 @@ from dipy_nn_reg.workflows.dwi_files import (
     write_on,
 )
 from dipy_nn_reg.workflows.encodings import encoding_of
-from dipy_nn_reg.workflows.pair_files import INVERSE, read_prealign, register_pairs
+from dipy_nn_reg.workflows.pair_files import INVERSE, read_prealign, shown_columns
 from dipy_nn_reg.workflows.paths import find_input, plan_outputs
 
 # Outputs of the registration of the image.
@@ -31,7 +41,6 @@ _OF_PAIR = {
     "out_prealign",
     "out_report",
 }
-_IMAGES = {"out_image", "out_mask", "out_warped", "out_series", "out_tensors", "out_fa"}
 
 
 class DwiFlow(Workflow):
@@ -145,6 +154,8 @@ class DwiFlow(Workflow):
         """
         check_name("image", image, IMAGES)
         check_number("b0_threshold", b0_threshold, or_zero=True)
+        check_choices(loss=loss, penalty=None)
+        check_smoothness(smoothness, "displacement")
         inputs = {
             "static_file": static_file,
             "dwi_file": dwi_file,
@@ -180,13 +191,14 @@ class DwiFlow(Workflow):
             }
         if tensors:
             names |= {"out_tensors": out_tensors, "out_fa": out_fa}
-        for name in _IMAGES & set(names):
-            check_image_name(names[name])
+        for name in (out_image, out_mask, out_warped, out_series, out_tensors, out_fa):
+            check_image_name(name)
         kept = [*inputs.values(), *prealign_files]
         (paths,) = plan_outputs(
             self, [[inputs["dwi_file"]]], out_dir, [names], kept=kept
         )
         start_import_of_keras()
+        static = read_image(inputs["static_file"])
         series = read_series(inputs["dwi_file"])
         gtab = read_gradients(
             inputs["bvals"],
@@ -194,6 +206,8 @@ class DwiFlow(Workflow):
             volumes=series.data.shape[3],
             b0_threshold=b0_threshold,
         )
+        if tensors:
+            check_for_tensors(gtab)
         mask = read_mask_on(inputs["mask_file"], series) if mask_file else None
         data, distortion = series.data, None
         if encoding:
@@ -201,12 +215,12 @@ class DwiFlow(Workflow):
             distortion = field, encoding = read_distortion(field, encoding, series)
             data = correct_distortion(data, field, **encoding)
         values, mask = image_of_series(data, gtab, image=image, mask=mask)
-        write_on(series, paths, out_image=values, out_mask=mask.astype(np.uint8))
-        register_pairs(
-            [inputs["static_file"]],
-            [paths["out_image"]],
-            [{name: path for name, path in paths.items() if name in _OF_PAIR}],
-            None,
+        moving = nib.Nifti1Image(values, series.affine)
+        moving.set_filename(paths["out_image"])
+        row, _ = register_files(
+            {"static": inputs["static_file"], "moving": moving},
+            {"static": inputs["static_file"].name, "moving": out_image},
+            {name: path for name, path in paths.items() if name in _OF_PAIR},
             field_format="dipy",
             fill=None,
             inverse=False,
@@ -214,7 +228,8 @@ class DwiFlow(Workflow):
             loss=loss,
             smoothness=smoothness,
         )
-        static = read_image(inputs["static_file"])
+        logger.info("Registered:\n" + format_rows([row], shown_columns([row])))
+        write_on(series, paths, out_image=values, out_mask=mask.astype(np.uint8))
         if tensors:
             carry_tensors(fit_tensors(data, gtab, mask), series, static, paths)
         if not no_series:

@@ -12,6 +12,7 @@ from dipy_nn_reg.io.atomic import whole_files
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import write_image
+from dipy_nn_reg.io.points import read_bvecs
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.text import printable
@@ -101,8 +102,8 @@ def carry_series(series, distortion, static, inputs, paths):
     with whole_files({name: paths[name] for name in names}) as partials:
         place = {"header": static.header, "series": series.header}
         write_image(partials["out_series"], warped, static.affine, **place)
-        files = partials["out_bvecs"], inputs["bvecs"]
-        write_turned_bvecs(*files, series, static, [mapping])
+        vectors = partials["out_bvecs"], read_bvecs(inputs["bvecs"])
+        write_turned_bvecs(*vectors, series, static, [mapping])
         shutil.copyfile(inputs["bvals"], partials["out_bvals"])
     logger.info(f"Written: {printable(paths['out_series'])}")
 

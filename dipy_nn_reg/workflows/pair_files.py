@@ -155,7 +155,7 @@ def register_pairs(static, moving, outputs, cohort, **options):
             subjects += subject
     if cohort is not None and subjects:
         write_cohort(cohort, subjects, failures.reasons)
-    logger.info("Registered:\n" + format_rows(rows, _shown_columns(rows)))
+    logger.info("Registered:\n" + format_rows(rows, shown_columns(rows)))
     pages = [cohort] if cohort and subjects else [s["page"] for s in subjects]
     for page in pages:
         logger.info(f"Page for a browser: {printable(page)}")
@@ -179,7 +179,7 @@ def _note_failure(rows, pair_names, paths, reason):
         logger.warning(f"Its earlier results are kept, such as {printable(earlier)}.")
 
 
-def _shown_columns(rows):
+def shown_columns(rows):
     """Return the columns to show: static images if they differ, errors if any."""
     columns = [n for n in SHOWN if n != "error" or any(n in row for row in rows)]
     several = len({row["static"] for row in rows}) > 1

@@ -203,7 +203,7 @@ def plan_outputs(flow, inputs, out_dir, names, *, kept=()):
         _, outputs = connect_output_paths(
             [[str(path)] for path in paths],
             str(out_dir),
-            [_with_prefix(prefix, name) for name in named.values()],
+            [with_prefix(prefix, name) for name in named.values()],
             output_strategy=flow._output_strategy,
             mix_names=False,
         )
@@ -266,6 +266,6 @@ def _is_hidden(path):
     return path.name.startswith(".")
 
 
-def _with_prefix(prefix, name):
+def with_prefix(prefix, name):
     """Return the path of a file with a prefix of its name."""
     return str(Path(name).parent / f"{prefix}{Path(name).name}") if prefix else name

@@ -16,6 +16,7 @@ from dipy_nn_reg.diffusion.phase_encoding import to_hertz
 from dipy_nn_reg.diffusion.structural import estimate_distortion_to
 from dipy_nn_reg.io.atomic import whole_files
 from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.nifti_header import in_mm, nifti_header
 from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
 from dipy_nn_reg.io.whole_images import load_header
 from dipy_nn_reg.progress import progress_bar
@@ -25,7 +26,12 @@ from dipy_nn_reg.workflows.encodings import (
     encoding_of,
     encoding_of_series,
 )
-from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
+from dipy_nn_reg.workflows.paths import (
+    find_input,
+    find_inputs,
+    plan_outputs,
+    with_prefix,
+)
 
 
 class UndistortFlow(Workflow):
@@ -83,7 +89,8 @@ class UndistortFlow(Workflow):
         motion : bool, optional
             Estimate a rigid motion between both images, of a few degrees and voxels.
             Results show the head where it is in up_file; series with the direction of
-            down_file are taken to lie as that does.
+            down_file are taken to lie as that does, and their b-vectors then have to be
+            turned by the motion, whose angle is logged.
         structural : bool, optional
             down_file is an undistorted image of any contrast (T1, T2), aligned and on
             the same grid, where there is no image with the opposite phase encoding.
@@ -122,7 +129,7 @@ class UndistortFlow(Workflow):
             "out_undistorted": out_undistorted,
         }
         prefixes = prefixes_of_sets([series]) if series else []
-        of_series = {f"out_{p}": f"{p}{out_undistorted}" for p in prefixes}
+        of_series = {f"out_{p}": with_prefix(p, out_undistorted) for p in prefixes}
         (outputs,) = plan_outputs(
             self, [[path] for path in pair], out_dir, names | of_series, kept=series
         )
@@ -147,15 +154,22 @@ class UndistortFlow(Workflow):
 
 def _check_grids(paths):
     """Raise ValueError unless all images are on the grid of the first one."""
-    first, *others = (load_header(path) for path in paths)
-    for path, other in zip(paths[1:], others):
-        same = other.shape[:3] == first.shape[:3]
-        if not same or not np.allclose(other.affine, first.affine, atol=1e-3):
+    (shape, affine), *others = (_grid_of(path) for path in paths)
+    for path, (other_shape, other_affine) in zip(paths[1:], others):
+        same = other_shape == shape
+        if not same or not np.allclose(other_affine, affine, atol=1e-3):
             raise ValueError(
-                f"Expected images on the grid of {str(paths[0])!r}, of shape "
-                f"{first.shape[:3]}. Received {str(path)!r} of shape "
-                f"{other.shape[:3]}{', placed elsewhere' if same else ''}."
+                f"Expected images on the grid of {str(paths[0])!r}, of shape {shape}. "
+                f"Received {str(path)!r} of shape {other_shape}"
+                f"{', placed elsewhere' if same else ''}."
             )
+
+
+def _grid_of(path):
+    """Return the shape of an image and its affine in mm, by its header."""
+    file = load_header(path)
+    _, affine = in_mm(nifti_header(file, path), file.affine, path)
+    return file.shape[:3], affine
 
 
 def _correct_pair(paths, encoding, partials, *, smoothness, motion, structural):

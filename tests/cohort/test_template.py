@@ -16,6 +16,7 @@ from dipy_nn_reg.workflows.template import TemplateFlow
 QUICK = {"prealign": None, "level_iters": [2, 2], "loss": "ncc", "rounds": 1}
 
 
+@pytest.mark.slow
 def test_equal_images_give_that_image(brains, write, tmp_path):
     image = nib.load(brains[0]).get_fdata()
     paths = [write(f"equal_{i}.nii.gz", image) for i in range(3)]

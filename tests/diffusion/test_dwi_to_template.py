@@ -68,6 +68,7 @@ def test_a_brain_is_found_or_everything():
     assert brain_mask(np.zeros((20, 20, 20), np.float32)).all()
 
 
+@pytest.mark.slow
 def test_it_takes_and_returns_what_dipy_does(series, gtab, smooth_field, tmp_path):
     field = smooth_field(SHAPE, sigma=5, largest=2)
     template, _, _ = make_fibres(shape=SHAPE, displacement=field)
@@ -92,9 +93,32 @@ def test_it_takes_and_returns_what_dipy_does(series, gtab, smooth_field, tmp_pat
     npt.assert_allclose(again, warped, atol=1e-5)
 
 
+def test_an_affine_alone_is_that_of_the_heads(gtab):
+    """As dipy.align returns it: from the template to the series, in mm."""
+    moved = np.eye(4)
+    moved[:3, 3] = [4.0, -2, 2]
+    b0, tensors, _ = make_fibres(shape=SHAPE)
+    series = make_series(b0, tensors, gtab, noise=0, seed=0)
+    _, affine = register_dwi_to_template(
+        series,
+        gtab,
+        dwi_affine=moved @ AFFINE,
+        template=b0,
+        template_affine=AFFINE,
+        reg_method="aff",
+        mask=np.ones(SHAPE),
+    )
+    npt.assert_allclose(affine, moved, atol=0.05)
+
+
 def test_what_does_not_belong_together_is_refused(series, gtab):
     template = series[..., 0]
     affines = {"dwi_affine": AFFINE, "template_affine": AFFINE}
+    with pytest.raises(ValueError, match="reg_method"):
+        options = {"reg_method": "rigid", **affines}
+        register_dwi_to_template(series, gtab, template=template, **options)
+    with pytest.raises(ValueError, match="three axes"):
+        register_dwi_to_template(series, gtab, template=series, **affines)
     with pytest.raises(ValueError, match="four axes"):
         register_dwi_to_template(template, gtab, template=template, **affines)
     with pytest.raises(ValueError, match="gradient for each of 3"):

@@ -83,6 +83,20 @@ def test_a_slice_turns_in_its_plane(smooth_field):
     npt.assert_allclose(found[:, :, 0], np.linalg.inv(expected), atol=1e-4)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_through_a_volume_turns_as_the_volume(axis):
+    """A field that turns about an axis within the slice."""
+    grid = Grid((9, 9, 9), np.eye(4))
+    vector = np.roll([0, np.radians(15), 0], axis)
+    turn = Rotation.from_rotvec(vector).as_matrix()
+    mapping = shearing(grid.shape, grid.affine, turn - np.eye(3))
+    shape, place = [9, 9, 9], np.eye(4)
+    shape[axis], place[axis, 3] = 1, 4
+    found = local_maps([mapping], Grid(tuple(shape), place)).matrices
+    middle = tuple(0 if n == 1 else 4 for n in shape)
+    npt.assert_allclose(found[middle], turn.T, atol=1e-5)
+
+
 def test_folded_voxels_have_the_affine_part():
     grid = Grid((9, 9, 9), np.eye(4))
     mapping = shearing(grid.shape, grid.affine, np.diag([-2.0, 0, 0]), whole(TURN))

@@ -2,7 +2,12 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.diffusion.pair_checks import along, scale_of, without_noise_floor
+from dipy_nn_reg.diffusion.pair_checks import (
+    along,
+    balanced,
+    scale_of,
+    without_noise_floor,
+)
 
 
 def noisy(rng, shape=(60, 60)):
@@ -51,3 +56,15 @@ def test_the_axis_comes_first_in_units_of_the_scale(rng):
     found = along(image, 2, 0.5)
     assert found.dtype == np.float32 and found.flags.c_contiguous
     npt.assert_allclose(found, 2 * np.moveaxis(image, 2, 0), rtol=1e-6)
+
+
+def test_a_difference_of_scale_is_undone(rng, dipy_log):
+    up = rng.random((5, 6))
+    down = up[::-1]
+    npt.assert_array_equal(balanced(up, 1.05 * down)[1], 1.05 * down)
+    assert not dipy_log.text
+    npt.assert_allclose(balanced(up, 3 * down)[1], down)
+    assert "differ by a factor of 0.333" in dipy_log.text
+    with pytest.raises(ValueError, match="empty"):
+        balanced(up, 0 * down)
+    assert not balanced(0 * up, 0 * down)[1].any()

@@ -216,3 +216,10 @@ def test_simpleitk_warps_images_in_micrometres_as_we_do(smooth_field, tmp_path):
     inner = (slice(4, -4),) * 3
     assert np.abs(expected - data)[inner].max() > 0.02
     npt.assert_allclose(warped[inner], expected[inner], atol=1e-3)
+
+
+def test_b_vectors_that_are_missing_are_zero(tmp_path):
+    """FSL has NaN for volumes without weighting; one NaN in a vector stays."""
+    (tmp_path / "bvecs").write_text("nan 0 nan\nnan 1 0\nnan 0 1\n")
+    found = read_bvecs(tmp_path / "bvecs")
+    npt.assert_array_equal(found, [[0, 0, 0], [0, 1, 0], [np.nan, 0, 1]])

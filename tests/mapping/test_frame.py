@@ -124,7 +124,12 @@ def test_images_of_mean_zero_are_registered(plain, whole):
 
 
 @pytest.mark.parametrize(
-    "background", [pytest.param(255.0, marks=pytest.mark.slow), 1200.0, -1024.0]
+    "background",
+    [
+        pytest.param(255.0, marks=pytest.mark.slow),
+        pytest.param(1200.0, marks=pytest.mark.slow),
+        -1024.0,
+    ],
 )
 def test_images_of_any_background_are_registered(background, request):
     for ndim in (2, 3):

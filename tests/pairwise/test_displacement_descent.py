@@ -47,7 +47,7 @@ def inner_error(found, displacement):
         (SHAPES[0], 1),
         (SHAPES[0], 2),
         pytest.param(SHAPES[1], 1, marks=slow),
-        (SHAPES[1], 2),
+        pytest.param(SHAPES[1], 2, marks=slow),
     ],
     ids=["2D-1", "2D-2", "3D-1", "3D-2"],
 )

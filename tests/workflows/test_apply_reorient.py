@@ -135,3 +135,20 @@ def test_the_rest_that_bvecs_leave_out_is_told(files, write, tmp_path, dipy_log)
     run((files[0], tmp_path / "field.nii.gz"), series, tmp_path, **options)
     found = re.search(r"by (\S+) degrees in the median", dipy_log.text)
     npt.assert_allclose(float(found[1]), 6, atol=0.2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"convention": "mrtrix"},
+        {"sh_basis": "tournier07"},
+        {"strategy": "finite_strain"},
+        {"modulate": True},
+        {"reorient": "peaks", "fill": 5.0},
+        {"reorient": "peaks", "out_file": "peaks.png"},
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, files, write, tmp_path):
+    moving = constant(write, [1.0, 0, 0])
+    with pytest.raises(ValueError, match="reorient|nii"):
+        run(files, moving, tmp_path, **options)

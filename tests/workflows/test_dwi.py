@@ -29,7 +29,8 @@ def study(write, smooth_field, tmp_path):
     field = smooth_field(SHAPE, sigma=5, largest=2)
     template, _, _ = make_fibres(shape=SHAPE, displacement=field)
     np.savetxt(tmp_path / "bval", values[None])
-    np.savetxt(tmp_path / "bvec", bvecs.T)
+    missing = np.where(values[:, None] == 0, np.nan, bvecs)  # as FSL may write them
+    np.savetxt(tmp_path / "bvec", missing.T)
     files = [
         write("template.nii.gz", template, AFFINE),
         write("series.nii.gz", series.astype(np.float32), AFFINE),
@@ -64,7 +65,7 @@ def test_a_series_is_registered_and_interpolated_once(study, write, tmp_path):
         )
         npt.assert_allclose(found[inside, volume], once[inside], atol=0.3)
     bvecs = np.loadtxt(out / "dwi.bvec")
-    npt.assert_allclose(bvecs, np.loadtxt(files[3]), atol=1e-6)
+    npt.assert_allclose(bvecs, np.nan_to_num(np.loadtxt(files[3])), atol=1e-6)
     assert (out / "dwi.bval").read_text() == files[2].read_text()
     expected = (series[..., 0] + series[..., 8]) / 2
     npt.assert_allclose(
@@ -131,8 +132,12 @@ def test_a_field_of_another_grid_is_refused(study, write, tmp_path):
     "change, message",
     [
         ({"image": "adc"}, "image"),
+        ({"loss": "ssd"}, "loss"),
+        ({"smoothness": -1.0}, "smoothness"),
+        ({"static_file": 1}, "axes"),
         ({"b0_threshold": -1.0}, "b0_threshold"),
         ({"out_series": "dwi.trk"}, "nii"),
+        ({"out_tensors": "tensors.trk"}, "nii"),
         ({"dwi_file": 0}, "four axes"),
         ({"bvals": 3}, "b-values, one for each"),
         ({"prealign": "missing.txt"}, "missing"),
@@ -148,3 +153,15 @@ def test_what_cannot_be_used_is_refused(change, message, study, tmp_path):
     with pytest.raises((ValueError, OSError), match=message):
         DwiFlow().run(**{**named, **change}, out_dir=str(out))
     assert not list(out.glob("*"))
+
+
+def test_tensors_need_six_directions(study, tmp_path):
+    """Of seven directions, two are taken for six others."""
+    files, _ = study
+    bvecs = np.nan_to_num(np.loadtxt(files[3]))
+    bvecs[:, 3:8] = bvecs[:, [2]]
+    np.savetxt(files[3], bvecs)
+    for options in ({"tensors": True}, {"image": "fa"}):
+        with pytest.raises(ValueError, match="determine tensors"):
+            run(files, tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))

@@ -58,7 +58,14 @@ def warp_colours(moving, mapping):
     return np.stack(warped, axis=-1).reshape(*STATIC, 3)
 
 
-@pytest.mark.parametrize("name", ["warped.png", "warped.tif", "warped.nii.gz"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "warped.png",
+        pytest.param("warped.tif", marks=pytest.mark.slow),
+        pytest.param("warped.nii.gz", marks=pytest.mark.slow),
+    ],
+)
 def test_the_warped_picture_has_all_colours(name, pair, tmp_path):
     out = tmp_path / "out"
     register(*pair, out, out_warped=name)

@@ -48,6 +48,7 @@ def test_two_file_names_suffice(brains, run_command, tmp_path):
     npt.assert_allclose(mapping.transform(moving), warped, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_options_reach_the_registration(brains, models, write, tmp_path, monkeypatch):
     received = {}
 

@@ -47,6 +47,7 @@ def broken(brains):
     return path
 
 
+@pytest.mark.slow
 def test_a_failed_pair_is_a_row_and_the_others_are_registered(brains, broken, tmp_path):
     out = tmp_path / "out"
     moving = [brains[1], broken, brains[2]]
