@@ -18,6 +18,8 @@ from dipy_nn_reg.progress import progress_bar
 
 KINDS = ("tensors", "peaks", "sh")
 STRATEGIES = ("ppd", "finite_strain")
+# Planes that are turned at once, to keep memory small.
+_SLAB = 8
 
 
 class Quantity(NamedTuple):
@@ -124,14 +126,15 @@ def warp_quantity(moving, static, maps, quantity, *, inverse=False, interpolatio
     before = axes_of(quantity.convention, moving.affine)
     after = axes_of(quantity.convention, static.affine)
     number = 0
-    for i in progress_bar(range(len(warped)), desc="Turning"):
-        there = np.any(warped[i], axis=-1)
+    for start in progress_bar(range(0, len(warped), _SLAB), desc="Turning"):
+        planes = slice(start, start + _SLAB)
+        there = np.any(warped[planes], axis=-1)
         if not there.any():
             continue
-        local = local_maps(maps, static.grid, inverse=inverse, planes=slice(i, i + 1))
-        number += int(np.sum(local.folded[0] & there))
-        linear = after.T @ local.matrices[0][there] @ before
-        warped[i][there] = reorient(warped[i][there], linear, quantity)
+        local = local_maps(maps, static.grid, inverse=inverse, planes=planes)
+        number += int(np.sum(local.folded & there))
+        linear = after.T @ local.matrices[there] @ before
+        warped[planes][there] = reorient(warped[planes][there], linear, quantity)
     return warped, number
 
 

@@ -29,6 +29,9 @@ from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import lift_mapping
 from dipy_nn_reg.mapping.resampling import to_moving, to_static, warp_image
 
+# Number of planes in which the turn by a field is measured.
+_PLANES = 16
+
 
 class Options(NamedTuple):
     """Options of the command that hold for all files."""
@@ -222,9 +225,11 @@ def write_turned_bvecs(path, vectors, moving, static, maps, *, inverse=False):
 
 def _tell_of_rest(static, maps, inverse):
     """Log by how much the maps turn the tissue beyond what b-vectors can follow."""
-    degrees = turned_beyond_affine(
-        local_maps(maps, static.grid, inverse=inverse), maps, inverse=inverse
-    )
+    number = static.data.shape[0]
+    degrees = []
+    for i in range(0, number, -(-number // _PLANES)):
+        local = local_maps(maps, static.grid, inverse=inverse, planes=slice(i, i + 1))
+        degrees.append(turned_beyond_affine(local, maps, inverse=inverse))
     middle, most = np.percentile(degrees, (50, 95))
     logger.info(
         f"B-vectors are turned by the affine part. Beyond it, the field turns the "
