@@ -1,11 +1,14 @@
 """Images that are computed from a DWI series: its b0, brain, tensors and anisotropy."""
 
 import numpy as np
+from scipy.ndimage import binary_closing, binary_fill_holes
 
 from dipy_nn_reg.checks import check_name
 
 # What of a series can be registered.
 IMAGES = ("b0", "fa")
+# Half of the width in voxels of clefts that are filled in the mask of a brain.
+_CLEFT = 3
 
 
 def mean_b0(data, gtab):
@@ -15,6 +18,8 @@ def mean_b0(data, gtab):
 
 def brain_mask(b0):
     """Return a mask of the brain by DIPY's median_otsu, or of all if it finds none.
+
+    Clefts of a few voxels and holes are filled: dark tissue is not left out.
 
     Parameters
     ----------
@@ -29,6 +34,10 @@ def brain_mask(b0):
     if b0.min() == b0.max():
         return np.ones(b0.shape, bool)
     _, mask = median_otsu(b0, median_radius=2, numpass=2)
+    # A margin lets the closing reach the faces of the image.
+    wide = np.pad(mask, _CLEFT)
+    wide = binary_fill_holes(binary_closing(wide, iterations=_CLEFT))
+    mask = wide[(slice(_CLEFT, -_CLEFT),) * 3]
     return mask if mask.any() else np.ones(b0.shape, bool)
 
 

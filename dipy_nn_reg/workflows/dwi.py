@@ -1,6 +1,5 @@
 """Command that registers a DWI series to a template, and carries it over."""
 
-from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 import nibabel as nib
 import numpy as np
@@ -19,17 +18,17 @@ from dipy_nn_reg.io.gradients import read_gradients
 from dipy_nn_reg.io.labels import read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import check_image_name
-from dipy_nn_reg.io.tables import format_rows
 from dipy_nn_reg.quiet import start_import_of_keras
 from dipy_nn_reg.workflows.dwi_files import (
     carry_series,
     carry_tensors,
+    log_pair,
     read_distortion,
     read_series,
     write_on,
 )
 from dipy_nn_reg.workflows.encodings import encoding_of
-from dipy_nn_reg.workflows.pair_files import INVERSE, read_prealign, shown_columns
+from dipy_nn_reg.workflows.pair_files import INVERSE, read_prealign
 from dipy_nn_reg.workflows.paths import find_input, plan_outputs
 
 # Outputs of the registration of the image.
@@ -228,7 +227,7 @@ class DwiFlow(Workflow):
             loss=loss,
             smoothness=smoothness,
         )
-        logger.info("Registered:\n" + format_rows([row], shown_columns([row])))
+        log_pair(row, paths)
         write_on(series, paths, out_image=values, out_mask=mask.astype(np.uint8))
         if tensors:
             carry_tensors(fit_tensors(data, gtab, mask), series, static, paths)

@@ -13,10 +13,12 @@ from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import write_image
 from dipy_nn_reg.io.points import read_bvecs
+from dipy_nn_reg.io.tables import format_rows
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.applied_file import write_turned_bvecs
+from dipy_nn_reg.workflows.pair_files import shown_columns
 
 # NIfTI's name for tensors, whose values are on the fifth axis.
 _TENSORS = "symmetric matrix"
@@ -38,6 +40,13 @@ def write_on(image, paths, **arrays):
     with whole_files({name: paths[name] for name in arrays}) as partials:
         for name, array in arrays.items():
             write_image(partials[name], array, image.affine, header=image.header)
+
+
+def log_pair(row, paths):
+    """Log the measures of a registration, and its page if there is one."""
+    logger.info("Registered:\n" + format_rows([row], shown_columns([row])))
+    if "out_report" in paths:
+        logger.info(f"Page for a browser: {printable(paths['out_report'])}")
 
 
 def read_distortion(path, encoding, series):
