@@ -23,7 +23,7 @@ _SLAB = 8
 
 
 class Quantity(NamedTuple):
-    """What the volumes of an image are, and how they turn.
+    """Meaning of the volumes of an image, and how they turn.
 
     Attributes
     ----------

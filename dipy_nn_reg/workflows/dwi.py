@@ -210,9 +210,8 @@ class DwiFlow(Workflow):
         mask = read_mask_on(inputs["mask_file"], series) if mask_file else None
         data, distortion = series.data, None
         if encoding:
-            field = inputs["fieldmap_file"]
-            distortion = field, encoding = read_distortion(field, encoding, series)
-            data = correct_distortion(data, field, **encoding)
+            distortion = read_distortion(inputs["fieldmap_file"], encoding, series)
+            data = correct_distortion(data, distortion[0], **distortion[1])
         values, mask = image_of_series(data, gtab, image=image, mask=mask)
         moving = nib.Nifti1Image(values, series.affine)
         moving.set_filename(paths["out_image"])

@@ -39,7 +39,7 @@ def test_a_field_of_zero_changes_no_bit(dtype, shape, rng):
 
 
 def test_a_shift_moves_tissue_back():
-    """What ``up`` shows two voxels too far along the axis is brought back."""
+    """Tissue that ``up`` shows two voxels too far along the axis is brought back."""
     image = np.zeros((8, 6), np.float32)
     image[5, 3] = 7
     field = np.full(image.shape, 2.0)
