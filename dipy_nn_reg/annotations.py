@@ -1,4 +1,4 @@
-"""Annotations of a pair of images: label maps, landmarks and masks."""
+"""Annotations of a pair of images: label maps, landmarks, masks and orientations."""
 
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -23,13 +23,15 @@ PLACES = {
         Place("static_landmarks", "landmarks", "static"),
         Place("mask", "mask", "static"),
         Place("moving_mask", "mask", "moving"),
+        Place("moving_orientations", "orientations", "moving"),
+        Place("static_orientations", "orientations", "static"),
     )
 }
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """Label maps, landmarks and masks of a pair of images, or of a batch of pairs.
+    """Annotations of a pair of images, or of a batch of pairs, beside the intensities.
 
     Each is an array or a tensor, or None. The functions that take annotations state the
     shapes.
@@ -43,6 +45,8 @@ class Annotations:
     mask, moving_mask
         Voxels of the static and of the moving image at which the images are compared:
         only where both masks are, the moving one after warping.
+    moving_orientations, static_orientations
+        :mod:`Orientation tensors <dipy_nn_reg.transform.orientations>` of fibres.
     label_values : ndarray of int, optional
         Labels other than 0 that occur in the label maps.
     """
@@ -53,6 +57,8 @@ class Annotations:
     static_landmarks: Any = None
     mask: Any = None
     moving_mask: Any = None
+    moving_orientations: Any = None
+    static_orientations: Any = None
     label_values: Any = None
 
     def as_dict(self):
@@ -86,6 +92,8 @@ class Annotations:
             static_landmarks=self.moving_landmarks,
             moving_mask=self.mask,
             mask=self.moving_mask,
+            moving_orientations=self.static_orientations,
+            static_orientations=self.moving_orientations,
         )
 
 

@@ -24,10 +24,13 @@ def determinant(rows):
     """
     if len(rows) == 1:
         return rows[0][0]
-    return sum(
-        (-1) ** i * entry * determinant([row[:i] + row[i + 1 :] for row in rows[1:]])
+    total, *others = (
+        entry * determinant([row[:i] + row[i + 1 :] for row in rows[1:]])
         for i, entry in enumerate(rows[0])
     )
+    for i, term in enumerate(others):
+        total = total + term if i % 2 else total - term
+    return total
 
 
 def solve(rows, values):

@@ -40,7 +40,7 @@ def estimate_background(image):
     """
     image = _as_numbers(image, "the image")
     faces = [
-        np.take(image, end, axis=axis)
+        np.moveaxis(image, axis, 0)[end]
         for axis, size in enumerate(image.shape)
         if size > 1
         for end in (0, -1)

@@ -1,24 +1,21 @@
 """Public classes and their options; their methods are in registration.py."""
 
-from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.losses.choices import default_smoothness
+from dipy_nn_reg.losses.choice_checks import default_smoothness, join_losses
 from dipy_nn_reg.mapping.affines import with_last_row
-from dipy_nn_reg.networks import check_network
+from dipy_nn_reg.networks import check_network, choose_transform
 from dipy_nn_reg.networks.pretrained import (
     SMOOTHNESS,
     pretrained_weights,
     training_options,
 )
 from dipy_nn_reg.registration import Registration
-from dipy_nn_reg.training.optimizers import get_optimizer
 from dipy_nn_reg.training.options import check_image_options
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 
 # Default weights of labels and landmarks, for a loss between 0 and 1: landmarks ten
 # voxels apart then add 1, as labels without overlap do.
 LABEL_WEIGHT, LANDMARK_WEIGHT = 1.0, 0.01
-# Default number of passes of an affine network. On brain slices of 128 x 128 voxels,
-# two passes halve the error of one, and three halve it again.
+# Passes of an affine network. On slices of brains each one halves the error.
 AFFINE_PASSES = 3
 
 
@@ -47,7 +44,8 @@ class DeformableRegistration(Registration):
         which is integrated so that folds are rare, or the "displacement" itself.
         Control points of a cubic B-spline, which is the velocity ("bspline_velocity")
         or the displacement ("bspline"), or of a thin-plate spline, "tps". Or the
-        parameters of an "affine" map, see :class:`AffineRegistration`.
+        parameters of an "affine" map, see :class:`AffineRegistration`. By default
+        "velocity", or "bspline_velocity" for a network that predicts control points.
     spacing : int, optional
         Distance of the control points in voxels. By default at most 4 for B-splines,
         and for thin-plate splines a quarter of the longest axis, rounded up to a power
@@ -58,12 +56,22 @@ class DeformableRegistration(Registration):
         default 2 in 3D for a velocity or displacement, which is several times as fast
         and takes less memory; 1 in 2D and for a network of your own. The penalty is
         that of the coarse field.
-    loss : str or callable, optional
+    symmetric : bool, optional
+        Predict half of f(moving, static) - f(static, moving), where f is the network:
+        exchanging images on one grid gives the inverse, up to interpolation. It takes
+        twice the time, a velocity, one pass and no first stage.
+    passes : int, optional
+        Number of predictions, each for the image that those before it have warped. All
+        fields are composed; the penalty is that of their sum.
+    loss : str, callable or sequence of these, optional
         Dissimilarity of the static and the warped image: "ncc", "mse", "lncc", "mi",
         "mind" or "robust_lncc", see :mod:`dipy_nn_reg.losses`; or a function of
         ``(static, warped)``, such as ``functools.partial(lncc, window=5)``. To be used
         with a mask, it must take a ``mask`` as well. To be saved, a function of your
-        own must be registered by ``keras.saving.register_keras_serializable``.
+        own must be registered by ``keras.saving.register_keras_serializable``. A
+        sequence has one for each channel.
+    channel_weights : sequence of float, optional
+        Weight of the loss of each channel; by default they are equal.
     penalty : str, callable or dict of float, optional
         Penalty: "gradient", "tv" or "bending" of the field, "folding" of the
         displacement, or "inverse_consistency", for which both directions are
@@ -120,10 +128,13 @@ class DeformableRegistration(Registration):
         input_shape=(28, 28),
         num_channels=1,
         network="unet",
-        transform="velocity",
+        transform=None,
         spacing=None,
         field_stride=None,
+        symmetric=False,
+        passes=1,
         loss="ncc",
+        channel_weights=None,
         penalty="gradient",
         smoothness=None,
         label_weight=LABEL_WEIGHT,
@@ -135,22 +146,14 @@ class DeformableRegistration(Registration):
         seed=None,
     ):
         check_image_options(input_shape, num_channels)
-        check_name("transform", transform, TRANSFORMS)
+        transform = choose_transform(network, transform)
         spacing = choose_spacing(transform, input_shape, spacing)
-        check_network(network, transform)
         field_stride = choose_field_stride(
             transform, network, len(input_shape), field_stride
         )
-        if affine is not None and not isinstance(affine, AffineRegistration):
-            raise ValueError(
-                f"Expected affine to be an AffineRegistration. "
-                f"Received a {type(affine).__name__}."
-            )
+        loss = join_losses(loss, channel_weights, num_channels)
         if smoothness is None:
             smoothness = default_smoothness(loss, penalty, transform)
-        optimizer, learning_rate = get_optimizer(
-            optimizer, learning_rate, len(input_shape)
-        )
         super().__init__(
             optimizer=optimizer,
             input_shape=input_shape,
@@ -159,13 +162,14 @@ class DeformableRegistration(Registration):
             transform=transform,
             spacing=spacing,
             field_stride=field_stride,
+            symmetric=symmetric,
             loss=loss,
             penalty=penalty,
             smoothness=smoothness,
             label_weight=label_weight,
             landmark_weight=landmark_weight,
-            affine=None if affine is None else affine.model,
-            passes=AFFINE_PASSES,
+            affine=getattr(affine, "model", affine),
+            passes=passes,
             learning_rate=learning_rate,
             precision=precision,
             seed=seed,
@@ -184,9 +188,10 @@ class DeformableRegistration(Registration):
         smoothness : float, optional
             Of the predicted fields, from 0, the roughest ones, to 1.
         **options
-            For :meth:`fit`: ``loss``, by default ``lncc`` in windows of 5 voxels,
-            ``penalty``, ``label_weight``, ``landmark_weight``, ``optimizer``,
-            ``learning_rate``, ``precision`` and ``seed``.
+            ``passes``, by default 4 in 2D and 1 in 3D; ``symmetric``; for :meth:`fit`,
+            ``loss``, by default ``lncc`` in windows of 5 voxels, ``penalty``,
+            ``label_weight``, ``landmark_weight``, ``optimizer``, ``learning_rate``,
+            ``precision`` and ``seed``.
 
         Returns
         -------
@@ -198,7 +203,7 @@ class DeformableRegistration(Registration):
             If there is no such model or option, or if its file is damaged.
         """
         weights = pretrained_weights(ndim, smoothness)
-        options = training_options(options)
+        options = training_options(ndim, options)
         registration = cls(input_shape=(64,) * ndim, network="pyramid", **options)
         registration.model.set_weights(weights)
         return registration
@@ -248,9 +253,6 @@ class AffineRegistration(Registration):
     ):
         check_image_options(input_shape, num_channels)
         check_network(network, "affine")
-        optimizer, learning_rate = get_optimizer(
-            optimizer, learning_rate, len(input_shape)
-        )
         super().__init__(
             optimizer=optimizer,
             input_shape=input_shape,
@@ -259,7 +261,8 @@ class AffineRegistration(Registration):
             transform="affine",
             spacing=None,
             field_stride=1,
-            loss=loss,
+            symmetric=False,
+            loss=join_losses(loss, None, num_channels),
             penalty="gradient",
             smoothness=0.0,
             label_weight=LABEL_WEIGHT,

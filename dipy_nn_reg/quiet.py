@@ -4,6 +4,7 @@ import atexit
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+import gc
 import os
 import sys
 import threading
@@ -58,7 +59,7 @@ def leave(status):
 
 
 def _import():
-    with _silent_standard_error(), _hidden(_NOT_NEEDED):
+    with _silent_standard_error(), _hidden(_NOT_NEEDED), _uncollected():
         # The compiled programs of earlier processes are read as well.
         import dipy_nn_reg.backend  # noqa: F401
 
@@ -73,6 +74,24 @@ def _hidden(packages):
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextmanager
+def _uncollected():
+    """Let Python never look for garbage among the objects that are made meanwhile.
+
+    An import makes half a million objects that stay until the process ends. Looking
+    through them again and again takes nearly as long as the import itself.
+    """
+    was_enabled = gc.isenabled()
+    gc.collect()  # What is garbage now would be kept, too.
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

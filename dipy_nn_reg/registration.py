@@ -4,6 +4,7 @@ The training itself is in :mod:`dipy_nn_reg.training.fitting`, prediction in
 :mod:`dipy_nn_reg.training.predictor`.
 """
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +14,9 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.backend import JIT_COMPILE, layers_in
 from dipy_nn_reg.intensities import estimate_backgrounds
-from dipy_nn_reg.io.nifti import array_and_affine
+from dipy_nn_reg.io.channels import read_channels
 from dipy_nn_reg.mapping.frame import Frame
+from dipy_nn_reg.pairwise.channels import check_num_channels
 from dipy_nn_reg.pairwise.register import register
 from dipy_nn_reg.training.config import check_can_be_loaded
 from dipy_nn_reg.training.data_checks import check_training_data, check_validation_data
@@ -25,6 +27,7 @@ from dipy_nn_reg.training.fitting import (
     fit,
 )
 from dipy_nn_reg.training.keras_model import RegistrationModel
+from dipy_nn_reg.training.optimizers import get_optimizer
 from dipy_nn_reg.training.options import as_plain, check_options
 from dipy_nn_reg.training.predictor import Predictor
 from dipy_nn_reg.training.saving import load_model, load_weights, save_whole
@@ -40,8 +43,7 @@ class Registration:
 
     Parameters
     ----------
-    optimizer : keras.optimizers.Optimizer
-        Optimizer that no other model uses.
+    optimizer : str or keras.optimizers.Optimizer
     **options
         Options of :class:`~dipy_nn_reg.training.keras_model.RegistrationModel`.
 
@@ -52,6 +54,9 @@ class Registration:
     """
 
     def __init__(self, *, optimizer, **options):
+        ndim = len(options["input_shape"])
+        optimizer, rate = get_optimizer(optimizer, options["learning_rate"], ndim)
+        options["learning_rate"] = rate
         check_options(options)
         model = RegistrationModel(**as_plain(options))
         # The optimizer is built so that weights can be loaded before any training.
@@ -289,7 +294,8 @@ class Registration:
         ----------
         moving, static : ndarray, nibabel image, string or Path
             Images of any size, of shape (*spatial,) or (*spatial, channels), or files
-            of them.
+            of them; or lists of images of one channel, as :func:`~dipy_nn_reg.register`
+            takes them.
         moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
             From voxels to world coordinates in mm; by default those of files and of
             images of nibabel. Without them both images are on one grid. A 2D model also
@@ -320,9 +326,9 @@ class Registration:
             As :meth:`predict`, if a file cannot be read, if an affine has the wrong
             shape or cannot be inverted, and if the images do not overlap.
         """
-        series = self.num_channels > 1
-        moving, moving_affine = array_and_affine(moving, moving_affine, series=series)
-        static, static_affine = array_and_affine(static, static_affine, series=series)
+        read = partial(read_channels, check_num_channels(None, self, moving, static))
+        moving, moving_affine = read("moving", moving, moving_affine)
+        static, static_affine = read("static", static, static_affine)
         frame = Frame(
             moving,
             static,
@@ -348,21 +354,20 @@ class Registration:
         prealign : {"auto", "rigid", "similarity", "affine"} or ndarray, optional
             As for :meth:`predict_mapping`.
         **options
-            Further options of :func:`~dipy_nn_reg.register`, which also returns an
-            outcome.
+            Further options of :func:`~dipy_nn_reg.register`.
 
         Returns
         -------
         mapping : dipy.align.imwarp.DiffeomorphicMap
-            As from :meth:`predict_mapping`.
+        outcome : Outcome
+            Both as :func:`~dipy_nn_reg.register` returns them.
 
         Raises
         ------
         ValueError, MemoryError
             As :func:`~dipy_nn_reg.register`.
         """
-        mapping, _ = register(moving, static, model=self, prealign=prealign, **options)
-        return mapping
+        return register(moving, static, model=self, prealign=prealign, **options)
 
     def evaluate(self, moving, static, *, verbose=2):
         """Measure how well images are registered.

@@ -30,15 +30,21 @@ html_theme = "pydata_sphinx_theme"
 html_title = "dipy_nn_reg"
 html_show_sourcelink = False
 html_sidebars = {"**": []}
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_theme_options = {"header_links_before_dropdown": 4, "navbar_align": "left"}
+# Numbers that pages quote, from the tables: |2 mm, register, Dice|.
+rst_epilog = run_path(str(Path(__file__).with_name("numbers.py")))["substitutions"]()
 bibtex_bibfiles = ["references.bib"]
 autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+notebooks = run_path(str(Path(__file__).with_name("notebooks.py")))
 # Examples that need no data of the user's, as a pattern of file names.
 NO_DATA_NEEDED = (
     "register_mnist|replace_syn|register_slices|register_modalities|register_stains"
-    "|register_diffusion"
+    "|register_diffusion|register_group|undistort_epi"
     "|register_volumes|own_network"
 )
 
@@ -49,6 +55,7 @@ sphinx_gallery_conf = {
     "filename_pattern": "" if "DIPY_NN_REG_BRAINS" in os.environ else NO_DATA_NEEDED,
     "abort_on_example_error": True,
     "download_all_examples": False,
+    "first_notebook_cell": notebooks["FIRST_CELL"],
     "show_memory": False,
 }
 suppress_warnings = ["config.cache"]
@@ -78,8 +85,15 @@ def list_rooms(app):
     run_path(str(Path(app.srcdir, "rooms.py")))["write"](Path(app.srcdir, "rooms.inc"))
 
 
+def tidy_notebooks(app):
+    """Rewrite the text of the notebooks, which sphinx-gallery has written by now."""
+    for path in Path(app.srcdir, "auto_examples").glob("*.ipynb"):
+        notebooks["tidy"](path)
+
+
 def setup(app):
     app.connect("builder-inited", list_rooms)
     app.connect("builder-inited", prepare_runs)
     app.connect("builder-inited", draw_figures)
+    app.connect("builder-inited", tidy_notebooks, priority=900)
     app.connect("autodoc-process-docstring", escape_shapes, priority=400)

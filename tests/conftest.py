@@ -7,6 +7,10 @@ import os
 import subprocess
 import sys
 
+# Before NumPy is imported. Threads of OpenBLAS that wait for each other take more than
+# half of the time of SciPy's optimisers of a few numbers.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -83,6 +87,40 @@ def ended_process():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return processes.name_of(process.pid)
+
+
+# A module that is run at the start of Python, and hides others.
+_HIDING = """
+from importlib.machinery import ModuleSpec
+import sys
+
+class Hidden:
+    def find_spec(name, path=None, target=None):
+        return ModuleSpec(name, Hidden) if name in {names} else None
+
+    def create_module(spec):
+        raise ModuleNotFoundError("No module named " + spec.name, name=spec.name)
+
+    def exec_module(module):
+        pass
+
+sys.meta_path.insert(0, Hidden)
+"""
+
+
+@pytest.fixture
+def environment_without(tmp_path):
+    """Return a maker of variables for a process in which modules are not installed."""
+
+    def make(names, **variables):
+        folder = tmp_path / "hiding"
+        folder.mkdir()
+        hiding = _HIDING.replace("{names}", repr(set(names)))
+        (folder / "sitecustomize.py").write_text(hiding)
+        path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+        return {**os.environ, "PYTHONPATH": path, **variables}
+
+    return make
 
 
 @pytest.fixture(scope="session")

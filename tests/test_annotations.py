@@ -20,6 +20,8 @@ def annotations(rng):
         *rng.uniform(0, 4, (2, 3, 7, 2)),
         mask=rng.integers(0, 2, (3, 6, 5)),
         moving_mask=rng.integers(0, 2, (3, 6, 5)),
+        moving_orientations=rng.random((3, 6, 5, 4, 6)),
+        static_orientations=rng.random((3, 6, 5, 4, 6)),
         label_values=np.arange(1, 9),
     )
 
@@ -72,7 +74,7 @@ def test_places_agree_with_their_names(place):
 
 def test_swapped_annotations_are_those_of_the_other_direction(annotations):
     swapped = annotations.swapped()
-    for kind in ("labels", "landmarks"):
+    for kind in ("labels", "landmarks", "orientations"):
         for one, other in (("moving", "static"), ("static", "moving")):
             array = getattr(annotations, f"{other}_{kind}")
             assert getattr(swapped, f"{one}_{kind}") is array

@@ -11,6 +11,7 @@ PACKAGE = Path(dipy_nn_reg.__file__).parent
 # Rooms from the ground up: each may import those above it in this list.
 ROOMS = [
     "determinant",
+    "symmetric",
     "processes",
     "quiet",
     "progress",

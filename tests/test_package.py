@@ -101,14 +101,16 @@ def test_examples_and_pages_import_public_names():
             assert not private, f"{path.name} imports {private} from {module}"
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["metrics", "mapping", "io.fields", "viz", "quality.beside_syn", "quality.reports"],
-)
-def test_modules_for_syn_results_do_not_import_keras(module):
-    code = f"import sys, dipy_nn_reg.{module}; print('keras' in sys.modules)"
+def test_modules_for_syn_results_do_not_import_keras():
+    """Imported one after the other."""
+    names = ("metrics", "mapping", "io.fields", "viz", "quality.beside_syn")
+    names += ("quality.reports",)
+    code = "import sys\n" + "".join(
+        f"import dipy_nn_reg.{name}; print('{name}', 'keras' in sys.modules)\n"
+        for name in names
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip().endswith("False"), done.stderr
+    assert done.stdout.splitlines() == [f"{n} False" for n in names], done.stderr
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -125,9 +127,17 @@ def test_each_dependency_has_its_reason():
     assert re.findall(r"^\* ``(\w+)``: \w", section, re.MULTILINE) == names
 
 
+def test_requirements_without_a_backend_are_those_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "requirements-no-backend.txt").read_text().splitlines()
+    listed = [line for line in lines if not line.startswith("#")]
+    needed = project["dependencies"]
+    assert listed == [text for text in needed if not text.startswith("tensorflow")]
+
+
 def test_links_of_the_readme_exist():
     text = (ROOT / "README.md").read_text()
-    links = re.findall(r"\]\(([^)#]+)\)", text)
+    links = re.findall(r"\]\(([^)#]+)", text) + re.findall(r'src="([^"]+)"', text)
     local = [link for link in links if "://" not in link]
     assert len(local) > 5
     assert [link for link in local if not (ROOT / link).exists()] == []

@@ -1,5 +1,7 @@
 """Maps of DIPY from predictions of a model."""
 
+from functools import cache
+
 import nibabel as nib
 import numpy as np
 import numpy.testing as npt
@@ -20,6 +22,12 @@ def deforming(ndim, *, kind=DeformableRegistration, **options):
     for weights in registration.model.trainable_weights:
         weights.assign_add(0.02 * rng.normal(size=weights.shape))
     return registration
+
+
+@cache
+def default(ndim):
+    """Return one model of default options for all tests, none of which changes it."""
+    return deforming(ndim)
 
 
 def read(image, positions, *, outside=0.0):
@@ -55,7 +63,7 @@ def apply(affine, points):
     ids=lambda options: options.get("transform", "default"),
 )
 def test_map_agrees_with_predict_on_one_grid(ndim, options, rng):
-    registration = deforming(ndim, **options)
+    registration = deforming(ndim, **options) if options else default(ndim)
     shape = (17, 20, 15)[:ndim]
     moving, static = rng.random((2, *shape), np.float32)
     mapping = registration.predict_mapping(moving, static)
@@ -80,7 +88,7 @@ def test_affine_first_stage_is_part_of_the_map(ndim, rng):
 
 
 def test_files_bring_their_affines(rng, tmp_path):
-    registration, affines = deforming(2), [np.diag([2.0, 2, 1, 1]), np.eye(4)]
+    registration, affines = default(2), [np.diag([2.0, 2, 1, 1]), np.eye(4)]
     images = rng.random((2, 16, 16, 1), dtype=np.float32)
     paths = [tmp_path / f"{i}.nii.gz" for i in range(2)]
     for path, image, affine in zip(paths, images, affines):
@@ -89,13 +97,13 @@ def test_files_bring_their_affines(rng, tmp_path):
     expected = registration.predict_mapping(*images, **grids)
     mapping = registration.predict_mapping(*paths)
     npt.assert_array_equal(mapping.backward, expected.backward)
-    refined = registration.refine(*map(nib.load, paths), level_iters=(1,))
+    refined, _ = registration.refine(*map(nib.load, paths), level_iters=(1,))
     assert refined.backward.shape == expected.backward.shape
 
 
 def test_moving_image_on_another_grid_is_sampled_once(pair):
     """The input of the network and the sampled positions are computed here by hand."""
-    registration = deforming(pair.moving.ndim)
+    registration = default(pair.moving.ndim)
     static = np.random.default_rng(5).random(pair.field.shape[:-1])
     total = np.linalg.inv(pair.moving_affine) @ pair.static_affine
     if pair.prealign is not None:
@@ -118,7 +126,7 @@ def test_moving_image_on_another_grid_is_sampled_once(pair):
 
 
 def test_inverse_returns_points(pair):
-    registration = deforming(pair.moving.ndim)
+    registration = default(pair.moving.ndim)
     mapping = registration.predict_mapping(
         pair.moving,
         np.random.default_rng(5).random(pair.field.shape[:-1]),
@@ -140,7 +148,7 @@ def test_inverse_returns_points(pair):
 
 @pytest.mark.parametrize("size", [2.2, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_network_may_use_another_voxel_size(size, pair, monkeypatch):
-    registration = deforming(pair.moving.ndim)
+    registration = default(pair.moving.ndim)
     static = np.random.default_rng(5).random(pair.field.shape[:-1])
     grids = {"moving_affine": pair.moving_affine, "static_affine": pair.static_affine}
     seen, predict = [], registration.predictor.predict_on_grid
@@ -174,7 +182,7 @@ def test_network_may_use_another_voxel_size(size, pair, monkeypatch):
 
 
 def test_voxels_of_almost_the_same_size_are_resampled(rng, monkeypatch):
-    registration = deforming(3)
+    registration = default(3)
     ones = np.ones((12, 12, 12, 3))
     prediction = Prediction(Parts(ones, lambda: -ones), None, 1)
     monkeypatch.setattr(
@@ -188,7 +196,7 @@ def test_voxels_of_almost_the_same_size_are_resampled(rng, monkeypatch):
 
 @pytest.mark.slow
 def test_2d_model_takes_slices_of_nifti_files(scene, rng):
-    registration = deforming(2)
+    registration = default(2)
     affine = scene(3, False).static_affine
     moving, static = rng.random((2, 20, 18, 1), np.float32)
     grids = {"moving_affine": affine, "static_affine": affine}

@@ -1,6 +1,8 @@
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -20,6 +22,35 @@ def test_output_of_libraries_is_hidden_and_errors_are_raised(capfd):
 def test_keras_is_imported():
     quiet.import_keras()
     assert "keras" in sys.modules
+
+
+class Node:
+    """An object that is garbage only as a part of a cycle."""
+
+    def __init__(self):
+        self.itself = self
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_garbage_is_not_looked_for_during_the_import(is_enabled):
+    """The collector is as it was afterwards; what was garbage before is freed."""
+    collected = []
+    gc.callbacks.append(lambda phase, info: collected.append(phase))
+    was_enabled = gc.isenabled()
+    (gc.enable if is_enabled else gc.disable)()
+    before = weakref.ref(Node())
+    try:
+        with quiet._uncollected():
+            assert before() is None
+            collected.clear()
+            made = [Node() for _ in range(10_000)]
+        assert collected == []
+        assert gc.get_freeze_count() >= len(made)
+        assert gc.isenabled() == is_enabled
+    finally:
+        gc.callbacks.pop()
+        gc.unfreeze()
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_packages_that_no_command_needs_are_not_imported_with_keras(

@@ -162,6 +162,8 @@ class _cluster:
         )
         # Dask would have the allocator give memory back after every step of a descent.
         variables["MALLOC_TRIM_THRESHOLD_"] = variables["MALLOC_MMAP_THRESHOLD_"] = KEPT
+        # Its profiles of an hour would be most of what the memory of a worker grows by.
+        variables["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = "False"
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         for command in (scheduler, worker):
             env = os.environ | variables

@@ -62,11 +62,11 @@ def _add(measures, name, value):
 _models = {}
 
 
-def predict(moving, static):
-    ndim = static.ndim
-    if ndim not in _models:
-        _models[ndim] = DeformableRegistration.pretrained(ndim=ndim)
-    return _models[ndim].predict_field(moving[None], static)[0]
+def predict(moving, static, **options):
+    kind = static.ndim, *options.items()
+    if kind not in _models:
+        _models[kind] = DeformableRegistration.pretrained(ndim=static.ndim, **options)
+    return _models[kind].predict_field(moving[None], static)[0]
 
 
 def optimise(moving, static, **options):
@@ -75,6 +75,7 @@ def optimise(moving, static, **options):
 
 METHODS = {
     "pretrained": predict,
+    "pretrained, 2 passes": partial(predict, passes=2),
     "register": optimise,
     "pretrained, register": partial(optimise, model="pretrained"),
 }

@@ -4,6 +4,9 @@ No other package of dipy_nn_reg has code for a single backend, except
 :mod:`dipy_nn_reg.tracing`.
 """
 
+from dipy_nn_reg.backend import keras_import  # noqa: F401
+
+# isort: split
 from importlib import import_module
 
 import keras

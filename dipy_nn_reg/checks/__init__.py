@@ -2,6 +2,7 @@
 
 from dipy_nn_reg.checks.arrays import as_array, check_real, check_where
 from dipy_nn_reg.checks.descent import (
+    ORIENTATION_WEIGHT,
     PRETRAINED,
     check_level_iters,
     check_smoothness,
@@ -14,6 +15,7 @@ from dipy_nn_reg.checks.images import (
     check_training_pairs,
 )
 from dipy_nn_reg.checks.options import (
+    check_both,
     check_fill,
     check_flag,
     check_input_shape,
@@ -25,8 +27,10 @@ from dipy_nn_reg.checks.options import (
 )
 
 __all__ = [
+    "ORIENTATION_WEIGHT",
     "PRETRAINED",
     "as_array",
+    "check_both",
     "check_contrast",
     "check_fill",
     "check_flag",

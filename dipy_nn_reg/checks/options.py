@@ -18,6 +18,23 @@ def check_name(option, name, names):
         )
 
 
+def check_both(what, **values):
+    """Raise ValueError if one image alone has something.
+
+    Parameters
+    ----------
+    what : str
+        Name of these things in the message.
+    **values
+        That of the moving and that of the static image, by the names of options.
+    """
+    there = [name for name, value in values.items() if value is not None]
+    if len(there) == 1:
+        raise ValueError(
+            f"Expected {what} of both images or of none. Received {there[0]} alone."
+        )
+
+
 def check_input_shape(input_shape):
     """Raise ValueError unless ``input_shape`` is the size of a 2D or 3D image."""
     if not isinstance(input_shape, (tuple, list)) or len(input_shape) not in (2, 3):

@@ -2,15 +2,16 @@
 
 from typing import NamedTuple
 
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import apply_affine
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from dipy_nn_reg.intensities import estimate_background, normalize
-from dipy_nn_reg.mapping.grid import Grid, prealign_of
+from dipy_nn_reg.mapping.grid import prealign_of
 from dipy_nn_reg.mapping.logarithms import mean_affine, stretch_of, velocity_of
 from dipy_nn_reg.mapping.maps import displacement_of, displacement_to_mapping
 from dipy_nn_reg.mapping.resampling import resample, to_moving
+from dipy_nn_reg.mapping.slices import onto_plane, without_thickness
 
 AVERAGES = ("mean", "median")
 # Percentile of the voxels of an object that the images are scaled by, and smallest
@@ -18,8 +19,6 @@ AVERAGES = ("mean", "median")
 _PERCENTILE, _OBJECT = 90, 0.1
 # Width in voxels of the blur that sharpening subtracts.
 _BLUR = 1.0
-# Largest difference between affines of one grid, in mm or without unit.
-_SAME = 1e-4
 
 
 class Correction(NamedTuple):
@@ -43,6 +42,8 @@ class Correction(NamedTuple):
 def scaled(image):
     """Return an image with its background at 0 and its object near 1, and both levels.
 
+    An object that is darker than the background is near -1.
+
     Parameters
     ----------
     image : dipy_nn_reg.io.nifti.Image
@@ -54,67 +55,13 @@ def scaled(image):
         ``image.data`` is ``background + scale * values``, but for outliers.
     """
     values = normalize(image.data)
-    inside = values > _OBJECT * np.percentile(values, 99)
-    if not inside.any():
-        inside = values != 0
-    level = float(np.percentile(values[inside], _PERCENTILE))
+    contrast = np.abs(values)
+    inside = contrast > _OBJECT * np.percentile(contrast, 99)
+    level = float(np.percentile(contrast[inside], _PERCENTILE))
     background = float(estimate_background(np.asarray(image.data, np.float64)))
     # By what normalize has divided; outliers, which it clips, are few.
     factor = np.median((image.data[inside] - background) / values[inside])
     return values / np.float32(level), background, level * float(factor)
-
-
-def common_grid(images, voxel_size=None):
-    """Return a grid for the mean of images, and where each of them lies in its space.
-
-    Parameters
-    ----------
-    images : list of dipy_nn_reg.io.nifti.Image
-    voxel_size : float, optional
-        In mm; by default that of the images, of several sizes the smallest.
-
-    Returns
-    -------
-    grid : Grid
-        That of the images if it is the same for all, else one along the world axes.
-    affines : list of ndarray, shape (4, 4)
-        From the world of the grid to that of each image: the identity, or a shift that
-        brings the centre of mass of each to the middle.
-    """
-    grids = [image.grid for image in images]
-    if all(_is_same(grids[0], grid) for grid in grids):
-        grid, affines = grids[0], [np.eye(4)] * len(images)
-    else:
-        size = min(float(np.cbrt(np.prod(voxel_sizes(g.affine)))) for g in grids)
-        extent = np.max([np.ptp(g.box(), axis=0) for g in grids], axis=0)
-        shape = tuple(int(n) for n in np.ceil(extent / size))
-        affine = np.diag([size, size, size, 1.0])
-        affine[:3, 3] = -size * (np.array(shape) - 1) / 2
-        grid, affines = Grid(shape, affine), [_shift(_center(i)) for i in images]
-    return (grid if voxel_size is None else grid.with_voxel_size(voxel_size)), affines
-
-
-def _is_same(one, other):
-    return one.shape == other.shape and np.allclose(
-        one.affine, other.affine, rtol=0, atol=_SAME
-    )
-
-
-def _center(image):
-    """Return the centre of mass of an image, in world coordinates."""
-    weights = np.clip(normalize(image.data), 0, None).astype(np.float64)
-    total = weights.sum()
-    index = [
-        (weights.sum(tuple(a for a in range(3) if a != axis)) @ np.arange(size)) / total
-        for axis, size in enumerate(weights.shape)
-    ]
-    return apply_affine(image.affine, index)
-
-
-def _shift(vector):
-    affine = np.eye(4)
-    affine[:3, 3] = vector
-    return affine
 
 
 def mean_stretch(affines, grid, weights):
@@ -132,32 +79,32 @@ def mean_stretch(affines, grid, weights):
     correction : Correction
         The mean of the affines, without its rigid part, is undone.
     """
-    stretch = stretch_of(mean_affine(affines, weights), _middle(grid))
+    in_plane = [without_thickness(affine, grid) for affine in affines]
+    stretch = _stretch(mean_affine(in_plane, weights), grid)
     changes = np.abs(np.linalg.eigvalsh(stretch[:-1, :-1]) - 1)
     return Correction([np.linalg.inv(stretch)], stretch=float(changes.max()))
 
 
-def mean_shape(mappings, grid, weights):
+def mean_shape(velocities, grid, weights):
     """Return what corrects a template to the mean shape of a group.
 
     Parameters
     ----------
-    mappings : iterable of DiffeomorphicMap
-        From the template to each person, on its grid.
+    velocities : iterable of ndarray, shape (*spatial, 3)
+        Of each person, as :func:`velocity_of_shape` returns them.
     grid : Grid
     weights : sequence of float
 
     Returns
     -------
     correction : Correction
-        The mean of the velocities of the maps is undone. The rigid part of each is left
-        out; the rest of its affine counts, lest affine and field undo each other.
+        The mean of the velocities is undone.
     """
     from dipy_nn_reg.transform import integrate
 
     mean = np.zeros((*grid.shape, 3))
-    for mapping, weight in zip(mappings, np.divide(weights, np.sum(weights))):
-        mean += weight * velocity_of(_without_rigid_part(mapping, grid))
+    for velocity, weight in zip(velocities, np.divide(weights, np.sum(weights))):
+        mean += weight * velocity
     field = displacement_to_mapping(
         np.asarray(integrate(-mean)),
         inverse=np.asarray(integrate(mean)),
@@ -166,16 +113,33 @@ def mean_shape(mappings, grid, weights):
     return Correction([field], velocity=float(np.linalg.norm(mean, axis=-1).mean()))
 
 
-def _without_rigid_part(mapping, grid):
-    """Return the displacement in voxels of a map whose affine is made a stretch."""
-    stretch = stretch_of(prealign_of(mapping), _middle(grid))
+def velocity_of_shape(mapping, grid):
+    """Return the velocity of a map without the rigid part of its affine.
+
+    The rest of the affine counts, lest affine and field undo each other.
+
+    Parameters
+    ----------
+    mapping : DiffeomorphicMap
+        From the template to a person, on its grid.
+    grid : Grid
+
+    Returns
+    -------
+    velocity : ndarray of float32, shape (*spatial, 3)
+        In voxels.
+    """
+    stretch = _stretch(prealign_of(mapping), grid)
     in_voxels = np.linalg.inv(grid.affine) @ stretch @ grid.affine
     voxels = np.moveaxis(np.indices(grid.shape), 0, -1)
-    return apply_affine(in_voxels, voxels + displacement_of(mapping)) - voxels
+    moved = apply_affine(in_voxels, voxels + displacement_of(mapping))
+    return velocity_of(moved - voxels)
 
 
-def _middle(grid):
-    return apply_affine(grid.affine, (np.array(grid.shape) - 1) / 2)
+def _stretch(affine, grid):
+    """Return an affine without its rigid part, and without motion across a slice."""
+    middle = apply_affine(grid.affine, (np.array(grid.shape) - 1) / 2)
+    return stretch_of(without_thickness(affine, grid), middle)
 
 
 def mean_image(images, maps, grid, *, weights, average, sharpen):
@@ -219,7 +183,7 @@ def _on_grid(values, image, steps, grid, interpolation="linear"):
     return resample(
         values,
         image.affine,
-        lambda points: to_moving(points, steps),
+        lambda points: onto_plane(to_moving(points, steps), image.grid),
         grid,
         interpolation=interpolation,
     )

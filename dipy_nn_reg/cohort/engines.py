@@ -6,7 +6,7 @@ Whichever is used, the function is the same, and so are the results.
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import contextmanager
 import json
 import multiprocessing
 import os
@@ -83,12 +83,13 @@ class Here:
 class InProcesses:
     """Engine of processes of this machine, which share its processors.
 
-    If a process is killed, the jobs in flight are done again, one by one; a job during
-    which it happens again has failed.
+    The processes are started by the first jobs, and stay for all that follow. If one is
+    killed, the jobs in flight are done again, one by one; a job during which it happens
+    again has failed.
     """
 
     def __init__(self, n_jobs, killed):
-        self.n_jobs, self.killed = n_jobs, killed
+        self.n_jobs, self.killed, self._pool = n_jobs, killed, None
 
     def run(self, function, jobs):
         """Yield each job and its result as it ends. The function can be pickled."""
@@ -96,18 +97,30 @@ class InProcesses:
         while waiting or suspects:
             # Suspects run alone, so that it is known whose fault it was.
             alone = bool(suspects)
-            with closing(_Pool(function, self.n_jobs)) as pool:
-                if alone:
-                    yield from pool.drain(suspects, 1)
-                else:
-                    yield from pool.drain(waiting, self.n_jobs)
+            queue, size = (suspects, 1) if alone else (waiting, self.n_jobs)
+            with self._processes() as pool:
+                yield from pool.drain(function, queue, size)
             if alone:
                 yield from ((job, self.killed(job, KILLED)) for job in pool.lost)
             else:
                 suspects.extend(pool.lost)
 
+    @contextmanager
+    def _processes(self):
+        """Yield the processes, which end if one was killed or a job is in flight."""
+        if self._pool is None:
+            self._pool = _Pool(self.n_jobs)
+        try:
+            yield self._pool
+        finally:
+            if not self._pool.is_idle:
+                self.close()
+
     def close(self):
-        """End nothing: the processes end with :meth:`run`."""
+        """End the processes, without waiting for the jobs in flight."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
 
 class OnDask:
@@ -154,8 +167,8 @@ class OnDask:
 class _Pool:
     """Processes that end with this one, even if it is killed."""
 
-    def __init__(self, function, n_jobs):
-        self.function, self.lost, self._running = function, [], {}
+    def __init__(self, n_jobs):
+        self.lost, self._running, self._is_broken = [], {}, False
         context = multiprocessing.get_context("spawn")
         receiver, self._life = context.Pipe(duplex=False)
         self._variables = dict.fromkeys(_THREADS, str(max(1, _cores() // n_jobs)))
@@ -166,24 +179,29 @@ class _Pool:
             initargs=(receiver,),
         )
 
-    def drain(self, queue, size):
+    @property
+    def is_idle(self):
+        """Whether all processes wait for a job."""
+        return not (self._running or self._is_broken)
+
+    def drain(self, function, queue, size):
         """Yield jobs of a queue and their results, until it is empty or one is lost."""
         running = self._running
         try:
             while queue or running:
                 while queue and len(running) < size:
                     # It stays in the queue until it has been submitted.
-                    future = self._submit(queue[0])
+                    future = self._submit(function, queue[0])
                     running[future] = queue.popleft()
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     result = future.result()
                     yield running.pop(future), result
         except BrokenProcessPool:
-            self.lost = list(running.values())
+            self.lost, self._is_broken = list(running.values()), True
             running.clear()
 
-    def _submit(self, job):
+    def _submit(self, function, job):
         """Submit a job, for which the executor may start another process.
 
         Libraries read their variables when they are loaded, before any code of ours
@@ -192,7 +210,7 @@ class _Pool:
         before = {name: os.environ.get(name) for name in self._variables}
         os.environ.update(self._variables)
         try:
-            return self._executor.submit(self.function, job)
+            return self._executor.submit(function, job)
         finally:
             for name, value in before.items():
                 if value is None:
@@ -202,7 +220,8 @@ class _Pool:
 
     def close(self):
         """End the processes, without waiting for the jobs in flight."""
-        if self._running:
+        if not self.is_idle:
+            # One that was begun while another was killed would be waited for in vain.
             self._life.close()
         self._executor.shutdown()
         self._life.close()

@@ -1,6 +1,7 @@
 """Pairs of a cohort: from a table, from files, or from a folder in BIDS."""
 
 from pathlib import Path
+import re
 
 from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.cohort.naming import prefixes_of_sets
@@ -9,8 +10,10 @@ from dipy_nn_reg.text import printable
 
 # Masks and label maps that a pair may have, as columns of a table.
 ANNOTATIONS = tuple(p.name for p in PLACES.values() if p.kind in ("mask", "labels"))
-# All columns that are read; others are left alone.
+# All columns that are read, but for those of further images; others are left alone.
 COLUMNS = ("id", "static", "moving", *ANNOTATIONS)
+# Columns of further images of a person: moving_2, static_2, moving_3 and so on.
+_FURTHER = re.compile(r"(moving|static)_([2-9])")
 _TABLES = (".csv", ".tsv")
 
 
@@ -27,7 +30,9 @@ def read_pairs(path, static=None):
     path : string or Path
         CSV, or TSV if it ends with ``.tsv``, with a column ``moving`` and, as far as
         needed, ``static``, ``id``, ``mask``, ``moving_mask``, ``static_labels`` and
-        ``moving_labels``. Paths are relative to its folder. Empty cells count as none.
+        ``moving_labels``; ``moving_2`` and ``static_2`` for a second image of each
+        person, and so on up to 9. Paths are relative to its folder. Empty cells count
+        as none.
     static : Path, optional
         Static image of all pairs that name none.
 
@@ -42,7 +47,8 @@ def read_pairs(path, static=None):
     """
     path, pairs = Path(path), []
     for number, row in enumerate(read_csv(path), start=2):
-        named = {n: row[n].strip() for n in COLUMNS if row.get(n, "").strip()}
+        cells = {n: (row[n] or "").strip() for n in row if _is_read(n or "")}
+        named = {n: cell for n, cell in cells.items() if cell}
         name = {"id": named.pop("id")} if "id" in named else {}
         pair = {n: path.parent / Path(cell).expanduser() for n, cell in named.items()}
         pairs.append(_complete({**name, **pair}, static, f"row {number} of {path}"))
@@ -68,7 +74,7 @@ def list_pairs(pairs, static=None):
     complete = []
     for number, pair in enumerate(pairs, start=1):
         pair = dict(pair) if isinstance(pair, dict) else {"moving": pair}
-        unknown = sorted(pair.keys() - set(COLUMNS))
+        unknown = sorted(name for name in pair if not _is_read(name))
         if unknown:
             raise ValueError(
                 f"Expected pairs with keys among {COLUMNS}. Received {unknown}."
@@ -78,6 +84,43 @@ def list_pairs(pairs, static=None):
     if not complete:
         raise ValueError("Expected one pair or more. Received none.")
     return complete
+
+
+def further_images(pair):
+    """Return the images of a pair beside the first ones, or None if there are none.
+
+    Parameters
+    ----------
+    pair : dict of Path
+
+    Returns
+    -------
+    channels : dict of list of Path, or None
+        ``moving`` and ``static``.
+
+    Raises
+    ------
+    ValueError
+        If there is a further image of one person alone.
+    """
+    found = {"moving": {}, "static": {}}
+    for name, path in pair.items():
+        if match := _FURTHER.fullmatch(name):
+            found[match[1]][match[2]] = path
+    for number in found["moving"].keys() ^ found["static"].keys():
+        raise ValueError(
+            f"Expected moving_{number} and static_{number}, images of both people, or "
+            f"none. Received one of them with {printable(pair['moving'])}."
+        )
+    channels = {
+        person: [paths[n] for n in sorted(paths)] for person, paths in found.items()
+    }
+    return channels if channels["moving"] else None
+
+
+def _is_read(name):
+    """Return whether a column, or a key of a pair, is one of those that are read."""
+    return name in COLUMNS or bool(_FURTHER.fullmatch(name))
 
 
 def _complete(pair, static, place):

@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 import logging
 from pathlib import Path
 from threading import Lock
@@ -13,7 +13,7 @@ import psutil
 
 from dipy_nn_reg.cohort.failures import is_fatal
 from dipy_nn_reg.cohort.pair import align_pair, register_files
-from dipy_nn_reg.quiet import import_keras
+from dipy_nn_reg.quiet import import_keras, start_import_of_keras
 from dipy_nn_reg.text import describe, printable
 
 # A process registers one pair at a time, whatever the threads of its engine.
@@ -34,12 +34,15 @@ class Job:
         As :func:`~dipy_nn_reg.cohort.outputs.write_pair` takes them.
     annotations : dict of Path
         Masks and label maps by the names of :data:`dipy_nn_reg.annotations.PLACES`.
+    channels : dict of list of Path, optional
+        Further images of the same people, by ``static`` and ``moving``.
     """
 
     name: str
     files: dict
     outputs: dict
     annotations: dict = field(default_factory=dict)
+    channels: dict | None = None
 
 
 def run_job(job, options):
@@ -65,19 +68,8 @@ def run_job(job, options):
     # The time of the import is not that of a pair.
     import_keras()
     start = perf_counter()
-    with _LOCK, _only_warnings():
-        try:
-            row = {"status": "done", **_register(job, options)}
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            row = {"status": "failed", "error": describe(error)}
-    return {
-        **row,
-        **row_of(job),
-        "seconds": perf_counter() - start,
-        "peak_mib": _peak_mib(),
-    }
+    row = attempt(job, partial(_register, options=options))
+    return {**row, "seconds": perf_counter() - start, "peak_mib": _peak_mib()}
 
 
 def align_files(job, kind):
@@ -96,13 +88,37 @@ def align_files(job, kind):
         With ``status``, and ``affine`` from static to moving world coordinates, or the
         ``error``.
     """
-    with _LOCK, _only_warnings():
+
+    def align(job):
+        affine = align_pair(job.files, job.annotations, kind)
+        # Registrations follow: Keras is imported while other processes compute.
+        start_import_of_keras()
+        return {"affine": affine}
+
+    return attempt(job, align)
+
+
+def attempt(job, function):
+    """Return the row of a job in any process: what a function returns, or its error.
+
+    Parameters
+    ----------
+    job : Job
+    function : callable
+        Takes the job, and returns further cells of the row.
+
+    Returns
+    -------
+    row : dict
+
+    Raises
+    ------
+    OSError
+        If the disk is full or cannot be written, so that no other job would succeed.
+    """
+    with _LOCK, only_warnings():
         try:
-            return {
-                "status": "done",
-                "affine": align_pair(job.files, job.annotations, kind),
-                **row_of(job),
-            }
+            return {"status": "done", **function(job), **row_of(job)}
         except Exception as error:
             if is_fatal(error):
                 raise
@@ -119,6 +135,20 @@ def failed_row(job, reason):
     return {**row_of(job), "status": "failed", "error": reason}
 
 
+@contextmanager
+def only_warnings():
+    """Let DIPY's logger say nothing of each pair, or image, but what is unusual."""
+
+    def is_unusual(record):
+        return record.levelno >= logging.WARNING
+
+    logger.addFilter(is_unusual)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_unusual)
+
+
 def _register(job, options):
     model = options.get("model")
     if isinstance(model, Path):
@@ -127,7 +157,12 @@ def _register(job, options):
         path.parent.mkdir(parents=True, exist_ok=True)
     names = {name: path.name for name, path in job.files.items()}
     row, subjects = register_files(
-        job.files, names, job.outputs, **options, **job.annotations
+        job.files,
+        names,
+        job.outputs,
+        channels=job.channels,
+        **options,
+        **job.annotations,
     )
     measures = subjects[0] if subjects else {}
     return {**measures, **row}
@@ -138,20 +173,6 @@ def _load(path):
     from dipy_nn_reg import DeformableRegistration
 
     return DeformableRegistration.load(path)
-
-
-@contextmanager
-def _only_warnings():
-    """Let DIPY's logger say nothing of each pair but what is unusual."""
-
-    def is_unusual(record):
-        return record.levelno >= logging.WARNING
-
-    logger.addFilter(is_unusual)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_unusual)
 
 
 def _peak_mib():

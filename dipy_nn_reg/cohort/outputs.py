@@ -6,6 +6,7 @@ import numpy as np
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.cohort.pages import apply_to_images, write_report
+from dipy_nn_reg.intensities import float_type
 from dipy_nn_reg.io.atomic import whole_file, whole_files
 from dipy_nn_reg.io.points import write_map
 from dipy_nn_reg.io.tables import write_csv
@@ -39,8 +40,8 @@ def write_pair(
     pair_names : dict of str
         Names of the images, ``static`` and ``moving``.
     paths : dict of Path
-        Outputs by the names of the command's options: ``out_warped``, ``out_field``,
-        ``out_inverse`` and ``out_prealign``. If they are named, too: ``out_metrics``,
+        Outputs by the names of the command's options: ``out_field``, ``out_inverse``
+        and ``out_prealign``. If they are named, too: ``out_warped``, ``out_metrics``,
         ``out_report`` and ``out_overview``, a small picture.
     masks : dict of ndarray
         ``mask`` and ``moving_mask``, if the images were compared within them.
@@ -66,14 +67,16 @@ def write_pair(
     ):
         maps = partials, mapping, static, moving, field_format
         writing = pool.submit(_write_maps, *maps, inverse=inverse)
-        warped = warp_image(moving, static, [mapping], fill=fill)
-        _write_warped(partials["out_warped"], warped, mapping, images, fill)
+        pair = _pair_to_show(mapping, images, masks, paths)
+        warped = _warped(mapping, images, fill, pair)
+        if "out_warped" in paths:
+            _write_warped(partials["out_warped"], warped, mapping, images, fill)
         measures = _measure(registered, images, warped, headers="out_metrics" in paths)
         row = {**pair_names, **_sources(outcome, mapping), **measures}
         if "out_metrics" in paths:
             write_csv([row], partials["out_metrics"])
         shown = {**partials, "field": paths["out_field"]}
-        subject = _judge(registered, images, pair_names, shown, masks, measures)
+        subject = _judge(registered, images, pair_names, shown, pair, measures)
         if "out_report" in paths:
             subject["page"] = paths["out_report"]
         writing.result()
@@ -82,18 +85,36 @@ def write_pair(
     return {**row, "verdict": subject["verdict"]}, [subject]
 
 
-def _judge(registered, images, names, paths, masks, measures):
-    """Write the picture and the page that are asked for; return what they show."""
+def _pair_to_show(mapping, images, masks, paths):
+    """Return the images of the picture and the page, if one of these is asked for."""
     if not {"out_report", "out_overview"} & set(paths):
+        return None
+    # No labels are shown: those that guided a registration cannot validate it.
+    return apply_to_images(mapping, images, masks)
+
+
+def _warped(mapping, images, fill, pair):
+    """Return the warped image: that of the page, if it is in the same intensities."""
+    moving, static = images["moving"], images["static"]
+    is_shown = (
+        pair is not None
+        and fill is None
+        and float_type(moving.data) == pair.warped.dtype
+        and np.array_equal(pair.moving, moving.data)
+    )
+    return pair.warped if is_shown else warp_image(moving, static, [mapping], fill=fill)
+
+
+def _judge(registered, images, names, paths, pair, measures):
+    """Write the picture and the page that are asked for; return what they show."""
+    if pair is None:
         return {}
     # Imported here: the help of a command need not wait for it.
     from dipy_nn_reg.quality.measures import measure
     from dipy_nn_reg.quality.overviews import write_overview
     from dipy_nn_reg.quality.verdicts import judge
 
-    mapping, outcome = registered
-    # No labels are shown: those that guided a registration cannot validate it.
-    pair = apply_to_images(mapping, images, masks)
+    _, outcome = registered
     of_field = {name: measures[name] for name in OF_FIELD}
     if "out_overview" in paths:
         write_overview(paths["out_overview"], pair)

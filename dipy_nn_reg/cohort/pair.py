@@ -7,13 +7,25 @@ from dipy_nn_reg.cohort.outputs import write_pair
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.warped import check_warped
+from dipy_nn_reg.mapping.slices import Slice, in_one_plane
 from dipy_nn_reg.quiet import import_keras
 
 # Options of masks.
 MASKS = tuple(place.name for place in PLACES.values() if place.kind == "mask")
 
 
-def register_files(files, names, paths, *, field_format, fill, inverse, **options):
+def register_files(
+    files,
+    names,
+    paths,
+    *,
+    field_format,
+    fill,
+    inverse,
+    channels=None,
+    quantity=None,
+    **options,
+):
     """Register the images in two files, and write the outputs together.
 
     Parameters
@@ -29,8 +41,12 @@ def register_files(files, names, paths, *, field_format, fill, inverse, **option
     inverse : bool
         Whether the inverse is written; an earlier file of that name is removed
         otherwise.
+    channels : dict of list of Path, optional
+        Further images of the same people, by ``static`` and ``moving``.
+    quantity : dipy_nn_reg.diffusion.reorientation.Quantity, optional
+        What files of orientations hold.
     **options
-        Options of :func:`~dipy_nn_reg.register`. A label map or a mask may be a Path.
+        Options of :func:`~dipy_nn_reg.register`. Annotations may be a Path.
 
     Returns
     -------
@@ -42,15 +58,18 @@ def register_files(files, names, paths, *, field_format, fill, inverse, **option
     ValueError, OSError
         If a file cannot be read, does not fit the others, or cannot be written.
     """
-    images = _read_pair(files, _trained(options))
-    check_warped(paths["out_warped"], **images, fill=fill)
+    images = _read_pair(files, _trained(options), several=channels is not None)
+    if "out_warped" in paths:
+        check_warped(paths["out_warped"], **images, fill=fill)
     options |= {
-        name: _read_on_image(path, PLACES[name], images)
+        name: _read_on_image(path, PLACES[name], images, quantity)
         for name, path in options.items()
         if name in PLACES and isinstance(path, Path)
     }
+    if channels is None:
+        options = _aligned(images, options)
     return write_pair(
-        _register(images, _aligned(images, options)),
+        _register(images, channels, options),
         images,
         names,
         paths,
@@ -88,21 +107,36 @@ def align_pair(files, annotations, kind):
     }
     moving, static = images["moving"].data, images["static"].data
     affines = _affines(images)
-    return estimate_prealign(moving, static, **affines, kind=kind, **masks).affine
+    affine = estimate_prealign(moving, static, **affines, kind=kind, **masks).affine
+    if _ndim(images["static"]) == 3:
+        return affine
+    planes = [
+        Slice.of(name, images[name].data, images[name].affine, 1).affine
+        for name in ("moving", "static")
+    ]
+    return in_one_plane(affine, *planes)
 
 
-def _read_pair(files, model):
-    """Return the images in two files, after a check of their axes."""
-    series = model is not None and model.num_channels > 1
+def _read_pair(files, model, *, several=False):
+    """Return the images in two files, after a check of their axes.
+
+    If there are several images of each person, each has one channel.
+    """
+    series = model is not None and model.num_channels > 1 and not several
     images = {name: read_image(path, series=series) for name, path in files.items()}
     _check_rank(images, model)
     return images
 
 
-def _read_on_image(path, place, images):
-    """Read a mask or labels on the grid of the image that they belong to."""
+def _read_on_image(path, place, images, quantity=None):
+    """Read an annotation on the grid of the image that it belongs to."""
+    image = images[place.image]
+    if place.kind == "orientations":
+        from dipy_nn_reg.diffusion.orientations import read_orientations_on
+
+        return read_orientations_on(path, image, quantity)
     read = read_mask_on if place.kind == "mask" else read_labels_on
-    return read(path, images[place.image])
+    return read(path, image)
 
 
 def _trained(options):
@@ -131,12 +165,14 @@ def _aligned(images, options):
     return {**options, "prealign": frame.align(annotations)}
 
 
-def _register(images, options):
+def _register(images, channels, options):
     """Return the map between two images, and the outcome."""
     import_keras()
     from dipy_nn_reg import register
 
     moving, static = images["moving"].data, images["static"].data
+    if channels is not None:
+        moving, static = [moving, *channels["moving"]], [static, *channels["static"]]
     return register(moving, static, **_affines(images), **options)
 
 

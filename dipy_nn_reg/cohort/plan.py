@@ -9,6 +9,7 @@ import nibabel as nib
 from dipy_nn_reg.cohort import bids
 from dipy_nn_reg.cohort.inputs import (
     ANNOTATIONS,
+    further_images,
     is_table,
     list_pairs,
     named,
@@ -18,7 +19,9 @@ from dipy_nn_reg.cohort.jobs import Job
 from dipy_nn_reg.io.field_formats import FORMATS
 
 
-def plan_jobs(pairs, out_dir, *, static, field_format, reports, of_dataset):
+def plan_jobs(
+    pairs, out_dir, *, static, field_format=None, reports=False, of_dataset=None
+):
     """Return the jobs of a cohort, those of one size one after the other.
 
     Parameters
@@ -93,22 +96,31 @@ def _outputs(folder, ending):
 def _job(pair, outputs):
     files = {name: pair[name].absolute() for name in ("static", "moving")}
     annotations = {n: pair[n].absolute() for n in ANNOTATIONS if n in pair}
-    return Job(pair["id"], files, outputs, annotations)
+    channels = further_images(
+        {name: path.absolute() for name, path in pair.items() if name != "id"}
+    )
+    return Job(pair["id"], files, outputs, annotations, channels)
 
 
 def _check_inputs(jobs):
     """Raise ValueError if an output of one pair is an input of any."""
-    read = {
-        os.path.realpath(path)
-        for job in jobs
-        for path in (*job.files.values(), *job.annotations.values())
-    }
+    read = {os.path.realpath(path) for job in jobs for path in _read_by(job)}
     for job in jobs:
         for path in job.outputs.values():
             if os.path.realpath(path) in read:
                 raise ValueError(
                     f"Expected another output than the input {str(path)!r}."
                 )
+
+
+def _read_by(job):
+    """Return all files that a job reads."""
+    further = (job.channels or {}).values()
+    return [
+        *job.files.values(),
+        *job.annotations.values(),
+        *(path for paths in further for path in paths),
+    ]
 
 
 def _by_size(jobs):

@@ -61,8 +61,9 @@ def register_cohort(
     pairs : string, Path, or list of string, Path or dict
         A table, ending with ``.csv`` or ``.tsv``, of columns ``moving``, ``static``,
         ``id``, ``mask``, ``moving_mask``, ``static_labels`` and ``moving_labels``, of
-        which the first is needed, with paths relative to the table. Or a folder in
-        BIDS. Or a list of moving images, or of dicts with the keys of such a table.
+        which the first is needed, with paths relative to the table; ``moving_2`` and
+        ``static_2`` are a second image of each person, and so on. Or a folder in BIDS.
+        Or a list of moving images, or of dicts with the keys of such a table.
     out_dir : string or Path
         Folder of the results: one folder for each pair, or names of BIDS if ``pairs``
         is a folder in BIDS. It is made if it does not exist.
@@ -120,7 +121,7 @@ def register_cohort(
     if part is not None:
         check_integer("part", part[1], lowest=1)
         check_integer("part", part[0], lowest=1, highest=part[1])
-    _check_options(options, fill)
+    check_options(options, fill)
     out_dir = Path(out_dir).expanduser().absolute()
     jobs, field_format = plan_jobs(
         pairs,
@@ -138,18 +139,21 @@ def register_cohort(
             bids.describe(out_dir)
         settings = state.settings_of({**options, "reports": reports})
         state.check_settings(out_dir, settings)
-        mine = jobs if part is None else jobs[part[0] - 1 :: part[1]]
-        _run(mine, out_dir, options, engine, part=part, retry_failed=retry_failed)
-    rows = state.read_rows(out_dir)
-    rows = [rows[job.name] for job in jobs if job.name in rows]
-    if part is None:
-        state.write_rows(state.table_of(out_dir), rows)
-        _write_page(out_dir, rows, {job.name: job for job in jobs})
-    return rows
+        function = partial(run_job, options=options)
+        return register_jobs(
+            function, jobs, out_dir, engine, part=part, retry_failed=retry_failed
+        )
 
 
-def _check_options(options, fill):
-    """Raise ValueError for an option that no pair could be registered with."""
+def check_options(options, fill=None):
+    """Raise ValueError for an option that no pair could be registered with.
+
+    Parameters
+    ----------
+    options : dict
+        Options of :func:`~dipy_nn_reg.register`.
+    fill : float, optional
+    """
     names = {name: options.get(name) for name in ("loss", "penalty")}
     check_choices(**{n: v for n, v in names.items() if isinstance(v, str)})
     kind = choose_pairwise_transform(options.get("transform"), names["penalty"])
@@ -167,20 +171,49 @@ def _check_options(options, fill):
         check_name("an option", name, known)
 
 
-def _run(jobs, out_dir, options, engine, *, part, retry_failed):
-    """Register the pairs that have no row, and write a row of each as it ends."""
-    rows = state.read_rows(out_dir)
-    state.check_files(jobs, rows)
+def register_jobs(function, jobs, out_dir, engine, *, part=None, retry_failed=False):
+    """Register the pairs that have no row, and write a row of each as it ends.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a job, and returns its row, as :func:`~dipy_nn_reg.cohort.jobs.run_job`.
+    jobs : list of dipy_nn_reg.cohort.jobs.Job
+    out_dir : Path
+    engine
+        As :func:`~dipy_nn_reg.cohort.engines.open_engine` returns it.
+    part, retry_failed : optional
+        As for :func:`register_cohort`.
+
+    Returns
+    -------
+    rows : list of dict of str
+        As :func:`register_cohort` returns them.
+    """
+    mine = jobs if part is None else jobs[part[0] - 1 :: part[1]]
+    earlier = state.read_rows(out_dir)
+    state.check_files(mine, earlier)
     if retry_failed:
-        rows = {name: row for name, row in rows.items() if row["status"] == "done"}
+        earlier = {n: row for n, row in earlier.items() if row["status"] == "done"}
     path = state.table_of(out_dir, part)
-    state.write_rows(path, [rows[job.name] for job in jobs if job.name in rows])
-    missing = [job for job in jobs if job.name not in rows]
-    if len(missing) < len(jobs):
-        logger.info(f"{len(jobs) - len(missing)} of {len(jobs)} pairs are done.")
-    results = engine.run(partial(run_job, options=options), missing)
+    state.write_rows(path, [earlier[j.name] for j in mine if j.name in earlier])
+    missing = [job for job in mine if job.name not in earlier]
+    if len(missing) < len(mine):
+        logger.info(f"{len(mine) - len(missing)} of {len(mine)} pairs are done.")
+    _run(function, missing, path, engine)
+    rows = state.read_rows(out_dir)
+    rows = [rows[job.name] for job in jobs if job.name in rows]
+    if part is None:
+        state.write_rows(state.table_of(out_dir), rows)
+        _write_page(out_dir, rows, {job.name: job for job in jobs})
+    return rows
+
+
+def _run(function, jobs, path, engine):
+    """Register pairs, and add a row of each to a table as it ends."""
+    results = engine.run(function, jobs)
     with state.appended(path) as add, closing(results):
-        for _, row in progress_bar(results, desc="Pairs", total=len(missing)):
+        for _, row in progress_bar(results, desc="Pairs", total=len(jobs)):
             add(row)
             if row["status"] == "failed":
                 logger.error(f"Failed: {row['id']}: {row['error']}")

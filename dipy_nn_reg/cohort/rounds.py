@@ -11,36 +11,43 @@ import numpy as np
 
 from dipy_nn_reg.cohort.averages import (
     Correction,
-    common_grid,
     mean_image,
     mean_shape,
     mean_stretch,
     vote,
 )
-from dipy_nn_reg.cohort.engines import open_engine
-from dipy_nn_reg.cohort.jobs import Job, align_files, failed_row
+from dipy_nn_reg.cohort.common_grid import common_grid
+from dipy_nn_reg.cohort.jobs import Job, align_files, only_warnings
 from dipy_nn_reg.cohort.pages import write_template_page
-from dipy_nn_reg.cohort.register_cohort import register_cohort
+from dipy_nn_reg.cohort.people import (
+    FIELD,
+    VELOCITY,
+    WARPED,
+    Maps,
+    correct_map,
+    register_person,
+    remaining,
+    weights_of,
+)
+from dipy_nn_reg.cohort.plan import plan_jobs
+from dipy_nn_reg.cohort.register_cohort import register_jobs
 from dipy_nn_reg.cohort.state import read_rows
-from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.labels import read_labels_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import write_image
-from dipy_nn_reg.io.points import read_map, write_map
-from dipy_nn_reg.io.warped import write_warped
-from dipy_nn_reg.mapping.grid import prealign_of
-from dipy_nn_reg.mapping.maps import displacement_of, displacement_to_mapping
-from dipy_nn_reg.mapping.resampling import warp_image
+from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.text import describe
 
 # Alignments of the first rounds, from few parameters to many.
 KINDS = ("rigid", "similarity", "affine")
+FURTHER = "template_{}.nii.gz"
 TEMPLATE, LABELS, PAGE = "template.nii.gz", "labels.nii.gz", "template.html"
 MAPS = "maps"
 _PEOPLE, _ROUNDS, _RECORD = "people", "rounds", "round.json"
-_FIELD = "field.nii.gz"
+_CORRECTION = "correction.npy"
+# Options of the files that a registration writes.
+_FILES = {"field_format": "dipy", "inverse": False, "fill": None}
 
 
 class Rounds:
@@ -50,10 +57,11 @@ class Rounds:
     ----------
     out_dir : Path
     people : list of dict
-        ``id``, ``moving`` and ``weight`` of each; ``moving_mask`` and ``labels`` of
-        those that have them.
-    engine : dict
-        ``n_jobs`` and ``scheduler``.
+        ``id``, ``moving``, ``weight`` and ``further``, a list of further images, of
+        each; ``moving_mask`` and ``labels`` of those that have them.
+    engine
+        As :func:`~dipy_nn_reg.cohort.engines.open_engine` returns it; it serves all
+        rounds.
     style : dict
         ``average`` and ``sharpen``, as
         :func:`~dipy_nn_reg.cohort.averages.mean_image` takes them.
@@ -62,24 +70,28 @@ class Rounds:
     """
 
     def __init__(self, out_dir, people, *, engine, style, options):
-        self.out_dir, self.people = out_dir, people
+        self.out_dir, self.order = out_dir, [one["id"] for one in people]
+        # Rounding depends on the order of a sum, and grows in the search for affines.
+        self.people = sorted(people, key=lambda one: str(one["moving"]))
         self.engine, self.style, self.options = engine, style, options
-        self.path, self.records = None, []
+        self.path, self.registrations, self.records = None, None, []
 
     def begin(self, initial, voxel_size):
         """Average the images as they lie, or take an initial image."""
-        self.people = _readable(self.people)
 
         def make(_):
             if initial is None:
                 images = [read_image(person["moving"]) for person in self.people]
                 grid, shifts = common_grid(images, voxel_size)
-                maps = [[shift] for shift in shifts]
-                return self._mean(self.people, maps, grid), grid, Correction([])
+                return self._means(self.people, shifts, grid), grid, Correction([])
             images = [read_image(initial)]
             grid, _ = common_grid(images, voxel_size)
             alone = {"weights": [1.0], "average": "mean", "sharpen": 0.0}
-            return mean_image(images, [[]], grid, **alone), grid, Correction([])
+            # Further images have no initial one: they are averaged as they lie.
+            still = [np.eye(4)] * len(self.people)
+            _, *further = self._means(self.people, still, grid)
+            first = mean_image(images, [[]], grid, **alone)
+            return [first, *further], grid, Correction([])
 
         self._round("start", make)
 
@@ -91,58 +103,88 @@ class Rounds:
                 Job(one["id"], self._files(one), {}, self._masks(one))
                 for one in self.people
             ]
-            engine = open_engine(**self.engine, killed=failed_row)
-            with (
-                closing(engine),
-                closing(engine.run(partial(align_files, kind=kind), jobs)) as results,
-            ):
-                shown = progress_bar(results, desc=kind, total=len(jobs))
-                rows = {job.name: row for job, row in shown}
-            people = _left(self.people, rows)
+            rows = self._rows(kind, partial(align_files, kind=kind), jobs)
+            people = remaining(self.people, rows)
             affines = [rows[one["id"]]["affine"] for one in people]
-            return self._update(people, affines, mean_stretch)
+            grid, weights = read_image(self.path).grid, weights_of(people)
+            correction = mean_stretch(affines, grid, weights)
+            means = self._means(people, affines, grid, correction.maps)
+            return means, grid, correction
 
         self._round(kind, make)
 
     def register(self, name, *, last=False):
         """Register all images to the template, and average them anew.
 
-        In the last round, the maps are corrected as the template is, and written.
+        What the last round has written is kept.
         """
 
         def make(folder):
-            rows = self._register(folder / _PEOPLE)
-            people = _left(self.people, {row["id"]: row for row in rows})
-            maps = _Maps(folder / _PEOPLE, self.path, people)
-            data, grid, correction = self._update(people, maps, mean_shape)
+            rows = self._register(folder / _PEOPLE, shown=last)
+            people = remaining(self.people, {row["id"]: row for row in rows})
+            maps = Maps(folder / _PEOPLE, self.path, people)
+            grid, weights = read_image(self.path).grid, weights_of(people)
+            correction = mean_shape(maps.velocities(), grid, weights)
             if last:
-                self._write_maps(people, maps, correction)
-            return data, grid, correction
+                np.save(folder / _CORRECTION, displacement_of(correction.maps[0]))
+            means = self._means(people, maps, grid, correction.maps)
+            return means, grid, correction
 
         self._round(name, make, keep=last)
+        self.registrations = self.path.parent
+
+    def correct(self):
+        """Write the map from the last template to each person, and what is left."""
+
+        def make(folder):
+            source, path = self.registrations / _PEOPLE, self.path
+            people = remaining(self.people, read_rows(source))
+            corrected = Maps(folder / _PEOPLE, path, people)
+            jobs = [
+                Job(
+                    one["id"],
+                    {**self._files(one), "field": source / one["id"] / FIELD},
+                    {
+                        "out_field": self.out_dir / MAPS / one["id"] / FIELD,
+                        "out_warped": self.out_dir / MAPS / one["id"] / WARPED,
+                        "out_velocity": corrected.file_of(one, VELOCITY),
+                    },
+                )
+                for one in people
+            ]
+            function = partial(correct_map, correction=self.registrations / _CORRECTION)
+            for row in self._rows("maps", function, jobs).values():
+                if row["status"] != "done":
+                    raise ValueError(f"No map to {row['id']}: {row['error']}")
+            template = read_image(path)
+            left = mean_shape(corrected.velocities(), template.grid, weights_of(people))
+            means = [read_image(path).data for path in self._templates()]
+            return means, template.grid, Correction([], velocity=left.velocity)
+
+        self._round("left", make)
 
     def finish(self):
         """Return all results, with the labels that most people have."""
-        folder, path = self.path.parent / _PEOPLE, self.out_dir / TEMPLATE
-        shutil.copyfile(self.path, path)
+        folder = self.registrations / _PEOPLE
+        path, *further = (self.out_dir / file.name for file in self._templates())
+        for file in self._templates():
+            shutil.copyfile(file, self.out_dir / file.name)
         rows = read_rows(folder)
-        people = _left(self.people, rows)
-        maps, template = _Maps(self.out_dir / MAPS, path, people), read_image(path)
-        begin = perf_counter()
-        left = mean_shape(maps, template.grid, _weights(people))
-        self.records.append(_record("left", left, perf_counter() - begin))
-        labels = None
+        people = remaining(self.people, rows)
+        maps, labels = Maps(self.out_dir / MAPS, path, people), None
         if "labels" in people[0]:
-            labels = self.out_dir / LABELS
+            labels, template = self.out_dir / LABELS, read_image(path)
             write_image(labels, self._vote(people, maps, template), template.affine)
         templates = [self._folder(i) / TEMPLATE for i in range(len(self.records) - 1)]
+        fields = {one["id"]: maps.file_of(one) for one in people}
         page = self.out_dir / PAGE
         write_template_page(page, self.records, templates, people=folder)
         return {
             "path": path,
+            "further": further,
             "labels": labels,
-            "fields": {one["id"]: maps.file_of(one) for one in people},
-            "rows": [rows[one["id"]] for one in self.people],
+            "fields": {name: fields[name] for name in self.order if name in fields},
+            "rows": [rows[name] for name in self.order],
             "rounds": self.records,
         }
 
@@ -153,16 +195,25 @@ class Rounds:
         if not record.exists():
             folder.mkdir(parents=True, exist_ok=True)
             begin = perf_counter()
-            data, grid, correction = make(folder)
-            write_image(folder / TEMPLATE, data, grid.affine)
+            means, grid, correction = make(folder)
+            for path, data in zip(self._templates(folder), means):
+                write_image(path, data, grid.affine)
             with whole_file(record) as partial_file:
                 described = _record(name, correction, perf_counter() - begin)
                 partial_file.write_text(json.dumps(described))
             if not keep:
                 shutil.rmtree(folder / _PEOPLE, ignore_errors=True)
+            for velocity in folder.glob(f"{_PEOPLE}/*/{VELOCITY}"):
+                velocity.unlink()
         self.records.append(json.loads(record.read_text()))
         self.path = folder / TEMPLATE
         logger.info(_describe(self.records[-1]))
+
+    def _templates(self, folder=None):
+        """Return the files of all images of a template, by default of the last one."""
+        folder = self.path.parent if folder is None else folder
+        numbers = range(2, 2 + len(self.people[0]["further"]))
+        return [folder / TEMPLATE, *(folder / FURTHER.format(n) for n in numbers)]
 
     def _folder(self, number, name=None):
         name = self.records[number]["name"] if name is None else name
@@ -174,108 +225,48 @@ class Rounds:
     def _masks(self, one):
         return {n: one[n].absolute() for n in ("moving_mask",) if n in one}
 
-    def _register(self, folder):
+    def _register(self, folder, *, shown):
         """Register all images to the template, and return the rows of the table."""
+        folder.mkdir(exist_ok=True)
         pairs = [
             {"id": one["id"], "moving": one["moving"], **self._masks(one)}
             for one in self.people
         ]
-        return register_cohort(
-            pairs,
-            folder,
-            static=self.path,
-            field_format="dipy",
-            **self.engine,
-            **self.options,
-        )
+        _, *templates = self._templates()
+        for pair, one in zip(pairs, self.people):
+            for n, (image, template) in enumerate(zip(one["further"], templates), 2):
+                pair |= {f"moving_{n}": image, f"static_{n}": template}
+        jobs, _ = plan_jobs(pairs, folder, static=self.path)
+        if not shown:
+            for job in jobs:
+                del job.outputs["out_overview"], job.outputs["out_warped"]
+        function = partial(register_person, options={**self.options, **_FILES})
+        return register_jobs(function, jobs, folder, self.engine)
 
-    def _update(self, people, maps, average):
-        """Return the corrected mean of images, its grid, and the correction."""
-        template = read_image(self.path)
-        correction = average(maps, template.grid, _weights(people))
-        steps = ([*correction.maps, one] for one in maps)
-        return self._mean(people, steps, template.grid), template.grid, correction
+    def _rows(self, name, function, jobs):
+        """Return what a function of each job returns, by the names of the jobs."""
+        with closing(self.engine.run(function, jobs)) as results:
+            shown = progress_bar(results, desc=name, total=len(jobs))
+            return {job.name: row for job, row in shown}
 
-    def _write_maps(self, people, maps, correction):
-        """Write the map from the new template to each person, and the warped image."""
-        from dipy_nn_reg.transform import compose
-
-        (field,), template = correction.maps, read_image(self.path)
-        for one, mapping in zip(people, maps):
-            moving = read_image(one["moving"])
-            corrected = displacement_to_mapping(
-                np.asarray(compose(displacement_of(mapping), displacement_of(field))),
-                static_affine=template.affine,
-                moving_shape=moving.grid.shape,
-                moving_affine=moving.affine,
-                prealign=prealign_of(mapping),
-            )
-            folder = self.out_dir / MAPS / one["id"]
-            folder.mkdir(parents=True, exist_ok=True)
-            write_map(folder / _FIELD, corrected, template, moving, format="dipy")
-            warped = warp_image(moving, template, [corrected])
-            write_warped(folder / "warped.nii.gz", warped, moving, template)
-
-    def _mean(self, people, maps, grid):
-        images = (read_image(one["moving"]) for one in people)
-        return mean_image(images, maps, grid, weights=_weights(people), **self.style)
+    def _means(self, people, maps, grid, before=()):
+        """Return the means of the images of people, each read through maps."""
+        of_each = [[one["moving"], *one["further"]] for one in people]
+        style = {"weights": weights_of(people), **self.style}
+        with only_warnings():
+            return [
+                mean_image(
+                    map(read_image, f), ([*before, m] for m in maps), grid, **style
+                )
+                for f in zip(*of_each)
+            ]
 
     def _vote(self, people, maps, template):
-        images = [read_image(one["moving"]) for one in people]
-        labels = [read_labels_on(one["labels"], i) for one, i in zip(people, images)]
-        steps = ([one] for one in maps)
-        return vote(labels, images, steps, template.grid, _weights(people))
-
-
-class _Maps:
-    """Maps of people to a template, each of which is read when its turn comes."""
-
-    def __init__(self, folder, template, people):
-        self.folder, self.template, self.people = folder, template, people
-
-    def __iter__(self):
-        static = read_image(self.template)
-        for one in self.people:
-            yield read_map(self.file_of(one), static, read_image(one["moving"]))
-
-    def file_of(self, one):
-        """Return the file with the map of a person."""
-        return self.folder / one["id"] / _FIELD
-
-
-def _readable(people):
-    """Return the people with a volume that can be read; say who have none."""
-    rows = {one["id"]: {"status": "done"} for one in people}
-    for one in people:
-        try:
-            _check_volume(read_image(one["moving"]).data)
-        except (OSError, ValueError) as error:
-            rows[one["id"]] = {"status": "failed", "error": describe(error)}
-    return _left(people, rows)
-
-
-def _check_volume(image):
-    if 1 in image.shape or not normalize(image).any():
-        raise ValueError(
-            f"Expected a volume with contrast. Received shape {image.shape} and values "
-            f"from {image.min()} to {image.max()}."
-        )
-
-
-def _left(people, rows):
-    """Return the people whose images could be registered; say who could not."""
-    for one in people:
-        row = rows[one["id"]]
-        if row["status"] != "done":
-            logger.warning(f"Left out: {one['id']}: {row['error']}")
-    left = [one for one in people if rows[one["id"]]["status"] == "done"]
-    if not left:
-        raise ValueError("Expected images that can be registered. Received none.")
-    return left
-
-
-def _weights(people):
-    return [one["weight"] for one in people]
+        with only_warnings():
+            images = [read_image(one["moving"]) for one in people]
+            labels = [read_labels_on(p["labels"], i) for p, i in zip(people, images)]
+            steps = ([one] for one in maps)
+            return vote(labels, images, steps, template.grid, weights_of(people))
 
 
 def _record(name, correction, seconds):

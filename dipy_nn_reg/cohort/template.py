@@ -1,14 +1,19 @@
 """Template of a group: the image of mean shape and mean intensity."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 
-from dipy_nn_reg.checks import check_integer, check_name, check_number
+from dipy_nn_reg.checks import check_integer, check_name, check_number, check_path
 from dipy_nn_reg.cohort import state
 from dipy_nn_reg.cohort.averages import AVERAGES
+from dipy_nn_reg.cohort.engines import open_engine
 from dipy_nn_reg.cohort.inputs import list_pairs, named
+from dipy_nn_reg.cohort.jobs import failed_row
+from dipy_nn_reg.cohort.people import readable
+from dipy_nn_reg.cohort.register_cohort import check_options
 from dipy_nn_reg.cohort.rounds import KINDS, TEMPLATE, Rounds
 from dipy_nn_reg.text import printable
 
@@ -21,6 +26,8 @@ class Template:
     ----------
     path : Path
         File of the image.
+    further : list of Path
+        Files of the means of further images.
     labels : Path or None
         File of the labels that most people have.
     fields : dict of Path
@@ -37,6 +44,7 @@ class Template:
     """
 
     path: Path
+    further: list
     labels: Path | None
     fields: dict
     rows: list
@@ -53,6 +61,7 @@ def build_template(
     out_dir,
     *,
     initial=None,
+    further=(),
     masks=None,
     labels=None,
     weights=None,
@@ -76,12 +85,17 @@ def build_template(
     Parameters
     ----------
     images : list of string or Path
-        Images in 3D, of any grids. A person whose image cannot be registered is left
-        out.
+        Files of images on any grids, all in 3D or all in 2D: NIfTI of two axes or of
+        one slice along any axis, or pictures, which count as grey. A person whose image
+        cannot be registered is left out. The order does not matter.
     out_dir : string or Path
         Folder of the results.
     initial : string or Path, optional
         Image to begin with, whose grid the template keeps. By default the mean of all.
+    further : sequence of list of string or Path, optional
+        Further images of the same people, such as FA beside T1: one list for each kind
+        of image, in the order of ``images``. All are registered together, and a mean of
+        each kind is made; the first ones are aligned, and begin with ``initial``.
     masks : list of string or Path, optional
         A mask for each image, outside of which it is not compared.
     labels : list of string or Path, optional
@@ -106,23 +120,28 @@ def build_template(
     Returns
     -------
     template : Template
+        In 2D, images and maps have a third axis of size 1 across the slice.
 
     Raises
     ------
     ValueError
         If an option is invalid, if ``out_dir`` holds results of other options, if lists
-        differ in length, or if no image can be registered.
+        differ in length, if some images are in 2D and others in 3D, or if no image can
+        be registered.
     FileNotFoundError
         If there is no file of an image.
     """
     _check(rounds, average, sharpen, prealign)
-    people = _people(images, masks=masks, labels=labels, weights=weights)
+    people = _people(images, further, masks=masks, labels=labels, weights=weights)
+    check_options({**options, "prealign": prealign})
+    initial = None if initial is None else check_path("initial", initial)
+    used = readable(people, initial)
     out_dir = Path(out_dir).expanduser().absolute()
-    out_dir.mkdir(parents=True, exist_ok=True)
     settings = {
         "people": {one["id"]: str(one["moving"].absolute()) for one in people},
+        "further": [str(p.absolute()) for one in people for p in one["further"]],
         "weights": [person["weight"] for person in people],
-        "initial": None if initial is None else str(Path(initial).absolute()),
+        "initial": None if initial is None else str(initial.absolute()),
         "average": average,
         "sharpen": sharpen,
         "voxel_size": voxel_size,
@@ -130,20 +149,24 @@ def build_template(
         "rounds": rounds,
         **state.settings_of(options),
     }
-    state.check_settings(out_dir, settings)
-    done = Rounds(
-        out_dir,
-        people,
-        engine={"n_jobs": n_jobs, "scheduler": scheduler},
-        style={"average": average, "sharpen": sharpen},
-        options={**options, "prealign": prealign},
-    )
-    done.begin(initial, voxel_size)
-    for kind in KINDS[: 0 if prealign is None else 1 + KINDS.index(prealign)]:
-        done.align(kind)
-    for number in range(1, rounds + 1):
-        done.register(f"registration_{number}", last=number == rounds)
-    return Template(**done.finish())
+    engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
+    with closing(engine):
+        out_dir.mkdir(parents=True, exist_ok=True)
+        state.check_settings(out_dir, settings)
+        done = Rounds(
+            out_dir,
+            used,
+            engine=engine,
+            style={"average": average, "sharpen": sharpen},
+            options={**options, "prealign": prealign},
+        )
+        done.begin(initial, voxel_size)
+        for kind in KINDS[: 0 if prealign is None else 1 + KINDS.index(prealign)]:
+            done.align(kind)
+        for number in range(1, rounds + 1):
+            done.register(f"registration_{number}", last=number == rounds)
+        done.correct()
+        return Template(**done.finish())
 
 
 def _check(rounds, average, sharpen, prealign):
@@ -155,20 +178,26 @@ def _check(rounds, average, sharpen, prealign):
         check_name("prealign", prealign, KINDS)
 
 
-def _people(images, **lists):
+def _people(images, further, **lists):
     """Return the id, the files and the weight of each person."""
-    for name, values in lists.items():
+    kinds = {f"further images, kind {n}": files for n, files in enumerate(further, 1)}
+    for name, values in {**lists, **kinds}.items():
         if values is not None and len(values) != len(images):
             raise ValueError(
                 f"Expected {name} for each of {len(images)} images. Received "
                 f"{len(values)}."
             )
+    images = [check_path("each image", path) for path in images]
     pairs = named(list_pairs(images, static=TEMPLATE))
     people = []
     for index, pair in enumerate(pairs):
-        if not pair["moving"].is_file():
-            raise FileNotFoundError(f"File not found: {printable(pair['moving'])}")
         person = {"id": pair["id"], "moving": pair["moving"], "weight": 1.0}
+        person["further"] = [
+            check_path("each further image", files[index]) for files in further
+        ]
+        for path in (person["moving"], *person["further"]):
+            if not path.is_file():
+                raise FileNotFoundError(f"File not found: {printable(path)}")
         for key, name in (("moving_mask", "masks"), ("labels", "labels")):
             if lists[name] is not None:
                 person[key] = Path(lists[name][index])

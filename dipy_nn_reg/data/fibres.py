@@ -1,4 +1,4 @@
-"""Synthetic diffusion data: bundles in a head, deformed in a known way."""
+"""Synthetic diffusion data: bundles in a head, and sheets, deformed in a known way."""
 
 import numpy as np
 
@@ -12,6 +12,8 @@ _DIFFUSIVITY = {"fluid": 3e-3, "grey": 0.8e-3}
 _ALONG, _ACROSS = 1.7e-3, 0.3e-3
 # Radii of the bundles in units of half the image.
 _ARC_RADIUS, _ARC_WIDTH, _ROD_WIDTH = 0.45, 0.14, 0.13
+# Radii of the body of sheets, in the same units.
+_BODY = (0.8, 0.85, 0.8)
 _MIN_SIZE, _MAX_SIZE = 16, 512
 
 
@@ -46,6 +48,55 @@ def make_fibres(*, shape=(40, 48, 32), displacement=None):
     >>> tensors.shape, sorted(set(bundles.ravel().tolist()))
     ((24, 24, 16, 3, 3), [0, 1, 2])
     """
+    position, half, turn = _positions(shape, displacement)
+    b0, bundles, along = _anatomy(position, half)
+    return b0, _tensors(b0, bundles, _turned(along, turn)), bundles
+
+
+def make_sheets(*, shape=(40, 44, 24), displacement=None):
+    """Make a body of one anisotropy, in which sheets of fibres cross.
+
+    Images of the anisotropy, or of the signal without weighting, do not show the
+    sheets: a registration that is to find them has to look at directions.
+
+    Parameters
+    ----------
+    shape, displacement
+        As for :func:`make_fibres`.
+
+    Returns
+    -------
+    b0 : ndarray of float32, shape (*shape,)
+        Signal without weighting, 1 in the body.
+    tensors : ndarray of float32, shape (*shape, 3, 3)
+        In mm^2/s, along the axes of the array.
+    sheets : ndarray of uint8, shape (*shape,)
+        1 where fibres run along the first axis and a little upwards, 2 where they run
+        along the second one, 0 outside of the body.
+
+    Raises
+    ------
+    ValueError
+        As :func:`make_fibres`.
+
+    Examples
+    --------
+    >>> b0, tensors, sheets = make_sheets(shape=(24, 24, 16))
+    >>> tensors.shape, sorted(set(sheets.ravel().tolist()))
+    ((24, 24, 16, 3, 3), [0, 1, 2])
+    """
+    position, half, turn = _positions(shape, displacement)
+    x, y, _ = np.moveaxis(position, -1, 0)
+    inside = np.linalg.norm(position / _BODY, axis=-1) < 1
+    is_second = np.abs(x + 0.15 * np.sin(4 * y)) < 0.3
+    along = np.where(is_second[..., None], [0.0, 1.0, 0.0], [1.0, 0.0, 0.3]) * half
+    sheets = (inside * (1 + is_second)).astype(np.uint8)
+    b0 = inside.astype(np.float32)
+    return b0, _tensors(b0, sheets, _turned(along, turn)), sheets
+
+
+def _positions(shape, displacement):
+    """Return positions from -1 to 1 in the body, half its size, and how fibres turn."""
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"Expected shape of three axes. Received {shape!r}.")
     for size in shape:
@@ -63,10 +114,13 @@ def make_fibres(*, shape=(40, 48, 32), displacement=None):
         turn = np.linalg.inv(np.eye(3) + np.stack(moved, axis=-1))
         voxels = voxels + displacement
     half = (np.array(shape) - 1) / 2
-    b0, bundles, along = _anatomy((voxels - half) / half, half)
+    return (voxels - half) / half, half, turn
+
+
+def _turned(along, turn):
+    """Return directions of length 1 after they have turned; those of length 0 stay."""
     along = np.einsum("...ij,...j->...i", turn, along)
-    along /= np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
-    return b0, _tensors(b0, bundles, along), bundles
+    return along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
 
 
 def make_series(b0, tensors, gtab, *, noise=0.02, seed=None):

@@ -18,13 +18,14 @@ determinant of the affine is positive.
 import numpy as np
 
 from dipy_nn_reg.mapping.bvecs import gradient_axes
+from dipy_nn_reg.symmetric import PLACES
 
 # Index in the six values of each entry of the symmetric matrix.
 ORDERS = {
-    "dipy": [[0, 1, 3], [1, 2, 4], [3, 4, 5]],
-    "fsl": [[0, 1, 2], [1, 3, 4], [2, 4, 5]],
-    "mrtrix": [[0, 3, 4], [3, 1, 5], [4, 5, 2]],
-    "itk": [[0, 1, 3], [1, 2, 4], [3, 4, 5]],
+    "dipy": PLACES,
+    "fsl": ((0, 1, 2), (1, 3, 4), (2, 4, 5)),
+    "mrtrix": ((0, 3, 4), (3, 1, 5), (4, 5, 2)),
+    "itk": PLACES,
 }
 CONVENTIONS = tuple(ORDERS)
 _LPS = np.diag([-1.0, -1.0, 1.0])
@@ -48,15 +49,3 @@ def axes_of(convention, affine):
     if convention in ("dipy", "fsl"):
         return gradient_axes(affine, "affine")
     return _LPS if convention == "itk" else np.eye(3)
-
-
-def to_matrices(tensors, convention):
-    """Return tensors of six values, (..., 6), as symmetric matrices, (..., 3, 3)."""
-    return tensors[..., np.array(ORDERS[convention])]
-
-
-def from_matrices(matrices, convention):
-    """Return symmetric matrices, (..., 3, 3), as tensors of six values, (..., 6)."""
-    order = np.array(ORDERS[convention])
-    places = [np.argwhere(order == i)[0] for i in range(6)]
-    return np.stack([matrices[..., row, column] for row, column in places], axis=-1)

@@ -47,8 +47,10 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True, motion=None
 
     Notes
     -----
-    The b-vectors of a series stay as they are: displacements along an axis that differ
-    from voxel to voxel turn no gradient of the scanner.
+    Without a motion, the b-vectors of a series stay as they are: displacements along an
+    axis that differ from voxel to voxel turn no gradient of the scanner. With a motion,
+    :func:`~dipy_nn_reg.mapping.bvecs.rotate_bvecs` turns them, whose ``prealign`` is
+    ``affine @ motion @ inv(affine)``.
 
     Examples
     --------

@@ -79,7 +79,7 @@ def register_dwi_to_template(
             f"Expected a template of three axes. Received {np.shape(static)}."
         )
     mask, _ = array_and_affine(mask)
-    moving, _ = image_of_series(np.asarray(data), gtab, image=image, mask=mask)
+    moving, _, _ = image_of_series(np.asarray(data), gtab, image=image, mask=mask)
     affines = {"moving_affine": dwi_affine, "static_affine": template_affine}
     return _METHODS[reg_method](moving, static, affines, options)
 

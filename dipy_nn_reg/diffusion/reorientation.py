@@ -5,16 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.diffusion.conventions import (
-    CONVENTIONS,
-    axes_of,
-    from_matrices,
-    to_matrices,
-)
+from dipy_nn_reg.diffusion.conventions import CONVENTIONS, ORDERS, axes_of
 from dipy_nn_reg.diffusion.local_maps import local_maps, rotations_of
 from dipy_nn_reg.diffusion.spherical_harmonics import BASES, order_of, reorient_sh
 from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.symmetric import from_matrices, to_matrices
 
 KINDS = ("tensors", "peaks", "sh")
 STRATEGIES = ("ppd", "finite_strain")
@@ -75,7 +71,17 @@ class Quantity(NamedTuple):
         ----------
         image : dipy_nn_reg.io.nifti.Image
         """
-        shape = image.data.shape
+        self.check_volumes(image.data.shape, str(image.path))
+
+    def check_volumes(self, shape, name):
+        """Raise ValueError unless an array of a shape can be such a quantity.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        name : str
+            Of the array or its file, in messages.
+        """
         volumes = shape[3] if len(shape) == 4 else 1
         if self.kind == "sh":
             order_of(volumes)
@@ -84,7 +90,7 @@ class Quantity(NamedTuple):
             expected = "six" if self.kind == "tensors" else "three for each peak"
             raise ValueError(
                 f"Expected {self.kind} as volumes, {expected}. Received "
-                f"{str(image.path)!r} of shape {shape}."
+                f"{name!r} of shape {shape}."
             )
 
 
@@ -166,9 +172,9 @@ def reorient(values, linear, quantity):
     if quantity.kind == "peaks":
         return _turn_peaks(values, moved, quantity.modulate)
     rotations = moved if is_rigid else principal_rotations(values, linear, quantity)
-    matrices = to_matrices(values, quantity.convention)
+    matrices = to_matrices(values, ORDERS[quantity.convention])
     turned = rotations @ matrices @ np.swapaxes(rotations, -1, -2)
-    return from_matrices(turned, quantity.convention)
+    return from_matrices(turned, ORDERS[quantity.convention])
 
 
 def principal_rotations(tensors, linear, quantity):
@@ -192,7 +198,8 @@ def principal_rotations(tensors, linear, quantity):
     ----------
     .. footbibliography::
     """
-    matrices = to_matrices(tensors.astype(np.float64), quantity.convention)
+    places = ORDERS[quantity.convention]
+    matrices = to_matrices(tensors.astype(np.float64), places)
     # Eigenvalues are in ascending order.
     _, vectors = np.linalg.eigh(matrices)
     first, second = vectors[..., 2], vectors[..., 1]

@@ -102,8 +102,8 @@ def anisotropy_of(tensors):
     return np.nan_to_num(fractional_anisotropy(values.clip(0))).astype(np.float32)
 
 
-def image_of_series(data, gtab, *, image="b0", mask=None):
-    """Return the image of a series that is registered, and the mask of the brain.
+def image_of_series(data, gtab, *, image="b0", mask=None, with_tensors=False):
+    """Return the image of a series that is registered, its mask, and tensors if fitted.
 
     Parameters
     ----------
@@ -112,12 +112,16 @@ def image_of_series(data, gtab, *, image="b0", mask=None):
     image : {"b0", "fa"}, optional
     mask : ndarray, shape (x, y, z), optional
         By default that of :func:`brain_mask`.
+    with_tensors : bool, optional
+        Fit tensors even if the image does not need them.
 
     Returns
     -------
     values : ndarray of float32, shape (x, y, z)
         0 outside of the mask.
     mask : ndarray of bool, shape (x, y, z)
+    tensors : ndarray or None
+        As :func:`fit_tensors` returns them, if they were fitted.
 
     Raises
     ------
@@ -132,8 +136,10 @@ def image_of_series(data, gtab, *, image="b0", mask=None):
         raise ValueError(
             f"Expected a mask of shape {b0.shape}, as a volume. Received {mask.shape}."
         )
-    values = b0 if image == "b0" else anisotropy_of(fit_tensors(data, gtab, mask))
+    fits = with_tensors or image == "fa"
+    tensors = fit_tensors(data, gtab, mask) if fits else None
+    values = anisotropy_of(tensors) if image == "fa" else b0
     values = np.where(mask, values, np.float32(0))
     if values.min() == values.max():
         raise ValueError("Expected a series of some contrast. Received a constant one.")
-    return values, mask
+    return values, mask, tensors

@@ -136,9 +136,9 @@ def _tables(order, basis):
         From sums of monomials of the moved directions to coefficients.
     exponents : ndarray of int, shape (c, 3)
     """
-    directions, areas = _quadrature(order + _MORE_NODES)
+    directions, areas = quadrature(order + _MORE_NODES)
     lobe = _lobe(order)[_orders_of(order) // 2]
-    harmonics = _evaluate(directions, order, _ORTHONORMAL)
+    harmonics = evaluate_basis(directions, order, _ORTHONORMAL)
     # The weights are a function on the sphere, from which the lobes make the other one.
     weights = harmonics * areas[:, None]
     gram = (weights.T @ harmonics) * lobe[:, None]
@@ -146,13 +146,13 @@ def _tables(order, basis):
     exponents = _exponents(order)
     monomials = np.prod(directions[:, None] ** exponents, axis=-1)
     from_monomials = np.linalg.lstsq(monomials, harmonics, rcond=None)[0] * lobe
-    named = _evaluate(directions, order, basis)
+    named = evaluate_basis(directions, order, basis)
     change = np.linalg.lstsq(harmonics, named, rcond=None)[0].T
     arrays = (directions, change @ to_weights, from_monomials @ np.linalg.inv(change))
     return *(array.astype(np.float32) for array in arrays), exponents
 
 
-def _quadrature(number):
+def quadrature(number):
     """Return nodes of half a sphere, and the part of its area that each stands for.
 
     Gauss's nodes along the axis, equal angles around it: exact to the order
@@ -211,7 +211,7 @@ def _exponents(order):
     )
 
 
-def _evaluate(directions, order, basis):
+def evaluate_basis(directions, order, basis):
     """Return the values of a basis of DIPY, shape (d, c)."""
     from dipy.core.geometry import cart2sphere
     from dipy.reconst import shm

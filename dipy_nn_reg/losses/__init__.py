@@ -4,6 +4,7 @@ The functions that this package exports are public. They take tensors and return
 value for each item of the batch.
 """
 
+from dipy_nn_reg.backend import keras_import  # noqa: F401
 from dipy_nn_reg.losses.images import lncc, mi, mse, ncc
 from dipy_nn_reg.losses.penalties import (
     bending,

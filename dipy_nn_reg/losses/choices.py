@@ -1,14 +1,14 @@
 """Choice of losses and penalties, by name or as a function of the user."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from typing import NamedTuple
 
 from keras import ops
 
-from dipy_nn_reg.backend import output_shape, recomputed
-from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.backend import recomputed
 from dipy_nn_reg.losses.images import lncc, mi, mse, ncc
 from dipy_nn_reg.losses.penalties import (
     bending,
@@ -93,6 +93,35 @@ PENALTIES = {
 }
 
 
+@dataclass(frozen=True)
+class ChannelLosses:
+    """A loss for each channel of the images; itself a loss.
+
+    Attributes
+    ----------
+    losses : tuple of (str or callable)
+    weights : tuple of float
+        Their mean weighted by these is the loss.
+    """
+
+    losses: tuple
+    weights: tuple
+
+    def __call__(self, static, warped, *, mask=None):
+        """Return the weighted mean of the losses of the channels: (batch,)."""
+        total = sum(
+            weight
+            * evaluate_loss(loss, static[..., i, None], warped[..., i, None], mask)
+            for i, (loss, weight) in enumerate(zip(self.losses, self.weights))
+        )
+        return total / sum(self.weights)
+
+    def as_row(self):
+        """Return the :class:`Loss`, with the largest need of any channel."""
+        rows = [get_loss(loss) for loss in self.losses]
+        return Loss(self, *(max(values) for values in zip(*(row[1:] for row in rows))))
+
+
 def get_loss(loss):
     """Return the :class:`Loss` of a name or function.
 
@@ -104,6 +133,8 @@ def get_loss(loss):
     """
     if isinstance(loss, str):
         return LOSSES[loss]
+    if isinstance(loss, ChannelLosses):
+        return loss.as_row()
     function = loss
     while isinstance(function, partial):
         function = function.func
@@ -117,6 +148,8 @@ def loss_name(loss):
     """Return the name of a loss, that in :data:`LOSSES` or that of a function."""
     if isinstance(loss, str):
         return loss
+    if isinstance(loss, ChannelLosses):
+        return ", ".join(map(loss_name, loss.losses))
     function = loss.func if isinstance(loss, partial) else loss
     names = [name for name, named in LOSSES.items() if named.function is function]
     return names[0] if names else getattr(function, "__name__", str(function))
@@ -133,71 +166,6 @@ def get_penalty(penalty):
         if penalty in (named.function, getattr(named.function, "__wrapped__", None)):
             return named
     return Penalty(penalty, 1.0)
-
-
-def check_choice(option, choice, names):
-    """Raise ValueError unless a choice is one of ``names``, or callable."""
-    if not callable(choice):
-        check_name(option, choice, names)
-    elif isinstance(choice, partial) and choice.args:
-        raise ValueError(
-            f"Expected {option} to be a partial with options by name. "
-            f"Received {choice!r}."
-        )
-
-
-def check_penalty_option(penalty, smoothness):
-    """Raise ValueError unless a penalty and its weight are valid.
-
-    Parameters
-    ----------
-    penalty : str, callable or dict of float
-        A penalty, or a dictionary with the weight of each of several penalties.
-    smoothness : float or None
-        Weight of a single penalty; None with a dictionary.
-    """
-    if isinstance(penalty, dict):
-        for name, weight in penalty.items():
-            check_name("each name in penalty", name, PENALTIES)
-            check_number(f"the weight of the penalty {name!r}", weight, or_zero=True)
-        if smoothness is not None:
-            raise ValueError(
-                f"Expected smoothness=None, since penalty gives the weights. "
-                f"Received smoothness={smoothness!r}."
-            )
-        return
-    check_choice("penalty", penalty, PENALTIES)
-    if smoothness is not None:
-        check_number("smoothness", smoothness, or_zero=True)
-
-
-def default_smoothness(loss, penalty, transform):
-    """Return the default weight of a penalty beside a loss.
-
-    Parameters
-    ----------
-    loss : str or callable
-    penalty : str, callable or dict
-    transform : str
-        An affine map needs no penalty: its weight is 0.
-
-    Returns
-    -------
-    smoothness : float or None
-        None for penalties that have a weight each.
-
-    Raises
-    ------
-    ValueError
-        If the loss or the penalty is not one of those listed.
-    """
-    check_choice("loss", loss, LOSSES)
-    check_penalty_option(penalty, None)
-    if isinstance(penalty, dict):
-        return None
-    if transform == "affine":
-        return 0.0
-    return get_loss(loss).smoothness * get_penalty(penalty).smoothness
 
 
 def evaluate_loss(loss, static, warped, mask=None):
@@ -222,69 +190,6 @@ def evaluate_loss(loss, static, warped, mask=None):
 
 def takes_mask(loss):
     """Return whether a loss can be restricted to a mask."""
+    if isinstance(loss, ChannelLosses):
+        return all(map(takes_mask, loss.losses))
     return isinstance(loss, str) or "mask" in signature(loss).parameters
-
-
-def check_mask_is_taken(loss, annotations):
-    """Raise ValueError if there is a mask that a loss does not take.
-
-    Parameters
-    ----------
-    loss : str or callable
-    annotations : Annotations
-    """
-    masks = annotations.mask, annotations.moving_mask
-    if any(mask is not None for mask in masks) and not takes_mask(loss):
-        raise ValueError(
-            f"Expected a loss that takes a mask, loss(static, warped, *, mask). "
-            f"Received loss={loss!r} and a mask."
-        )
-
-
-@lru_cache(maxsize=16)  # the result is the same for each pair of a folder
-def check_loss(loss, shape):
-    """Raise ValueError unless a loss can be computed for images of a shape.
-
-    Parameters
-    ----------
-    loss : str or callable
-    shape : tuple of int
-        Shape of a batch of images: (batch, *spatial, channels).
-    """
-
-    def evaluate(static, warped):
-        return evaluate_loss(loss, static, warped)
-
-    _check_function("loss", evaluate, loss, [shape, shape])
-
-
-@lru_cache(maxsize=16)
-def check_penalty(penalty, shape):
-    """Raise ValueError unless a penalty can be computed for fields of a shape.
-
-    Parameters
-    ----------
-    penalty : str or callable
-    shape : tuple of int
-        Shape of a batch of fields: (batch, *spatial, ndim).
-    """
-    function, _, of = get_penalty(penalty)
-    if of != "both directions":
-        _check_function("penalty", function, penalty, [shape])
-
-
-def _check_function(option, function, choice, shapes):
-    """Raise ValueError unless a function returns a number for each item of a batch."""
-    expected = (
-        f"Expected {option} to be a function of {len(shapes)} tensors, of shapes "
-        f"{shapes}, that returns a number for each item of the batch. "
-        f"Received {choice!r}, which"
-    )
-    try:
-        shape = output_shape(function, *shapes)
-    except ValueError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{expected} fails: {error}") from error
-    if shape not in ((), shapes[0][:1]):
-        raise ValueError(f"{expected} returns an array of shape {shape}.")

@@ -7,8 +7,13 @@ from keras import ops
 
 from dipy_nn_reg.losses.choices import evaluate_loss, get_penalty
 from dipy_nn_reg.losses.penalties import inverse_consistency
-from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
+from dipy_nn_reg.losses.supervision import (
+    label_overlap,
+    landmark_error,
+    misalignment,
+)
 from dipy_nn_reg.transform.functions import warp
+from dipy_nn_reg.transform.orientations import turn
 from dipy_nn_reg.transform.pyramid import shrink
 
 # Weights of the levels of a network with several fields, the finest level first (Li and
@@ -25,22 +30,39 @@ class ObjectiveOptions:
     loss : str or callable
     penalties : tuple of (str or callable, float)
         Penalties, each a name or a function of the field, with their weights.
-    label_weight, landmark_weight : float
+    label_weight, landmark_weight, orientation_weight : float
     """
 
     loss: str | Callable
     penalties: tuple = ()
     label_weight: float = 1.0
     landmark_weight: float = 0.0
+    orientation_weight: float = 0.0
 
     @classmethod
-    def of(cls, *, loss, penalty, smoothness, label_weight, landmark_weight, **others):
+    def of(
+        cls,
+        *,
+        loss,
+        penalty,
+        smoothness,
+        label_weight,
+        landmark_weight,
+        orientation_weight=0.0,
+        **others,
+    ):
         """Return the terms that the options of a model define; ``others`` are ignored.
 
         See :class:`~dipy_nn_reg.model.DeformableRegistration`.
         """
         weights = penalty if isinstance(penalty, dict) else {penalty: smoothness}
-        return cls(loss, tuple(weights.items()), label_weight, landmark_weight)
+        return cls(
+            loss,
+            tuple(weights.items()),
+            label_weight,
+            landmark_weight,
+            orientation_weight,
+        )
 
     @property
     def needs_both_directions(self):
@@ -77,8 +99,8 @@ class Objective:
         -------
         terms : dict of tensor, shape (batch,)
             ``loss`` is the sum that is minimised, and ``penalty`` the weighted sum of
-            the penalties. With labels or landmarks, ``label_overlap`` or
-            ``landmark_error``.
+            the penalties. With labels, landmarks or orientations, ``label_overlap``,
+            ``landmark_error`` or ``misalignment``.
         """
         terms = self._one_way(outputs, annotations)
         if "backward" in outputs:
@@ -94,28 +116,22 @@ class Objective:
 
     def _one_way(self, outputs, annotations):
         options, mask = self.options, where_compared(annotations, outputs)
+        whole_mask = mask
         loss = penalty = 0.0
         for weight, level in zip(LEVEL_WEIGHTS, [outputs, *outputs.get("coarser", [])]):
             static, warped = level["static"], level["warped"]
             loss += weight * evaluate_loss(options.loss, static, warped, mask)
             penalty += weight * self._penalty(level)
             mask = None if mask is None else shrink(mask, 2)
-        terms = {"penalty": penalty}
+        terms = _supervision(outputs["displacement"], annotations, whole_mask)
         loss += penalty
-        displacement = outputs["displacement"]
-        if annotations.static_labels is not None:
-            warped = warp(
-                annotations.moving_labels, displacement, image_is_constant=True
-            )
-            overlap = label_overlap(annotations.static_labels, warped)
-            terms["label_overlap"] = overlap
-            loss += options.label_weight * (1 - overlap)
-        if annotations.static_landmarks is not None:
-            static, moving = annotations.static_landmarks, annotations.moving_landmarks
-            error = landmark_error(displacement, static, moving)
-            terms["landmark_error"] = error
-            loss += options.landmark_weight * error
-        return {"loss": loss, **terms}
+        if "label_overlap" in terms:
+            loss += options.label_weight * (1 - terms["label_overlap"])
+        if "misalignment" in terms:
+            loss += options.orientation_weight * terms["misalignment"]
+        if "landmark_error" in terms:
+            loss += options.landmark_weight * terms["landmark_error"]
+        return {"loss": loss, "penalty": penalty, **terms}
 
     def _penalty(self, level):
         total = ops.zeros(ops.shape(level["field"])[:1], dtype="float32")
@@ -124,6 +140,26 @@ class Objective:
             if penalty.of != "both directions":
                 total += weight * penalty.function(level[penalty.of])
         return total
+
+
+def _supervision(displacement, annotations, mask):
+    """Return what the annotations tell of a displacement, by name."""
+    terms = {}
+    if annotations.static_labels is not None:
+        moving = annotations.moving_labels
+        warped = warp(moving, displacement, image_is_constant=True)
+        terms["label_overlap"] = label_overlap(annotations.static_labels, warped)
+    if annotations.static_orientations is not None:
+        moving = annotations.moving_orientations
+        warped = warp(moving, displacement, image_is_constant=True)
+        terms["misalignment"] = misalignment(
+            annotations.static_orientations, turn(warped, displacement), mask
+        )
+    if annotations.static_landmarks is not None:
+        terms["landmark_error"] = landmark_error(
+            displacement, annotations.static_landmarks, annotations.moving_landmarks
+        )
+    return terms
 
 
 def where_compared(annotations, outputs):

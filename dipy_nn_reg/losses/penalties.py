@@ -74,17 +74,12 @@ def tv(field):
     field = check_field("field", field)
     thick = _thick_axes(field)
     # Lengths are defined at voxels that have a next voxel along each axis.
-    squares = (
-        0.0 * field
-        if not thick
-        else sum(
-            ops.square(
-                _cut(_difference(field, axis), _without(thick, axis), slice(None, -1))
-            )
-            for axis in thick
-        )
-    )
-    return _mean(ops.sqrt(squares + epsilon**2) - epsilon)
+    squares = [] if thick else [0.0 * field]
+    for axis in thick:
+        others = [other for other in thick if other != axis]
+        difference = _cut(_difference(field, axis), others, slice(None, -1))
+        squares.append(ops.square(difference))
+    return _mean(ops.sqrt(sum(squares) + epsilon**2) - epsilon)
 
 
 @_register
@@ -196,29 +191,43 @@ def folded(displacement):
     return ops.logical_not(_determinant(derivatives) > 0)
 
 
-def volume_factor(displacement, sides=None):
-    """Return the Jacobian determinant by one-sided differences.
+def volume_factor(displacement):
+    """Return the Jacobian determinant by differences to the next voxels.
 
     Parameters
     ----------
     displacement : tensor, shape (batch, *spatial, ndim)
         In voxels.
-    sides : sequence of {-1, 1}, optional
-        For each axis, whether the difference is that from the previous voxel or that
-        to the next one; by default to the next one.
 
     Returns
     -------
     determinant : tensor, shape (batch, *spatial)
         Beyond the border, the displacement does not change.
     """
-    sides = sides or (1,) * displacement.shape[-1]
-    return _determinant(
-        [
-            side * (shifted(displacement, axis, side) - displacement)
-            for axis, side in enumerate(sides, 1)
-        ]
-    )
+    axes = range(1, displacement.shape[-1] + 1)
+    return _determinant([_one_sided(displacement, axis, 1) for axis in axes])
+
+
+def least_volume_factor(displacement):
+    """Return the least Jacobian determinant of any one-sided differences.
+
+    Arguments and values are those of :func:`volume_factor`.
+    """
+    ndim = displacement.shape[-1]
+    # Both sides of each axis along an axis of its own, so that all combinations meet.
+    derivatives = [
+        ops.expand_dims(
+            ops.stack([_one_sided(displacement, k + 1, side) for side in (-1, 1)]),
+            axis=[other for other in range(ndim) if other != k],
+        )
+        for k in range(ndim)
+    ]
+    return ops.min(_determinant(derivatives), axis=tuple(range(ndim)))
+
+
+def _one_sided(field, axis, side):
+    """Return differences along an axis from the previous voxel, or to the next one."""
+    return side * (shifted(field, axis, side) - field)
 
 
 def inverse_consistency(forward, backward):
@@ -273,10 +282,6 @@ def _cut(field, axes, window):
 def _thick_axes(field):
     """Return the spatial axes of more than one voxel."""
     return [axis for axis, size in enumerate(field.shape[1:-1]) if size != 1]
-
-
-def _without(axes, axis):
-    return [other for other in axes if other != axis]
 
 
 def _determinant(derivatives):

@@ -1,8 +1,10 @@
-"""Supervision: overlap of label maps and distance of landmarks."""
+"""Supervision: overlap of label maps, distance of landmarks, misalignment of fibres."""
 
 from keras import ops
 import numpy as np
 
+from dipy_nn_reg.losses.averages import EPSILON, masked_mean
+from dipy_nn_reg.symmetric import ENTRIES
 from dipy_nn_reg.transform.functions import sample
 from dipy_nn_reg.transform.tensors import as_float32, check_field, check_image_pair
 
@@ -66,6 +68,31 @@ def landmark_error(displacement, static, moving):
         )
     mapped = static + sample(displacement, static, border="repeat")
     return ops.mean(ops.sum(ops.square(mapped - moving), axis=-1), axis=-1)
+
+
+def misalignment(static, warped, mask=None):
+    """Return how far orientations differ, beside their own size.
+
+    Parameters
+    ----------
+    static, warped : tensor, shape (batch, x, y, z, 6)
+        :mod:`Orientation tensors <dipy_nn_reg.transform.orientations>` along the axes
+        of the grid.
+    mask : tensor, shape (batch, x, y, z, 1), optional
+
+    Returns
+    -------
+    misalignment : tensor, shape (batch,)
+        Sum of the squares of the differences of all entries, divided by the sum of the
+        squares of all entries of both: 0 for equal orientations, and 1 where fibres are
+        perpendicular or where one image has none.
+    """
+    times = ops.convert_to_tensor([1.0 + (i != j) for i, j in ENTRIES], "float32")
+
+    def size(tensors):
+        return masked_mean(ops.square(tensors) * times, mask)
+
+    return size(static - warped) / ops.maximum(size(static) + size(warped), EPSILON)
 
 
 def one_hot(label_maps, labels):

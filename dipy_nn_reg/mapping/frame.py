@@ -1,7 +1,7 @@
 """Frame of a registration: two images brought to one grid, and a map back."""
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from dipy.utils.logging import logger
 import numpy as np
@@ -20,7 +20,12 @@ from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
 from dipy_nn_reg.mapping.prealign import Alignment, check_prealign, estimate_prealign
-from dipy_nn_reg.mapping.regridding import field_on_grid, labels_on_grid, read_on_grid
+from dipy_nn_reg.mapping.regridding import (
+    field_on_grid,
+    labels_on_grid,
+    orientations_on_grid,
+    read_on_grid,
+)
 from dipy_nn_reg.mapping.skull import align_in_brain, limit_to_brain
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
 from dipy_nn_reg.mapping.view import limit_to_view
@@ -152,9 +157,7 @@ class Frame:
         if masked:
             pair = self._pair_in_world()
             annotations, skull = limit_to_brain(annotations, prealign=prealign, **pair)
-        annotations = annotations.map(
-            lambda array, place: self._read_annotation(array, place.image, prealign)
-        )
+        annotations = annotations.map(partial(self._read_annotation, prealign))
         if masked:
             moving, seen = self._in_view(moving, static, prealign)
             if annotations.moving_mask is None:  # which would be 0 there
@@ -274,9 +277,7 @@ class Frame:
 
     def _stored_shape(self, name):
         """Return the spatial shape of an image as the user passed it."""
-        if self.slices:
-            return self.slices[name].shape
-        return self.images[name].shape[:-1]
+        return self.slices[name].shape if self.slices else self.images[name].shape[:-1]
 
     def _turned(self, array, image):
         """Return an annotation whose third axis lies across the slice."""
@@ -290,9 +291,10 @@ class Frame:
         """Return an image without the axis across a slice."""
         return array[:, :, 0] if self.slices else array
 
-    def _read_annotation(self, array, image, prealign):
-        """Return a label map or a mask on the grid."""
-        array = self._turned(array, image)
-        maps = [prealign] if image == "moving" else []
-        on_grid = labels_on_grid(array, self._affine(image), maps, self.grid)
+    def _read_annotation(self, prealign, array, place):
+        """Return an annotation on the grid."""
+        array = self._turned(array, place.image)
+        maps = [prealign] if place.image == "moving" else []
+        read = orientations_on_grid if place.kind == "orientations" else labels_on_grid
+        on_grid = read(array, self._affine(place.image), maps, self.grid)
         return self._in_plane(on_grid)

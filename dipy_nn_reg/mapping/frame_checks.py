@@ -3,16 +3,18 @@
 import numpy as np
 
 from dipy_nn_reg.annotations import PLACES
-from dipy_nn_reg.checks import as_array, check_images
+from dipy_nn_reg.checks import as_array, check_both, check_images, check_real
 from dipy_nn_reg.mapping.affines import check_affine
 
 
 def check_annotation(array, place, shape):
-    """Return an annotation as integers of the shape of its image.
+    """Return an annotation of the shape of its image: integers, or orientations.
 
     The annotation of a slice may lack the last axis.
     """
     name, array = place.name, as_array(place.name, array)
+    if place.kind == "orientations":
+        return _check_orientations(name, array, shape)
     if array.shape not in (shape, shape[:-1] if shape[-1] == 1 else shape):
         raise ValueError(
             f"Expected {name} of the shape of its image, {shape}. "
@@ -40,6 +42,21 @@ def check_annotation(array, place, shape):
     return array.reshape(shape)
 
 
+def _check_orientations(name, array, shape):
+    """Return orientation tensors of a volume in float32."""
+    if array.shape != (*shape, 6):
+        raise ValueError(
+            f"Expected {name} of shape {(*shape, 6)}: six values at each voxel of its "
+            f"image. Received {name}.shape={array.shape}."
+        )
+    array = check_real(name, array).astype(np.float32)
+    if not np.all(np.isfinite(array)) or not array.any():
+        raise ValueError(
+            f"Expected finite numbers in {name}, not 0 everywhere. Received others."
+        )
+    return array
+
+
 def check_overlap(annotations):
     """Raise ValueError if the masks leave no voxel at which images are compared.
 
@@ -59,11 +76,8 @@ def check_overlap(annotations):
 
 def check_affines(static_affine, moving_affine, ndim):
     """Return both affines as float64; the identity for both if both are None."""
-    if (static_affine is None) != (moving_affine is None):
-        raise ValueError(
-            "Expected affines of both images or of none. Received "
-            f"{'moving' if static_affine is None else 'static'}_affine alone."
-        )
+    both = {"moving_affine": moving_affine, "static_affine": static_affine}
+    check_both("affines", **both)
     if static_affine is None:
         return np.eye(ndim + 1), np.eye(ndim + 1)
     return (

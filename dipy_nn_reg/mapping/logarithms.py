@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 # Largest number of corrections of a velocity, size in voxels of what may be left, and
 # smallest fraction by which a correction lessens it.
-_CORRECTIONS, _SMALL, _GAIN = 20, 1e-2, 0.01
+_CORRECTIONS, _SMALL, _GAIN = 20, 1e-2, 0.05
 # Width in voxels of the smoothing of corrections, without which they would grow where a
 # displacement is rough.
 _SMOOTHING = 1.0

@@ -42,7 +42,8 @@ class Prediction(NamedTuple):
     ----------
     parts : Parts
     velocity : ndarray, shape (1, *coarse, ndim), or None
-        The velocity of the displacement, if the transform has one.
+        The velocity of the displacement, if the transform has one; of several passes
+        the sum, which is that of their composition to first order.
     stride : int
         Distance in voxels of the values of the velocity.
     """

@@ -8,12 +8,11 @@ from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
 from dipy_nn_reg.mapping.affines import check_affine, grid_points
 from dipy_nn_reg.mapping.resampling import check_maps, resample, to_moving
+from dipy_nn_reg.symmetric import from_matrices, to_matrices
 
 
-def read_on_grid(image, affine, maps, grid):
+def read_on_grid(image, affine, maps, grid, *, fill=None):
     """Resample an image to a grid, after smoothing if voxels become larger.
-
-    The background of the image continues outside of it.
 
     Parameters
     ----------
@@ -23,6 +22,8 @@ def read_on_grid(image, affine, maps, grid):
     maps : sequence
         As for :func:`~dipy_nn_reg.mapping.resampling.to_moving`.
     grid : Grid
+    fill : float, optional
+        Value outside of the image, by default its background.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def read_on_grid(image, affine, maps, grid):
     if same_grid and all(np.array_equal(m, np.eye(len(m))) for m in maps):
         return image
     image = image.astype(float_type(image), copy=False)
-    fill = estimate_backgrounds(image, ndim)
+    fill = estimate_backgrounds(image, ndim) if fill is None else fill
     sigma = _smoothing(affine, maps, grid.affine, image.shape)
     if np.any(sigma > 0.1):
         # Channels are not smoothed across.
@@ -86,6 +87,35 @@ def labels_on_grid(labels, affine, maps, grid):
         grid,
         interpolation="nearest",
     )
+
+
+def orientations_on_grid(tensors, affine, maps, grid):
+    """Resample orientations of fibres to a grid, and turn them with the tissue.
+
+    Parameters
+    ----------
+    tensors : ndarray, shape (x, y, z, 6)
+        :mod:`Orientation tensors <dipy_nn_reg.transform.orientations>` along the axes
+        of the world.
+    affine : ndarray, shape (4, 4)
+        From voxels of the tensors to world coordinates in mm.
+    maps : list of ndarray
+        Affines from the grid to the tensors, in world coordinates.
+    grid : Grid
+
+    Returns
+    -------
+    tensors : ndarray of float32, shape (*shape, 6)
+        Along the axes of the grid.
+    """
+    matrix = polar(grid.affine[:3, :3])[0].T
+    for step in maps:
+        matrix = matrix @ np.linalg.inv(step[:3, :3])
+    before = to_matrices(read_on_grid(tensors, affine, maps, grid, fill=0.0))
+    after = matrix @ before @ matrix.T
+    wanted, found = (np.trace(m, axis1=-2, axis2=-1) for m in (before, after))
+    factor = np.where(found > 0, wanted, 0) / np.where(found > 0, found, 1)
+    return from_matrices(after * factor[..., None, None]).astype(np.float32)
 
 
 def field_on_grid(field, shape, to_grid):

@@ -117,9 +117,9 @@ def _check_step(affine, points):
 
 def _where_finite(transform, points):
     """Transform finite points; DIPY would crash on the others, which become NaN."""
-    finite = np.isfinite(points).all(1)
-    if finite.all():
+    if np.isfinite(points).all():
         return np.asarray(transform(points))
+    finite = np.isfinite(points).all(1)
     points = points.copy()
     points[finite] = transform(points[finite])
     points[~finite] = np.nan

@@ -12,6 +12,84 @@ from dipy_nn_reg.checks import as_array
 _MIN_COSINE = 0.5
 
 
+def axis_across(shape):
+    """Return the axis across an image of one slice, or None for a volume."""
+    across = [axis for axis, size in enumerate(shape) if size == 1]
+    return across[-1] if len(shape) == 3 and across else None
+
+
+def normal_of(grid):
+    """Return the vector of length 1 at a right angle to a slice, or None for a volume.
+
+    Parameters
+    ----------
+    grid : dipy_nn_reg.mapping.grid.Grid
+        Of three axes.
+
+    Returns
+    -------
+    normal : ndarray, shape (3,)
+        In world coordinates, to the side to which the axis across the slice leads.
+    """
+    across = axis_across(grid.shape)
+    if across is None:
+        return None
+    normal = np.cross(*np.delete(grid.affine[:3, :3], across, axis=1).T)
+    length = np.linalg.norm(normal)
+    return normal / np.copysign(length, normal @ grid.affine[:3, across])
+
+
+def onto_plane(points, grid):
+    """Return points moved to the plane of a slice by the shortest way.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 3)
+        In world coordinates.
+    grid : dipy_nn_reg.mapping.grid.Grid
+        Of the slice; points stay where they are if it is that of a volume.
+
+    Returns
+    -------
+    points : ndarray, shape (n, 3)
+    """
+    normal = normal_of(grid)
+    if normal is None:
+        return points
+    return points - ((points - grid.affine[:3, 3]) @ normal)[:, None] * normal
+
+
+def without_thickness(affine, grid):
+    """Return an affine that does to a slice what another one does, and no more.
+
+    Parameters
+    ----------
+    affine : ndarray, shape (4, 4)
+        Between world coordinates.
+    grid : dipy_nn_reg.mapping.grid.Grid
+        Of the slice; the affine is returned as it is if it is that of a volume.
+
+    Returns
+    -------
+    affine : ndarray, shape (4, 4)
+        It maps the plane in the same way, and keeps distances from it.
+    """
+    normal = normal_of(grid)
+    if normal is None:
+        return affine
+    linear, origin = affine[:3, :3], grid.affine[:3, 3]
+    in_plane = np.linalg.svd(normal[None])[2][1:]
+    # The order of the two vectors that makes a right-handed frame with the normal.
+    in_plane = in_plane if np.cross(*in_plane) @ normal > 0 else in_plane[::-1]
+    turned = np.cross(*(in_plane @ linear.T))
+    kept = np.eye(4)
+    kept[:3, :3] = linear + np.outer(
+        turned / np.linalg.norm(turned) - linear @ normal, normal
+    )
+    kept[:3, 3] = linear @ origin + affine[:3, 3] - kept[:3, :3] @ origin
+    return kept
+
+
 class Slice(NamedTuple):
     """An image of one slice, turned so that its third axis lies across the slice.
 
@@ -50,10 +128,9 @@ class Slice(NamedTuple):
         shape = image.shape[:-1] if has_channels else image.shape
         if len(shape) == 2:
             return cls(image, affine, (0, 1, 2), (*shape, 1))
-        across = [axis for axis, size in enumerate(shape) if size == 1]
-        if len(shape) != 3 or not across:
+        across = axis_across(shape)
+        if across is None:
             return cls(image, affine, (0, 1, 2), shape)
-        across = across[-1]
         order = (*(axis for axis in range(3) if axis != across), across)
         in_plane = np.moveaxis(image, across, 0)[0]  # a view, however large
         return cls(in_plane, affine[:, [*order, 3]], order, shape)

@@ -1,9 +1,15 @@
-"""Measures of images, fields and label maps, for NumPy arrays.
+"""Measures of images, fields, label maps and bundles of streamlines, for NumPy arrays.
 
 The functions that this package exports are public. None of them needs Keras, so they
 also measure the results of other programs.
 """
 
+from dipy_nn_reg.metrics.bundles import (
+    bundle_density,
+    bundle_dice,
+    bundle_distance,
+    measure_bundles,
+)
 from dipy_nn_reg.metrics.fields import (
     folding,
     in_plane,
@@ -22,6 +28,9 @@ from dipy_nn_reg.metrics.labels import (
 from dipy_nn_reg.metrics.pairs import measure_pair
 
 __all__ = [
+    "bundle_density",
+    "bundle_dice",
+    "bundle_distance",
     "dice",
     "dice_of_labels",
     "entropies",
@@ -30,6 +39,7 @@ __all__ = [
     "in_plane",
     "is_folded",
     "jacobian_determinant",
+    "measure_bundles",
     "measure_pair",
     "ncc",
     "sd_log",

@@ -20,6 +20,9 @@ function creates new layers at each call; a Keras model is trained itself, not a
 it.
 """
 
+from dipy_nn_reg.backend import keras_import  # noqa: F401
+
+# isort: split
 import keras
 from keras import layers
 
@@ -45,6 +48,9 @@ NETWORKS = {
 READ_IN_FULL = ("pyramid",)
 # Largest number of fields of a network: at full, half and a quarter of the resolution.
 MAX_FIELDS = 3
+# Transforms of which the first one that a network predicts is its default: each is
+# integrated, so that hardly anything folds.
+_DEFAULTS = ("velocity", "bspline_velocity")
 # Transforms of the networks that cannot predict the values of each, and the reason.
 LIMITED = {
     "dirnet": (
@@ -57,6 +63,28 @@ LIMITED = {
     ),
     "pyramid": (["velocity"], "warps features by the velocity found so far"),
 }
+
+
+def choose_transform(network, transform):
+    """Return a transform, by default the first one that the network can predict.
+
+    Parameters
+    ----------
+    network : str, keras.Model or callable
+    transform : str or None
+
+    Raises
+    ------
+    ValueError
+        If there is no such transform or network, or if the network cannot predict it.
+    """
+    if transform is None:
+        limited = isinstance(network, str) and network in LIMITED
+        possible = LIMITED[network][0] if limited else _DEFAULTS
+        transform = next(name for name in _DEFAULTS if name in possible)
+    check_name("transform", transform, TRANSFORMS)
+    check_network(network, transform)
+    return transform
 
 
 def check_network(network, transform):

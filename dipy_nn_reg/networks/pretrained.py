@@ -17,6 +17,9 @@ FILES = {2: "zero_shot_2d.npz", 3: "zero_shot_3d.npz"}
 # Smoothness unless another one is asked for: in the middle of a range in which the
 # overlap of brains hardly changes (doc/zero_shot.rst).
 SMOOTHNESS = 0.3
+# Number of passes by rank, unless another one is asked for. In 2D they cost little, and
+# the overlap of slices rises up to the third one or the fourth (doc/zero_shot.rst).
+PASSES = {2: 4, 3: 1}
 # Options of a model with which a training may go on from these weights.
 TRAINING = (
     "label_weight",
@@ -24,9 +27,11 @@ TRAINING = (
     "learning_rate",
     "loss",
     "optimizer",
+    "passes",
     "penalty",
     "precision",
     "seed",
+    "symmetric",
 )
 
 
@@ -68,11 +73,12 @@ def pretrained_weights(ndim, smoothness=SMOOTHNESS):
     return [np.float32(features @ w) if w.ndim == 2 else w for w in weights]
 
 
-def training_options(options):
+def training_options(ndim, options):
     """Return the options of a model with which a training goes on from these weights.
 
     Parameters
     ----------
+    ndim : int
     options : dict
         Any of ``TRAINING``.
 
@@ -89,7 +95,8 @@ def training_options(options):
         check_name("each option of the pretrained model", name, TRAINING)
     # With another loss or penalty, a weight that suits them is chosen.
     weight = {} if {"loss", "penalty"} & set(options) else {"smoothness": 0.3}
-    return {"loss": partial(lncc, window=5), **weight, **options}
+    passes = 1 if options.get("symmetric") else PASSES[ndim]
+    return {"loss": partial(lncc, window=5), "passes": passes, **weight, **options}
 
 
 @lru_cache

@@ -37,7 +37,7 @@ _AGREE_REGISTERED = 0.99
 _CERTAIN = 2
 
 
-def local_agreement(pair):
+def local_agreements(pair):
     """Return how consistent the sign of the correlation in small windows is.
 
     Parameters
@@ -46,11 +46,12 @@ def local_agreement(pair):
 
     Returns
     -------
+    agreements : list of (float, float)
+        Two numbers for each channel.
     agreement : float
         Mean of the correlation, divided by the mean of its size, over the windows with
         structure in both images: 1 if both images are bright at the same places, -1 if
-        one is bright where the other one is dark. With several channels, the mean over
-        these. NaN if a channel has no such window.
+        one is bright where the other one is dark. NaN without such a window.
     error : float
         Its standard error, if windows that do not overlap are independent.
     """
@@ -58,19 +59,28 @@ def local_agreement(pair):
     masks = [mask > 0 for mask in masks if mask is not None]
     inside = np.logical_and.reduce(masks) if masks else None
     channels = zip(np.moveaxis(pair.static, -1, 0), np.moveaxis(pair.moving, -1, 0))
-    found = np.array([_agreement(*images, inside) for images in channels])
-    agreement, error = found.mean(axis=0).tolist()
-    return agreement, error
+    return [tuple(map(float, _agreement(*images, inside))) for images in channels]
 
 
 def contrasts_agree(pair):
     """Return whether both images show structures in the same order of brightness.
 
     They count as such, as most pairs are, unless it is certain that they do not.
+
+    Parameters
+    ----------
+    pair : dipy_nn_reg.mapping.pair_on_grid.PairOnGrid
+
+    Returns
+    -------
+    agree : list of bool
+        For each channel.
     """
-    agreement, error = local_agreement(pair)
     least = _AGREE_IN_BRAIN if pair.skull else _AGREE[pair.static.ndim - 1]
-    return bool(np.isnan(agreement) or agreement + _CERTAIN * error > least)
+    return [
+        bool(np.isnan(agreement) or agreement + _CERTAIN * error > least)
+        for agreement, error in local_agreements(pair)
+    ]
 
 
 def contrasts_agree_after(pair, displacement):
@@ -83,6 +93,11 @@ def contrasts_agree_after(pair, displacement):
     pair : dipy_nn_reg.mapping.pair_on_grid.PairOnGrid
     displacement : ndarray, shape (*spatial, ndim)
         In voxels of the grid.
+
+    Returns
+    -------
+    agree : list of bool
+        For each channel.
     """
     moving = warp(pair.moving[None], displacement[None])[0]  # its background is 0
     mask = pair.annotations.moving_mask
@@ -91,8 +106,8 @@ def contrasts_agree_after(pair, displacement):
         mask = warp(inside, displacement, interpolation="nearest")
     annotations = Annotations(mask=pair.annotations.mask, moving_mask=mask)
     registered = pair._replace(moving=moving, annotations=annotations)
-    agreement, _ = local_agreement(registered)
-    return bool(agreement > _AGREE_REGISTERED)
+    agreements = local_agreements(registered)
+    return [agreement > _AGREE_REGISTERED for agreement, _ in agreements]
 
 
 def _agreement(static, moving, inside):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.transform.functions import warp
+from dipy_nn_reg.transform.orientations import turn
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 
 # Default number of levels; number of updates in each, iterations times voxels; and most
@@ -57,7 +58,8 @@ class PairTensors(NamedTuple):
         Background of each image, with which it continues outside of the grid.
     annotations : Annotations
         Labels as the fraction of each label in each voxel, shape
-        (1, *spatial, labels), and masks, shape (1, *spatial, 1).
+        (1, *spatial, labels); masks, shape (1, *spatial, 1); and orientations, shape
+        (1, *spatial, 6).
     """
 
     moving: Any
@@ -91,11 +93,16 @@ class PairTensors(NamedTuple):
 
     def warped(self, displacement):
         """Return the pair whose moving image is warped, with its annotations."""
+
+        def follow(array, place):
+            if place.image == "static":
+                return array
+            warped = warp(array, displacement)
+            turns = place.kind == "orientations"
+            return turn(warped, displacement) if turns else warped
+
         moving = warp(self.moving, displacement, fill=self.moving_fill)
-        annotations = self.annotations.map(
-            lambda a, place: warp(a, displacement) if place.image == "moving" else a
-        )
-        return self._replace(moving=moving, annotations=annotations)
+        return self._replace(moving=moving, annotations=self.annotations.map(follow))
 
     def as_dicts(self):
         """Return images, backgrounds and annotations by name."""

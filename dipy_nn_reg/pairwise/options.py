@@ -4,29 +4,29 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
+from nibabel.affines import voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.annotations import labels_of_one_type
 from dipy_nn_reg.checks import (
     PRETRAINED,
     as_array,
+    check_both,
     check_flag,
-    check_integer,
     check_name,
     check_number,
     check_smoothness,
     choose_pairwise_transform,
 )
-from dipy_nn_reg.losses.choices import (
-    LOSSES,
+from dipy_nn_reg.losses.choice_checks import (
     check_choice,
     check_loss,
     check_mask_is_taken,
     check_penalty,
     check_penalty_option,
     default_smoothness,
-    get_loss,
 )
+from dipy_nn_reg.losses.choices import LOSSES, get_loss
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.memory import check_memory, size_of_labels
@@ -48,19 +48,10 @@ LOSS_OF_TWO_CONTRASTS = "mi"
 # Number of float32 values per voxel that the descent holds in addition to the loss:
 # fields, and the Jacobians from which folds are counted.
 VALUES_PER_VOXEL = 70
-
-
-def check_num_channels(num_channels, model):
-    """Return the number of channels, by default that of the model, or 1."""
-    default = 1 if model is None else model.num_channels
-    num_channels = default if num_channels is None else num_channels
-    check_integer("num_channels", num_channels, lowest=1)
-    if model is not None and num_channels != default:
-        raise ValueError(
-            f"Expected num_channels={default}, that of the model. "
-            f"Received num_channels={num_channels!r}."
-        )
-    return int(num_channels)  # that of NumPy may be of 8 bits
+# The same for orientations of fibres.
+_VALUES_OF_ORIENTATIONS = 100
+# Relative difference of the sides of voxels that count as cubic.
+_EQUAL_SIZES = 0.02
 
 
 def find_layout(static, static_affine, num_channels, model):
@@ -119,8 +110,8 @@ def check_options(
     loss=None,
     penalty=None,
     smoothness=None,
-    label_weight=1.0,
     symmetric=False,
+    **weights,
 ):
     """Return checked options of the descent.
 
@@ -134,8 +125,9 @@ def check_options(
         ``transform``, ``spacing`` and ``field_stride``.
     loss, penalty, smoothness : optional
         As for :func:`~dipy_nn_reg.register`.
-    label_weight : float, optional
     symmetric : bool, optional
+    **weights
+        ``label_weight`` and ``orientation_weight``.
 
     Returns
     -------
@@ -146,7 +138,8 @@ def check_options(
     check_flag("symmetric", symmetric)
     loss = trained.get("loss", LOSS) if loss is None else loss
     check_choice("loss", loss, LOSSES)
-    check_number("label_weight", label_weight, or_zero=True)
+    for name, weight in weights.items():
+        check_number(name, weight, or_zero=True)
     if transform == "displacement":
         penalties = {"penalty": {}, "smoothness": None}
         smoothness = _factor(loss, smoothness)
@@ -154,10 +147,10 @@ def check_options(
         penalty = trained.get("penalty", "gradient") if penalty is None else penalty
         penalties = _penalties(transform, loss, penalty, smoothness)
         smoothness = 1.0
-    weights = {"label_weight": float(label_weight), "landmark_weight": 0.0}
+    weights = {name: float(weight) for name, weight in weights.items()}
     stride = 1 if field["field_stride"] is None else field["field_stride"]
     return DescentOptions(
-        ObjectiveOptions.of(loss=loss, **penalties, **weights),
+        ObjectiveOptions.of(loss=loss, landmark_weight=0.0, **penalties, **weights),
         transform,
         choose_spacing(transform, shape, field["spacing"]),
         choose_field_stride(transform, None, len(shape), stride),
@@ -209,6 +202,8 @@ def check_size(shape, options, annotations):
         values *= 2
     label_values = annotations.label_values
     labels = 0 if label_values is None else len(label_values)
+    if annotations.static_orientations is not None:
+        values += _VALUES_OF_ORIENTATIONS
     check_memory(
         4 * values * prod(batch) + size_of_labels(batch, labels),
         what=f"Registering images of {spatial}",
@@ -216,24 +211,40 @@ def check_size(shape, options, annotations):
     )
 
 
-def check_annotations(annotations, loss):
-    """Return annotations that fit each other and the loss.
+def choose_voxel_size(voxel_size, model, annotations, affine):
+    """Return the size of the voxels on which images are compared, as Frame takes it.
+
+    Orientations need cubic voxels, and thick slices are better compared on such.
+    """
+    if voxel_size is None and annotations.static_orientations is not None:
+        sizes = np.ones(3) if affine is None else voxel_sizes(affine)
+        if not np.allclose(sizes, sizes[0], rtol=_EQUAL_SIZES):
+            return float(np.prod(sizes) ** (1 / 3))
+    return "cubic" if voxel_size is None and model is None else voxel_size
+
+
+def check_annotations(annotations, options, ndim):
+    """Return annotations that fit each other and the options of the objective.
 
     Raises
     ------
     ValueError
-        If the loss does not take the mask, if only one image has a label map, or if
-        the label maps are not integers or have no label other than 0 in common, so
-        that their overlap could not grow.
+        If the loss does not take the mask; if only one image has a label map or
+        orientations; if the label maps are not integers or have no label other than 0
+        in common, so that their overlap could not grow; or if there are orientations of
+        images of two axes.
     """
-    moving, static = annotations.moving_labels, annotations.static_labels
-    if (moving is None) != (static is None):
+    for kind, name in (("labels", "label maps"), ("orientations", "orientations")):
+        names = (f"moving_{kind}", f"static_{kind}")
+        check_both(name, **{n: getattr(annotations, n) for n in names})
+    if annotations.static_orientations is not None and ndim != 3:
         raise ValueError(
-            "Expected label maps of both images or of none. Received "
-            f"{'static' if moving is None else 'moving'}_labels alone."
+            f"Expected images of three axes with orientations. Received {ndim}."
         )
-    check_mask_is_taken(loss, annotations)
-    return annotations if moving is None else _check_labels(annotations)
+    check_mask_is_taken(options.loss, annotations)
+    return (
+        annotations if annotations.static_labels is None else _check_labels(annotations)
+    )
 
 
 def _check_labels(annotations):

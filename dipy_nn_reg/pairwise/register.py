@@ -6,20 +6,26 @@ from time import perf_counter
 from dipy.utils.logging import logger
 
 from dipy_nn_reg.annotations import Annotations
-from dipy_nn_reg.checks import check_flag, check_level_iters, check_real
-from dipy_nn_reg.io.nifti import array_and_affine
+from dipy_nn_reg.checks import (
+    ORIENTATION_WEIGHT,
+    check_flag,
+    check_level_iters,
+)
+from dipy_nn_reg.io.channels import read_channels
+from dipy_nn_reg.losses.choice_checks import join_losses
 from dipy_nn_reg.losses.choices import loss_name, takes_mask
 from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.mapping.prealign import Alignment
+from dipy_nn_reg.pairwise.channels import check_num_channels, default_losses
 from dipy_nn_reg.pairwise.contrast import contrasts_agree, contrasts_agree_after
 from dipy_nn_reg.pairwise.options import (
-    LOSS_OF_TWO_CONTRASTS,
+    LOSS,
     check_annotations,
     check_model,
-    check_num_channels,
     check_options,
     check_pretrained,
     check_size,
+    choose_voxel_size,
     find_layout,
     spatial_shape,
 )
@@ -38,6 +44,7 @@ def register(
     prealign="auto",
     voxel_size=None,
     num_channels=None,
+    channel_weights=None,
     model=None,
     optimize=True,
     transform=None,
@@ -52,6 +59,9 @@ def register(
     moving_labels=None,
     static_labels=None,
     label_weight=1.0,
+    moving_orientations=None,
+    static_orientations=None,
+    orientation_weight=ORIENTATION_WEIGHT,
     symmetric=False,
 ):
     """Register one pair of images, on any grids, by optimisation.
@@ -67,8 +77,10 @@ def register(
     moving, static : ndarray, nibabel image, string or Path
         Images of shape (*spatial,) or (*spatial, channels), or files of them, of any
         size and range: an offset or a factor of the intensities does not change the
-        result. The background of the moving image continues outside of it;
-        if its border cuts through the object, what lies beyond is not compared.
+        result. A list of images of one person, such as T1 and FA, each a file on its
+        own grid or an array on that of the first one, has one channel each. The
+        background of the moving image continues outside of it; if its border cuts
+        through the object, what lies beyond is not compared.
         NaN counts as background.
     moving_affine, static_affine : ndarray, shape (ndim + 1, ndim + 1), optional
         From voxels to world coordinates in mm; by default those of files and of images
@@ -86,7 +98,10 @@ def register(
         of the static image; without a model, that of cubic voxels of the same volume if
         one side of its voxels is twice as long as another.
     num_channels : int, optional
-        Number of channels; by default that of the model, or 1.
+        Number of channels of an image in one piece; by default that of the model, or
+        1.
+    channel_weights : sequence of float, optional
+        Weight of the loss of each channel; by default they are equal.
     model : DeformableRegistration, AffineRegistration or "pretrained", optional
         Trained model, whose prediction is the start. It does not change. "pretrained"
         is the one of :meth:`dipy_nn_reg.DeformableRegistration.pretrained`, for images
@@ -102,9 +117,10 @@ def register(
         Distance of the control points in voxels; by default 4.
     field_stride : int, optional
         1, 2 or 4: distance in voxels of the values of the field; by default 1.
-    loss : str or callable, optional
-        As for ``DeformableRegistration``. By default that of the model. Without a
-        model, it is chosen from the images: local normalised cross-correlation in
+    loss : str, callable or sequence of these, optional
+        As for ``DeformableRegistration``; a sequence has one for each channel. By
+        default that of the model. Without a model, it is chosen from the images, for
+        each channel: local normalised cross-correlation in
         windows of 5 voxels where their contrasts agree, mutual information where not;
         if they agree once the images are registered, these are registered again.
     penalty : str, callable or dict, optional
@@ -133,6 +149,15 @@ def register(
         Label maps of both images, 0 for background, whose overlap is optimised too.
     label_weight : float, optional
         Weight of one minus the overlap of labels.
+    moving_orientations, static_orientations : ndarray, shape (x, y, z, 6), optional
+        Orientations of fibres on the grid of each image, computed from tensors, peaks
+        or spherical harmonics by
+        :func:`~dipy_nn_reg.diffusion.orientations.orientation_tensors`. Those of the
+        moving image are warped and turned with the tissue while the field is optimised;
+        the images are compared on cubic voxels.
+    orientation_weight : float, optional
+        Weight of the difference of orientations, from 0 to 1, beside the loss of the
+        images. From 1 to 10 the results are alike (doc/diffusion.rst).
     symmetric : bool, optional
         Whether both directions are registered to the end, so that moving and static,
         on one grid and without ``prealign``, can be exchanged: the map is then the
@@ -171,35 +196,39 @@ def register(
         predict, model = predict_pretrained, None
     check_level_iters(level_iters)
     check_flag("optimize", optimize)
-    num_channels = check_num_channels(num_channels, model)
-    series = num_channels > 1
-    moving, moving_affine = array_and_affine(moving, moving_affine, series=series)
-    static, static_affine = array_and_affine(static, static_affine, series=series)
-    moving, static = check_real("moving", moving), check_real("static", static)
+    num_channels = check_num_channels(num_channels, model, moving, static)
+    read = partial(read_channels, num_channels)
+    moving, moving_affine = read("moving", moving, moving_affine)
+    static, static_affine = read("static", static, static_affine)
     layout = find_layout(static, static_affine, num_channels, model)
     if is_pretrained:
         check_pretrained(**layout)
+    trained = {} if model is None else model.options
     with_loss = partial(
         check_options,
         spatial_shape(static, layout["ndim"]),
-        {} if model is None else model.options,
+        trained,
         {"transform": transform, "spacing": spacing, "field_stride": field_stride},
         penalty=penalty,
         smoothness=smoothness,
         label_weight=label_weight,
+        orientation_weight=orientation_weight,
         symmetric=symmetric,
     )
-    options = with_loss(loss=loss)
+    join = partial(join_losses, weights=channel_weights, number=num_channels)
+    default = trained.get("loss", LOSS)
+    options = with_loss(loss=join(default if loss is None else loss))
     annotations = Annotations(
         moving_labels=moving_labels,
         static_labels=static_labels,
         mask=mask,
         moving_mask=moving_mask,
+        moving_orientations=moving_orientations,
+        static_orientations=static_orientations,
     )
-    annotations = check_annotations(annotations, options.objective.loss)
+    annotations = check_annotations(annotations, options.objective, layout["ndim"])
     affines = {"moving_affine": moving_affine, "static_affine": static_affine}
-    if voxel_size is None and model is None:
-        voxel_size = "cubic"
+    voxel_size = choose_voxel_size(voxel_size, model, annotations, static_affine)
     place = {**affines, "prealign": prealign, "voxel_size": voxel_size}
 
     frame = Frame(moving, static, **layout, **place)
@@ -210,13 +239,14 @@ def register(
     masked = model is None and takes_mask(options.objective.loss)
     pair = frame.read(annotations, masked=masked)
     # A chosen loss is confirmed, or replaced, once the images are registered.
-    is_doubtful = loss is None and model is None and not contrasts_agree(pair)
-    if is_doubtful:
+    is_chosen = loss is None and model is None
+    agree = contrasts_agree(pair) if is_chosen else [True]
+    if not all(agree):
+        options = with_loss(loss=join(default_losses(agree)))
         logger.info(
             f"The contrasts of the images differ: they are compared by the loss "
-            f"{LOSS_OF_TWO_CONTRASTS!r}."
+            f"{loss_name(options.objective.loss)!r}."
         )
-        options = with_loss(loss=LOSS_OF_TWO_CONTRASTS)
         check_size(frame.shape, options, annotations)
     find_best = partial(
         best_sound_parts,
@@ -226,8 +256,8 @@ def register(
         optimize=optimize,
     )
     affine, best = find_best(options)
-    if is_doubtful and contrasts_agree_after(pair, best.parts.displacement):
-        options = with_loss(loss=None)
+    if agree != (after := _agree_after(pair, best, agree)):
+        options = with_loss(loss=join(default_losses(after)))
         logger.info(
             f"Once registered, their contrasts agree: they are registered again by the "
             f"loss {loss_name(options.objective.loss)!r}."
@@ -249,6 +279,14 @@ def register(
     )
     logger.info(str(outcome))
     return mapping, outcome
+
+
+def _agree_after(pair, best, before):
+    """Return whether the contrasts of each channel agree before or once registered."""
+    if all(before):
+        return before
+    after = contrasts_agree_after(pair, best.parts.displacement)
+    return [one or other for one, other in zip(before, after)]
 
 
 def _predict(model, pair):

@@ -76,7 +76,8 @@ def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=Tr
     still = np.zeros((*pair.static.shape[:-1], pair.static.ndim - 1), np.float32)
     parts = Parts(still, lambda: still)
     affine = Candidate("affine", parts, _measure(tensors, options, parts))
-    if affine.measures["ncc"] > EQUAL:
+    turns = pair.annotations.static_orientations is not None
+    if affine.measures["ncc"] > EQUAL and not turns:
         return affine, affine
     descend = partial(optimize_parts, options=options, level_iters=level_iters)
     judge = partial(_judge, tensors, options)
@@ -134,7 +135,12 @@ def _judge(tensors, options, used, parts, before, *, may_fold=False):
     # A prediction may equal the affine, as that of images which need no field.
     if not (is_better or used == "model"):
         return before
-    fault = _find_fault(parts, measures, before.measures, may_fold)
+    # Images that are nearly equal may still have fibres of other orientations.
+    is_near = before.measures["ncc"] >= _NEARLY_EQUAL
+    is_near = is_near and tensors.annotations.static_orientations is None
+    fault = _find_fault(
+        parts, measures, before.measures, may_fold=may_fold, is_near=is_near
+    )
     if fault:
         name = "prediction of the model" if used == "model" else "optimised field"
         logger.warning(f"The {name} {fault}. It is not used.")
@@ -193,6 +199,8 @@ def _as_tensors(pair):
         values = find_label_values(*both)
 
     def to_tensor(array, place):
+        if place.kind == "orientations":
+            return ops.convert_to_tensor(array[None].astype(np.float32))
         if place.kind == "labels":
             return ops.convert_to_tensor(one_hot(array[None], values))
         inside = array[None, ..., None] > 0
@@ -211,15 +219,14 @@ def _rescale(image):
     return rescale(image, *ends), ops.reshape(fill, (1, image.shape[-1]))
 
 
-def _find_fault(parts, measures, before, may_fold):
+def _find_fault(parts, measures, before, *, may_fold, is_near):
     """Return the reason for which a field is rejected, or None."""
     arrays = [part for part in (parts.displacement, parts.matrix) if part is not None]
     if not all(np.all(np.isfinite(array)) for array in arrays):
         return "holds values that are not finite"
     if not may_fold and (folding := _folding(parts)) > MAX_FOLDING:
         return f"folds at {folding:.4f} % of the voxels"
-    nearly_equal = before["ncc"] >= _NEARLY_EQUAL
-    if nearly_equal and measures["ncc"] < before["ncc"] - _MAX_DECREASE:
+    if is_near and measures["ncc"] < before["ncc"] - _MAX_DECREASE:
         return (
             f"makes nearly equal images less similar: their correlation decreases from "
             f"{before['ncc']:.4f} to {measures['ncc']:.4f}"

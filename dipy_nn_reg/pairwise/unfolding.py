@@ -1,12 +1,10 @@
 """Repair of fields that fold."""
 
-from itertools import product
-
 from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import compiled
-from dipy_nn_reg.losses.penalties import folded, volume_factor
+from dipy_nn_reg.losses.penalties import folded, least_volume_factor
 from dipy_nn_reg.transform.smoothing import smooth
 
 # Largest number of times that a velocity and a displacement are smoothed.
@@ -67,17 +65,6 @@ def unfold_displacement(displacement):
     return displacement
 
 
-@compiled
-def _least_volume(displacement):
-    """Return the least Jacobian determinant of all one-sided differences."""
-    sides = product((-1, 1), repeat=displacement.shape[-1])
-    factors = [volume_factor(displacement, side) for side in sides]
-    least = factors[0]
-    for factor in factors[1:]:
-        least = ops.minimum(least, factor)
-    return least
-
-
 def _smoothed_near(field, where):
     """Smooth a field within two voxels of some voxels, and less around these."""
     near = ops.clip(40 * smooth(smooth(where)), 0, 1)
@@ -100,7 +87,7 @@ def where_folded(displacement):
     return ops.convert_to_numpy(_folded(ops.convert_to_tensor(displacement[None])))[0]
 
 
-_folded = compiled(folded)
+_folded, _least_volume = compiled(folded), compiled(least_volume_factor)
 
 
 def _voxels_passed(folded, displacement, shape):

@@ -7,12 +7,17 @@ import keras
 from keras import ops
 
 from dipy_nn_reg.backend import JIT_COMPILE, layers_in
+from dipy_nn_reg.mapping.inversion import invert_displacement
 from dipy_nn_reg.mapping.parts import Parts, Prediction
-from dipy_nn_reg.networks.pretrained import pretrained_weights
+from dipy_nn_reg.networks.pretrained import PASSES, pretrained_weights
 from dipy_nn_reg.networks.pyramid import pyramid
-from dipy_nn_reg.transform.functions import integrate
+from dipy_nn_reg.transform.functions import compose, integrate, warp
 from dipy_nn_reg.transform.kinds import choose_field_stride
-from dipy_nn_reg.transform.layers import INTEGRATION_STEPS, RescaleIntensity
+from dipy_nn_reg.transform.layers import (
+    INTEGRATION_STEPS,
+    Background,
+    RescaleIntensity,
+)
 from dipy_nn_reg.transform.pyramid import enlarge, shrink
 
 # The model has learned from images of 32 to 96 voxels along an axis. Those with more
@@ -34,21 +39,46 @@ def predict_pretrained(pair):
     prediction : Prediction
     """
     *shape, _ = pair.static.shape
-    factor = _factor(shape)
-    images = {
-        name: ops.convert_to_numpy(shrink(getattr(pair, name)[None], factor))
-        for name in ("moving", "static")
-    }
-    velocity = _network(len(shape)).predict_on_batch(images)
-    stride = factor * _stride(len(shape))
+    factor, ndim = _factor(shape), len(shape)
+    moving, static = (
+        RescaleIntensity()(shrink(image[None], factor))
+        for image in (pair.moving, pair.static)
+    )
 
-    def displace(velocity):
-        displacement = integrate(velocity, steps=INTEGRATION_STEPS)
-        enlarged = enlarge(displacement, pair.static[None], stride)
+    def in_full(displacement):
+        enlarged = enlarge(displacement, pair.static[None], factor)
         return ops.convert_to_numpy(enlarged)[0]
 
-    parts = Parts(displace(velocity), lambda: displace(-velocity))
-    return Prediction(parts, velocity, stride)
+    def invert():
+        if PASSES[ndim] > 1:
+            return invert_displacement(displacement)
+        return in_full(_displace(-velocity, static))
+
+    velocity, displacement = _predict_in_passes(moving, static)
+    displacement = in_full(displacement)
+    return Prediction(Parts(displacement, invert), velocity, factor * _stride(ndim))
+
+
+def _predict_in_passes(moving, static):
+    """Return the sum of the velocities and the displacement of all passes."""
+    ndim, fill = len(static.shape) - 2, Background()(moving)
+
+    def predict(moving):
+        images = {"moving": moving, "static": static}
+        velocity = _network(ndim).predict_on_batch(images)
+        return velocity, _displace(velocity, static)
+
+    velocity, displacement = predict(moving)
+    for _ in range(PASSES[ndim] - 1):
+        more, step = predict(warp(moving, displacement, fill=fill))
+        velocity, displacement = velocity + more, compose(displacement, step)
+    return velocity, displacement
+
+
+def _displace(velocity, static):
+    """Integrate a velocity, and interpolate the displacement on the grid of images."""
+    displacement = integrate(velocity, steps=INTEGRATION_STEPS)
+    return enlarge(displacement, static, _stride(velocity.shape[-1]))
 
 
 def _factor(shape):
@@ -68,14 +98,13 @@ def _stride(ndim):
 
 @lru_cache(maxsize=2)
 def _network(ndim):
-    """Return the network from two images to the velocity."""
+    """Return the network from two images between 0 and 1 to the velocity."""
     weights = pretrained_weights(ndim)
     shape = (*[None] * ndim, 1)
     with layers_in("float32"):
         images = {n: keras.Input(shape, name=n) for n in ("moving", "static")}
-        rescaled = (RescaleIntensity()(image) for image in images.values())
         velocity = pyramid(
-            *rescaled, values=ndim, spacing=_stride(ndim), seed=lambda: 0
+            *images.values(), values=ndim, spacing=_stride(ndim), seed=lambda: 0
         )
         network = keras.Model(images, velocity)
         network.compile(jit_compile=JIT_COMPILE)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dipy_nn_reg.annotations import PLACES, Annotations
-from dipy_nn_reg.checks import check_name, check_real
+from dipy_nn_reg.checks import check_both, check_name, check_real
 from dipy_nn_reg.intensities import estimate_background, replace_nan
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.frame_checks import check_annotation
@@ -39,6 +39,9 @@ class MappedPair(NamedTuple):
         The moving image as it came, on a grid of its own.
     moving_affine : ndarray, shape (ndim + 1, ndim + 1)
         Affine of that grid.
+    bundles : dict of sequence of ndarray, shape (n, 3), or None
+        Streamlines ``static``, ``before`` and ``warped``, in world coordinates (mm) of
+        the static image; None without bundles.
     """
 
     mapping: object
@@ -52,6 +55,7 @@ class MappedPair(NamedTuple):
     affine: np.ndarray
     moving: np.ndarray
     moving_affine: np.ndarray
+    bundles: dict | None = None
 
 
 def apply_map(
@@ -137,7 +141,7 @@ def _check_images(mapping, images, affines):
 
 def _check_annotations(annotations, images):
     """Return label maps and masks by name, once they are known to fit the images."""
-    taken = [name for name, place in PLACES.items() if place.kind != "landmarks"]
+    taken = [name for name, p in PLACES.items() if p.kind in ("labels", "mask")]
     for name in annotations:
         check_name("each annotation", name, taken)
     labels, masks = {}, {}
@@ -152,11 +156,7 @@ def _check_annotations(annotations, images):
 
 
 def _check_labels(labels, images):
-    if len(labels) == 1:
-        raise ValueError(
-            f"Expected label maps of both images or of none. Received "
-            f"{next(iter(labels))} alone."
-        )
+    check_both("label maps", **labels)
     for name, array in labels.items():
         image_name = name.removesuffix("_labels")
         shape = images[image_name].shape

@@ -10,6 +10,8 @@ from dipy_nn_reg.quality.verdicts import VERDICTS
 COLUMNS = (
     "dice_after",
     "lost_labels_after",
+    "bundle_dice_after",
+    "bundle_distance_mm_after",
     "ncc_after",
     "misplaced_after",
     "information",

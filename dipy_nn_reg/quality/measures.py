@@ -9,6 +9,7 @@ from dipy_nn_reg.checks import check_real, check_where
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.applied import MappedPair, apply_map
+from dipy_nn_reg.quality.bundles import measure_mapped_bundles
 from dipy_nn_reg.quality.starts import measure_start
 
 __all__ = ["MappedPair", "apply_map", "measure", "misplaced"]
@@ -44,9 +45,11 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
         ``ncc``; where the map points into the moving image, ``nmi`` (normalised mutual
         information) and ``misplaced``. With labels, also of whole label maps: ``dice``,
         the mean over the labels of the static map, and ``lost_labels``, the number of
-        these that the mapped moving labels lack. Besides, ``covered``, the fraction of
-        the static structure inside of the masks that the map finds within the moving
-        image; ``voxel_mm``, the longest side of a static voxel; and the measures of
+        these that the mapped moving labels lack. With bundles, the
+        measures of :func:`~dipy_nn_reg.metrics.measure_bundles`. Besides, ``covered``,
+        the fraction of the static structure inside of the masks that the map finds
+        within the moving image; ``voxel_mm``, the longest side of a static voxel; and
+        the measures of
         :func:`~dipy_nn_reg.mapping.measures.measure_field` and of
         :func:`~dipy_nn_reg.quality.starts.measure_start`.
     """
@@ -61,6 +64,7 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
                 f"dice_{name}": float(np.mean(list(dice.values()))),
                 f"lost_labels_{name}": len(set(dice) - set(np.unique(other).tolist())),
             }
+    measures |= measure_mapped_bundles(pair)
     measures["misplaced_after"] = _misplaced_of(pair, pair.warped)
     if not (brief and measures["nmi_after"] >= measures["nmi_before"]):
         measures["misplaced_before"] = _misplaced_of(pair, pair.before)

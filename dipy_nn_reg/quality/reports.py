@@ -11,6 +11,7 @@ from dipy_nn_reg.mapping.affine_summary import describe_affine
 from dipy_nn_reg.mapping.grid import prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.metrics.labels import dice_of_labels
+from dipy_nn_reg.quality.bundles import with_bundles
 from dipy_nn_reg.quality.measures import apply_map, measure
 from dipy_nn_reg.quality.pages import ROWS, check_page, format_number, write_page
 from dipy_nn_reg.quality.slices import LARGEST_DIFFERENCE, as_data_url
@@ -49,6 +50,8 @@ def report(
     static_affine=None,
     moving_labels=None,
     static_labels=None,
+    moving_bundle=None,
+    static_bundle=None,
     mask=None,
     moving_mask=None,
     label_names=None,
@@ -59,8 +62,8 @@ def report(
 
     The page is one file, which opens in any browser without a network. It shows the
     static and the warped image side by side or one over the other, their difference,
-    the moving image as it came, contours of labels, the field and its changes of
-    volume, measures before and after, and a verdict on them.
+    the moving image as it came, contours of labels or bundles, the field and its
+    changes of volume, measures before and after, and a verdict on them.
 
     Parameters
     ----------
@@ -77,6 +80,9 @@ def report(
         images of nibabel, and otherwise those of the map.
     moving_labels, static_labels : ndarray of int, shape (*spatial,), optional
         Label maps of both images, on their grids; 0 for background.
+    moving_bundle, static_bundle : sequence of ndarray, shape (n, 3), optional
+        Streamlines of one bundle in both images, as points in world coordinates (mm) of
+        each; for volumes.
     mask, moving_mask : ndarray, shape (*spatial,), optional
         Masks of both images, on their grids: where one is 0, nothing is compared.
     label_names : dict of str, optional
@@ -95,8 +101,9 @@ def report(
     Raises
     ------
     ValueError
-        If the path does not end with ``.html`` or is a folder, or if images, labels or
-        masks do not fit the map, see :func:`~dipy_nn_reg.quality.measures.apply_map`.
+        If the path does not end with ``.html`` or is a folder, if images, labels or
+        masks do not fit the map, see :func:`~dipy_nn_reg.quality.measures.apply_map`,
+        or if there is a bundle of one image alone.
     FileNotFoundError
         If the folder of the page does not exist, or if there is no file of an image.
     """
@@ -114,6 +121,7 @@ def report(
         mask=mask,
         moving_mask=moving_mask,
     )
+    pair = with_bundles(pair, static_bundle, moving_bundle)
     return report_pair(
         path, pair, label_names=label_names, title=title, details=details
     )
@@ -154,7 +162,7 @@ def report_pair(
         views=views,
         largest_difference=LARGEST_DIFFERENCE,
         colors=COLORS,
-        has_labels=bool(pair.labels),
+        outlined="labels" if pair.labels else "bundles" if pair.bundles else None,
         rows=_rows(measures),
         figures=figures,
         details={**(details or {}), **compared},

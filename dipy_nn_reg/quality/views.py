@@ -6,6 +6,7 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.metrics.images import to_unit_range
+from dipy_nn_reg.quality.bundles import outlines
 from dipy_nn_reg.quality.slices import (
     choose_slices,
     contour_strip,
@@ -44,14 +45,14 @@ def views_of(pair):
         ``aspect`` of one; ``layers``, a dict of the data URLs of ``static``,
         ``warped``, ``before`` and ``difference``, each a strip of slices; ``outside``,
         the marks where the map points out of the moving image, or None; and
-        ``contours`` of labels. ``moving`` has ``grid``, ``url``, ``outside`` and
-        ``at_header``: the moving image as it came, at its place on the static grid, or
-        else on its own grid; None if it has no such plane.
+        ``contours`` of labels, or of bundles without labels. ``moving`` has ``grid``,
+        ``url``, ``outside`` and ``at_header``: the moving image as it came, at its
+        place on the static grid, or else on its own grid; None if it has no such plane.
     """
     planes = Planes(pair.static.shape, affine_in_3d(pair.affine))
     images = {"static": pair.static, "before": pair.before, "warped": pair.warped}
     turned = {name: planes.turn(to_unit_range(image)) for name, image in images.items()}
-    labels = {name: planes.turn(array) for name, array in pair.labels.items()}
+    outlined = {n: planes.turn(array) for n, array in outlines(pair).items()}
     covered = planes.turn(pair.covered)
     subtract = _subtraction(turned["warped"], turned["static"], covered)
     arrival = _arrival(pair, planes)
@@ -66,7 +67,7 @@ def views_of(pair):
                 "grid": _grid(turned["static"], *at),
                 "layers": layers,
                 "outside": _marks(covered, *at),
-                "contours": _contours(labels, *at),
+                "contours": _contours(outlined, *at),
                 "moving": arrival(*at),
             }
         )

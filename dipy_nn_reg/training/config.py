@@ -4,6 +4,9 @@ from functools import partial
 
 import keras
 
+from dipy_nn_reg.losses.choice_checks import join_losses
+from dipy_nn_reg.losses.choices import ChannelLosses
+
 
 def to_config(options):
     """Return options that can be written to a file, see :func:`from_config`."""
@@ -48,6 +51,9 @@ def from_config(config, custom_objects=None):
 def _to_config(choice):
     if isinstance(choice, partial):
         return {"partial": _to_config(choice.func), "options": choice.keywords}
+    if isinstance(choice, ChannelLosses):
+        losses = [_to_config(loss) for loss in choice.losses]
+        return {"losses": losses, "weights": list(choice.weights)}
     return keras.saving.serialize_keras_object(choice)
 
 
@@ -55,6 +61,9 @@ def _from_config(name, config, custom_objects):
     if isinstance(config, dict) and "partial" in config:
         function = _from_config(name, config["partial"], custom_objects)
         return partial(function, **config["options"])
+    if isinstance(config, dict) and "losses" in config:
+        losses = [_from_config(name, loss, custom_objects) for loss in config["losses"]]
+        return join_losses(losses, config["weights"], len(losses))
     choice = keras.saving.deserialize_keras_object(config, custom_objects)
     if callable(choice) and not _may_come_from_a_file(choice, custom_objects):
         raise ValueError(

@@ -14,7 +14,8 @@ from dipy_nn_reg.checks import as_array, check_training_pairs
 from dipy_nn_reg.training.padding import pad_to_one_size
 
 # Names of training data, as in a dictionary of validation data.
-DATA = {"moving", "static", *PLACES}
+DATA = {"moving", "static"}
+DATA |= {place.name for place in PLACES.values() if place.kind != "orientations"}
 
 
 def check_training_data(moving, static=None, *, ndim, num_channels, **annotations):

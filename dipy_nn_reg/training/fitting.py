@@ -4,7 +4,7 @@ from functools import partial
 from typing import NamedTuple
 
 from dipy_nn_reg.checks import check_flag, check_integer, check_number
-from dipy_nn_reg.losses.choices import check_mask_is_taken
+from dipy_nn_reg.losses.choice_checks import check_mask_is_taken
 from dipy_nn_reg.memory import check_memory
 from dipy_nn_reg.training.dataset import Changes, PairDataset
 from dipy_nn_reg.training.divergence import StopAtDivergence

@@ -1,5 +1,7 @@
 """Keras model of a registration network, as it is trained and saved."""
 
+from functools import partial
+
 import keras
 from keras import ops
 import numpy as np
@@ -21,7 +23,13 @@ from dipy_nn_reg.transform.kinds import (
     connect_field,
     values_needed,
 )
-from dipy_nn_reg.transform.layers import ApplyAffine, Background, RescaleIntensity, Warp
+from dipy_nn_reg.transform.layers import (
+    ApplyAffine,
+    Background,
+    ComposeDisplacements,
+    RescaleIntensity,
+    Warp,
+)
 from dipy_nn_reg.transform.pyramid import coarse_shape, shrink
 
 # Annotation without which a metric is not reported, by the name of the metric.
@@ -127,11 +135,19 @@ class RegistrationModel(keras.Model):
         if state is not None:  # models of earlier versions have none
             check_state(state)
         options = from_config(config, custom_objects)
+        if "symmetric" not in options:  # a model of an earlier version
+            options |= {"symmetric": False, "passes": _passes_before(options)}
         name = options.pop("name", "registration")
         check_options(options)
         model = cls(name=name, **options)
         model.state = state or model.state
         return model
+
+
+def _passes_before(options):
+    """Return the passes of a model of an earlier version: one, unless it is affine."""
+    is_affine = options.get("transform") == "affine"
+    return options.get("passes") if is_affine else 1
 
 
 def _frozen_copy(model):
@@ -156,26 +172,47 @@ def _connect(images, options):
     if options["network"] not in READ_IN_FULL:
         inputs = [shrink(image, stride) for image in inputs]
     values = _connect_network(images, inputs, options)
+    predict = keras.Model([aligned, static], values[0])
+    warp = partial(Warp(image_is_constant=True), moving, fill=background)
     outputs = {"static": static}
     if TRANSFORMS[transform].affine:
-        predict = keras.Model([aligned, static], values[0])
         matrix, displacement = connect_affine(
             predict, moving, static, background, options["passes"]
         )
         outputs |= {"matrix": matrix, "field": displacement}
+        outputs["displacement"] = displacement
     else:
-        field, displacement = connect_field(
-            transform, values[0], static, spacing=options["spacing"], stride=stride
-        )
-        outputs["field"] = field
-        if first is not None:
-            outputs["matrix"] = first["matrix"]
-            displacement = ApplyAffine()(first["matrix"], displacement)
-    outputs["displacement"] = displacement
-    outputs["warped"] = Warp(image_is_constant=True)(moving, displacement, background)
+        outputs |= _connect_passes(values[0], predict, static, warp, first, options)
+    outputs["warped"] = warp(outputs["displacement"])
     if rest := values[1:]:
         outputs["coarser"] = _connect_coarser(rest, *inputs, background, transform)
     return outputs
+
+
+def _connect_passes(values, predict, static, warp, first, options):
+    """Return the outputs of a field: the sum and the composition of all passes.
+
+    Each pass after the first one sees the moving image as those before have warped it.
+    """
+    connect = partial(
+        *(connect_field, options["transform"]),
+        reference=static,
+        spacing=options["spacing"],
+        stride=options["field_stride"],
+    )
+    place = partial(ApplyAffine(), first["matrix"]) if first else _as_it_is
+    field, deformation = connect(values)
+    for _ in range(options["passes"] - 1):
+        more, step = connect(predict([warp(place(deformation)), static]))
+        field, deformation = field + more, ComposeDisplacements()(deformation, step)
+    outputs = {"field": field, "displacement": place(deformation)}
+    if first is None:
+        return outputs
+    return {**outputs, "matrix": first["matrix"], "deformation": deformation}
+
+
+def _as_it_is(displacement):
+    return displacement
 
 
 def _connect_network(images, inputs, options):
@@ -195,7 +232,19 @@ def _connect_network(images, inputs, options):
         )
     if options["precision"] != "float32":
         keep_coarse_layers_in_float32(images, inputs[1], values)
-    return [ops.cast(v, "float32") for v in values]
+    values = [ops.cast(v, "float32") for v in values]
+    return _antisymmetric(inputs, values) if options["symmetric"] else values
+
+
+def _antisymmetric(inputs, values):
+    """Return half of f(moving, static) - f(static, moving) for each output of f.
+
+    Exchanging the images negates them. Both terms are calls of one model, so that they
+    round alike.
+    """
+    network = keras.Model(inputs, values)
+    terms = (keras.tree.flatten(network(images)) for images in (inputs, inputs[::-1]))
+    return [0.5 * (one - other) for one, other in zip(*terms)]
 
 
 def _connect_coarser(values, moving, static, background, transform):

@@ -6,12 +6,14 @@ import keras
 
 from dipy_nn_reg.backend import PRECISIONS
 from dipy_nn_reg.checks import (
+    check_flag,
     check_input_shape,
     check_integer,
     check_name,
     check_number,
 )
-from dipy_nn_reg.losses.choices import LOSSES, check_choice, check_penalty_option
+from dipy_nn_reg.losses.choice_checks import check_choice, check_penalty_option
+from dipy_nn_reg.losses.choices import LOSSES, ChannelLosses
 from dipy_nn_reg.networks import check_network
 from dipy_nn_reg.transform.kinds import TRANSFORMS, choose_field_stride, choose_spacing
 
@@ -31,6 +33,7 @@ OPTIONS = {
     "seed",
     "smoothness",
     "spacing",
+    "symmetric",
     "transform",
 }
 # Largest number of voxels of an image: backends count them in 32 bits.
@@ -57,12 +60,13 @@ def check_options(options):
     check_name("transform", options["transform"], TRANSFORMS)
     check_network(options["network"], options["transform"])
     _check_layout(options)
-    check_choice("loss", options["loss"], LOSSES)
+    _check_loss(options["loss"], options["num_channels"])
     check_penalty_option(options["penalty"], options["smoothness"])
     if options["smoothness"] is None and not isinstance(options["penalty"], dict):
         raise ValueError("Expected smoothness to be a number. Received None.")
     for name in ("label_weight", "landmark_weight"):
         check_number(name, options[name], or_zero=True)
+    _check_symmetric(options)
     _check_first_stage(options)
     check_integer("passes", options["passes"], lowest=1)
     _check_at_most("passes", options["passes"], MAX_PASSES)
@@ -84,6 +88,15 @@ def check_image_options(input_shape, num_channels):
 def _check_at_most(name, value, highest):
     if value > highest:
         raise ValueError(f"Expected {name} to be at most {highest}. Received {value}.")
+
+
+def _check_loss(loss, num_channels):
+    check_choice("loss", loss, LOSSES)
+    if isinstance(loss, ChannelLosses) and len(loss.losses) != num_channels:
+        raise ValueError(
+            f"Expected a loss for each of {num_channels} channels. "
+            f"Received {len(loss.losses)}."
+        )
 
 
 def _check_layout(options):
@@ -127,9 +140,26 @@ def _check_first_stage(options):
         )
 
 
+def _check_symmetric(options):
+    """Raise ValueError unless exchanging the images can invert the transform."""
+    check_flag("symmetric", options["symmetric"])
+    if not options["symmetric"]:
+        return
+    velocities = sorted(name for name, kind in TRANSFORMS.items() if kind.integrated)
+    has_stage, passes = options["affine"] is not None, options["passes"]
+    if options["transform"] not in velocities or has_stage or passes != 1:
+        raise ValueError(
+            f"Expected transform to be one of {velocities}, no affine first stage and "
+            f"passes=1 with symmetric=True. Received transform="
+            f"{options['transform']!r}, {'an' if has_stage else 'no'} affine first "
+            f"stage and passes={passes!r}."
+        )
+
+
 def as_plain(options):
     """Return options in the plain types of Python, which a file can hold."""
     plain = {**options, "input_shape": [int(size) for size in options["input_shape"]]}
+    plain["symmetric"] = bool(options["symmetric"])
     for name in ("num_channels", "passes", "seed"):
         plain[name] = None if options[name] is None else int(options[name])
     for name in ("smoothness", "label_weight", "landmark_weight"):

@@ -6,7 +6,7 @@ import numpy as np
 
 from dipy_nn_reg.backend import JIT_COMPILE, layers_in
 from dipy_nn_reg.checks import check_pairs
-from dipy_nn_reg.losses.choices import check_loss, check_penalty
+from dipy_nn_reg.losses.choice_checks import check_loss, check_penalty
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.mapping.affines import with_last_row
 from dipy_nn_reg.mapping.inversion import invert_displacement
@@ -25,7 +25,7 @@ from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 # memory.
 VOXELS_PER_BATCH = 2**18
 # Outputs of a model that can be predicted.
-PREDICTED = ("displacement", "field", "matrix")
+PREDICTED = ("deformation", "displacement", "field", "matrix")
 # Largest number of image sizes for which the estimate of memory is cached.
 MAX_SIZES = 128
 
@@ -90,21 +90,20 @@ class Predictor:
         batch, outputs, _ = next(self.outputs(pairs, finite=finite))
         field, matrix = outputs["field"], outputs.get("matrix")
 
-        def displace(field):
-            if kind.integrated:
-                field = integrate(field, steps=INTEGRATION_STEPS)
-            return ops.convert_to_numpy(enlarge(field, batch["static"], stride))[0]
-
         def invert():
-            if kind.integrated:
-                return displace(-field)
-            return invert_displacement(displacement)
+            if not kind.integrated or self.options["passes"] > 1:
+                return invert_displacement(displacement)
+            back = enlarge(
+                integrate(-field, steps=INTEGRATION_STEPS), batch["static"], stride
+            )
+            return ops.convert_to_numpy(back)[0]
 
-        if matrix is None:
-            displacement = outputs["displacement"][0]
-        else:  # the predicted displacement contains the affine
+        displacement = outputs["displacement"][0]
+        if matrix is not None:  # the predicted displacement contains the affine
             matrix = with_last_row(matrix)[0]
-            displacement = displace(0 * field if kind.affine else field)
+            displacement = (
+                0 * displacement if kind.affine else outputs["deformation"][0]
+            )
         velocity = field if kind.integrated else None
         return Prediction(Parts(displacement, invert, matrix), velocity, stride)
 

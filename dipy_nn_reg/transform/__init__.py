@@ -4,6 +4,7 @@ The functions that this package exports are public. Everything is in voxels, wit
 batch first and the channels last. All backends of Keras are supported.
 """
 
+from dipy_nn_reg.backend import keras_import  # noqa: F401
 from dipy_nn_reg.transform.functions import (
     compose,
     identity_grid,

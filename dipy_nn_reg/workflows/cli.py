@@ -1,7 +1,9 @@
 """Entry point of the console scripts, each of which runs the flow of its name."""
 
 from argparse import SUPPRESS
+import gc
 from importlib import import_module
+import logging
 import os
 from pathlib import Path
 import signal
@@ -58,11 +60,14 @@ def run():
         sys.exit(f"{name}: {describe(error)}{hint}")
     finally:
         report_lost_output(name)
+        # Python would look once more through all that the process holds, for a second.
+        gc.freeze()
 
 
 def _run_flow(name):
-    # Silences the messages of TensorFlow about itself.
+    # Silences the messages of TensorFlow and JAX about themselves.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("jax").setLevel(logging.WARNING)
     # Importing DIPY takes a while, so it is done when signals are handled.
     from dipy.utils.logging import logger
     from dipy.workflows.flow_runner import run_flow

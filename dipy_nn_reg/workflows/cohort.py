@@ -59,7 +59,8 @@ class CohortFlow(Workflow):
             Moving images, to be registered to --static_file; or a table (.csv or .tsv)
             with the columns moving, static, id, mask, moving_mask, static_labels and
             moving_labels, of which the first is needed and paths are relative to the
-            table; or a folder in BIDS.
+            table, and moving_2 and static_2 for a second image of each person; or a
+            folder in BIDS.
         static_file : string or Path, optional
             Path of the static image of all pairs that name none.
         suffix : string, optional

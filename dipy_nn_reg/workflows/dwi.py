@@ -11,7 +11,6 @@ from dipy_nn_reg.diffusion.correction import correct_distortion
 from dipy_nn_reg.diffusion.series import (
     IMAGES,
     check_for_tensors,
-    fit_tensors,
     image_of_series,
 )
 from dipy_nn_reg.io.gradients import read_gradients
@@ -23,6 +22,7 @@ from dipy_nn_reg.workflows.dwi_files import (
     carry_series,
     carry_tensors,
     log_pair,
+    orientations_of,
     read_distortion,
     read_series,
     write_on,
@@ -62,6 +62,7 @@ class DwiFlow(Workflow):
         loss=None,
         smoothness=None,
         tensors=False,
+        static_tensors=None,
         no_series=False,
         fieldmap_file=None,
         direction=None,
@@ -113,6 +114,9 @@ class DwiFlow(Workflow):
         tensors : bool, optional
             Fit diffusion tensors, and carry them over as well: they turn with the
             tissue.
+        static_tensors : string or Path, optional
+            Path of tensors in the space of the template, in DIPY's order, as --tensors
+            writes them: the directions of fibres are then registered as well.
         no_series : bool, optional
             Do not carry the series over.
         fieldmap_file : string or Path, optional
@@ -160,10 +164,11 @@ class DwiFlow(Workflow):
             "dwi_file": dwi_file,
             "bvals": bvals,
             "bvecs": bvecs,
-            **({"mask_file": mask_file} if mask_file else {}),
-            **({"fieldmap_file": fieldmap_file} if fieldmap_file else {}),
+            "mask_file": mask_file,
+            "fieldmap_file": fieldmap_file,
+            "static_tensors": static_tensors,
         }
-        inputs = {name: find_input(name, path) for name, path in inputs.items()}
+        inputs = {name: find_input(name, path) for name, path in inputs.items() if path}
         encoding = None
         if fieldmap_file:
             encoding = encoding_of(inputs["dwi_file"], direction, None)
@@ -205,14 +210,17 @@ class DwiFlow(Workflow):
             volumes=series.data.shape[3],
             b0_threshold=b0_threshold,
         )
-        if tensors:
+        fits = bool(tensors or static_tensors)
+        if fits:
             check_for_tensors(gtab)
         mask = read_mask_on(inputs["mask_file"], series) if mask_file else None
         data, distortion = series.data, None
         if encoding:
             distortion = read_distortion(inputs["fieldmap_file"], encoding, series)
             data = correct_distortion(data, distortion[0], **distortion[1])
-        values, mask = image_of_series(data, gtab, image=image, mask=mask)
+        values, mask, fitted = image_of_series(
+            data, gtab, image=image, mask=mask, with_tensors=fits
+        )
         moving = nib.Nifti1Image(values, series.affine)
         moving.set_filename(paths["out_image"])
         row, _ = register_files(
@@ -225,10 +233,11 @@ class DwiFlow(Workflow):
             prealign=prealign,
             loss=loss,
             smoothness=smoothness,
+            **orientations_of(fitted, series, inputs.get("static_tensors")),
         )
         log_pair(row, paths)
         write_on(series, paths, out_image=values, out_mask=mask.astype(np.uint8))
         if tensors:
-            carry_tensors(fit_tensors(data, gtab, mask), series, static, paths)
+            carry_tensors(fitted, series, static, paths)
         if not no_series:
             carry_series(series, distortion, static, inputs, paths)

@@ -6,6 +6,7 @@ from dipy.utils.logging import logger
 import numpy as np
 
 from dipy_nn_reg.diffusion.correction import distortion_to_displacement, volume_change
+from dipy_nn_reg.diffusion.orientations import orientation_tensors
 from dipy_nn_reg.diffusion.reorientation import Quantity, warp_quantity
 from dipy_nn_reg.diffusion.series import anisotropy_of
 from dipy_nn_reg.io.atomic import whole_files
@@ -80,6 +81,31 @@ def read_distortion(path, encoding, series):
             f"{field.data.shape}{', placed elsewhere' if same else ''}."
         )
     return field.data, {"axis": encoding.axis, "sign": encoding.sign}
+
+
+def orientations_of(tensors, series, static_tensors):
+    """Return options by which fibres are registered; none without static tensors.
+
+    Parameters
+    ----------
+    tensors : ndarray, shape (x, y, z, 6)
+        Of the series, in DIPY's order.
+    series : dipy_nn_reg.io.nifti.Image
+    static_tensors : Path or None
+
+    Returns
+    -------
+    options : dict
+        For :func:`~dipy_nn_reg.cohort.pair.register_files`.
+    """
+    if static_tensors is None:
+        return {}
+    quantity = Quantity("tensors")
+    return {
+        "moving_orientations": orientation_tensors(tensors, series.affine, quantity),
+        "static_orientations": static_tensors,
+        "quantity": quantity,
+    }
 
 
 def carry_series(series, distortion, static, inputs, paths):

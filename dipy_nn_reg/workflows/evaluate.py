@@ -14,6 +14,7 @@ from dipy_nn_reg.io.labels import read_labels_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_map, read_points
 from dipy_nn_reg.io.tables import format_rows, write_csv
+from dipy_nn_reg.mapping.bundles import bundle_to_static
 from dipy_nn_reg.mapping.measures import measure_field
 from dipy_nn_reg.mapping.resampling import to_moving, warp_image
 from dipy_nn_reg.metrics.labels import (
@@ -22,6 +23,8 @@ from dipy_nn_reg.metrics.labels import (
     summarise_labels,
 )
 from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.workflows.bundle_files import find_bundles, read_bundles
+from dipy_nn_reg.workflows.channel_files import find_channels_of_pairs, paths_of
 from dipy_nn_reg.workflows.paths import (
     find_inputs,
     one_for_each,
@@ -47,6 +50,10 @@ class EvaluateFlow(Workflow):
         moving_labels=None,
         static_points=None,
         moving_points=None,
+        static_bundles=None,
+        moving_bundles=None,
+        static_channels=None,
+        moving_channels=None,
         absolute=False,
         out_dir="",
         out_metrics="metrics.csv",
@@ -59,7 +66,10 @@ class EvaluateFlow(Workflow):
         Dice overlap and the 95th percentile of the Hausdorff distance (mm) of each
         label, their means, and the number of labels that were lost, each of which
         counts as the diagonal of the static image in the mean distance; for landmarks,
-        the target registration error (mm).
+        the target registration error (mm); for bundles of streamlines, the Dice overlap
+        of the voxels that they pass through, the same weighted by the fraction of the
+        streamlines, and the mean distance (mm) of the streamlines to the closest one
+        (MDF).
 
         Parameters
         ----------
@@ -79,6 +89,17 @@ class EvaluateFlow(Workflow):
             Paths of landmarks of the static images (.csv or .txt: x, y and z in mm).
         moving_points : variable string, optional
             Paths of landmarks of the moving images, in the same order.
+        static_bundles : variable string, optional
+            Paths of bundles of streamlines of the static images (.trk, .trx or .tck):
+            one for each, or one for all.
+        moving_bundles : variable string, optional
+            Paths of the same bundles in the space of the moving images. The field
+            brings their streamlines to the static images.
+        static_channels : variable string, optional
+            Paths of further images of the static people, such as FA beside T1: the
+            second images of all, then the third ones. Their correlation is measured.
+        moving_channels : variable string, optional
+            Paths of those of the moving people, in the same order.
         absolute : bool, optional
             Fields of FSL hold positions, as with --abs of applywarp. By default this is
             found from their values.
@@ -94,8 +115,13 @@ class EvaluateFlow(Workflow):
         fields = one_for_each("field_files", field_files, n)
         labels = paths_of_both("labels", static_labels, moving_labels, n)
         points = paths_of_both("points", static_points, moving_points, n)
-        kept = [*static, *moving, *filter(None, fields)]
-        kept += [path for files in (*labels, *points) if files for path in files]
+        bundles = find_bundles(static_bundles, moving_bundles, n)
+        both = list(zip(labels, points, bundles))
+        channels, _ = find_channels_of_pairs(
+            static_files, moving_files, static_channels, moving_channels
+        )
+        kept = [*static, *moving, *filter(None, fields), *paths_of(channels)]
+        kept += [path for of in both for files in of if files for path in files]
         names = {"out_metrics": out_metrics}
         paths = plan_outputs(self, [static[:1]], out_dir, names, kept=kept)
         names = distinct_names([*static, *moving])
@@ -106,8 +132,13 @@ class EvaluateFlow(Workflow):
             rows.append(row)
             with failures.caught(pair_name(row), partial(row.__setitem__, "error")):
                 images = read_image(static[i]), read_image(moving[i])
-                files = fields[i], labels[i], points[i]
-                row.update(_measure(*images, *files, absolute=absolute))
+                files = fields[i], *both[i]
+                more = (
+                    []
+                    if channels is None
+                    else [channels["static"][static[i]], channels["moving"][moving[i]]]
+                )
+                row.update(_measure(images, more, *files, absolute=absolute))
         means = _means(rows)
         write_csv([*rows, means], paths[0]["out_metrics"])
         shown = [name for name in means if "_label_" not in name and name != "static"]
@@ -116,14 +147,16 @@ class EvaluateFlow(Workflow):
         failures.finish()
 
 
-def _measure(static, moving, field, labels, points, *, absolute):
-    """Return the measures of one pair: of the images, the field, labels and points."""
-    maps, row = [], {}
+def _measure(images, further, field, labels, points, bundles, *, absolute):
+    """Return the measures of one pair: the images, the field and what lies in them."""
+    (static, moving), maps, row = images, [], {}
     if field is not None:
         mapping = read_map(field, static, moving, absolute=absolute)
         maps, row = [mapping], measure_field(mapping)
     warped = warp_image(moving, static, maps)
     row = {"ncc": metrics.ncc(static.data, warped), **row}
+    for number, pair in enumerate(zip(*further), start=2):
+        row[f"ncc_{number}"] = _correlation(*map(read_image, pair), static, maps)
     if labels is not None:
         label_maps = (
             image._replace(data=read_labels_on(path, image))
@@ -132,7 +165,15 @@ def _measure(static, moving, field, labels, points, *, absolute):
         row |= _measure_labels(*label_maps, maps)
     if points is not None:
         row["tre_mm"] = _measure_points(*map(read_points, points), maps)
+    if bundles is not None:
+        row |= _measure_bundles(*read_bundles(bundles, static, moving), static, maps)
     return row
+
+
+def _correlation(static, moving, reference, maps):
+    """Return the correlation of two further images on the grid of the static one."""
+    static = warp_image(static, reference, [])
+    return metrics.ncc(static, warp_image(moving, reference, maps))
 
 
 def _measure_labels(static, moving, maps):
@@ -155,6 +196,11 @@ def _measure_points(static, moving, maps):
             f"{len(moving)}."
         )
     return metrics.target_registration_error(moving, to_moving(static, maps))
+
+
+def _measure_bundles(static_bundle, moving_bundle, static, maps):
+    bundles = static_bundle, bundle_to_static(moving_bundle, maps)
+    return metrics.measure_bundles(*bundles, static.affine, static.grid.shape)
 
 
 def _means(rows):

@@ -1,30 +1,29 @@
 """Command that trains a model on a user's own images."""
 
-from functools import partial
 import os
 from pathlib import Path
 import sys
 
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
-import numpy as np
 
 from dipy_nn_reg.checks import PRETRAINED, check_integer, check_number
 from dipy_nn_reg.checks.choices import check_choices
-from dipy_nn_reg.io.cache import cache_images, compact
-from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
-from dipy_nn_reg.io.nifti import Image, read_image
 from dipy_nn_reg.io.temporaries import temporary_folder
-from dipy_nn_reg.mapping.regridding import read_on_grid
 from dipy_nn_reg.progress import keras_verbosity
 from dipy_nn_reg.quiet import import_keras
 from dipy_nn_reg.text import printable
-from dipy_nn_reg.workflows.paths import (
-    find_input,
-    find_model,
-    plan_outputs,
+from dipy_nn_reg.workflows.channel_files import (
+    check_channel_options,
+    check_channels_of_model,
+    paths_of,
 )
-from dipy_nn_reg.workflows.training_files import find_training_files
+from dipy_nn_reg.workflows.paths import find_input, find_model, plan_outputs
+from dipy_nn_reg.workflows.training_files import (
+    find_training_files,
+    read_all,
+    reference_of,
+)
 
 
 class FitFlow(Workflow):
@@ -42,10 +41,16 @@ class FitFlow(Workflow):
         static_labels=None,
         mask_file=None,
         validation_files=None,
+        moving_channels=None,
+        static_channels=None,
+        validation_channels=None,
+        channel_losses=None,
+        channel_weights=None,
         voxel_size=None,
         network="unet",
-        transform="velocity",
+        transform=None,
         field_stride=None,
+        symmetric=False,
         loss="ncc",
         penalty="gradient",
         smoothness=None,
@@ -73,7 +78,8 @@ class FitFlow(Workflow):
         ----------
         moving_files : variable string
             Paths of the images to train on; or a table (.csv or .tsv) of pairs, with
-            the columns moving, static, moving_labels and static_labels.
+            the columns moving, static, moving_labels and static_labels, and moving_2
+            and static_2 for a second image of each person, and so on.
         static_files : variable string, optional
             Path of the image to which all are registered, or paths of one image for
             each moving image. By default the moving images are registered to one
@@ -88,6 +94,17 @@ class FitFlow(Workflow):
         validation_files : variable string, optional
             Paths of further images, each of which is registered to the one before it
             (or to the static image) after each epoch.
+        moving_channels : variable string, optional
+            Paths of further images of the same people, such as FA beside T1: the second
+            images of all, then the third ones. They may lie on other grids.
+        static_channels : variable string, optional
+            Paths of those of the static people, in the same order.
+        validation_channels : variable string, optional
+            Paths of those of the people of the validation.
+        channel_losses : variable string, optional
+            A loss for each image of a person, the first one included.
+        channel_weights : variable float, optional
+            A weight for each, all 1 by default.
         voxel_size : float, optional
             Size in mm of the voxels to which the images are resampled: training is
             faster with larger ones. By default the voxel size of the first image.
@@ -96,10 +113,13 @@ class FitFlow(Workflow):
             "voxelmorph2", "encoder_decoder", "fcn" or "dirnet".
         transform : string, optional
             Transform that the network predicts: "velocity", "displacement", "bspline",
-            "bspline_velocity", "tps" or "affine".
+            "bspline_velocity" (the default of "dirnet"), "tps" or "affine".
         field_stride : int, optional
             1, 2 or 4: the field is predicted at every voxel, every second or every
             fourth along each axis. By default 2 in 3D and 1 in 2D.
+        symmetric : bool, optional
+            Exchanged images on one grid have the inverse field. Takes up to twice the
+            time, and a transform that is a velocity.
         loss : string, optional
             Dissimilarity of the images: "ncc", "mse", "lncc", "mi", "mind" or
             "robust_lncc".
@@ -155,11 +175,18 @@ class FitFlow(Workflow):
             "static_labels": static_labels,
             "validation": validation_files,
         }
-        paths = find_training_files(moving_files, optional)
+        further = {
+            "moving_channels": moving_channels,
+            "static_channels": static_channels,
+            "validation_channels": validation_channels,
+        }
+        paths, channels, number = find_training_files(moving_files, optional, further)
+        named = None if loss == "ncc" else loss  # which is the default
+        check_channel_options(number, named, channel_losses, channel_weights)
         if mask_file is not None:
             paths["mask"] = [find_input("mask_file", mask_file)]
         names = {"out_model": out_model, "out_history": out_history}
-        kept = [path for group in paths.values() for path in group]
+        kept = [path for group in paths.values() for path in group] + paths_of(channels)
         if checkpoint is not None:
             checkpoint = find_model(checkpoint, "checkpoint")
             # With --force, the checkpoint itself may be replaced, at once as a whole.
@@ -167,7 +194,7 @@ class FitFlow(Workflow):
             if is_file and not _is_same(checkpoint, Path(out_dir, out_model)):
                 kept.append(checkpoint)
         outputs = plan_outputs(self, [paths["moving"][:1]], out_dir, names, kept=kept)
-        image, across = _reference(paths, voxel_size)
+        image, across = reference_of(paths, voxel_size)
         shape = tuple(n for axis, n in enumerate(image.data.shape) if axis != across)
         if mirror is not None:
             check_integer("mirror", mirror, lowest=0, highest=len(shape) - 1)
@@ -177,23 +204,27 @@ class FitFlow(Workflow):
 
         rows = []
         how = {"learning_rate": learning_rate, "precision": precision, "seed": seed}
+        how["symmetric"] = symmetric
         if checkpoint is not None:
             history, pretrained = outputs[0]["out_history"], how | {"ndim": len(shape)}
             registration, rows = _load(checkpoint, history, pretrained)
+            check_channels_of_model(number, registration.num_channels)
         else:
             registration = DeformableRegistration(
                 input_shape=shape,
+                num_channels=number,
                 network=network,
                 transform=transform,
                 field_stride=field_stride,
-                loss=loss,
+                loss=list(channel_losses) if channel_losses else loss,
+                channel_weights=channel_weights or None,
                 penalty=penalty,
                 smoothness=smoothness,
                 **how,
             )
         # Memory-mapped files can be used after their names are removed.
         with temporary_folder() as folder:
-            data = _read_all(paths, image, across, folder)
+            data = read_all(paths, channels, image, across, folder)
         validation = data.pop("validation", None)
         if validation is not None:
             static = data.get("static")
@@ -251,50 +282,3 @@ def _fit(registration, **options):
                 f"of {epochs}."
             )
     registration.fit(**options)
-
-
-def _reference(paths, voxel_size):
-    """Return an empty image on the grid of all, and the axis across slices, or None."""
-    first = read_image(paths.get("static", paths["moving"])[0])
-    grid = first.grid
-    # Slices may be stored along any axis.
-    across = next((axis for axis in (2, 1, 0) if grid.shape[axis] == 1), None)
-    if voxel_size is not None:
-        grid = grid.with_voxel_size(voxel_size)
-    data = np.empty(grid.shape, bool)
-    return Image(data, grid.affine, first.header, first.path), across
-
-
-def _read_all(paths, image, across, folder):
-    """Return images, labels and masks on one grid, memory-mapped in a folder."""
-    data = {}
-    readers = {"mask": read_mask_on}
-    readers |= {"moving_labels": _read_labels, "static_labels": _read_labels}
-    for name, group in paths.items():
-        read = readers.get(name, _read_image)
-        data[name] = cache_images(group, partial(read, image=image), folder, name=name)
-        if across is not None:
-            data[name] = np.moveaxis(data[name], across + 1, -1)[..., 0]
-    return data
-
-
-def _read_image(path, image):
-    """Read an image on the grid of another one."""
-    reference, image = image, read_image(path)
-    values = read_on_grid(image.data, image.affine, [], reference.grid)
-    if np.ptp(values) == 0:
-        raise ValueError(
-            f"Expected images that overlap by their headers; slices, in one plane. "
-            f"Received {str(path)!r}, which has no contrast on the grid of "
-            f"{str(reference.path)!r}."
-        )
-    return compact(values)
-
-
-def _read_labels(path, image):
-    """Read labels as integers of the smallest type that training accepts."""
-    labels = read_labels_on(path, image)
-    lowest, highest = int(labels.min()), int(labels.max())
-    for dtype in (np.int32, np.int64, np.uint64):
-        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
-            return labels.astype(dtype)

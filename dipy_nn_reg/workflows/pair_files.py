@@ -4,7 +4,12 @@ from functools import partial
 
 from dipy.utils.logging import logger
 
-from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.checks import (
+    ORIENTATION_WEIGHT,
+    check_both,
+    check_name,
+    check_number,
+)
 from dipy_nn_reg.cohort.failures import Failures
 from dipy_nn_reg.cohort.naming import distinct_names, pair_name
 from dipy_nn_reg.cohort.pages import import_pages, write_cohort
@@ -126,7 +131,45 @@ def read_prealign(prealign):
     return read_affine(path), [path]
 
 
-def register_pairs(static, moving, outputs, cohort, **options):
+def quantity_of(files, kind, convention, sh_basis, weight):
+    """Return what files of orientations hold, or None without such files.
+
+    Parameters
+    ----------
+    files : dict
+        Paths or None, by the options of both images.
+    kind, convention, sh_basis, weight
+        Options of the command.
+
+    Returns
+    -------
+    quantity : dipy_nn_reg.diffusion.reorientation.Quantity or None
+
+    Raises
+    ------
+    ValueError
+        If there is a file of one image alone, if an option is invalid, or if options
+        are given without files.
+    """
+    from dipy_nn_reg.diffusion.reorientation import Quantity
+
+    check_both("orientations", **files)
+    check_number("orientation_weight", weight, or_zero=True)
+    quantity = Quantity(kind, convention, sh_basis)
+    if all(files.values()):
+        quantity.check()
+        return quantity
+    given = (*quantity[:3], weight)
+    idle = (*Quantity("tensors")[:3], ORIENTATION_WEIGHT)
+    if given != idle:
+        raise ValueError(
+            f"Expected moving_orientations and static_orientations with their options. "
+            f"Received {given} instead of {idle} alone."
+        )
+    return None
+
+
+def register_pairs(static, moving, outputs, cohort, *, channels=None, **options):
     """Register moving images to static ones, one pair after the other.
 
     Parameters
@@ -138,6 +181,8 @@ def register_pairs(static, moving, outputs, cohort, **options):
         ``out_prealign``, and ``out_report`` if a page is written.
     cohort : Path or None
         Path of the page on all pairs, if one is written.
+    channels : dict of dict, optional
+        Further images of each image: ``static`` and ``moving``, by its path.
     **options
         As :func:`~dipy_nn_reg.cohort.pair.register_files` takes them.
     """
@@ -150,6 +195,9 @@ def register_pairs(static, moving, outputs, cohort, **options):
         note = partial(_note_failure, rows, pair_names, paths)
         with failures.caught(pair_name(pair_names), note):
             files = dict(zip(pair_names, files))
+            if channels is not None:
+                of_pair = {name: channels[name][path] for name, path in files.items()}
+                options = {**options, "channels": of_pair}
             row, subject = register_files(files, pair_names, paths, **options)
             rows.append(row)
             subjects += subject

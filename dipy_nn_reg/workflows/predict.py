@@ -6,6 +6,11 @@ from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import check_fill, check_number
 from dipy_nn_reg.quiet import import_keras
+from dipy_nn_reg.workflows.channel_files import (
+    check_channels_of_model,
+    find_channels_of_pairs,
+    paths_of,
+)
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
     check_field_files,
@@ -30,6 +35,8 @@ class PredictFlow(Workflow):
         model_file,
         prealign=None,
         voxel_size=None,
+        moving_channels=None,
+        static_channels=None,
         field_format="dipy",
         fill=None,
         inverse=False,
@@ -71,6 +78,12 @@ class PredictFlow(Workflow):
         voxel_size : float, optional
             Size in mm of the voxels that the model receives, which should be that of
             the images it was trained on. By default that of the static image.
+        moving_channels : variable string, optional
+            Paths of further images of the moving people, for a model that was trained
+            on several images of each: the second images of all, then the third ones.
+            They may lie on other grids.
+        static_channels : variable string, optional
+            Paths of those of the static people, in the same order.
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
             "afni", "fsl" or "mrtrix"; or "itk_h5", affine and field in one file of ITK,
@@ -112,6 +125,9 @@ class PredictFlow(Workflow):
         models = [model] if isinstance(model, Path) else []
         if not models and prealign is None:
             prealign = "auto"
+        channels, number = find_channels_of_pairs(
+            static_files, moving_files, static_channels, moving_channels
+        )
         prealign, prealign_files = read_prealign(prealign)
         names = {
             "out_warped": out_warped,
@@ -130,7 +146,7 @@ class PredictFlow(Workflow):
             all_pairs=all_pairs,
             out_dir=out_dir,
             no_report=no_report,
-            kept=[*models, *prealign_files],
+            kept=[*models, *paths_of(channels), *prealign_files],
         )
 
         import_keras()
@@ -138,6 +154,8 @@ class PredictFlow(Workflow):
 
         if models:
             model = DeformableRegistration.load(model)
+        num_channels = model.num_channels if models else 1
+        check_channels_of_model(number, num_channels, in_one=True)
         register_pairs(
             static,
             moving,
@@ -146,6 +164,7 @@ class PredictFlow(Workflow):
             field_format=field_format,
             fill=fill,
             inverse=inverse,
+            channels=channels,
             model=model,
             optimize=False,
             prealign=prealign,

@@ -5,6 +5,8 @@ from pathlib import Path
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import (
+    ORIENTATION_WEIGHT,
+    check_both,
     check_fill,
     check_level_iters,
     check_number,
@@ -13,10 +15,17 @@ from dipy_nn_reg.checks import (
 )
 from dipy_nn_reg.checks.choices import check_choices
 from dipy_nn_reg.quiet import import_keras, start_import_of_keras
+from dipy_nn_reg.workflows.channel_files import (
+    check_channel_options,
+    check_channels_of_model,
+    find_channels_of_pairs,
+    paths_of,
+)
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
     check_field_files,
     plan_pairs,
+    quantity_of,
     read_prealign,
     register_pairs,
 )
@@ -51,6 +60,16 @@ class RegisterFlow(Workflow):
         moving_mask_file=None,
         moving_labels=None,
         static_labels=None,
+        moving_channels=None,
+        static_channels=None,
+        channel_losses=None,
+        channel_weights=None,
+        moving_orientations=None,
+        static_orientations=None,
+        orientation_kind="tensors",
+        convention="dipy",
+        sh_basis=None,
+        orientation_weight=ORIENTATION_WEIGHT,
         field_format="dipy",
         fill=None,
         inverse=False,
@@ -69,10 +88,10 @@ class RegisterFlow(Workflow):
 
         No trained model is needed: the images, wherever they lie and however they are
         turned, are aligned by an affine map, and a field is then optimised, from coarse
-        images to fine ones. The images may differ in
-        grid, voxel size and orientation. A warped image is interpolated once, from the
-        moving image as stored in its file. A field that folds or makes the images less
-        similar is not used; the table of measures and the log say what was used.
+        images to fine ones. The images may differ in grid, voxel size and orientation.
+        A warped image is interpolated once, from the moving image as stored in its
+        file. A field that folds or makes the images less similar is not used; the table
+        of measures and the log say what was used.
 
         Parameters
         ----------
@@ -129,6 +148,30 @@ class RegisterFlow(Workflow):
             static image is maximised as well.
         static_labels : string or Path, optional
             Path of a label map of the static image.
+        moving_channels : variable string, optional
+            Paths of further images of the moving people, such as FA beside T1: the
+            second images of all, then the third ones. They may lie on other grids.
+        static_channels : variable string, optional
+            Paths of those of the static people, in the same order.
+        channel_losses : variable string, optional
+            A loss for each image, the first one included. By default each is chosen
+            from the images.
+        channel_weights : variable float, optional
+            A weight for each image, the first one included; all 1 by default.
+        moving_orientations : string or Path, optional
+            Path of the tensors, peaks or spherical harmonics of the moving image: where
+            fibres run is registered as well, and turns with the tissue.
+        static_orientations : string or Path, optional
+            Path of those of the static image.
+        orientation_kind : string, optional
+            What these files hold: "tensors", "peaks" or "sh".
+        convention : string, optional
+            Their order and axes, as for dipy_nn_reg_apply: "dipy", "fsl", "mrtrix" or
+            "itk".
+        sh_basis : string, optional
+            Basis of spherical harmonics, as for dipy_nn_reg_apply.
+        orientation_weight : float, optional
+            Weight of the difference of orientations beside the loss, 3 by default.
         field_format : string, optional
             Format of the field and its inverse: "dipy", "itk" (for ANTs and Slicer),
             "afni", "fsl" or "mrtrix"; or "itk_h5", affine and field in one file of ITK,
@@ -168,19 +211,27 @@ class RegisterFlow(Workflow):
             check_number("voxel_size", voxel_size)
         objective = {"loss": loss, "penalty": penalty, "smoothness": smoothness}
         check_choices(loss=loss, penalty=penalty)
+        channels, number = find_channels_of_pairs(
+            static_files, moving_files, static_channels, moving_channels
+        )
+        check_channel_options(number, loss, channel_losses, channel_weights)
         check_smoothness(smoothness, choose_pairwise_transform(transform, penalty))
         check_level_iters(level_iters)
-        if (moving_labels is None) != (static_labels is None):
-            raise ValueError(
-                f"Expected label maps of both images or of none. Received "
-                f"{'static' if moving_labels is None else 'moving'}_labels alone."
-            )
+        labels = {"moving_labels": moving_labels, "static_labels": static_labels}
+        check_both("label maps", **labels)
+        orientations = {
+            "moving_orientations": moving_orientations,
+            "static_orientations": static_orientations,
+        }
+        quantity = quantity_of(
+            orientations, orientation_kind, convention, sh_basis, orientation_weight
+        )
         prealign, prealign_files = read_prealign(prealign)
         annotations = {
             "mask": mask_file,
             "moving_mask": moving_mask_file,
-            "moving_labels": moving_labels,
-            "static_labels": static_labels,
+            **labels,
+            **orientations,
         }
         annotations = {n: find_input(n, p) for n, p in annotations.items() if p}
         model = find_model(model_file) if model_file else None
@@ -202,7 +253,7 @@ class RegisterFlow(Workflow):
             all_pairs=all_pairs,
             out_dir=out_dir,
             no_report=no_report,
-            kept=[*models, *annotations.values(), *prealign_files],
+            kept=[*models, *annotations.values(), *paths_of(channels), *prealign_files],
         )
         if len(static) > 1 and annotations:
             raise ValueError(
@@ -213,6 +264,7 @@ class RegisterFlow(Workflow):
         start_import_of_keras()
         if models:
             model = _load(model, transform, objective)
+            check_channels_of_model(number, model.num_channels, in_one=True)
         register_pairs(
             static,
             moving,
@@ -227,7 +279,11 @@ class RegisterFlow(Workflow):
             transform=transform,
             level_iters=level_iters,
             symmetric=symmetric,
-            **objective,
+            channels=channels,
+            channel_weights=channel_weights,
+            quantity=quantity,
+            orientation_weight=orientation_weight,
+            **objective | ({"loss": list(channel_losses)} if channel_losses else {}),
             **annotations,
         )
 

@@ -13,7 +13,9 @@ from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_map
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.progress import progress_bar
+from dipy_nn_reg.quality.bundles import with_bundles
 from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.bundle_files import find_bundles, read_bundles
 from dipy_nn_reg.workflows.paths import (
     find_inputs,
     one_for_each,
@@ -41,6 +43,8 @@ class ReportFlow(Workflow):
         field_files=None,
         static_labels=None,
         moving_labels=None,
+        static_bundles=None,
+        moving_bundles=None,
         mask_files=None,
         moving_mask_files=None,
         absolute=False,
@@ -67,6 +71,11 @@ class ReportFlow(Workflow):
             Paths of the label maps of the static images: one for each, or one for all.
         moving_labels : variable string, optional
             Paths of the label maps of the moving images.
+        static_bundles : variable string, optional
+            Paths of bundles of streamlines of the static images (.trk, .trx or .tck):
+            one for each, or one for all.
+        moving_bundles : variable string, optional
+            Paths of the same bundles in the space of the moving images.
         mask_files : variable string, optional
             Paths of masks in the space of the static images, one for each or one for
             all: where a mask is not above 0, images are not compared.
@@ -89,6 +98,7 @@ class ReportFlow(Workflow):
         n = len(moving)
         fields = one_for_each("field_files", field_files, n)
         labels = paths_of_both("labels", static_labels, moving_labels, n)
+        bundles = find_bundles(static_bundles, moving_bundles, n)
         masks = [
             one_for_each("mask_files", mask_files, n),
             one_for_each("moving_mask_files", moving_mask_files, n),
@@ -96,6 +106,7 @@ class ReportFlow(Workflow):
         annotations = [_by_name(*of_pair) for of_pair in zip(labels, *masks)]
         kept = [path for path in fields if path is not None]
         kept += [path for paths in annotations for path in paths.values()]
+        kept += [path for both in bundles if both for path in both]
         names = {"out_report": out_report}
         outputs = plan_outputs(self, [static, moving], out_dir, names, kept=kept)
         cohort = plan_cohort(self, out_cohort, outputs, [*static, *moving, *kept])
@@ -112,6 +123,8 @@ class ReportFlow(Workflow):
                 mapping = _read_map(fields[i], images, absolute)
                 known = _read_annotations(annotations[i], images)
                 pair = apply_to_images(mapping, images, known)
+                if bundles[i] is not None:
+                    pair = with_bundles(pair, *read_bundles(bundles[i], **images))
                 subject = write_report(page, pair, images, pair_names, field=fields[i])
                 subjects.append(subject)
                 logger.info(f"{subject['verdict']}: {printable(page)}")

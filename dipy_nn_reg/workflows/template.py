@@ -5,6 +5,7 @@ from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.quiet import start_import_of_keras
 from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.channel_files import find_further
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, one_for_each
 
 
@@ -19,6 +20,7 @@ class TemplateFlow(Workflow):
         self,
         images,
         initial=None,
+        further=None,
         masks=None,
         labels=None,
         weights=None,
@@ -43,10 +45,13 @@ class TemplateFlow(Workflow):
         Parameters
         ----------
         images : variable string
-            Paths of the images of all people, in 3D.
+            Paths of the images of all people, all in 3D or all in 2D; also pictures.
         initial : string or Path, optional
             Path of an image to begin with, whose grid the template keeps. By default
             the mean of all.
+        further : variable string, optional
+            Paths of further images of the same people, such as FA beside T1: the second
+            images of all people in the order of the first ones, then the third ones.
         masks : variable string, optional
             Paths of a mask for each image, outside of which it is not compared.
         labels : variable string, optional
@@ -83,6 +88,7 @@ class TemplateFlow(Workflow):
             name: None if paths is None else one_for_each(name, paths, len(files))
             for name, paths in {"masks": masks, "labels": labels}.items()
         }
+        more = find_further("further images", further, len(files)) if further else []
         start_import_of_keras()
         from dipy_nn_reg.cohort.rounds import PAGE
         from dipy_nn_reg.cohort.template import build_template
@@ -91,6 +97,7 @@ class TemplateFlow(Workflow):
             files,
             out_dir,
             initial=None if initial is None else find_input("initial", initial),
+            further=[list(kind) for kind in zip(*more)],
             weights=weights,
             rounds=rounds,
             average=average,

@@ -32,6 +32,11 @@ from dipy_nn_reg.workflows.paths import (
     plan_outputs,
     with_prefix,
 )
+from dipy_nn_reg.workflows.series_bvecs import (
+    find_bvecs,
+    read_bvecs_of,
+    write_bvecs_after,
+)
 
 
 class UndistortFlow(Workflow):
@@ -48,6 +53,7 @@ class UndistortFlow(Workflow):
         series_files=None,
         direction=None,
         series_direction=None,
+        bvecs=None,
         up_json=None,
         down_json=None,
         motion=False,
@@ -57,12 +63,12 @@ class UndistortFlow(Workflow):
         out_fieldmap="fieldmap.nii.gz",
         out_hz="fieldmap_hz.nii.gz",
         out_undistorted="undistorted.nii.gz",
+        out_bvecs="undistorted.bvec",
     ):
         """Correct the distortion of EPI by a pair with opposite phase encoding.
 
         The field that makes both images equal is estimated; it corrects them and series
-        of the same session, whose b-vectors stay as they are. All files are written, or
-        none.
+        of the same session. All files are written, or none.
 
         Parameters
         ----------
@@ -81,6 +87,9 @@ class UndistortFlow(Workflow):
         series_direction : string, optional
             Phase encoding of all series. By default that of the sidecar of each; if
             there is none, that of up_file.
+        bvecs : variable string, optional
+            Paths of the b-vectors of series_files, one for each. By default the file
+            beside each of the same name that ends with .bvec, if there is one.
         up_json : string or Path, optional
             Path of the sidecar of up_file. By default the file of the same name that
             ends with .json.
@@ -89,8 +98,8 @@ class UndistortFlow(Workflow):
         motion : bool, optional
             Estimate a rigid motion between both images, of a few degrees and voxels.
             Results show the head where it is in up_file; series with the direction of
-            down_file are taken to lie as that does, and their b-vectors then have to be
-            turned by the motion, whose angle is logged.
+            down_file are taken to lie as that does: they are moved to it, and their
+            b-vectors are turned.
         structural : bool, optional
             down_file is an undistorted image of any contrast (T1, T2), aligned and on
             the same grid, where there is no image with the opposite phase encoding.
@@ -107,9 +116,14 @@ class UndistortFlow(Workflow):
         out_undistorted : string, optional
             Name of the mean of both images, corrected. Names of series are prefixes of
             it.
+        out_bvecs : string, optional
+            Name of the b-vectors of each series, with the same prefix, if it has some:
+            turned by --motion for series with the direction of down_file, and as they
+            were for others.
         """
         pair = [find_input("up_file", up_file), find_input("down_file", down_file)]
         series = find_inputs(series_files) if series_files else []
+        bvecs = find_bvecs(series, bvecs)
         check_number("smoothness", smoothness)
         for name in (out_fieldmap, out_hz, out_undistorted):
             check_image_name(name)
@@ -123,6 +137,7 @@ class UndistortFlow(Workflow):
             check_opposite(up, pair, direction, down_json)
         signs = [encoding_of_series(s, up, series_direction).sign for s in series]
         _check_grids([*pair, *series])
+        vectors = [path and read_bvecs_of(s, path) for s, path in zip(series, bvecs)]
         names = {
             "out_fieldmap": out_fieldmap,
             "out_hz": out_hz,
@@ -130,25 +145,38 @@ class UndistortFlow(Workflow):
         }
         prefixes = prefixes_of_sets([series]) if series else []
         of_series = {f"out_{p}": with_prefix(p, out_undistorted) for p in prefixes}
+        of_bvecs = {f"bvecs_{p}": with_prefix(p, out_bvecs) for p in prefixes}
+        names |= of_series | of_bvecs
+        kept = [*series, *filter(None, bvecs)]
         (outputs,) = plan_outputs(
-            self, [[path] for path in pair], out_dir, names | of_series, kept=series
+            self, [[path] for path in pair], out_dir, names, kept=kept
         )
-        with whole_files(outputs, optional=["out_hz"]) as partials:
+        with whole_files(outputs, optional=["out_hz", *of_bvecs]) as partials:
             options = {"smoothness": smoothness, "motion": motion}
             options["structural"] = structural
             image, field, moved = _correct_pair(pair, up, partials, **options)
             if up.readout:
                 hertz = to_hertz(field, up.readout)
                 _write(partials["out_hz"], hertz, image)
-            todo = list(zip(series, signs, of_series))
-            for path, sign, name in progress_bar(todo, desc="Series"):
+            todo = list(zip(series, signs, vectors, of_series, of_bvecs))
+            for path, sign, own_vectors, *keys in progress_bar(todo, desc="Series"):
                 one = read_image(path, series=True)
                 options = {"axis": up.axis, "sign": sign}
                 options["motion"] = None if sign == up.sign else moved
                 data = correct_distortion(one.data, field, **options)
-                _write(partials[name], data, one)
-        for name, path in outputs.items():
-            if name != "out_hz" or up.readout:
+                out, out_vectors = (partials[key] for key in keys)
+                _write(out, data, one)
+                if own_vectors is not None:
+                    write_bvecs_after(
+                        options["motion"], out_vectors, own_vectors, one.affine
+                    )
+                elif options["motion"] is not None and data.ndim > 3:
+                    logger.warning(
+                        f"{printable(path)} was turned. No b-vectors were found that "
+                        f"turn with it."
+                    )
+        for path in outputs.values():
+            if path.exists():
                 logger.info(f"Written: {printable(path)}")
 
 

@@ -53,7 +53,7 @@ print(f"similarity in training: {history.history['ncc'][-1]:.3f}")
 
 ###############################################################################
 # Now the two others, at full resolution. Each has its own affine. If they were far from
-# each other, DIPY would align them first with ``prealign="affine"``.
+# each other, ``prealign="affine"`` would align them first.
 
 static, static_affine = load_nifti(paths[0])
 moving, moving_affine = load_nifti(paths[1])
@@ -154,7 +154,7 @@ plt.show()
 # A diffusion series is warped volume by volume. If the map has an affine part, the
 # b-vectors turn with it. We simulate a series in which water moves most along the first
 # axis of the moving brain, and use a rotation of 20 degrees in place of an affine that
-# DIPY has estimated.
+# was estimated.
 
 angle = np.radians(20)
 rotation = np.eye(4)

@@ -51,7 +51,7 @@ plt.show()
 # needs no more than that. Moreover, edges are in the same places: "mind" compares how
 # similar a pixel's neighbours are to one another :footcite:p:`Heinrich2013`. Normalised
 # correlation, of the whole image ("ncc") or of small windows ("lncc"), assumes a linear
-# relation. All four start from the same affine, which DIPY estimates by mutual
+# relation. All four start from the same affine, which is estimated by mutual
 # information.
 
 

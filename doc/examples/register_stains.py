@@ -32,8 +32,8 @@ moving, _ = make_section(shape=shape, seed=1, stain="fibre")
 ###############################################################################
 # A pair is registered by its luminance, as the commands do it. "mind" compares how
 # similar a pixel is to its neighbours :footcite:p:`Heinrich2013`, and "mi" the
-# statistics of both pictures; "lncc", the default, takes one contrast to be a factor of
-# the other in each window.
+# statistics of both pictures; "lncc", the default for equal contrasts, takes one
+# contrast to be a factor of the other in each window.
 
 luminance = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue
 images = [picture @ luminance for picture in (moving, static)]

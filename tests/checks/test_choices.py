@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -37,36 +38,52 @@ def test_right_choices():
     check_choices(loss=None, penalty="tv", network="unet")
 
 
-@pytest.mark.parametrize(
-    "command, wrong",
-    [
-        ("register", "--loss x"),
-        ("register", "--transform tps"),
-        ("register", "--penalty x"),
-        ("register", "--smoothness -1"),
-        ("register", "--smoothness 101"),
-        ("register", "--transform displacement --penalty tv"),
-        ("register", "--level_iters 3 -1"),
-        ("register", "--moving_labels {image}"),
-        ("fit", "--network x"),
-        ("fit", "--loss x"),
-        ("fit", "--smoothness -1"),
-    ],
-)
-def test_wrong_options_are_refused_before_keras_is_imported(tmp_path, command, wrong):
-    image = tmp_path / "image.nii.gz"
-    image.write_bytes(b"not read")
-    files = [str(image)] * (2 if command == "register" else 1)
-    arguments = wrong.format(image=image).split()
-    code = (
-        "import sys; from dipy_nn_reg.workflows import cli\n"
-        f"sys.argv = ['dipy_nn_reg_{command}', *{files + arguments}]\n"
-        "try:\n    cli.run()\nfinally:\n    print('keras' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.returncode == 1
-    assert done.stdout.split()[-1] == "False", done.stderr
-    assert "Expected" in done.stderr
-    assert list(tmp_path.iterdir()) == [image]
+WRONG = [
+    "register --loss x",
+    "register --transform tps",
+    "register --penalty x",
+    "register --smoothness -1",
+    "register --smoothness 101",
+    "register --transform displacement --penalty tv",
+    "register --level_iters 3 -1",
+    "register --moving_labels image.nii.gz",
+    "fit --network x",
+    "fit --loss x",
+    "fit --smoothness -1",
+]
+# Commands with wrong options, one after the other in one process.
+REFUSING = """
+import json, os, sys
+from dipy_nn_reg.workflows import cli
+
+def refuse(line):
+    command, *options = line.split()
+    files = ["image.nii.gz"] * (2 if command == "register" else 1)
+    sys.argv = ["dipy_nn_reg_" + command, *files, *options]
+    try:
+        cli.run()
+    except SystemExit as error:  # a message leads to status 1
+        return str(error), "keras" in sys.modules, os.listdir()
+
+print(json.dumps({line: refuse(line) for line in WRONG}))
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """Return message, whether Keras was imported, and files, after each mistake."""
+    folder = tmp_path_factory.mktemp("refusals")
+    (folder / "image.nii.gz").write_bytes(b"not read")
+    code = f"WRONG = {WRONG}\n{REFUSING}"
+    options = {"capture_output": True, "text": True, "cwd": folder}
+    done = subprocess.run([sys.executable, "-c", code], **options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_options_are_refused_before_keras_is_imported(line, refusals):
+    message, is_imported, files = refusals[line]
+    assert message.startswith(f"dipy_nn_reg_{line.split()[0]}: Expected")
+    assert not is_imported
+    assert files == ["image.nii.gz"]

@@ -1,12 +1,15 @@
 """Engines give the same results, and survive processes that are killed."""
 
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from dipy_nn_reg.cohort import engines
@@ -20,6 +23,18 @@ def square(number):
 
 def threads(number):
     return os.environ.get("OMP_NUM_THREADS")
+
+def process(number):
+    return os.getpid()
+
+def kill_once(path):
+    if path and not os.path.exists(path):
+        open(path, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+def fail(number):
+    raise ValueError(number)
 
 def kill_at_three(number):
     if number == 3:
@@ -81,14 +96,52 @@ def test_a_job_that_kills_its_process_fails_and_the_others_do_not(functions):
     assert results == {n: (3, KILLED) if n == 3 else n for n in range(6)}
 
 
+def test_processes_stay_for_all_that_is_run(functions):
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        first, second, third = (
+            set(dict(engine.run(function, [number])).values())
+            for number, function in enumerate([functions.process] * 3)
+        )
+        assert first == second == third and os.getpid() not in first
+    _wait_for(lambda: [pid for pid in first if not psutil.pid_exists(pid)], 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_an_engine_runs_on_after_a_process_was_killed(functions, tmp_path):
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        (before,) = dict(engine.run(functions.process, [1])).values()
+        ((_, after),) = engine.run(functions.kill_once, [str(tmp_path / "killed")])
+        assert isinstance(after, int) and after != before
+        assert dict(engine.run(functions.process, [1])) == {1: after}
+        # Killed while it waits for a job.
+        os.kill(after, signal.SIGKILL)
+        assert dict(engine.run(functions.square, [2, 3])) == {2: 4, 3: 9}
+
+
+def test_an_error_ends_the_processes_and_not_the_engine(functions):
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        (before,) = dict(engine.run(functions.process, [1])).values()
+        with pytest.raises(ValueError, match="7"):
+            list(engine.run(functions.fail, [7]))
+        _wait_for(lambda: [] if psutil.pid_exists(before) else [before], 1)
+        assert dict(engine.run(functions.square, [2])) == {2: 4}
+
+
+def test_results_that_nobody_waits_for_end_the_processes(functions):
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        with closing(engine.run(functions.process, list(range(9)))) as results:
+            _, process = next(results)
+        _wait_for(lambda: [] if psutil.pid_exists(process) else [process], 1)
+
+
 def test_a_job_that_cannot_be_submitted_is_not_lost(functions, monkeypatch):
     submit, broken = engines._Pool._submit, []
 
-    def break_once(pool, job):
+    def break_once(pool, function, job):
         if job == 1 and not broken:
             broken.append(job)
             raise BrokenProcessPool
-        return submit(pool, job)
+        return submit(pool, function, job)
 
     monkeypatch.setattr(engines._Pool, "_submit", break_once)
     engine = open_engine(n_jobs=2, killed=killed)

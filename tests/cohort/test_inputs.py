@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from dipy_nn_reg.cohort.inputs import list_pairs, named, read_pairs
+from dipy_nn_reg.cohort.inputs import (
+    further_images,
+    list_pairs,
+    named,
+    read_pairs,
+)
 
 
 @pytest.mark.parametrize(("ending", "comma"), [("csv", ","), ("tsv", "\t")])
@@ -73,3 +78,21 @@ def test_two_pairs_do_not_share_a_name():
     ]
     with pytest.raises(ValueError, match="different names. Received 'A' twice"):
         named(pairs)
+
+
+def test_further_images_are_those_of_both_people(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text(
+        "moving,static,static_3,moving_3,moving_2,static_2\na,b,f,e,c,d\na,b,,,,\n"
+    )
+    both, first = read_pairs(path)
+    found = further_images(both)
+    names = {person: [p.name for p in paths] for person, paths in found.items()}
+    assert names == {"moving": ["c", "e"], "static": ["d", "f"]}
+    assert further_images(first) is None
+
+
+def test_a_further_image_of_one_person_alone_is_refused():
+    (pair,) = list_pairs([{"moving": "a", "static": "b", "moving_2": "c"}])
+    with pytest.raises(ValueError, match="moving_2 and static_2.*'?a"):
+        further_images(pair)

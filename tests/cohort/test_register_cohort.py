@@ -119,6 +119,22 @@ def test_masks_of_a_table_are_used(brains, write, tmp_path):
     assert rows[0]["loss_after"] != rows[1]["loss_after"]
 
 
+@pytest.mark.slow
+def test_further_images_of_a_table_are_registered(brains, tmp_path):
+    table = brains[0].parent / "pairs.csv"
+    names = [path.name for path in brains]
+    lines = ["moving,moving_2,static_2,id", f"{names[1]},{names[2]},{names[3]},two"]
+    table.write_text("\n".join([*lines, f"{names[1]},,,one"]))
+    options = {"static": brains[0], "channel_weights": [1, 3], **QUICK}
+    rows = register_cohort(table, tmp_path / "out", **options)
+    assert [row["status"] for row in rows] == ["done", "failed"]
+    assert "channel_weights for each of 1 channels" in rows[1]["error"]
+    alone = register_cohort(
+        [{"moving": brains[1]}], tmp_path / "alone", static=brains[0], **QUICK
+    )
+    assert rows[0]["loss_after"] != alone[0]["loss_after"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -6,7 +6,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg import build_template
-from dipy_nn_reg.cohort import rounds
+from dipy_nn_reg.cohort import rounds, template
+from dipy_nn_reg.cohort.engines import open_engine
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.mapping.maps import displacement_of
@@ -17,13 +18,13 @@ QUICK = {"prealign": None, "level_iters": [2, 2], "loss": "ncc", "rounds": 1}
 
 
 @pytest.mark.slow
-def test_equal_images_give_that_image(brains, write, tmp_path):
-    image = nib.load(brains[0]).get_fdata()
+def test_equal_images_give_that_image(write, tmp_path):
+    (image,), _ = make_phantoms(1, shape=(26, 30, 24), seed=0)
     paths = [write(f"equal_{i}.nii.gz", image) for i in range(3)]
-    template = build_template(paths, tmp_path / "out", rounds=1, level_iters=[3, 3])
-    found = template.image.get_fdata()
+    built = build_template(paths, tmp_path / "out", rounds=1, level_iters=[3, 3])
+    found = built.image.get_fdata()
     assert np.abs(found - image).max() < 0.02 * np.ptp(image)
-    assert [r["name"] for r in template.rounds] == [
+    assert [r["name"] for r in built.rounds] == [
         "start",
         "rigid",
         "similarity",
@@ -31,49 +32,105 @@ def test_equal_images_give_that_image(brains, write, tmp_path):
         "registration_1",
         "left",
     ]
-    assert template.rounds[-1]["velocity"] < 0.02 > template.rounds[3]["stretch"]
+    assert built.rounds[-1]["velocity"] < 0.02 > built.rounds[3]["stretch"]
     page = (tmp_path / "out" / "template.html").read_text()
     assert page.count("data:image/png") == 5
     assert "04_registration_1/people/cohort.html" in page
 
 
 @pytest.mark.slow
-def test_the_order_of_people_does_not_matter(brains, tmp_path):
-    images = []
-    for name, paths in (("a", brains[:3]), ("b", brains[2::-1])):
-        template = build_template(paths, tmp_path / name, **QUICK)
-        images.append(template.image.get_fdata())
-    assert np.abs(images[0] - images[1]).max() < 1e-4 * np.ptp(images[0])
+def test_the_order_of_people_does_not_matter(brains, write, tmp_path):
+    """Bit for bit, as the files are sorted; and hardly if they have other names."""
+    other = [
+        write(f"other_{2 - i}.nii.gz", nib.load(path).get_fdata())
+        for i, path in enumerate(brains[:3])
+    ]
+    images = [
+        build_template(paths, tmp_path / name, **QUICK).image.get_fdata()
+        for name, paths in (("a", brains[:3]), ("b", brains[2::-1]), ("c", other))
+    ]
+    np.testing.assert_array_equal(images[0], images[1])
+    assert np.abs(images[0] - images[2]).max() < 1e-4 * np.ptp(images[0])
 
 
 @pytest.mark.slow
-def test_a_template_goes_on_after_the_last_round(brains, tmp_path, monkeypatch):
-    register, calls = rounds.Rounds._register, []
-
-    def stop(self, folder):
-        calls.append(folder.parent.name)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return register(self, folder)
-
-    monkeypatch.setattr(rounds.Rounds, "_register", stop)
+def test_a_template_goes_on_after_the_last_round(brains, tmp_path, rounds_begun):
     options = {**QUICK, "rounds": 2}
     with pytest.raises(KeyboardInterrupt):
         build_template(brains[:2], tmp_path / "out", **options)
-    template = build_template(brains[:2], tmp_path / "out", **options)
+    built = build_template(brains[:2], tmp_path / "out", **options)
     first, second = "01_registration_1", "02_registration_2"
-    assert calls == [first, second, second]
+    assert rounds_begun == [first, second, second]
     whole = build_template(brains[:2], tmp_path / "whole", **options)
-    np.testing.assert_array_equal(template.image.get_fdata(), whole.image.get_fdata())
+    np.testing.assert_array_equal(built.image.get_fdata(), whole.image.get_fdata())
 
 
 @pytest.mark.slow
 def test_who_cannot_be_registered_is_left_out(brains, write, tmp_path, dipy_log):
     image = nib.load(brains[0])
     constant = write("constant.nii.gz", np.ones(image.shape), image.affine)
-    template = build_template([*brains[:2], constant], tmp_path / "out", **QUICK)
-    assert set(template.fields) == {"brain_0", "brain_1"}
+    built = build_template([*brains[:2], constant], tmp_path / "out", **QUICK)
+    assert set(built.fields) == {"brain_0", "brain_1"}
     assert "Left out: constant" in dipy_log.text
+
+
+class Counted:
+    """Engine of this process that counts how often it is opened, used and closed."""
+
+    def __init__(self, **chosen):
+        self.engine, self.calls = open_engine(**chosen), ["open"]
+
+    def run(self, function, jobs):
+        self.calls.append("run")
+        return self.engine.run(function, jobs)
+
+    def close(self):
+        self.calls.append("close")
+
+
+@pytest.fixture
+def engines(monkeypatch):
+    """Return the engines that templates open."""
+    opened = []
+
+    def count(**chosen):
+        opened.append(Counted(**chosen))
+        return opened[-1]
+
+    monkeypatch.setattr(template, "open_engine", count)
+    return opened
+
+
+@pytest.mark.slow
+def test_one_engine_serves_all_rounds(brains, tmp_path, engines):
+    build_template(brains[:2], tmp_path / "out", **{**QUICK, "prealign": "rigid"})
+    assert [engine.calls for engine in engines] == [["open", *["run"] * 3, "close"]]
+    # Nothing is left to be done.
+    build_template(brains[:2], tmp_path / "out", **{**QUICK, "prealign": "rigid"})
+    assert engines[1].calls == ["open", "close"]
+
+
+def test_the_engine_is_closed_if_a_round_fails(brains, tmp_path, engines, monkeypatch):
+    def fail(*_, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rounds, "mean_image", fail)
+    with pytest.raises(KeyboardInterrupt):
+        build_template(brains[:2], tmp_path / "out", **QUICK)
+    assert engines[0].calls == ["open", "close"]
+
+
+@pytest.mark.slow
+def test_templates_are_the_same_bit_for_bit_whichever_engine(brains, tmp_path):
+    images = [
+        build_template(brains[:3], tmp_path / str(n), n_jobs=n, **QUICK).image
+        for n in (1, 2)
+    ]
+    np.testing.assert_array_equal(*(image.get_fdata() for image in images))
+    maps = [sorted((tmp_path / str(n)).glob("maps/*/*")) for n in (1, 2)]
+    assert len(maps[0]) == 6
+    assert [p.read_bytes() for p in maps[0]] == [p.read_bytes() for p in maps[1]]
+    assert not list(tmp_path.rglob("velocity.npy"))
 
 
 def test_labels_are_voted_and_the_command_takes_them(brains, write, tmp_path):
@@ -98,12 +155,65 @@ def test_labels_are_voted_and_the_command_takes_them(brains, write, tmp_path):
 
 
 @pytest.mark.slow
+def test_further_images_guide_the_shape_and_have_means(brains, write, tmp_path):
+    """The second images are the first ones with another brightness."""
+    others = []
+    for i, path in enumerate(brains[:2]):
+        image = nib.load(path)
+        others.append(
+            write(f"other_{i}.nii.gz", 3 * image.get_fdata() + 5, image.affine)
+        )
+    alone = build_template(brains[:2], tmp_path / "alone", **QUICK)
+    built = build_template(brains[:2], tmp_path / "out", further=[others], **QUICK)
+    (second,) = built.further
+    assert second.name == "template_2.nii.gz" and alone.further == []
+    found = built.image.get_fdata()
+    # Equal channels of equal weight give the same registration.
+    np.testing.assert_allclose(
+        found, alone.image.get_fdata(), atol=0.01 * np.ptp(found)
+    )
+    expected = 3 * found + 5
+    np.testing.assert_allclose(
+        nib.load(second).get_fdata(), expected, atol=0.02 * np.ptp(expected)
+    )
+    # Second images that lie elsewhere pull the shape.
+    for path in others:
+        image = nib.load(path)
+        rolled = np.roll(image.get_fdata(), 3 * (path == others[0]), axis=0)
+        nib.save(nib.Nifti1Image(rolled, image.affine), path)
+    pulled = build_template(brains[:2], tmp_path / "pulled", further=[others], **QUICK)
+    assert np.abs(pulled.image.get_fdata() - found).max() > 0.05 * np.ptp(found)
+
+
+@pytest.mark.slow
+def test_the_command_takes_further_images(brains, tmp_path):
+    flow = TemplateFlow()
+    flow.run(
+        [str(path) for path in brains[:2]],
+        further=[str(path) for path in brains[2:4]],
+        rounds=1,
+        level_iters=[1, 1],
+        prealign="none",
+        loss="ncc",
+        out_dir=str(tmp_path / "out"),
+    )
+    assert (tmp_path / "out" / "template_2.nii.gz").is_file()
+
+
+def test_the_command_counts_further_images(brains, tmp_path):
+    images = [str(path) for path in brains[:2]]
+    with pytest.raises(ValueError, match="as many further images.*1 and 2"):
+        TemplateFlow().run(images, further=images[:1], out_dir=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 def test_an_initial_image_gives_its_grid(brains, write, tmp_path):
     affine = np.diag([3.0, 3, 3, 1])
     initial = write("initial.nii.gz", nib.load(brains[0]).get_fdata()[2:], affine)
-    template = build_template(brains[:2], tmp_path / "o", initial=initial, **QUICK)
-    assert template.image.shape == nib.load(initial).shape
-    np.testing.assert_array_equal(template.image.affine, affine)
+    built = build_template(brains[:2], tmp_path / "o", initial=initial, **QUICK)
+    assert built.image.shape == nib.load(initial).shape
+    np.testing.assert_array_equal(built.image.affine, affine)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +223,8 @@ def test_an_initial_image_gives_its_grid(brains, write, tmp_path):
         ({"average": "mode"}, "average to be one of"),
         ({"sharpen": -1.0}, "sharpen"),
         ({"prealign": "auto"}, "prealign to be one of"),
+        ({"los": "mi"}, "an option to be one of .*Received 'los'"),
+        ({"n_jobs": 0}, "n_jobs"),
         ({"weights": [1.0]}, "weights for each of 2 images. Received 1"),
         ({"weights": [1.0, -1.0]}, "each weight"),
         ({"masks": ["a"]}, "masks for each of 2 images"),
@@ -148,13 +260,13 @@ def test_known_shapes_of_mean_zero_give_back_the_phantom(write, tmp_path, smooth
         moved = np.moveaxis(integrate(-velocity), -1, 0) + grid
         made = map_coordinates(images[0], moved, order=3, mode="nearest")
         paths.append(write(f"made_{number}.nii.gz", made, np.eye(4)))
-    template = build_template(paths, tmp_path / "out", prealign=None)
-    assert template.rounds[-1]["velocity"] < 0.05
+    built = build_template(paths, tmp_path / "out", prealign=None)
+    assert built.rounds[-1]["velocity"] < 0.05
     # From the template to each image, and from there to the phantom.
     shape_error = np.mean(
         [
-            compose(integrate(-v), displacement_of(load_mapping(template.fields[name])))
-            for v, name in zip(velocities, template.fields)
+            compose(integrate(-v), displacement_of(load_mapping(built.fields[name])))
+            for v, name in zip(velocities, built.fields)
         ],
         axis=0,
     )

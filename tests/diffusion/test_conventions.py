@@ -3,12 +3,8 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.diffusion.conventions import (
-    CONVENTIONS,
-    axes_of,
-    from_matrices,
-    to_matrices,
-)
+from dipy_nn_reg.diffusion.conventions import CONVENTIONS, ORDERS, axes_of
+from dipy_nn_reg.symmetric import from_matrices, to_matrices
 
 # Components as each program lists them.
 LISTED = {
@@ -23,15 +19,17 @@ LISTED = {
 def test_values_are_in_the_order_of_each_program(convention):
     matrix = np.array([[1, 2, 4], [2, 3, 5], [4, 5, 6.0]])
     expected = [matrix["xyz".index(a), "xyz".index(b)] for a, b in LISTED[convention]]
-    npt.assert_array_equal(from_matrices(matrix, convention), expected)
-    npt.assert_array_equal(to_matrices(np.array(expected), convention), matrix)
+    places = ORDERS[convention]
+    npt.assert_array_equal(from_matrices(matrix, places), expected)
+    npt.assert_array_equal(to_matrices(np.array(expected), places), matrix)
 
 
 def test_the_order_of_dipy_is_that_of_its_functions(rng):
     values = rng.normal(size=(3, 6))
     matrices = from_lower_triangular(values)
-    npt.assert_array_equal(to_matrices(values, "dipy"), matrices)
-    npt.assert_array_equal(from_matrices(matrices, "dipy"), lower_triangular(matrices))
+    npt.assert_array_equal(to_matrices(values, ORDERS["dipy"]), matrices)
+    stored = from_matrices(matrices, ORDERS["dipy"])
+    npt.assert_array_equal(stored, lower_triangular(matrices))
 
 
 def test_axes_are_those_of_the_files():

@@ -36,7 +36,7 @@ def series(gtab):
 def test_the_image_is_the_mean_of_its_volumes(series, gtab):
     mask = np.zeros(SHAPE)
     mask[5:20] = 1
-    found, _ = image_of_series(series, gtab, mask=mask)
+    found, _, _ = image_of_series(series, gtab, mask=mask)
     expected = (series[..., 0] + series[..., 7]) / 2
     npt.assert_allclose(found, expected * mask, atol=1e-6)
     npt.assert_array_equal(mean_b0(series, gtab)[mask > 0], found[mask > 0])
@@ -45,7 +45,7 @@ def test_the_image_is_the_mean_of_its_volumes(series, gtab):
 def test_anisotropy_is_that_of_the_tensors(series, gtab):
     """Closed form, of eigenvalues 1.7, 0.3 and 0.3: 0.799."""
     _, _, bundles = make_fibres(shape=SHAPE)
-    found, _ = image_of_series(series, gtab, image="fa", mask=np.ones(SHAPE))
+    found, _, _ = image_of_series(series, gtab, image="fa", mask=np.ones(SHAPE))
     l1, l2 = 1.7, 0.3
     expected = (l1 - l2) / np.sqrt(l1**2 + 2 * l2**2)
     npt.assert_allclose(np.median(found[bundles > 0]), expected, atol=0.02)

@@ -4,10 +4,15 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
-from dipy_nn_reg.losses.supervision import label_overlap, landmark_error
+from dipy_nn_reg.losses.supervision import (
+    label_overlap,
+    landmark_error,
+    misalignment,
+)
 
 pytestmark = pytest.mark.backends
 
+PLACES = np.array([[0, 1, 3], [1, 2, 4], [3, 4, 5]])
 SHAPES = [(9, 8), (6, 5, 7)]
 
 
@@ -113,3 +118,38 @@ def test_landmark_error_of_a_shift(shape, gradient):
     # The weights of linear interpolation sum to one.
     axes = tuple(range(ndim + 1))
     npt.assert_allclose(np.sum(actual, axis=axes), 2 * shift, rtol=1e-5)
+
+
+def dyads(directions):
+    x, y, z = np.moveaxis(directions, -1, 0)
+    return np.stack([x * x, x * y, y * y, x * z, y * z, z * z], axis=-1)
+
+
+def test_misalignment_is_that_of_the_whole_matrices(rng):
+    static, warped = rng.normal(size=(2, 2, 4, 3, 5, 6))
+    mask = rng.random((2, 4, 3, 5, 1))
+    matrices = static[..., PLACES], warped[..., PLACES]
+    weights = mask[..., None]
+
+    def size(matrix):
+        return (weights * matrix**2).sum(axis=(1, 2, 3, 4, 5))
+
+    expected = size(matrices[0] - matrices[1]) / sum(map(size, matrices))
+    npt.assert_allclose(value_of(misalignment, static, warped, mask), expected, 1e-5)
+    npt.assert_allclose(value_of(misalignment, static, static), 0)
+
+
+@pytest.mark.parametrize("degrees, expected", [(0, 0), (90, 1), (30, 0.25)])
+def test_misalignment_of_fibres_is_the_squared_sine_of_their_angle(
+    degrees, expected, rng
+):
+    turn = np.radians(degrees)
+    along = np.broadcast_to([np.cos(turn), np.sin(turn), 0], (1, 3, 4, 3, 3))
+    fixed = np.broadcast_to([1.0, 0, 0], along.shape)
+    found = value_of(misalignment, dyads(fixed), dyads(along))
+    npt.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_misalignment_of_no_fibres_is_0():
+    nothing = np.zeros((1, 3, 3, 3, 6))
+    npt.assert_array_equal(value_of(misalignment, nothing, nothing), 0)

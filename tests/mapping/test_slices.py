@@ -4,7 +4,15 @@ import numpy.testing as npt
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dipy_nn_reg.mapping.slices import Slice, in_one_plane
+from dipy_nn_reg.mapping.grid import Grid
+from dipy_nn_reg.mapping.slices import (
+    Slice,
+    axis_across,
+    in_one_plane,
+    normal_of,
+    onto_plane,
+    without_thickness,
+)
 
 
 @pytest.fixture
@@ -94,3 +102,40 @@ def test_planes_more_than_60_degrees_apart_are_refused(angle, is_refused):
         return
     with pytest.raises(ValueError, match=f"{angle} degrees apart"):
         in_one_plane(prealign, np.eye(4), np.eye(4))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_points_move_to_the_plane_by_the_shortest_way(axis, affine, rng):
+    shape = np.full(3, 8)
+    shape[axis] = 1
+    grid, points = Grid(tuple(shape), affine), rng.normal(size=(20, 3))
+    moved = onto_plane(points, grid)
+    # The least squares of places in the plane, along its two axes.
+    axes = np.delete(affine[:3, :3], axis, axis=1)
+    within, *_ = np.linalg.lstsq(axes, (points - affine[:3, 3]).T)
+    npt.assert_allclose(moved, (axes @ within).T + affine[:3, 3], atol=1e-12)
+    normal = normal_of(grid)
+    npt.assert_allclose(normal @ axes, 0, atol=1e-12)
+    assert normal @ affine[:3, axis] > 0 and axis_across(grid.shape) == axis
+
+
+def test_an_affine_without_thickness_does_the_same_in_the_plane(affine, rng):
+    grid = Grid((9, 8, 1), affine)
+    change = np.eye(4)
+    change[:3] += rng.uniform(-0.4, 0.4, (3, 4))
+    kept = without_thickness(change, grid)
+    npt.assert_allclose(
+        apply_affine(kept, grid.points()), apply_affine(change, grid.points())
+    )
+    # Vectors across the plane stay at a right angle to it, and as long as they were.
+    across = kept[:3, :3] @ normal_of(grid)
+    assert np.linalg.norm(across) == pytest.approx(1)
+    npt.assert_allclose(across @ change[:3, :3] @ affine[:3, :2], 0, atol=1e-12)
+    assert np.linalg.det(kept[:3, :3]) > 0
+
+
+def test_volumes_have_no_plane(affine, rng):
+    grid, points = Grid((9, 8, 7), affine), rng.normal(size=(5, 3))
+    assert normal_of(grid) is None and axis_across((9, 8)) is None
+    assert onto_plane(points, grid) is points
+    assert without_thickness(affine, grid) is affine

@@ -4,7 +4,12 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.networks import NETWORKS, check_network, connect
+from dipy_nn_reg.networks import (
+    NETWORKS,
+    check_network,
+    choose_transform,
+    connect,
+)
 
 # The pyramid predicts velocities alone, see test_pyramid.py.
 OTHERS = set(NETWORKS) - {"pyramid"}
@@ -120,3 +125,22 @@ def test_a_network_with_an_output_of_another_shape_is_refused(network, received)
     expected = f"Expected the network to return {expected}"
     with pytest.raises(ValueError, match=f"{expected}.*Received {received}"):
         connect_user_network(network)
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, lambda moving, static: moving])
+def test_each_network_has_a_default_transform(network):
+    expected = "bspline_velocity" if network == "dirnet" else "velocity"
+    assert choose_transform(network, None) == expected
+    assert choose_transform(network, expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("network", "transform", "message"),
+    [
+        ("unet", "warp", "transform to be one of"),
+        ("resnet", None, "network to be one of"),
+    ],
+)
+def test_unknown_networks_and_transforms_are_refused(network, transform, message):
+    with pytest.raises(ValueError, match=message):
+        choose_transform(network, transform)

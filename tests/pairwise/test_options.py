@@ -7,19 +7,23 @@ import pytest
 
 from dipy_nn_reg import register
 from dipy_nn_reg.annotations import Annotations
-from dipy_nn_reg.losses.choices import LOSSES, default_smoothness, get_loss
+from dipy_nn_reg.losses.choice_checks import default_smoothness
+from dipy_nn_reg.losses.choices import LOSSES, get_loss
 from dipy_nn_reg.losses.images import lncc
+from dipy_nn_reg.losses.objective import ObjectiveOptions
+from dipy_nn_reg.pairwise.channels import check_num_channels
 from dipy_nn_reg.pairwise.options import (
     check_annotations,
     check_model,
-    check_num_channels,
     check_options,
     check_size,
+    choose_voxel_size,
     find_layout,
     spatial_shape,
 )
 
 SHAPE = (36, 41)
+OPTIONS = ObjectiveOptions("ncc")
 FIELD = {"transform": "velocity", "spacing": None, "field_stride": None}
 OBJECTIVE = {"loss": None, "penalty": None, "smoothness": None}
 
@@ -55,7 +59,7 @@ def test_the_layout_follows_from_shape_and_affine(
     shape, has_world, num_channels, expected
 ):
     affine = np.eye(4) if has_world else None
-    num_channels = check_num_channels(num_channels, None)
+    num_channels = check_num_channels(num_channels, None, 0, 0)
     layout = find_layout(np.zeros(shape), affine, num_channels, None)
     assert (layout["ndim"], layout["num_channels"]) == expected
     assert type(layout["num_channels"]) is int
@@ -65,11 +69,11 @@ def test_the_layout_of_a_model_is_used():
     model = SimpleNamespace(ndim=2, num_channels=3)
     image = np.zeros((5, 6, 3))
     for num_channels in (None, 3):
-        num_channels = check_num_channels(num_channels, model)
+        num_channels = check_num_channels(num_channels, model, 0, 0)
         layout = find_layout(image, None, num_channels, model)
         assert layout == {"ndim": 2, "num_channels": 3}
     with pytest.raises(ValueError, match="Expected num_channels=3.*Received.*=1"):
-        check_num_channels(1, model)
+        check_num_channels(1, model, 0, 0)
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 5, 6, 7)])
@@ -168,7 +172,7 @@ def test_label_maps_are_brought_to_one_type():
     moving = np.array([[0, 3], [7, 7]], np.uint64)
     static = np.array([[0, 3], [-2, 0]], np.int8)
     annotations = check_annotations(
-        Annotations(moving_labels=moving, static_labels=static), "ncc"
+        Annotations(moving_labels=moving, static_labels=static), OPTIONS, 2
     )
     assert annotations.moving_labels.dtype == annotations.static_labels.dtype
     npt.assert_array_equal(annotations.moving_labels, moving)
@@ -189,7 +193,7 @@ def test_label_maps_without_a_common_label_are_refused(moving, static, message):
         moving_labels=np.array(moving), static_labels=np.array(static)
     )
     with pytest.raises(ValueError, match=message):
-        check_annotations(annotations, "ncc")
+        check_annotations(annotations, OPTIONS, 2)
 
 
 def test_a_mask_needs_a_loss_that_takes_it():
@@ -197,9 +201,9 @@ def test_a_mask_needs_a_loss_that_takes_it():
         return 0.0
 
     annotations = Annotations(mask=np.ones((3, 3)))
-    assert check_annotations(annotations, "lncc") is annotations
+    assert check_annotations(annotations, OPTIONS, 2) is annotations
     with pytest.raises(ValueError, match="loss that takes a mask"):
-        check_annotations(annotations, plain)
+        check_annotations(annotations, ObjectiveOptions(plain), 2)
 
 
 def test_the_size_of_the_images_is_checked(monkeypatch):
@@ -210,3 +214,25 @@ def test_the_size_of_the_images_is_checked(monkeypatch):
     monkeypatch.setattr("dipy_nn_reg.backend.has_gpu", lambda: False)
     with pytest.raises(MemoryError, match=r"Registering images of \(36, 41\) needs"):
         check_size((*SHAPE, 1), check(), Annotations())
+
+
+@pytest.mark.parametrize(
+    ("voxel_size", "zooms", "expected"),
+    [
+        (None, (2, 2, 3), 12 ** (1 / 3)),
+        (None, (1, 1, 5), 5 ** (1 / 3)),
+        (None, (2, 2, 2.01), "cubic"),
+        (2.5, (2, 2, 3), 2.5),
+    ],
+)
+def test_orientations_are_compared_on_cubic_voxels(voxel_size, zooms, expected):
+    annotations = Annotations(static_orientations=np.ones((2, 2, 2, 6)))
+    affine = np.diag([*zooms, 1.0])
+    found = choose_voxel_size(voxel_size, None, annotations, affine)
+    assert found == (expected if isinstance(expected, str) else pytest.approx(expected))
+
+
+def test_without_orientations_only_thick_slices_change_the_voxels():
+    affine = np.diag([2.0, 2, 3, 1])
+    assert choose_voxel_size(None, None, Annotations(), affine) == "cubic"
+    assert choose_voxel_size(None, object(), Annotations(), affine) is None

@@ -302,7 +302,8 @@ def test_optimisation_after_a_model_leaves_the_model_unchanged(images, model):
         *images, model=model, prealign=None, level_iters=(10, 10)
     )
     assert outcome.used == "model, optimized"
-    refined = model.refine(*images, level_iters=(10, 10))
+    refined, after = model.refine(*images, level_iters=(10, 10))
+    assert after.used == outcome.used
     npt.assert_array_equal(mapping.backward, refined.backward)
     for old, new in zip(before, model.model.get_weights()):
         npt.assert_array_equal(old, new)

@@ -94,8 +94,7 @@ def test_lost_labels_are_counted(image, shifted):
 
 
 @pytest.mark.parametrize("offset", [0, 1e5, 1e9])
-@pytest.mark.parametrize("scale", [1e-30, 1, 1e30, 1e290])
-def test_offset_and_scale_change_no_measure(offset, scale, image, rng, shifted):
+def test_offset_and_scale_change_no_measure(offset, image, rng, shifted):
     other = gaussian_filter(rng.random(image.shape), 1.5) + 0.5 * image
     image, other = (
         np.pad(i[2:-2, 2:-2], [(2, 2)] * 2 + [(0, 0)] * (i.ndim - 2))
@@ -103,11 +102,12 @@ def test_offset_and_scale_change_no_measure(offset, scale, image, rng, shifted):
     )
     mapping = shifted(0)
     expected = measure(apply_map(mapping, other, image))
-    changed = ((i.astype(np.float64) + offset) * scale for i in (other, image))
-    with np.errstate(all="raise", under="ignore"):
-        changed_measures = measure(apply_map(mapping, *changed))
-    for name in ("ncc_after", "nmi_after", "misplaced_after"):
-        assert changed_measures[name] == pytest.approx(expected[name], abs=2e-3)
+    for scale in (1e-30, 1, 1e30, 1e290):
+        changed = ((i.astype(np.float64) + offset) * scale for i in (other, image))
+        with np.errstate(all="raise", under="ignore"):
+            found = measure(apply_map(mapping, *changed))
+        for name in ("ncc_after", "nmi_after", "misplaced_after"):
+            assert found[name] == pytest.approx(expected[name], abs=2e-3), scale
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, ">f8"])

@@ -18,6 +18,7 @@ OPTIONS = {
     "transform": "velocity",
     "spacing": 1,
     "field_stride": 1,
+    "symmetric": False,
     "precision": "float32",
     "loss": "mse",
     "penalty": "gradient",
@@ -25,7 +26,7 @@ OPTIONS = {
     "label_weight": 2.0,
     "landmark_weight": 0.5,
     "affine": None,
-    "passes": 2,
+    "passes": 1,
     "learning_rate": None,
     "seed": 0,
 }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration
+from dipy_nn_reg.losses.choices import ChannelLosses
 from dipy_nn_reg.training.options import (
     MAX_CHANNELS,
     MAX_PASSES,
@@ -25,12 +26,13 @@ VALID = {
     "loss": "mse",
     "network": "unet",
     "num_channels": 1,
-    "passes": 2,
+    "passes": 1,
     "penalty": "gradient",
     "precision": "float32",
     "seed": 0,
     "smoothness": 0.5,
     "spacing": 1,
+    "symmetric": False,
     "transform": "velocity",
 }
 
@@ -44,6 +46,10 @@ VALID = {
         {"network": "dirnet", "transform": "tps", "spacing": 5},
         {"learning_rate": 0.01, "precision": "bfloat16", "seed": None},
         {"num_channels": MAX_CHANNELS, "passes": MAX_PASSES},
+        {"loss": ChannelLosses(("ncc", "mi"), (1.0, 2.0)), "num_channels": 2},
+        {"symmetric": True},
+        {"symmetric": True, "network": "dirnet", "transform": "bspline_velocity"}
+        | {"spacing": 4},
     ],
     ids=str,
 )
@@ -86,6 +92,15 @@ def test_options_of_models_are_accepted(model):
         ({"passes": MAX_PASSES + 1}, "passes to be at most 100. Received 101"),
         ({"learning_rate": 0}, "learning_rate"),
         ({"precision": "float8"}, "precision.*'float8'"),
+        ({"symmetric": 1}, "symmetric to be True or False. Received 1"),
+        (
+            {"symmetric": True, "transform": "displacement"},
+            r"\['bspline_velocity', 'velocity'\].*symmetric=True.*'displacement'",
+        ),
+        (
+            {"loss": ChannelLosses(("ncc", "mi"), (1.0, 2.0)), "num_channels": 3},
+            "a loss for each of 3 channels. Received 2",
+        ),
         ({"seed": -1}, "seed to be an integer >= 0"),
     ],
     ids=lambda value: str(value)[:40],
@@ -105,6 +120,8 @@ def test_first_stage_is_affine_and_of_the_same_images():
     affine = AffineRegistration(input_shape=(16, 17), network="voxelmorph1").model
     other = DeformableRegistration(input_shape=(16, 17), network="voxelmorph1").model
     check_options(VALID | {"affine": affine})
+    with pytest.raises(ValueError, match="no affine first stage and passes=1"):
+        check_options(VALID | {"affine": affine, "symmetric": True})
     for changes, message in [
         ({"affine": other}, "an affine first stage.*'velocity'"),
         ({"affine": affine, "num_channels": 2}, "2 axes and 2 channels.*2 axes and 1"),
@@ -129,7 +146,7 @@ def test_plain_options_can_be_stored_as_json():
     options = VALID | {
         "input_shape": (np.int64(12), np.int32(13)),
         "num_channels": np.int8(1),
-        "passes": np.uint8(2),
+        "passes": np.uint8(1),
         "seed": None,
         "smoothness": np.float32(0.5),
         "label_weight": np.float64(1),

@@ -1,5 +1,7 @@
 """Commands: help, versions, errors and signals."""
 
+from importlib.metadata import entry_points
+import json
 import os
 from pathlib import Path
 import signal
@@ -9,32 +11,59 @@ import sys
 import numpy as np
 import pytest
 
+from dipy_nn_reg import __version__
 from dipy_nn_reg.io import signals
 from dipy_nn_reg.workflows import cli
 
 HEAVY = {"keras", "tensorflow", "torch", "jax", "matplotlib", "dipy.align"}
+# Each command with one option, one after the other in one process.
+ASKING = """
+import contextlib, io, json, sys
+from importlib.metadata import entry_points
+
+def ask(name, option):
+    sys.argv, said = ["/bin/" + name, option], io.StringIO()
+    (script,) = entry_points(group="console_scripts", name=name)
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        script.load()()
+    return said.getvalue(), sorted(set(sys.modules) & set(HEAVY))
+
+print(json.dumps({n: [ask(n, o) for o in ("--help", "--version")] for n in NAMES}))
+"""
 
 
-@pytest.mark.parametrize("name", cli.FLOWS)
-def test_help_loads_no_framework(name):
-    code = (
-        f"import sys; sys.argv = ['{name}', '--help']\n"
-        "from dipy_nn_reg.workflows import cli\n"
-        "try: cli.run()\n"
-        "except SystemExit: pass\n"
-        f"print('loaded', {HEAVY} & set(sys.modules))"
-    )
+@pytest.fixture(scope="module")
+def answers():
+    """Return what each command says of its help and version, and what it has loaded."""
+    code = f"HEAVY, NAMES = {sorted(HEAVY)}, {list(cli.FLOWS)}\n{ASKING}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "--force" in done.stdout
-    assert "--debug" in done.stdout
-    assert done.stdout.strip().endswith("loaded set()")
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("name", cli.FLOWS)
-def test_version_is_that_of_the_package(name, run_command):
-    done = run_command(name, "--version")
-    assert done.stdout.startswith(name)
-    assert done.returncode == 0
+def test_help_loads_no_framework(name, answers):
+    said, loaded = answers[name][0]
+    assert said.startswith(f"usage: {name} ")
+    assert "--force" in said
+    assert "--debug" in said
+    assert loaded == []
+
+
+@pytest.mark.parametrize("name", cli.FLOWS)
+def test_version_is_that_of_the_package(name, answers):
+    assert answers[name][1][0] == f"{name} {__version__}\n"
+    assert Path(sys.executable).with_name(name).exists()
+
+
+def test_there_is_a_command_for_each_flow():
+    scripts = {s.name for s in entry_points(group="console_scripts")}
+    assert {name for name in scripts if name.startswith("dipy_nn_reg")} == {*cli.FLOWS}
+
+
+def test_a_command_says_its_version(run_command):
+    done = run_command("dipy_nn_reg_apply", "--version")
+    assert (done.returncode, done.stdout) == (0, f"dipy_nn_reg_apply {__version__}\n")
 
 
 @pytest.mark.parametrize("arguments", [["--debug"], []])
@@ -46,6 +75,15 @@ def test_error_is_one_line_without_debug(arguments, run_command, write):
     if not arguments:
         assert len(done.stderr.strip().splitlines()) == 1
         assert done.stderr.startswith("dipy_nn_reg_apply: Expected")
+
+
+def test_a_missing_backend_ends_a_command_with_one_line(
+    brains, run_command, environment_without, tmp_path
+):
+    env = environment_without({"tensorflow", "jax", "torch"}, KERAS_BACKEND="jax")
+    done = run_command("dipy_nn_reg_register", *brains[:2], cwd=tmp_path, env=env)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "Run pip install jax, or set" in done.stderr.splitlines()[-1]
 
 
 def test_error_of_another_kind_is_named(monkeypatch, capsys):

@@ -165,3 +165,22 @@ def test_tensors_need_six_directions(study, tmp_path):
         with pytest.raises(ValueError, match="determine tensors"):
             run(files, tmp_path / "out", **options)
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.slow
+def test_fibres_are_registered_to_the_tensors_of_the_template(study, write, tmp_path):
+    files, _ = study
+    out = tmp_path / "out"
+    mask = write("mask.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)
+    options = {"prealign": "none", "no_report": True, "no_series": True}
+    options["mask_file"] = str(mask)
+    run(files, out, tensors=True, **options)
+    alone = load_mapping(out / "field.nii.gz").backward
+    tensors = nib.load(out / "tensors.nii.gz")
+    # A template whose fibres lie elsewhere pulls them there.
+    moved = np.roll(tensors.get_fdata(dtype=np.float32), 2, axis=0)
+    path = write("tensors.nii.gz", moved, tensors.affine)
+    out = tmp_path / "together"
+    run(files, out, static_tensors=str(path), **options)
+    together = load_mapping(out / "field.nii.gz").backward
+    assert np.abs(together - alone).mean() > 0.1

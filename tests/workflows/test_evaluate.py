@@ -58,6 +58,26 @@ def evaluate(setting, out, **options):
         return list(csv.DictReader(file))
 
 
+def test_further_images_are_measured_as_the_first_ones(setting, tmp_path):
+    """A static one in negative, and in another order of axes."""
+    static = nib.load(setting.paths["static"])
+    dark = nib.Nifti1Image(-static.get_fdata(dtype=np.float32), static.affine)
+    turned = tmp_path / "in" / "turned.nii.gz"
+    nib.save(dark.as_reoriented([[2, 1], [0, -1], [1, 1]]), turned)
+    row, mean = evaluate(
+        setting,
+        tmp_path,
+        field_files=[setting.paths["field"]],
+        static_channels=[str(turned)],
+        moving_channels=[setting.paths["moving"]],
+    )
+    assert float(row["ncc"]) == pytest.approx(1, abs=1e-6)
+    assert float(row["ncc_2"]) == pytest.approx(-1, abs=1e-6)
+    assert mean["ncc_2"] == row["ncc_2"]
+    with pytest.raises(ValueError, match="Received static_channels alone"):
+        evaluate(setting, tmp_path, static_channels=[str(turned)])
+
+
 def test_all_measures_of_a_known_map(setting, tmp_path):
     named = ("static_labels", "moving_labels", "static_points", "moving_points")
     row, mean = evaluate(

@@ -11,9 +11,13 @@ import pytest
 
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.workflows import checkpoints
-from dipy_nn_reg.workflows import fit as fit_module
-from dipy_nn_reg.workflows.fit import FitFlow, _read_all, _read_labels, _reference
+from dipy_nn_reg.workflows import checkpoints, training_files
+from dipy_nn_reg.workflows.fit import FitFlow
+from dipy_nn_reg.workflows.training_files import (
+    _read_labels,
+    read_all,
+    reference_of,
+)
 
 
 def fit(moving, out, *, force=False, **options):
@@ -33,6 +37,7 @@ def labels(brains, write, crops):
     ]
 
 
+@pytest.mark.backends
 def test_model_and_history_are_written(brains, labels, write, crops, tmp_path):
     mask = write("mask.nii.gz", np.ones(crops[0].shape, np.uint8))
     rows = fit(
@@ -67,12 +72,13 @@ def test_training_goes_on_from_the_pretrained_model(sevens, write, tmp_path):
     paths = [write(f"{i}.nii.gz", image) for i, image in enumerate(images)]
     # Steps of this size change nothing.
     options = {"checkpoint": "pretrained", "learning_rate": 1e-12, "seed": 3}
+    options["symmetric"] = True
     fit(paths, tmp_path / "out", epochs=1, **options)
     trained = DeformableRegistration.load(tmp_path / "out" / "model.keras")
     expected = DeformableRegistration.pretrained(ndim=2).model.get_weights()
     for ours, others in zip(trained.model.get_weights(), expected, strict=True):
         npt.assert_allclose(ours, others, atol=1e-6)
-    assert trained.options["seed"] == 3
+    assert (trained.options["seed"], trained.options["symmetric"]) == (3, True)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,26 @@ def test_options_of_speed_reach_the_model(brains, tmp_path):
     fit(brains, tmp_path, field_stride=4, precision="bfloat16", mirror=0, augment=True)
     options = DeformableRegistration.load(tmp_path / "model.keras").options
     assert (options["field_stride"], options["precision"]) == (4, "bfloat16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_smoothness_reaches_the_training(ndim, brains, sevens, write, tmp_path):
+    """A higher weight of the penalty gives smoother fields."""
+    paths, images = brains, np.stack([nib.load(path).get_fdata() for path in brains])
+    if ndim == 2:
+        images = sevens[:4]
+        paths = [write(f"{n}.nii.gz", i[..., None]) for n, i in enumerate(images)]
+    rough = []
+    for smoothness in (0.1, 10.0):
+        out = tmp_path / str(smoothness)
+        options = {"epochs": 40, "batch_size": 2, "symmetric": True, "loss": "mse"}
+        fit(paths, out, smoothness=smoothness, **options)
+        model = DeformableRegistration.load(out / "model.keras")
+        assert model.options["smoothness"] == smoothness
+        field = model.predict_field(images[1:], images[:-1])
+        rough.append(np.mean([np.abs(np.diff(u, axis=0)).mean() for u in field]))
+    assert rough[0] > 1.5 * rough[1] > 0
 
 
 @pytest.mark.slow
@@ -174,14 +200,14 @@ def test_labels_and_mask_keep_header_and_values(brains, write, crops, tmp_path):
         "moving_labels": [tmp_path / "labels.nii.gz"],
         "mask": [tmp_path / "mask.nii.gz"],
     }
-    data = _read_all(paths, *_reference(paths, None), tmp_path)
+    data = read_all(paths, None, *reference_of(paths, None), tmp_path)
     npt.assert_array_equal(data["moving_labels"][0], labels)
     npt.assert_array_equal(data["mask"][0], crops[0] > 0.3)
     elsewhere = np.diag([2.0, 2, 2, 1])
     elsewhere[0, 3] = 1000
     paths["mask"] = [write("far.nii.gz", np.ones(crops[0].shape, np.uint8), elsewhere)]
     with pytest.raises(ValueError, match="far.nii.gz"):
-        _read_all(paths, *_reference(paths, None), tmp_path)
+        read_all(paths, None, *reference_of(paths, None), tmp_path)
 
 
 def weights_of(path):
@@ -285,7 +311,7 @@ def test_a_wrong_option_is_refused_before_images_are_read(
     def never(*args, **kwargs):
         raise AssertionError
 
-    monkeypatch.setattr(fit_module, "cache_images", never)
+    monkeypatch.setattr(training_files, "cache_images", never)
     with pytest.raises(ValueError, match=f"Expected {message}"):
         fit(brains, tmp_path / "out", **options)
 

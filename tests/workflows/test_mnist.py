@@ -13,6 +13,7 @@ import pytest
 
 from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.data import mnist
+from dipy_nn_reg.workflows import cli
 from dipy_nn_reg.workflows.mnist import MnistFlow
 
 builtin_open = open
@@ -161,13 +162,19 @@ def test_interruption_while_writing_leaves_nothing(
         (("--out_figure", "a.xyz"), "or '.svg'. Received 'a.xyz'."),
     ],
 )
-def test_mistake_is_reported_in_one_line(arguments, message, folder, tmp_path):
+def test_mistake_is_reported_in_one_line(
+    arguments, message, folder, tmp_path, monkeypatch, capfd
+):
     out = tmp_path / "results"
-    done = run_command(*arguments, "--out_dir", out, folder=folder)
-    assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
+    command = [COMMAND, *arguments, "--out_dir", out]
+    monkeypatch.setattr(sys, "argv", list(map(str, command)))
+    monkeypatch.setenv(mnist.MNIST_VARIABLE, str(folder))
+    with pytest.raises(SystemExit) as error:
+        cli.run()
+    (line,) = error.value.code.splitlines()  # Python adds it to standard error
     assert line.startswith("dipy_nn_reg_mnist: Expected")
     assert line.endswith(message)
+    assert capfd.readouterr().err == ""
     assert not out.exists()
 
 

@@ -102,6 +102,7 @@ def test_an_earlier_prealignment_is_removed(brains, models, tmp_path):
     assert "prealign.txt" not in result
 
 
+@pytest.mark.backends
 def test_volumes_of_few_slices_are_measured(crops, write, models, tmp_path):
     paths = [write(f"{i}.nii.gz", image[..., :4]) for i, image in enumerate(crops[:2])]
     assert predict(*paths[:1], paths[1:], models[3], tmp_path / "out") == OUTPUTS

@@ -27,12 +27,15 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.backends
 def test_two_file_names_suffice(brains, run_command, tmp_path):
     done = run_command("dipy_nn_reg_register", *brains[:2], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = {path.name for path in tmp_path.glob("*.*")}
     assert done.stderr.count("%|") == 0  # no bars without a terminal
-    assert "InitializeLog" not in done.stderr  # nor messages of TensorFlow
+    # Nor messages of TensorFlow and JAX about themselves.
+    assert "InitializeLog" not in done.stderr
+    assert "initialize backend" not in done.stderr
     (row,) = read_rows(tmp_path / "metrics.csv")
     # An affine is a file of its own, unless the headers are right.
     aligned = set() if row["alignment"] == "none" else {"prealign.txt"}
@@ -98,6 +101,8 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         "symmetric": True,
         "transform": "bspline_velocity",
         "voxel_size": 2.5,
+        "orientation_weight": 3.0,
+        "channel_weights": None,
     }.items():
         assert received.pop(name) == value, name
     model = received.pop("model")
@@ -113,6 +118,69 @@ def test_options_reach_the_registration(brains, models, write, tmp_path, monkeyp
         label_map = nib.load(labels[i]).get_fdata()
         npt.assert_array_equal(received.pop(f"{name}_labels"), label_map)
     assert not received
+
+
+@pytest.mark.slow
+def test_several_images_of_each_person_are_registered(brains, write, tmp_path):
+    """Where the first images show nothing, the others find the motion."""
+    images = [nib.load(path).get_fdata(dtype=np.float32) for path in brains[:2]]
+    flat = [
+        np.where(np.arange(len(i))[:, None, None] < 9, i, i[:9].min()) for i in images
+    ]
+    first = [write(f"first_{i}.nii.gz", image) for i, image in enumerate(flat)]
+    outcomes = []
+    for further in ({}, {"static": brains[0], "moving": brains[1]}):
+        out = tmp_path / f"out_{len(further)}"
+        options = {f"{name}_channels": [str(path)] for name, path in further.items()}
+        if further:
+            options |= {
+                "channel_losses": ["lncc", "ncc"],
+                "channel_weights": [1.0, 4.0],
+            }
+        register(first[0], first[1:], out, prealign="none", **options)
+        mapping = load_mapping(out / "field.nii.gz")
+        (row,) = read_rows(out / "metrics.csv")
+        outcomes.append((metrics.ncc(images[0], mapping.transform(images[1])), row))
+    assert outcomes[1][0] > outcomes[0][0] + 0.02
+    assert outcomes[1][1]["loss"] == "lncc, ncc"
+
+
+@pytest.mark.slow
+def test_files_of_fibres_reach_the_registration(
+    brains, write, tmp_path, monkeypatch, rng
+):
+    received = {}
+
+    def spy(moving, static, **options):
+        received.update(options)
+        return one_pair.register(moving, static, **options)
+
+    monkeypatch.setattr(dipy_nn_reg, "register", spy, raising=False)
+    shape = nib.load(brains[0]).shape
+    along = rng.normal(size=(2, *shape, 3))
+    along /= np.linalg.norm(along, axis=-1, keepdims=True)
+    # One peak in each voxel, along the axes of the world.
+    files = [
+        write(f"peaks_{i}.nii.gz", one.astype(np.float32))
+        for i, one in enumerate(along)
+    ]
+    register(
+        brains[0],
+        brains[1:2],
+        tmp_path / "out",
+        prealign="none",
+        level_iters=FEW,
+        static_orientations=str(files[0]),
+        moving_orientations=str(files[1]),
+        orientation_kind="peaks",
+        convention="mrtrix",
+        orientation_weight=2.0,
+    )
+    assert received["orientation_weight"] == 2
+    for name, directions in zip(("static", "moving"), along):
+        x, y, z = np.moveaxis(directions, -1, 0)
+        expected = np.stack([x * x, x * y, y * y, x * z, y * z, z * z], axis=-1)
+        npt.assert_allclose(received[f"{name}_orientations"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +258,25 @@ def test_an_interruption_leaves_no_outputs(brains, tmp_path, monkeypatch):
         ({"out_inverse": "back.nii.gz"}, "--inverse.*back.nii.gz"),
         ({"loss": "dice"}, "loss"),
         ({"moving_labels": "moving"}, "moving_labels alone"),
+        ({"static_orientations": "moving"}, "static_orientations alone"),
+        ({"orientation_weight": 1.0}, "moving_orientations and static_orientations"),
+        ({"sh_basis": "tournier07"}, "moving_orientations and static_orientations"),
+        ({"moving_channels": ["moving"]}, "moving_channels alone"),
+        ({"channel_losses": ["ncc", "mi"]}, "channel_losses for each of 1 images"),
+        ({"channel_weights": [0.0]}, "each of channel_weights"),
+        ({"loss": "ncc", "channel_losses": ["mi"]}, "loss or channel_losses"),
+        (
+            {"moving_channels": ["nothing.nii"], "static_channels": ["nothing.nii"]},
+            "nothing.nii",
+        ),
+        (
+            {
+                "moving_orientations": "moving",
+                "static_orientations": "moving",
+                "orientation_kind": "sh",
+            },
+            "sh_basis",
+        ),
         ({"mask_file": "moving", "several": True}, "one pair of images with .*mask"),
     ],
 )
@@ -198,7 +285,13 @@ def test_invalid_input_is_refused_and_nothing_is_written(
 ):
     several = options.pop("several", False)
     labels = write("labels.nii.gz", np.ones(nib.load(brains[1]).shape, np.uint8))
-    options = {n: str(labels) if o == "moving" else o for n, o in options.items()}
+
+    def named(value):
+        if isinstance(value, list):
+            return [named(one) for one in value]
+        return str(labels) if value == "moving" else value
+
+    options = {name: named(value) for name, value in options.items()}
     moving = brains[1:3] if several else brains[1:2]
     with pytest.raises((ValueError, OSError), match=message):
         register(brains[0], moving, tmp_path / "out", **options)

@@ -4,8 +4,10 @@ import nibabel as nib
 import numpy as np
 import numpy.testing as npt
 import pytest
+from scipy.ndimage import affine_transform
 
 from dipy_nn_reg.data.distortions import distort, make_distortion
+from dipy_nn_reg.data.fibres import make_fibres
 from dipy_nn_reg.diffusion.correction import correct_distortion
 from dipy_nn_reg.diffusion.distortion import estimate_distortion
 from dipy_nn_reg.workflows.undistort import UndistortFlow
@@ -162,6 +164,144 @@ def test_the_motion_of_the_second_image_is_undone(
     text = dipy_log.text
     shift = float(text.split("moved by ")[1].split(" mm")[0])
     assert abs(shift - 4) < 0.3
+
+
+def turn_of(degrees, axis):
+    """Return the rotation about an axis of the array, in closed form."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    planes = [
+        [[1, 0, 0], [0, c, -s], [0, s, c]],
+        [[c, 0, s], [0, 1, 0], [-s, 0, c]],
+        [[c, -s, 0], [s, c, 0], [0, 0, 1]],
+    ]
+    return np.array(planes[axis])
+
+
+def write_bvecs(path, rng, volumes=4):
+    """Write b-vectors beside a series, the first one of 0, and return them."""
+    vectors = rng.normal(size=(volumes, 3))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[0] = 0
+    np.savetxt(
+        str(path).removesuffix(".nii.gz").removesuffix(".bvec") + ".bvec", vectors.T
+    )
+    return vectors
+
+
+@pytest.mark.parametrize("first_to_right", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_bvecs_turn_with_the_series_that_the_motion_moves(
+    axis, first_to_right, images, write, rng, monkeypatch, tmp_path
+):
+    """A motion that is known takes the place of the one that is estimated.
+
+    The head turned by R before the second image, so that a gradient g of its series
+    lies along inv(R) g in the first one. Voxels have three sizes.
+    """
+    field, up, down = images
+    sizes = np.array([2.0, 2.5, 3])
+    affine = np.diag([*sizes, 1]) if first_to_right else np.diag([-2, 2.5, 3, 1])
+    turn, motion = turn_of(5, axis), np.eye(4)
+    motion[:3, :3] = turn * sizes / sizes[:, None]
+    monkeypatch.setattr(
+        "dipy_nn_reg.workflows.undistort.estimate_distortion_and_motion",
+        lambda *_, **__: (field, motion),
+    )
+    pair = [write(f"{i}.nii.gz", image, affine) for i, image in enumerate((up, down))]
+    series = [
+        write(f"{n}.nii.gz", np.stack([i] * 4, -1), affine)
+        for n, i in (("same", up), ("other", down))
+    ]
+    vectors = [write_bvecs(path, rng) for path in series]
+    directions = {"direction": "j", "series_direction": "j-"}
+    out = undistort(pair, tmp_path, series[1:], motion=True, **directions)
+    # FSL counts the first axis from the other side if the determinant is positive.
+    flip = np.array([-1 if first_to_right else 1, 1, 1])
+    expected = (turn.T @ (vectors[1] * flip).T).T * flip
+    npt.assert_allclose(
+        np.loadtxt(out / "other__undistorted.bvec").T, expected, atol=1e-6
+    )
+    out = undistort(pair, tmp_path / "same", series[:1], motion=True, direction="j")
+    found = np.loadtxt(out / "same__undistorted.bvec").T
+    npt.assert_allclose(found, vectors[0], atol=1e-6)
+
+
+def test_bvecs_turn_by_the_motion_that_is_found(write, rng, dipy_log, tmp_path):
+    """The head turns by 5 degrees about the axis of the phase encoding."""
+    shape = 32, 36, 24
+    field, (b0, *_) = (
+        make_distortion(shape, largest=2, seed=0),
+        make_fibres(shape=shape),
+    )
+    up, down = (distort(b0, field, axis=1, sign=sign) for sign in (1, -1))
+    sizes, turn = np.abs(np.diag(AFFINE))[:3], turn_of(5, 1)
+    # The moved image at x shows what was at inv(R) x, about the middle.
+    back = turn.T * sizes / sizes[:, None]
+    middle = (np.array(shape) - 1) / 2
+    turned = affine_transform(down, back, middle - back @ middle, order=1)
+    pair = [write("up.nii.gz", up, AFFINE), write("down.nii.gz", turned, AFFINE)]
+    path = write("dwi.nii.gz", np.stack([turned] * 4, -1), AFFINE)
+    vectors = write_bvecs(path, rng)
+    options = {"direction": "j", "series_direction": "j-", "motion": True}
+    out = undistort(pair, tmp_path, [path], **options)
+    found = np.loadtxt(out / "dwi__undistorted.bvec").T
+    error = np.linalg.norm(found - vectors @ turn, axis=1).max()
+    assert error < 0.25 * np.linalg.norm(vectors - vectors @ turn, axis=1).max()
+    assert "was turned" not in dipy_log.text
+
+
+def test_a_series_without_bvecs_is_turned_with_a_warning(
+    images, pair, write, dipy_log, tmp_path
+):
+    path = write("dwi.nii.gz", np.stack([images[2]] * 2, -1), AFFINE)
+    options = {"direction": "j", "series_direction": "j-", "motion": True}
+    out = undistort(pair, tmp_path, [path], **options)
+    assert not list(out.glob("*.bvec"))
+    assert "dwi.nii.gz was turned" in dipy_log.text
+
+
+def test_bvecs_of_elsewhere_go_to_their_series(pair, write, rng, tmp_path):
+    """One is 3D, with a single vector; without motion, none turns."""
+    data = np.ones((*SHAPE, 4), np.float32)
+    series = [write(f"{i}.nii.gz", data[..., :n], AFFINE) for i, n in enumerate((4, 2))]
+    series.append(write("2.nii.gz", data[..., 0], AFFINE))
+    paths = [tmp_path / f"of_{i}.bvec" for i in range(3)]
+    vectors = [write_bvecs(path, rng, n) for path, n in zip(paths, (4, 2, 1))]
+    options = {"direction": "j", "bvecs": [str(path) for path in paths]}
+    out = undistort(pair, tmp_path, series, out_bvecs="of.bvec", **options)
+    for i, expected in enumerate(vectors):
+        found = np.loadtxt(out / f"{i}__of.bvec", ndmin=2).T
+        npt.assert_allclose(found.reshape(expected.shape), expected, atol=1e-7)
+
+
+def test_bvecs_of_an_earlier_run_are_removed(pair, rng, tmp_path):
+    write_bvecs(pair[0], rng, 2)
+    out = undistort(pair, tmp_path, [pair[0]], direction="j")
+    assert (out / "up__undistorted.bvec").exists()
+    (pair[0].parent / "up.bvec").unlink()
+    flow = UndistortFlow(force=True)
+    options = {"direction": "j", "out_dir": str(out)}
+    flow.run(*map(str, pair), [str(pair[0])], **options)
+    assert not (out / "up__undistorted.bvec").exists()
+
+
+@pytest.mark.parametrize(
+    ("series", "bvecs", "message"),
+    [
+        (1, "1 2\n1 2\n", "three rows or columns.*a.bvec"),
+        (1, "1 2 3\n1 2 3\n1 2 3\n", "each volume of .*up.nii.gz.*3 in .*a.bvec"),
+        (1, "1 nan\n1 2\n1 2\n", "finite b-vectors.*a.bvec"),
+        (0, "1 2\n1 2\n1 2\n", "for each of series_files. Received 1 for 0"),
+        (2, "1 2\n1 2\n1 2\n", "for each of series_files. Received 1 for 2"),
+    ],
+)
+def test_bvecs_that_do_not_fit_are_refused(series, bvecs, message, pair, tmp_path):
+    (tmp_path / "a.bvec").write_text(bvecs)
+    options = {"direction": "j", "bvecs": str(tmp_path / "a.bvec")}
+    with pytest.raises(ValueError, match=message) as caught:
+        undistort(pair, tmp_path, [pair[0], pair[1]][:series], **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("direction", ["j", "j-"])

@@ -5,6 +5,7 @@ from time import perf_counter
 
 from nibabel.affines import apply_affine
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.mapping.affine_summary import describe_affine
@@ -17,7 +18,7 @@ KINDS = ("auto", "rigid", "similarity", "affine")
 # Smallest and largest scale along an axis, largest ratio of two scales and largest
 # shear of an affine between two images of the same kind of object.
 _MIN_SCALE, _MAX_SCALE, _MAX_RATIO, _MAX_SHEAR = 0.6, 1.6, 1.4, 0.25
-# Ratio of the extents of two images below which samples are taken of the moving one.
+# Ratio of the volumes of two objects below which samples are taken of the moving one.
 _MUCH_SMALLER = 0.8
 # Motion below which "auto" keeps the headers, in voxels of the finest level.
 _STILL = 0.25
@@ -110,7 +111,7 @@ def estimate_prealign(
     Parameters
     ----------
     moving, static : ndarray, shape (*spatial,)
-        Images in 2D or 3D; or 3D images of one slice, whose third axis lies across it.
+        Images in 2D or 3D; or 3D images of one slice each, stored along any axis.
     moving_affine, static_affine : ndarray
         From voxels to world coordinates in mm.
     kind : {"auto", "rigid", "similarity", "affine"}, optional
@@ -145,7 +146,10 @@ def estimate_prealign(
         moving_mask=moving_mask,
         mask=mask,
     )
-    alignment = _align(pair.moving, pair.static, kind)
+    # Matrices are small: threads of BLAS would wait for each other, which doubles the
+    # processor's time, and triples the seconds where other processes compute.
+    with threadpool_limits(1, user_api="blas"):
+        alignment = _align(pair.moving, pair.static, kind)
     return replace(
         alignment,
         affine=pair.to_world(alignment.affine),
@@ -157,7 +161,7 @@ def estimate_prealign(
 def _align(moving, static, kind):
     """Return the alignment of two images, by samples of the smaller one."""
     levels = Levels(moving, static)
-    if levels.moving.extent < _MUCH_SMALLER * levels.static.extent:
+    if levels.moving.volume < _MUCH_SMALLER * levels.static.volume:
         return _align(static, moving, kind).inverted()
     candidates, number = search(levels)
     fine = levels.fine

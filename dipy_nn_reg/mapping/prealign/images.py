@@ -9,6 +9,7 @@ from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
 from dipy_nn_reg.mapping.prealign.levels import CoarseImage
+from dipy_nn_reg.mapping.slices import Slice, axis_across
 
 
 class CoarsePair(NamedTuple):
@@ -54,12 +55,17 @@ class CoarsePair(NamedTuple):
         ]
         images, masks = [moving, static], [moving_mask, mask]
         to_plane = None
-        if static.ndim == 3 and static.shape[2] == 1:
-            sizes = np.diag([*voxel_sizes(affines[1]), 1])
-            to_plane = sizes @ np.linalg.inv(affines[1])
-            affines = [plane_affine(to_plane @ affine) for affine in affines]
-            images = [image[:, :, 0] for image in images]
-            masks = [None if mask is None else mask[:, :, 0] for mask in masks]
+        if axis_across(static.shape) is not None:
+            names = "moving", "static"
+            slices = [Slice.of(*one, 1) for one in zip(names, images, affines)]
+            sizes = np.diag([*voxel_sizes(slices[1].affine), 1])
+            to_plane = sizes @ np.linalg.inv(slices[1].affine)
+            affines = [_in_plane(to_plane @ one.affine) for one in slices]
+            images = [one.image for one in slices]
+            masks = [
+                None if mask is None else one.turn(mask)[:, :, 0]
+                for one, mask in zip(slices, masks)
+            ]
         images = [
             CoarseImage(normalize(image), affine, None if mask is None else mask > 0)
             for image, affine, mask in zip(images, affines, masks)
@@ -83,3 +89,12 @@ class CoarsePair(NamedTuple):
         if self.to_plane is None:
             return point
         return apply_affine(np.linalg.inv(self.to_plane), [*point, 0])
+
+
+def _in_plane(affine):
+    """Return an affine from a slice to coordinates in the plane of another one.
+
+    Points of that plane go to the slice by the shortest way, as in
+    :func:`~dipy_nn_reg.mapping.slices.in_one_plane`.
+    """
+    return np.linalg.inv(plane_affine(np.linalg.inv(affine)))

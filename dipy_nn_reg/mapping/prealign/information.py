@@ -1,11 +1,12 @@
 """Mutual information of two images at sampled points, with its derivative."""
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import correlate1d
 
-# Number of bins of each axis of the joint histogram, and the standard deviation in bins
-# of the Gaussian that smooths it.
-BINS, _SIGMA = 32, 1.0
+# Number of bins of each axis of the joint histogram, and the Gaussian that smooths it,
+# of a standard deviation of one bin.
+BINS, _GAUSSIAN = 32, np.exp(-0.5 * np.arange(-3, 4) ** 2)
+_GAUSSIAN /= _GAUSSIAN.sum()
 # Percentage of the values at each end that share the outermost bin.
 _OUTSIDE = 0.1
 _TINY = 1e-12
@@ -33,7 +34,7 @@ def to_bins(image):
     return bins.astype(np.float32), float((np.clip(0, low, high) - low) * factor)
 
 
-def mutual_information(static, moving, weights=None):
+def mutual_information(static, moving, weights=None, *, derivative=True):
     """Return the mutual information of samples, and its derivative by the moving ones.
 
     Parameters
@@ -44,12 +45,14 @@ def mutual_information(static, moving, weights=None):
         Positions in the histogram, which are shared among the two nearest bins.
     weights : ndarray, shape (n,), optional
         Weight of each sample.
+    derivative : bool, optional
+        Whether the derivative is needed, which takes half of the time.
 
     Returns
     -------
     information : float
         In nats.
-    derivative : ndarray, shape (n,)
+    derivative : ndarray, shape (n,), or None
 
     Notes
     -----
@@ -76,12 +79,14 @@ def mutual_information(static, moving, weights=None):
     of_static, of_moving = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
     table = np.log((joint + _TINY) / (of_static * of_moving + _TINY))
     information = float((joint * table).sum())
+    if not derivative:
+        return information, None
     # The derivatives of the logarithms add up to zero, since the sums are constant.
     table = _smooth(table).ravel()
-    derivative = (table.take(cells + 1) - table.take(cells)) / total
-    return information, derivative if weights is None else derivative * weights
+    slopes = (table.take(cells + 1) - table.take(cells)) / total
+    return information, slopes if weights is None else slopes * weights
 
 
 def _smooth(array):
     # Reflection preserves the sum, and is its own transpose.
-    return gaussian_filter(array, _SIGMA, mode="reflect", truncate=3)
+    return correlate1d(correlate1d(array, _GAUSSIAN, axis=0), _GAUSSIAN, axis=1)

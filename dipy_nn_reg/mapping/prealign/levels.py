@@ -61,6 +61,11 @@ class CoarseImage:
         return float((voxel_sizes(self.affine) * (np.ptp(where, axis=0) + 1)).max())
 
     @cached_property
+    def volume(self):
+        """Volume of the structure in mm^3, or area of that of a slice in mm^2."""
+        return float(self.structure.sum() * np.prod(voxel_sizes(self.affine)))
+
+    @cached_property
     def is_cut(self):
         """Whether the structure continues beyond the image."""
         faces = [
@@ -144,7 +149,9 @@ class Level:
             weights = inside.astype(np.float32)
         if weights is not None:
             factor = float(weights.mean())
-        information, by_value = mutual_information(self._static, values, weights)
+        information, by_value = mutual_information(
+            self._static, values, weights, derivative=derivative
+        )
         if not derivative:
             return factor * information
         forces = by_value * gradient

@@ -4,6 +4,7 @@ from dipy_nn_reg.transform.layers.affine import AffineMatrix, ApplyAffine, Compo
 from dipy_nn_reg.transform.layers.features import Correlate, CutLike, Moments
 from dipy_nn_reg.transform.layers.fields import (
     INTEGRATION_STEPS,
+    ComposeDisplacements,
     ControlPoints,
     EnlargeDisplacement,
     IntegrateVelocity,
@@ -22,6 +23,7 @@ __all__ = [
     "ApplyAffine",
     "Background",
     "ComposeAffine",
+    "ComposeDisplacements",
     "ControlPoints",
     "Correlate",
     "CutLike",

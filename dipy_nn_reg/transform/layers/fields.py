@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from dipy_nn_reg.transform.control_points import SPLINES
-from dipy_nn_reg.transform.functions import integrate, warp
+from dipy_nn_reg.transform.functions import compose, integrate, warp
 from dipy_nn_reg.transform.pyramid import enlarge
 
 # Number of squarings in the integration of a velocity that a network predicts: exact
@@ -133,3 +133,18 @@ class IntegrateVelocity(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "steps": self.steps}
+
+
+@_register
+class ComposeDisplacements(keras.layers.Layer):
+    """Compose two displacements, see :func:`~dipy_nn_reg.transform.compose`.
+
+    Inputs: displacements in voxels, shape (batch, *spatial, ndim); an image is warped
+    by the first one first. Output: displacement in voxels, of the same shape.
+    """
+
+    def call(self, first, second):
+        return compose(first, second)
+
+    def compute_output_shape(self, first_shape, second_shape):
+        return second_shape
