@@ -21,7 +21,7 @@ environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 if "tensorflow" not in sys.modules:
     environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # Module of each public name.
 _MODULES = {

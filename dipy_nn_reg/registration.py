@@ -21,9 +21,9 @@ from dipy_nn_reg.pairwise.register import register
 from dipy_nn_reg.training.config import check_can_be_loaded
 from dipy_nn_reg.training.data_checks import check_training_data, check_validation_data
 from dipy_nn_reg.training.fitting import (
-    BATCH_SIZES,
     FitOptions,
     check_annotations_fit,
+    default_batch_size,
     fit,
 )
 from dipy_nn_reg.training.keras_model import RegistrationModel
@@ -146,7 +146,9 @@ class Registration:
             Number of epochs before these, on images shrunk by two along each axis,
             which take a fraction of the time. Callbacks and history begin after them.
         batch_size : int, optional
-            Number of pairs in a step. By default 32 in 2D and 1 in 3D.
+            Number of pairs in a step. By default 32 in 2D and 1 in 3D, or the next
+            multiple of the number of devices, which share each step evenly if
+            ``keras.distribution`` is used.
         mirror : int, optional
             Axis of the image, from 0, along which half of the pairs are mirrored, drawn
             anew in each epoch, together with their annotations.
@@ -193,7 +195,7 @@ class Registration:
             If a step needs more memory than there is.
         """
         if batch_size is None:
-            batch_size = BATCH_SIZES[self.ndim]
+            batch_size = default_batch_size(self.ndim)
         options = FitOptions(epochs, warm_up, batch_size, mirror, augment, resume)
         options.check(self.ndim)
         layout = self.predictor.layout

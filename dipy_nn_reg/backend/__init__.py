@@ -22,6 +22,7 @@ from dipy_nn_reg.backend.compilation import (
     value_and_gradient,
 )
 from dipy_nn_reg.backend.devices import has_fast_bfloat16, has_gpu
+from dipy_nn_reg.backend.distribution import devices_of_a_batch, own_part
 from dipy_nn_reg.backend.operations import (
     for_backend,
     from_sizes,
@@ -35,6 +36,7 @@ __all__ = [
     "PRECISIONS",
     "as_one_graph",
     "compiled",
+    "devices_of_a_batch",
     "for_backend",
     "from_sizes",
     "grid_sample",
@@ -42,6 +44,7 @@ __all__ = [
     "has_gpu",
     "layers_in",
     "output_shape",
+    "own_part",
     "recomputed",
     "self_adjoint",
     "take_rows",

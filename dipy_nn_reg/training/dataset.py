@@ -9,6 +9,7 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.backend import own_part
 from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.training.augmentation import augment
 from dipy_nn_reg.transform.pyramid import shrink
@@ -110,6 +111,12 @@ class PairDataset(keras.utils.PyDataset):
         return ceil(len(self.moving) / self.batch_size)
 
     def __getitem__(self, batch):
+        # Each process makes whole batches, so that all of them draw the same pairs.
+        return keras.tree.map_structure(
+            lambda array: array[own_part(len(array))], self._make(batch)
+        )
+
+    def _make(self, batch):
         window = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
         moving, static = self.moving_index[window], self.static_index[window]
         static_images = self.moving if self.static is None else self.static

@@ -1,8 +1,10 @@
 """Training of a network: checks of options and data, then Keras's ``fit``."""
 
 from functools import partial
+from math import ceil
 from typing import NamedTuple
 
+from dipy_nn_reg.backend import devices_of_a_batch
 from dipy_nn_reg.checks import check_flag, check_integer, check_number
 from dipy_nn_reg.losses.choice_checks import check_mask_is_taken
 from dipy_nn_reg.memory import check_memory
@@ -20,6 +22,18 @@ from dipy_nn_reg.training.state import (
 
 # Default number of pairs in a step, by the number of axes of the images.
 BATCH_SIZES = {2: 32, 3: 1}
+
+
+def default_batch_size(ndim):
+    """Return the default number of pairs in a step, which devices share evenly.
+
+    Parameters
+    ----------
+    ndim : int
+        Number of spatial axes.
+    """
+    devices = devices_of_a_batch()
+    return ceil(BATCH_SIZES[ndim] / devices) * devices
 
 
 class FitOptions(NamedTuple):
@@ -91,6 +105,7 @@ def fit(model, data, validation, options, *, callbacks, verbose):
     batch_size = int(options.batch_size)  # that of NumPy may be of 8 bits
     if validation is not None:
         validation = PairDataset(**validation, batch_size=batch_size)
+    _check_shares(data, validation, batch_size)
     setup = describe(data, options)
     done = epochs_done(model.state, setup) if options.resume else 0
     rng = make_generator(model.state)
@@ -117,6 +132,22 @@ def fit(model, data, validation, options, *, callbacks, verbose):
         validation_data=validation,
         callbacks=[TrackState(pairs, setup), StopAtDivergence(), *callbacks],
     )
+
+
+def _check_shares(data, validation, batch_size):
+    """Raise ValueError unless several devices can share each batch evenly."""
+    devices = devices_of_a_batch()
+    batch_size = min(batch_size, len(data["moving"]))
+    if batch_size % devices:
+        raise ValueError(
+            f"Expected a batch_size that {devices} devices share evenly. Received "
+            f"batch_size={batch_size}."
+        )
+    if validation is not None and (n := len(validation.moving)) % devices:
+        raise ValueError(
+            f"Expected a number of pairs for validation that {devices} devices share "
+            f"evenly. Received {n} pairs."
+        )
 
 
 def _warm_up(model, train, pairs, epochs):
