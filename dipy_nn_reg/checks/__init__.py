@@ -3,7 +3,6 @@
 from dipy_nn_reg.checks.arrays import as_array, check_real, check_where
 from dipy_nn_reg.checks.descent import (
     ORIENTATION_WEIGHT,
-    PRETRAINED,
     check_level_iters,
     check_smoothness,
     choose_pairwise_transform,
@@ -25,11 +24,21 @@ from dipy_nn_reg.checks.options import (
     check_path,
     check_shape,
 )
+from dipy_nn_reg.checks.pretrained import (
+    PRETRAINED,
+    SMOOTHNESS,
+    Pretrained,
+    as_pretrained,
+    check_pretrained_smoothness,
+)
 
 __all__ = [
     "ORIENTATION_WEIGHT",
     "PRETRAINED",
+    "Pretrained",
+    "SMOOTHNESS",
     "as_array",
+    "as_pretrained",
     "check_both",
     "check_contrast",
     "check_fill",
@@ -42,6 +51,7 @@ __all__ = [
     "check_number",
     "check_pairs",
     "check_path",
+    "check_pretrained_smoothness",
     "check_real",
     "check_shape",
     "check_smoothness",

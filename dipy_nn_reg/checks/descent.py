@@ -2,8 +2,6 @@
 
 from dipy_nn_reg.checks.options import check_integer, check_name, check_number
 
-# Name of the model that comes with this package, in place of a model or a file of one.
-PRETRAINED = "pretrained"
 # Default weight of the orientations of fibres beside the loss of the images: from 1 to
 # 10 the results are alike (doc/diffusion.rst).
 ORIENTATION_WEIGHT = 3.0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dipy_nn_reg.annotations import PLACES, Annotations
+from dipy_nn_reg.checks import as_pretrained
 from dipy_nn_reg.cohort.outputs import write_pair
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
@@ -142,7 +143,7 @@ def _read_on_image(path, place, images, quantity=None):
 def _trained(options):
     """Return a model of the user, or None."""
     model = options.get("model")
-    return None if isinstance(model, str) else model
+    return model if as_pretrained(model) is None else None
 
 
 def _aligned(images, options):

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from dipy_nn_reg.checks import check_name, check_number
+from dipy_nn_reg.checks import SMOOTHNESS, check_name, check_pretrained_smoothness
 from dipy_nn_reg.losses.images import lncc
 
 # Files of weights by the number of spatial axes. They hold, in float16,
@@ -14,9 +14,6 @@ from dipy_nn_reg.losses.images import lncc
 # - ``0``, ``1``, ...: the weights of the network in Keras's order. A matrix
 #   (n + 1, filters) gives the scales or shifts of a block for the features and 1.
 FILES = {2: "zero_shot_2d.npz", 3: "zero_shot_3d.npz"}
-# Smoothness unless another one is asked for: in the middle of a range in which the
-# overlap of brains hardly changes (doc/zero_shot.rst).
-SMOOTHNESS = 0.3
 # Number of passes by rank, unless another one is asked for. In 2D they cost little, and
 # the overlap of slices rises up to the third one or the fourth (doc/zero_shot.rst).
 PASSES = {2: 4, 3: 1}
@@ -61,12 +58,7 @@ def pretrained_weights(ndim, smoothness=SMOOTHNESS):
             f"Expected ndim to be one of {list(FILES)}, for which this package has a "
             f"pretrained model. Received ndim={ndim!r}."
         )
-    check_number("smoothness", smoothness, or_zero=True)
-    if smoothness > 1:
-        raise ValueError(
-            f"Expected a smoothness from 0 to 1 for the pretrained model. "
-            f"Received smoothness={smoothness!r}."
-        )
+    check_pretrained_smoothness(smoothness)
     style, weights = _read(ndim)
     features = np.append(np.maximum(np.float32([smoothness, 1]) @ style, 0), 1)
     weights = [w.astype(np.float32) for w in weights]

@@ -10,6 +10,7 @@ import numpy as np
 from dipy_nn_reg.annotations import labels_of_one_type
 from dipy_nn_reg.checks import (
     PRETRAINED,
+    Pretrained,
     as_array,
     check_both,
     check_flag,
@@ -85,6 +86,8 @@ def check_model(model):
     """Raise ValueError unless the model is a registration, a known name, or None."""
     if isinstance(model, str):
         check_name("model", model, [PRETRAINED])
+    elif isinstance(model, Pretrained):
+        model.check()
     elif model is not None and not hasattr(model, "predict_mapping"):
         raise ValueError(
             f"Expected model to be a DeformableRegistration, an AffineRegistration or "

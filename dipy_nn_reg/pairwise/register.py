@@ -8,6 +8,7 @@ from dipy.utils.logging import logger
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.checks import (
     ORIENTATION_WEIGHT,
+    as_pretrained,
     check_flag,
     check_level_iters,
 )
@@ -192,8 +193,8 @@ def register(
     start = perf_counter()
     check_model(model)
     predict = partial(_predict, model)
-    if is_pretrained := isinstance(model, str):
-        predict, model = predict_pretrained, None
+    if (pretrained := as_pretrained(model)) is not None:
+        predict, model = partial(predict_pretrained, pretrained), None
     check_level_iters(level_iters)
     check_flag("optimize", optimize)
     num_channels = check_num_channels(num_channels, model, moving, static)
@@ -201,7 +202,7 @@ def register(
     moving, moving_affine = read("moving", moving, moving_affine)
     static, static_affine = read("static", static, static_affine)
     layout = find_layout(static, static_affine, num_channels, model)
-    if is_pretrained:
+    if pretrained is not None:
         check_pretrained(**layout)
     trained = {} if model is None else model.options
     with_loss = partial(

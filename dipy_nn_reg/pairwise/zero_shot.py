@@ -26,11 +26,12 @@ from dipy_nn_reg.transform.pyramid import enlarge, shrink
 _LARGEST, _SHORTEST = {2: 256, 3: 128}, 32
 
 
-def predict_pretrained(pair):
+def predict_pretrained(options, pair):
     """Predict the field between two images on one grid.
 
     Parameters
     ----------
+    options : dipy_nn_reg.checks.Pretrained
     pair : dipy_nn_reg.mapping.pair_on_grid.PairOnGrid
         Images of one channel.
 
@@ -40,6 +41,7 @@ def predict_pretrained(pair):
     """
     *shape, _ = pair.static.shape
     factor, ndim = _factor(shape), len(shape)
+    passes = PASSES[ndim] if options.passes is None else options.passes
     moving, static = (
         RescaleIntensity()(shrink(image[None], factor))
         for image in (pair.moving, pair.static)
@@ -50,26 +52,27 @@ def predict_pretrained(pair):
         return ops.convert_to_numpy(enlarged)[0]
 
     def invert():
-        if PASSES[ndim] > 1:
+        if passes > 1:
             return invert_displacement(displacement)
         return in_full(_displace(-velocity, static))
 
-    velocity, displacement = _predict_in_passes(moving, static)
+    network = _network(ndim, options.smoothness)
+    velocity, displacement = _predict_in_passes(network, moving, static, passes)
     displacement = in_full(displacement)
     return Prediction(Parts(displacement, invert), velocity, factor * _stride(ndim))
 
 
-def _predict_in_passes(moving, static):
+def _predict_in_passes(network, moving, static, passes):
     """Return the sum of the velocities and the displacement of all passes."""
-    ndim, fill = len(static.shape) - 2, Background()(moving)
+    fill = Background()(moving)
 
     def predict(moving):
         images = {"moving": moving, "static": static}
-        velocity = _network(ndim).predict_on_batch(images)
+        velocity = network.predict_on_batch(images)
         return velocity, _displace(velocity, static)
 
     velocity, displacement = predict(moving)
-    for _ in range(PASSES[ndim] - 1):
+    for _ in range(passes - 1):
         more, step = predict(warp(moving, displacement, fill=fill))
         velocity, displacement = velocity + more, compose(displacement, step)
     return velocity, displacement
@@ -97,9 +100,9 @@ def _stride(ndim):
 
 
 @lru_cache(maxsize=2)
-def _network(ndim):
+def _network(ndim, smoothness):
     """Return the network from two images between 0 and 1 to the velocity."""
-    weights = pretrained_weights(ndim)
+    weights = pretrained_weights(ndim, smoothness)
     shape = (*[None] * ndim, 1)
     with layers_in("float32"):
         images = {n: keras.Input(shape, name=n) for n in ("moving", "static")}

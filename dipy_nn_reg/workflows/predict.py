@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import check_fill, check_number
+from dipy_nn_reg.checks import Pretrained, check_fill, check_number
 from dipy_nn_reg.quiet import import_keras
 from dipy_nn_reg.workflows.channel_files import (
     check_channels_of_model,
@@ -35,6 +35,8 @@ class PredictFlow(Workflow):
         model_file,
         prealign=None,
         voxel_size=None,
+        smoothness=None,
+        passes=None,
         moving_channels=None,
         static_channels=None,
         field_format="dipy",
@@ -78,6 +80,12 @@ class PredictFlow(Workflow):
         voxel_size : float, optional
             Size in mm of the voxels that the model receives, which should be that of
             the images it was trained on. By default that of the static image.
+        smoothness : float, optional
+            Of the fields of the pretrained model, from 0, the roughest ones, to 1. By
+            default 0.3.
+        passes : int, optional
+            Number of predictions of the pretrained model, each for the image that those
+            before it have warped. By default 4 in 2D and 1 in 3D.
         moving_channels : variable string, optional
             Paths of further images of the moving people, for a model that was trained
             on several images of each: the second images of all, then the third ones.
@@ -123,6 +131,15 @@ class PredictFlow(Workflow):
             check_number("voxel_size", voxel_size)
         model = find_model(model_file)
         models = [model] if isinstance(model, Path) else []
+        dials = {"smoothness": smoothness, "passes": passes}
+        dials = {name: value for name, value in dials.items() if value is not None}
+        if models and dials:
+            raise ValueError(
+                f"Expected {' and '.join(dials)} with the pretrained model alone. "
+                f"Received {dials} and model_file={str(model_file)!r}."
+            )
+        pretrained = Pretrained(**dials)
+        pretrained.check()
         if not models and prealign is None:
             prealign = "auto"
         channels, number = find_channels_of_pairs(
@@ -152,8 +169,7 @@ class PredictFlow(Workflow):
         import_keras()
         from dipy_nn_reg import DeformableRegistration
 
-        if models:
-            model = DeformableRegistration.load(model)
+        model = DeformableRegistration.load(model) if models else pretrained
         num_channels = model.num_channels if models else 1
         check_channels_of_model(number, num_channels, in_one=True)
         register_pairs(

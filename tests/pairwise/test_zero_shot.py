@@ -5,6 +5,7 @@ from scipy.ndimage import correlate1d
 
 from dipy_nn_reg import DeformableRegistration, register
 from dipy_nn_reg.annotations import Annotations
+from dipy_nn_reg.checks import Pretrained
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.maps import displacement_of
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
@@ -19,8 +20,9 @@ def test_the_prediction_is_that_of_the_model(ndim):
     pair = PairOnGrid(
         moving[..., None], static[..., None], Annotations(), np.eye(ndim + 1)
     )
-    parts, velocity, stride = predict_pretrained(pair)
-    model = DeformableRegistration.pretrained(ndim=ndim)
+    dials = {"smoothness": 0.8, "passes": 2}
+    parts, velocity, stride = predict_pretrained(Pretrained(**dials), pair)
+    model = DeformableRegistration.pretrained(ndim=ndim, **dials)
     expected = model.predictor.predict_on_grid(*pair[:2])
     npt.assert_allclose(parts.displacement, expected.parts.displacement, atol=1e-4)
     npt.assert_allclose(parts.invert(), expected.parts.invert(), atol=1e-4)
@@ -52,7 +54,8 @@ def test_the_field_of_large_images_is_that_of_shrunk_ones():
     # Each pixel repeated, so that the mean of four is the pixel of the small image.
     images = [np.kron(i, np.ones((2, 2)))[..., None] for i in (small, small[::-1])]
     images = [image.astype(np.float32) for image in images]
-    parts, _, stride = predict_pretrained(PairOnGrid(*images, Annotations(), np.eye(3)))
+    pair = PairOnGrid(*images, Annotations(), np.eye(3))
+    parts, _, stride = predict_pretrained(Pretrained(), pair)
     model = DeformableRegistration.pretrained(ndim=2)
     expected = model.predict_field(small[None], small[::-1])[0]
     assert stride == 2 and parts.displacement.shape == (*shape, 2)

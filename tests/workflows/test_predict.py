@@ -131,6 +131,9 @@ def test_slices_are_registered_in_2d(sevens, write, models, tmp_path):
         ({"out_warped": "warped.png"}, "warped.png"),
         ({"out_inverse": "back.nii.gz"}, "--inverse.*back.nii.gz"),
         ({"model_file": "nothing.keras"}, "nothing.keras"),
+        ({"smoothness": 0.5}, "smoothness with the pretrained model alone.*0.5"),
+        ({"model_file": "pretrained", "smoothness": 1.1}, "from 0 to 1 .*1.1"),
+        ({"model_file": "pretrained", "passes": 0}, "passes.*0"),
         ({"model_file": 2}, "an image of 2 axes, as the model"),
     ],
 )
@@ -167,3 +170,17 @@ def test_the_pretrained_model_aligns_and_registers_images_of_any_grid(write, tmp
         np.corrcoef(i.ravel(), static.ravel())[0, 1] for i in (warped, moving)
     )
     assert expected > before
+
+
+def test_the_pretrained_model_is_as_smooth_as_it_is_asked_to_be(write, tmp_path):
+    images, _ = make_phantoms(2, shape=(40, 37), seed=0)
+    paths = [write(f"{i}.nii.gz", image, np.eye(4)) for i, image in enumerate(images)]
+    static, moving = (image[None] for image in images)
+    for smoothness, passes in [(0.0, 1), (1.0, 3)]:
+        dials = {"smoothness": smoothness, "passes": passes}
+        out = tmp_path / str(passes)
+        predict(paths[0], paths[1:], "pretrained", out, prealign="none", **dials)
+        model = DeformableRegistration.pretrained(ndim=2, **dials)
+        warped = nib.load(out / "warped.nii.gz").get_fdata()
+        expected = model.predict(moving, static)[0]
+        npt.assert_allclose(np.squeeze(warped), expected, atol=1e-3)
