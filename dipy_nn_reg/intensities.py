@@ -118,6 +118,7 @@ def float_type(image):
     span, largest = high - low, max(abs(low), abs(high))
     # float32 has 24 significant bits, and full precision only above about 1e-38.
     fits = span >= largest * _MIN_CONTRAST and span >= _MIN_SPAN
+    fits = fits and largest <= float(np.finfo(np.float32).max)
     return np.float32 if fits or span == 0 else np.float64
 
 

@@ -138,6 +138,7 @@ def test_sparse_structure_is_kept(rng):
         ([0, 1e-38], np.float64),
         ([2**40, 2**40 + 7], np.float64),
         ([5.0, 5.0], np.float32),
+        ([0.0, 1e200], np.float64),
     ],
 )
 def test_the_type_preserves_the_contrast(values, expected):

@@ -5,7 +5,7 @@ import re
 
 from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.cohort.naming import prefixes_of_sets
-from dipy_nn_reg.io.tables import read_csv
+from dipy_nn_reg.io.tables import is_tsv, read_csv
 from dipy_nn_reg.text import printable
 
 # Masks and label maps that a pair may have, as columns of a table.
@@ -15,6 +15,8 @@ COLUMNS = ("id", "static", "moving", *ANNOTATIONS)
 # Columns of further images of a person: moving_2, static_2, moving_3 and so on.
 _FURTHER = re.compile(r"(moving|static)_([2-9])")
 _TABLES = (".csv", ".tsv")
+# Beginnings of the names of files beside the folders of pairs.
+_OWN = ("cohort.", "cohort_part-", "dataset_description.")
 
 
 def is_table(path):
@@ -46,7 +48,14 @@ def read_pairs(path, static=None):
         If it is no table, or if a row has no moving or no static image.
     """
     path, pairs = Path(path), []
-    for number, row in enumerate(read_csv(path), start=2):
+    rows = read_csv(path)
+    if rows and "moving" not in rows[0]:
+        separator = "tabs" if is_tsv(path) else "commas"
+        raise ValueError(
+            f"Expected a table with a column 'moving', its columns separated by "
+            f"{separator}. Received {str(path)!r} with {list(rows[0])}."
+        )
+    for number, row in enumerate(rows, start=2):
         cells = {n: (row[n] or "").strip() for n in row if _is_read(n or "")}
         named = {n: cell for n, cell in cells.items() if cell}
         name = {"id": named.pop("id")} if "id" in named else {}
@@ -158,9 +167,10 @@ def named(pairs):
     seen = {}
     for pair in pairs:
         name = str(pair["id"])
-        if name in (".", "..") or set(name) & set("/\\:\0") or not name.isprintable():
+        if not _can_be_a_folder(name):
             raise ValueError(
-                f"Expected an id that can be the name of a folder. Received {name!r}."
+                f"Expected an id that can be the name of a folder, and none of a "
+                f"cohort's own files. Received {name!r}."
             )
         if name.casefold() in seen:
             raise ValueError(
@@ -170,3 +180,9 @@ def named(pairs):
         seen[name.casefold()] = pair["moving"]
         pair["id"] = name
     return pairs
+
+
+def _can_be_a_folder(name):
+    """Return whether a name is free for the folder of a pair, on all systems."""
+    is_name = name not in (".", "..") and not set(name) & set("/\\:\0")
+    return is_name and name.isprintable() and not name.casefold().startswith(_OWN)

@@ -123,6 +123,7 @@ def register_cohort(
         check_integer("part", part[0], lowest=1, highest=part[1])
     check_options(options, fill)
     out_dir = Path(out_dir).expanduser().absolute()
+    state.check_folder(out_dir)
     jobs, field_format = plan_jobs(
         pairs,
         out_dir,

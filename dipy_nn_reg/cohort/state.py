@@ -47,6 +47,22 @@ TABLE, PART, SETTINGS = "cohort.tsv", "cohort_part-{}-of-{}.tsv", "cohort.json"
 _TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
+def check_folder(path):
+    """Raise ValueError unless a folder is there or can be made, as far as names tell.
+
+    Parameters
+    ----------
+    path : Path
+        An absolute one.
+    """
+    existing = next(p for p in (path, *path.parents) if p.exists())
+    if not existing.is_dir():
+        raise ValueError(
+            f"Expected out_dir to be a folder. Received {str(path)!r}, where "
+            f"{str(existing)!r} is none."
+        )
+
+
 def table_of(folder, part=None):
     """Return the path of the table of a cohort, or of one of its parts.
 

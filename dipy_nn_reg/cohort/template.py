@@ -137,6 +137,7 @@ def build_template(
     initial = None if initial is None else check_path("initial", initial)
     used = readable(people, initial)
     out_dir = Path(out_dir).expanduser().absolute()
+    state.check_folder(out_dir)
     settings = {
         "people": {one["id"]: str(one["moving"].absolute()) for one in people},
         "further": [str(p.absolute()) for one in people for p in one["further"]],

@@ -96,7 +96,7 @@ def balanced(up, down):
     Raises
     ------
     ValueError
-        If one image alone is empty.
+        If one image alone is empty, or if one has no contrast.
     """
     totals = [float(image.sum(dtype=np.float64)) for image in (up, down)]
     if max(totals) <= 0:
@@ -105,6 +105,8 @@ def balanced(up, down):
         raise ValueError(
             "Expected two images of the same object. Received an empty one."
         )
+    if not all(map(np.ptp, (up, down))):
+        raise ValueError("Expected images with contrast. Received one of one value.")
     ratio = totals[0] / totals[1]
     if abs(np.log(ratio)) <= np.log(_SAME):
         return up, down

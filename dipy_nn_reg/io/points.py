@@ -88,7 +88,7 @@ def read_bvecs(path):
     ValueError
         If there are no three rows or columns of numbers.
     """
-    if Path(path).suffix == ".npy" and Path(path).is_file():
+    if Path(path).suffix.lower() == ".npy" and Path(path).is_file():
         try:
             bvecs = np.atleast_2d(np.load(path)).astype(np.float64)
         except (OSError, EOFError, ValueError, TypeError) as error:
@@ -135,7 +135,7 @@ def read_streamlines(path, reference):
         with np.errstate(invalid="ignore"):  # points that are not finite
             tractogram = load_tractogram(
                 str(path),
-                "same" if Path(path).suffix != ".tck" else _as_reference(reference),
+                "same" if path.suffix.lower() != ".tck" else _as_reference(reference),
                 bbox_valid_check=False,
             )
     except Exception as error:

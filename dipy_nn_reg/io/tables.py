@@ -59,7 +59,8 @@ def read_csv(path):
         If the file is not text, if a row has more or fewer cells than the first line,
         or if two columns have the same name.
     """
-    with open(path, **_TEXT) as file:
+    # Spreadsheets put a byte-order mark before UTF-8.
+    with open(path, **_TEXT | {"encoding": "utf-8-sig"}) as file:
         try:
             lines = csv.reader(file, delimiter="\t" if is_tsv(path) else ",")
             columns, *lines = [line for line in lines if line] or [[]]

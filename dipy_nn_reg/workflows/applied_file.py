@@ -65,7 +65,7 @@ def apply_to_file(path, static, transforms, paths, options):
     if not is_image(path):
         maps = _read_maps(transforms, static, None, options)
         static, _ = _on_grids_of(maps, static, None, options)
-        if path.suffix in POINTS:
+        if path.suffix.lower() in POINTS:
             moved = _move(read_points(path), maps, options.inverse)
             write_points(paths["out_file"], moved)
             return 0
@@ -95,7 +95,7 @@ def apply_to_file(path, static, transforms, paths, options):
 
 def is_image(path):
     """Return whether a file holds neither points nor streamlines, by its name."""
-    return path.suffix not in (*POINTS, *TRACTOGRAMS)
+    return path.suffix.lower() not in (*POINTS, *TRACTOGRAMS)
 
 
 def _warp_and_turn(moving, static, maps, paths, options):
@@ -127,7 +127,7 @@ def _read_maps(paths, static, moving, options):
         }
     maps = []
     for path in paths:
-        if path.suffix == ".txt":
+        if path.suffix.lower() == ".txt":
             maps.append(read_affine(path))
             continue
         mapping = load_mapping(

@@ -1,5 +1,7 @@
 """Command that transforms images, points and tractograms."""
 
+from contextlib import nullcontext
+
 from dipy.io.utils import split_filename_extension
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
@@ -131,7 +133,9 @@ class ApplyFlow(Workflow):
         )
         for path, name, paths in progress_bar(sets, desc="Files"):
             with failures.caught(name):
-                with whole_files(paths) as partials:
+                # A single file is written whole; two appear together.
+                several = whole_files if len(paths) > 1 else nullcontext
+                with several(paths) as partials:
                     outside = apply_to_file(path, static, transforms, partials, options)
                 out = printable(paths["out_file"])
                 if outside:
@@ -180,4 +184,4 @@ def _with_ending_of(path, name):
     if is_image(path):
         check_warped_name(name)
         return name
-    return split_filename_extension(name)[0] + path.suffix
+    return split_filename_extension(name)[0] + path.suffix.lower()

@@ -23,7 +23,7 @@ def find_bundles(static, moving, n):
     """
     paths = paths_of_both("bundles", static, moving, n)
     for path in (path for both in paths if both for path in both):
-        if path.suffix not in TRACTOGRAMS:
+        if path.suffix.lower() not in TRACTOGRAMS:
             raise ValueError(
                 f"Expected bundles in files that end with {', '.join(TRACTOGRAMS)}. "
                 f"Received {str(path)!r}."

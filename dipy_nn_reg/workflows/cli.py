@@ -1,6 +1,6 @@
 """Entry point of the console scripts, each of which runs the flow of its name."""
 
-from argparse import SUPPRESS
+from argparse import SUPPRESS, ArgumentParser
 import gc
 from importlib import import_module
 import logging
@@ -73,6 +73,8 @@ def _run_flow(name):
     from dipy.workflows.flow_runner import run_flow
 
     logger.addFilter(_make_printable)
+    lowest = _lowest_level()
+    logger.addFilter(lambda record: record.levelno >= lowest)
     module, flow = FLOWS[name]
     extra_arguments = {
         "version": {"action": "version", "version": f"{name} {__version__}"},
@@ -91,6 +93,19 @@ def _run_flow(name):
         be_quiet()
     sys.argv = [argument for argument in sys.argv if argument not in (DEBUG, QUIET)]
     run_flow(getattr(import_module(module), flow)(), extra_args=extra_arguments)
+
+
+def _lowest_level():
+    """Return the number of --log_level, which DIPY takes and does not heed."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--log_level", default="INFO")
+    name = parser.parse_known_args()[0].log_level
+    levels = logging.getLevelNamesMapping()
+    if name not in levels:
+        raise ValueError(
+            f"Expected --log_level to be one of {', '.join(levels)}. Received {name!r}."
+        )
+    return levels[name]
 
 
 def _make_printable(record):

@@ -121,7 +121,7 @@ class UndistortFlow(Workflow):
             turned by --motion for series with the direction of down_file, and as they
             were for others.
         """
-        pair = [find_input("up_file", up_file), find_input("down_file", down_file)]
+        pair = _find_pair(up_file, down_file)
         series = find_inputs(series_files) if series_files else []
         bvecs = find_bvecs(series, bvecs)
         check_number("smoothness", smoothness)
@@ -178,6 +178,14 @@ class UndistortFlow(Workflow):
         for path in outputs.values():
             if path.exists():
                 logger.info(f"Written: {printable(path)}")
+
+
+def _find_pair(up_file, down_file):
+    """Return the paths of two different images."""
+    pair = [find_input("up_file", up_file), find_input("down_file", down_file)]
+    if pair[0].samefile(pair[1]):
+        raise ValueError(f"Expected two images. Received {printable(pair[0])} twice.")
+    return pair
 
 
 def _check_grids(paths):

@@ -36,7 +36,10 @@ def test_tables_are_read_relative_to_their_folder(ending, comma, tmp_path):
     ("text", "message"),
     [
         ("moving\nm.nii\n", "a static image of each pair. Received none in row 2"),
-        ("static\ns.nii\n", "a moving image of each pair"),
+        ("static,moving\ns.nii,\n", "a moving image of each pair"),
+        ("static\ns.nii\n", r"a column 'moving'.*Received .*\['static'\]"),
+        ("static;moving\ns;m\n", "separated by commas.*'static;moving'"),
+        ("Static,Moving\ns,m\n", "a column 'moving'.*'Moving'"),
         ("static,moving\n", "a table with rows"),
         ("static,moving\na\n", "rows of 2 cells"),
     ],
@@ -66,7 +69,7 @@ def test_names_are_those_of_the_images():
     assert [pair["id"] for pair in named(pairs)] == ["t_a", "s_b"]
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", "a\nb"])
+@pytest.mark.parametrize("name", ["a/b", "..", "a\nb", "cohort.tsv", "Cohort.html"])
 def test_names_have_to_be_those_of_folders(name):
     with pytest.raises(ValueError, match="the name of a folder"):
         named([{"id": name, "static": Path("s"), "moving": Path("m")}])

@@ -159,6 +159,14 @@ def test_invalid_options_are_refused_before_anything_is_written(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("place", ["file", "file/within"])
+def test_results_need_a_folder(place, brains, tmp_path):
+    (tmp_path / "file").touch()
+    place = tmp_path / place
+    with pytest.raises(ValueError, match="out_dir to be a folder. .*file' is none"):
+        register_cohort(brains[1:], place, static=brains[0], **QUICK)
+
+
 def test_other_options_of_an_earlier_run_are_refused(brains, tmp_path):
     register_cohort(brains[1:2], tmp_path, static=brains[0], **QUICK)
     with pytest.raises(ValueError, match="loss='mse'; the earlier run had 'ncc'"):

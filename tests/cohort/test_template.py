@@ -236,6 +236,14 @@ def test_invalid_options_are_refused(options, message, brains, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("place", ["file", "file/within"])
+def test_results_need_a_folder(place, brains, tmp_path):
+    (tmp_path / "file").touch()
+    place = tmp_path / place
+    with pytest.raises(ValueError, match="out_dir to be a folder. .*file' is none"):
+        build_template(brains[:2], place)
+
+
 def test_missing_images_are_named(brains, tmp_path):
     with pytest.raises(FileNotFoundError, match="no.nii"):
         build_template([brains[0], "no.nii"], tmp_path / "out")

@@ -140,6 +140,9 @@ def test_thin_volumes_are_accepted(shape):
         ({"axis": 2}, "axis to be an integer >= 0 and <= 1"),
         ({"axis": -1}, "axis to be an integer"),
         ({"smoothness": 0}, "smoothness"),
+        ({"up": np.eye(20)}, "images with contrast"),
+        ({"up": np.zeros((20, 20)), "down": np.eye(20)}, "an empty one"),
+        ({}, "images with contrast"),
         ({"up": np.ones((1, 20)), "down": np.ones((1, 20))}, "two voxels or more"),
     ],
 )

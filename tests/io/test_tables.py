@@ -60,3 +60,8 @@ def test_each_row_is_one_line_for_any_name():
     lines = format_rows(rows, ["name", "n"]).splitlines()
     assert len(lines) == 3
     assert lines[1].split() == [r"a\n\x1b[2J", "0.5000"]
+
+
+def test_the_mark_that_spreadsheets_write_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "t.csv").write_text('moving,"static"\na,b\n', encoding="utf-8-sig")
+    assert read_csv(tmp_path / "t.csv") == [{"moving": "a", "static": "b"}]

@@ -172,15 +172,21 @@ def test_several_transforms_interpolate_once(setting, write, tmp_path):
     npt.assert_allclose(nib.load(out).get_fdata(), image, atol=1e-5)
 
 
-def test_points_are_transformed_from_moving_to_static(setting, tmp_path):
+def test_an_error_names_the_file_that_was_asked_for(setting, tmp_path):
+    with pytest.raises(ValueError, match=f"for '{tmp_path}/warped.png'"):
+        apply(setting, setting.moving_path, out=tmp_path, out_file="warped.png")
+
+
+@pytest.mark.parametrize("name", ["points.csv", "POINTS.CSV"])
+def test_points_are_transformed_from_moving_to_static(name, setting, tmp_path):
     """Points go in the same direction as images."""
     points = setting.moving_affine[:3, 3] + np.random.default_rng(0).normal(size=(9, 3))
-    np.savetxt(tmp_path / "points.csv", points, delimiter=",")
-    out = apply(setting, tmp_path / "points.csv", out=tmp_path / "out")
+    np.savetxt(tmp_path / name, points, delimiter=",")
+    out = apply(setting, tmp_path / name, out=tmp_path / "out")
     expected = setting.mapping.transform_points_inverse(points)
     npt.assert_allclose(read_points(out), expected, atol=1e-5)
     options = {"static": setting.moving_path, "inverse": True}
-    out = apply(setting, tmp_path / "points.csv", **options, out=tmp_path / "inverse")
+    out = apply(setting, tmp_path / name, **options, out=tmp_path / "inverse")
     expected = setting.mapping.transform_points(points)
     npt.assert_allclose(read_points(out), expected, atol=1e-5)
 

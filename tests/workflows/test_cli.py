@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 
+from dipy.utils.logging import logger
+from dipy.workflows import flow_runner
 import numpy as np
 import pytest
 
@@ -64,6 +66,31 @@ def test_there_is_a_command_for_each_flow():
 def test_a_command_says_its_version(run_command):
     done = run_command("dipy_nn_reg_apply", "--version")
     assert (done.returncode, done.stdout) == (0, f"dipy_nn_reg_apply {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"), [("INFO", 2), ("WARNING", 1), ("ERROR", 0)]
+)
+def test_messages_below_the_level_are_not_shown(level, shown, monkeypatch, dipy_log):
+    def flow(_, extra_args):
+        logger.warning("Said.")
+        logger.info("Said.")
+
+    before, filters = logger.level, list(logger.filters)
+    monkeypatch.setattr(flow_runner, "run_flow", flow)
+    monkeypatch.setattr(sys, "argv", ["dipy_nn_reg_apply", "--log_level", level])
+    try:
+        cli.run()
+    finally:
+        logger.filters[:] = filters
+    assert dipy_log.messages.count("Said.") == shown and logger.level == before
+
+
+def test_a_level_that_is_none_is_refused(run_command):
+    done = run_command("dipy_nn_reg_apply", "a", "b", "c", "--log_level", "LOUD")
+    assert done.returncode == 1
+    assert "--log_level to be one of CRITICAL," in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments", [["--debug"], []])

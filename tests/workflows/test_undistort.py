@@ -334,6 +334,11 @@ def test_options_of_pairs_are_refused_without_a_pair(options, pair, tmp_path):
         undistort(pair, tmp_path, direction="j", structural=True, **options)
 
 
+def test_one_file_given_twice_is_refused(pair, tmp_path):
+    with pytest.raises(ValueError, match="two images. Received .*up.nii.gz twice"):
+        undistort([pair[0]] * 2, tmp_path, direction="j")
+
+
 def test_series_keep_their_time_step(pair, tmp_path):
     series = nib.load(pair[0])
     image = nib.Nifti1Image(series.get_fdata(dtype=np.float32), AFFINE)
