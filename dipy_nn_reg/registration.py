@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.backend import JIT_COMPILE, layers_in
+from dipy_nn_reg.backend import JIT_COMPILE, check_not_shared, layers_in
 from dipy_nn_reg.intensities import estimate_backgrounds
 from dipy_nn_reg.io.channels import read_channels
 from dipy_nn_reg.mapping.frame import Frame
@@ -392,8 +392,9 @@ class Registration:
         Raises
         ------
         ValueError
-            As :meth:`predict`.
+            As :meth:`predict`, and if several devices share batches.
         """
+        check_not_shared("evaluate")
         pairs = self.predictor.pairs(moving, static, for_loss=True)
         loss = self.model.evaluate(pairs, verbose=verbose, return_dict=True)["loss"]
         rows = []

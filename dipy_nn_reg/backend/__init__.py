@@ -22,7 +22,11 @@ from dipy_nn_reg.backend.compilation import (
     value_and_gradient,
 )
 from dipy_nn_reg.backend.devices import has_fast_bfloat16, has_gpu
-from dipy_nn_reg.backend.distribution import devices_of_a_batch, own_part
+from dipy_nn_reg.backend.distribution import (
+    check_not_shared,
+    devices_of_a_batch,
+    own_part,
+)
 from dipy_nn_reg.backend.operations import (
     for_backend,
     from_sizes,
@@ -35,6 +39,7 @@ __all__ = [
     "JIT_COMPILE",
     "PRECISIONS",
     "as_one_graph",
+    "check_not_shared",
     "compiled",
     "devices_of_a_batch",
     "for_backend",

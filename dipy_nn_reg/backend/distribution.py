@@ -34,6 +34,21 @@ def devices_of_a_batch():
     return distribution.device_mesh.devices.size
 
 
+def check_not_shared(what):
+    """Raise ValueError if several devices would share the batches of some work.
+
+    Parameters
+    ----------
+    what : str
+        The work, in the message.
+    """
+    if (devices := devices_of_a_batch()) > 1:
+        raise ValueError(
+            f"Expected a single device for {what}: end the distribution by "
+            f"keras.distribution.set_distribution(None). Received {devices} devices."
+        )
+
+
 def own_part(size):
     """Return the slice of a batch that this process gives to its devices.
 

@@ -135,7 +135,7 @@ def check_pairs(moving, static, *, ndim, num_channels):
     moving = check_images(moving, name="moving", ndim=ndim, num_channels=num_channels)
     spatial = moving.shape[1:-1]
     static = as_array("static", static)
-    if static.shape in (spatial, (*spatial, num_channels)):
+    if static.ndim == ndim or static.shape in (spatial, (*spatial, num_channels)):
         static = static[None]
     static = check_images(static, name="static", ndim=ndim, num_channels=num_channels)
     if static.shape[1:-1] != spatial:

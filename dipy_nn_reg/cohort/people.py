@@ -178,7 +178,10 @@ def remaining(people, rows):
             logger.warning(f"Left out: {one['id']}: {row['error']}")
     left = [one for one in people if rows[one["id"]]["status"] == "done"]
     if not left:
-        raise ValueError("Expected images that can be registered. Received none.")
+        reason = rows[people[0]["id"]]["error"]
+        raise ValueError(
+            f"Expected images that can be registered. Received none: {reason}"
+        )
     return left
 
 

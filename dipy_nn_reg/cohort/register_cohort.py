@@ -8,6 +8,7 @@ from pathlib import Path
 from dipy.utils.logging import logger
 
 from dipy_nn_reg.checks import (
+    as_pretrained,
     check_fill,
     check_integer,
     check_level_iters,
@@ -132,6 +133,8 @@ def register_cohort(
         reports=reports,
         of_dataset={"suffix": suffix, "participants": participants, "space": space},
     )
+    further = (job.channels for job in jobs)
+    check_channels(options, (1 + len(f["moving"]) if f else 1 for f in further))
     options |= {"field_format": field_format, "inverse": inverse, "fill": fill}
     engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
     with closing(engine):
@@ -170,6 +173,28 @@ def check_options(options, fill=None):
     known = sorted(signature(register).parameters.keys() - _OF_ONE_PAIR)
     for name in options:
         check_name("an option", name, known)
+
+
+def check_channels(options, numbers):
+    """Raise ValueError unless losses, weights and a model suit the images of a person.
+
+    Parameters
+    ----------
+    options : dict
+        Options of :func:`~dipy_nn_reg.register`.
+    numbers : iterable of int
+        Numbers of images of the people.
+    """
+    import_keras()
+    from dipy_nn_reg.losses.choice_checks import join_losses
+    from dipy_nn_reg.pairwise.options import LOSS, check_pretrained
+
+    for number in set(numbers):
+        loss = options.get("loss")
+        weights = options.get("channel_weights")
+        join_losses(LOSS if loss is None else loss, weights, number)
+        if as_pretrained(options.get("model")) is not None:
+            check_pretrained(ndim=3, num_channels=number)
 
 
 def register_jobs(function, jobs, out_dir, engine, *, part=None, retry_failed=False):

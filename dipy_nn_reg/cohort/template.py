@@ -13,7 +13,7 @@ from dipy_nn_reg.cohort.engines import open_engine
 from dipy_nn_reg.cohort.inputs import list_pairs, named
 from dipy_nn_reg.cohort.jobs import failed_row
 from dipy_nn_reg.cohort.people import readable
-from dipy_nn_reg.cohort.register_cohort import check_options
+from dipy_nn_reg.cohort.register_cohort import check_channels, check_options
 from dipy_nn_reg.cohort.rounds import KINDS, TEMPLATE, Rounds
 from dipy_nn_reg.text import printable
 
@@ -134,6 +134,7 @@ def build_template(
     _check(rounds, average, sharpen, prealign)
     people = _people(images, further, masks=masks, labels=labels, weights=weights)
     check_options({**options, "prealign": prealign})
+    check_channels(options, [1 + len(further)])
     initial = None if initial is None else check_path("initial", initial)
     used = readable(people, initial)
     out_dir = Path(out_dir).expanduser().absolute()

@@ -73,15 +73,17 @@ def stack_channels(images, affine, name):
     Raises
     ------
     FileNotFoundError, ValueError
-        If an image cannot be read, has other axes than the first one, or lies
-        elsewhere.
+        If an image cannot be read, is constant, has other axes than the first one, or
+        lies elsewhere.
     """
     first, affine = array_and_affine(images[0], affine)
     first = check_real(name, first)
     channels = [first]
+    _check_contrast(first, name)
     for image in images[1:]:
         array, own = array_and_affine(image, None)
         array = check_real(name, array)
+        _check_contrast(array, name)
         if array.ndim != first.ndim:
             raise ValueError(
                 f"Expected {name} images with as many axes as the first one, of shape "
@@ -96,6 +98,15 @@ def stack_channels(images, affine, name):
             )
         channels.append(array)
     return np.stack(channels, axis=-1), affine
+
+
+def _check_contrast(image, name):
+    # Without NaN, unless there is nothing else.
+    if not np.fmin.reduce(image, axis=None) < np.fmax.reduce(image, axis=None):
+        raise ValueError(
+            f"Expected {name} images with contrast. Received one of shape "
+            f"{image.shape} and a single value."
+        )
 
 
 def _on_grid_of(first, affine, array, own):

@@ -42,11 +42,35 @@ def check_training_data(moving, static=None, *, ndim, num_channels, **annotation
     """
     layout = {"ndim": ndim, "num_channels": num_channels}
     arrays = {"moving": moving, "static": static, **annotations}
+    _check_sizes(arrays, ndim)
     arrays = pad_to_one_size(arrays, ndim)
     moving, static = arrays.pop("moving"), arrays.pop("static")
     moving, static = check_training_pairs(moving, static, **layout)
     annotations = check_annotations(arrays, moving, static)
     return {"moving": moving, "static": static, "annotations": annotations}
+
+
+def _check_sizes(arrays, ndim):
+    """Raise ValueError unless label maps and masks in a list fit their images.
+
+    Once they are padded to one size, nothing would tell.
+    """
+    for name, place in PLACES.items():
+        of_moving = place.image == "moving" or arrays.get("static") is None
+        images, given = arrays["moving" if of_moving else "static"], arrays.get(name)
+        if place.kind not in ("labels", "mask") or not isinstance(given, (list, tuple)):
+            continue
+        sizes = [np.shape(array)[:ndim] for array in given]
+        expected = sizes[:1]
+        if isinstance(images, (list, tuple)):
+            expected = [np.shape(image)[:ndim] for image in images]
+        for number in range(max(len(sizes), len(expected))):
+            size, image = (s[number % len(s)] for s in (sizes, expected))
+            if size != image:
+                raise ValueError(
+                    f"Expected {name} of the size of their images. Received one of "
+                    f"{size} for an image of {image}."
+                )
 
 
 def check_validation_data(data, *, ndim, num_channels):

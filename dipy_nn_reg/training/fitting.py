@@ -114,9 +114,9 @@ def fit(model, data, validation, options, *, callbacks, verbose):
     drawn_from = model.state["random"] if options.resume else None
     pairs = draw(changes=changes, first_drawn_from=drawn_from)
     _check_memory(model, pairs, validation)
+    _forget_other_labels(model, pairs, validation)
     learning_rate = model.options["learning_rate"]
-    # The dataset shuffles the pairs; Keras would ignore the seed.
-    train = partial(model.fit, shuffle=False, verbose=verbose)
+    train = partial(model.fit, shuffle=False, verbose=verbose)  # the dataset shuffles
     if not options.resume:
         model.state = finished_state(rng, model.state["trained"])
         if learning_rate is not None:  # an earlier fit has left another one
@@ -134,14 +134,27 @@ def fit(model, data, validation, options, *, callbacks, verbose):
     )
 
 
+def _forget_other_labels(model, pairs, validation):
+    """Let a model be traced anew if the numbers of labels are not those before.
+
+    Keras would trace it for any number of labels, which the layers do not allow.
+    """
+    both = (pairs, validation)
+    numbers = tuple(0 if one is None else one.labels_at_once for one in both)
+    if model.labels_at_once not in (None, numbers):
+        model.make_train_function(force=True)
+        model.make_test_function(force=True)
+    model.labels_at_once = numbers
+
+
 def _check_shares(data, validation, batch_size):
     """Raise ValueError unless several devices can share each batch evenly."""
     devices = devices_of_a_batch()
-    batch_size = min(batch_size, len(data["moving"]))
-    if batch_size % devices:
+    images = len(data["moving"])
+    if min(batch_size, images) % devices:
         raise ValueError(
-            f"Expected a batch_size that {devices} devices share evenly. Received "
-            f"batch_size={batch_size}."
+            f"Expected batches that {devices} devices share evenly. Received "
+            f"batch_size={batch_size} and {images} images."
         )
     if validation is not None and (n := len(validation.moving)) % devices:
         raise ValueError(

@@ -80,6 +80,8 @@ class RegistrationModel(keras.Model):
         self.options = options
         self.state = finished_state(np.random.default_rng(options["seed"]))
         self._objective = Objective(objective)
+        # Numbers of labels in a batch of the last training and its validation.
+        self.labels_at_once = None
         # Names of the annotations and mode of the last step, for get_metrics_result.
         self._supervised_by, self._training = (), True
         self.ncc = keras.metrics.Mean(name="ncc", dtype="float32")

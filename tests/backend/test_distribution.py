@@ -86,8 +86,8 @@ def test_a_batch_that_cannot_be_shared_is_refused(images, monkeypatch):
     monkeypatch.setattr("dipy_nn_reg.training.fitting.devices_of_a_batch", lambda: 3)
     registration = DeformableRegistration(input_shape=(16, 17))
     for options, message in [
-        ({"batch_size": 4}, "batch_size that 3 devices share evenly.*batch_size=4"),
-        ({"batch_size": 6}, "batch_size that 3 devices share evenly.*batch_size=4"),
+        ({"batch_size": 4}, "batches that 3 devices share evenly.*=4 and 4 images"),
+        ({"batch_size": 6}, "batches that 3 devices share evenly.*=6 and 4 images"),
         ({"batch_size": 3, "validation_data": (images, None)}, "3 devices.*4 pairs"),
     ]:
         with pytest.raises(ValueError, match=f"Expected .*{message}"):
@@ -102,6 +102,14 @@ def test_by_default_devices_share_a_batch(ndim, devices, size, monkeypatch):
 
     monkeypatch.setattr(fitting, "devices_of_a_batch", lambda: devices)
     assert fitting.default_batch_size(ndim) == size
+
+
+def test_one_device_evaluates(images, monkeypatch):
+    """Keras would lose the weights if devices could not share the last batch."""
+    registration = DeformableRegistration(input_shape=(16, 17))
+    monkeypatch.setattr(distribution, "devices_of_a_batch", lambda: 2)
+    with pytest.raises(ValueError, match="single device for evaluate: .* 2 devices"):
+        registration.evaluate(images[:1], images[1], verbose=0)
 
 
 class OfOtherKind:

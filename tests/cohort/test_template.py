@@ -224,6 +224,9 @@ def test_an_initial_image_gives_its_grid(brains, write, tmp_path):
         ({"sharpen": -1.0}, "sharpen"),
         ({"prealign": "auto"}, "prealign to be one of"),
         ({"los": "mi"}, "an option to be one of .*Received 'los'"),
+        ({"loss": ["lncc", "mi"]}, "loss for each of 1 channels"),
+        ({"further": [0], "channel_weights": [1, 2, 3]}, "for each of 2 channels"),
+        ({"further": [0], "model": "pretrained"}, "images of one channel"),
         ({"n_jobs": 0}, "n_jobs"),
         ({"weights": [1.0]}, "weights for each of 2 images. Received 1"),
         ({"weights": [1.0, -1.0]}, "each weight"),
@@ -231,6 +234,8 @@ def test_an_initial_image_gives_its_grid(brains, write, tmp_path):
     ],
 )
 def test_invalid_options_are_refused(options, message, brains, tmp_path):
+    if "further" in options:
+        options = {**options, "further": [brains[:2]]}
     with pytest.raises(ValueError, match=message):
         build_template(brains[:2], tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()

@@ -105,3 +105,12 @@ def test_images_apart_are_refused(image, write):
 def test_a_missing_file_is_named(image, tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing.nii"):
         read_channels(2, "moving", [image, tmp_path / "nothing.nii"], None)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_an_image_of_one_value_is_refused(number, value, image):
+    images = [image, image]
+    images[number] = np.full(image.shape, value)
+    with pytest.raises(ValueError, match="Expected moving images with contrast"):
+        read_channels(2, "moving", images, None)

@@ -5,7 +5,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg.annotations import Annotations
-from dipy_nn_reg.training.data_checks import check_annotations
+from dipy_nn_reg.training.data_checks import check_annotations, check_training_data
 
 NAMES = (
     "moving_labels",
@@ -231,3 +231,32 @@ def test_invalid_annotations_are_refused(annotations, message):
 def test_invalid_annotations_are_refused_without_static_images(annotations, message):
     with pytest.raises(ValueError, match=f"^Expected {message}"):
         check(static=None, **annotations)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"moving_labels": [0, 1]}, None),
+        ({"moving_labels": [1, 0]}, "moving_labels .*.5, 6. for an image of .4, 6"),
+        ({"moving_mask": [1]}, "moving_mask .*.5, 6. for an image of .4, 6"),
+        ({"mask": [1, 0]}, "mask .*.5, 6. for an image of .4, 6"),
+        ({"static_labels": [1, 0]}, "static_labels .*.5, 6. for an image of .4, 6"),
+        ({"array": True, "moving_labels": [1, 0]}, ".4, 6. for an image of .5, 6"),
+    ],
+)
+def test_lists_of_annotations_have_the_sizes_of_their_images(given, message):
+    """Nothing would tell once they are padded to one size."""
+    shapes = [(4, 6), (5, 6)]
+    images = [np.random.default_rng(0).random(shape) for shape in shapes]
+    data = {"moving": images, "static": list(images)}
+    if given.pop("array", False):
+        data = {"moving": np.ones((2, 5, 6)), "static": np.ones((2, 5, 6))}
+    labels = {"moving_labels": [0, 1], "static_labels": [0, 1]}
+    given = labels | given if any("labels" in name for name in given) else given
+    for name, numbers in given.items():
+        data[name] = [np.ones(shapes[number], int) for number in numbers]
+    if message is None:
+        check_training_data(**data, ndim=2, num_channels=1)
+        return
+    with pytest.raises(ValueError, match=f"Expected .*{message}"):
+        check_training_data(**data, ndim=2, num_channels=1)

@@ -102,3 +102,20 @@ def test_invalid_options_and_annotations_leave_the_model_unchanged(rng):
 
 def _squares(static, warped):
     return (static - warped) ** 2
+
+
+@pytest.mark.parametrize("which", ["training", "validation"])
+def test_another_training_may_have_other_labels(which, rng, blobs):
+    images = blobs(rng, 4, (16, 17))
+    labels = (images > 0.3).astype(int) + (images > 0.6)
+    registration = DeformableRegistration(
+        input_shape=(16, 17), network="voxelmorph1", seed=0
+    )
+    for number in (2, 1, 2):
+        few = np.minimum(labels, number)
+        moving_labels = few if which == "training" else labels
+        options = {"epochs": 1, "moving_labels": moving_labels, "verbose": 0}
+        if which == "validation":
+            options["validation_data"] = {"moving": images, "moving_labels": few}
+        history = registration.fit(images, **options).history
+        assert 0 < history["label_overlap"][0] <= 1
