@@ -176,25 +176,31 @@ def check_options(options, fill=None):
 
 
 def check_channels(options, numbers):
-    """Raise ValueError unless losses, weights and a model suit the images of a person.
+    """Raise ValueError unless losses, weights and a model suit the images of someone.
 
     Parameters
     ----------
     options : dict
         Options of :func:`~dipy_nn_reg.register`.
     numbers : iterable of int
-        Numbers of images of the people.
+        Numbers of images of the people. Someone who lacks an image does not matter.
     """
     import_keras()
     from dipy_nn_reg.losses.choice_checks import join_losses
     from dipy_nn_reg.pairwise.options import LOSS, check_pretrained
 
+    loss, weights = (options.get(name) for name in ("loss", "channel_weights"))
+    reason = None
     for number in set(numbers):
-        loss = options.get("loss")
-        weights = options.get("channel_weights")
-        join_losses(LOSS if loss is None else loss, weights, number)
-        if as_pretrained(options.get("model")) is not None:
-            check_pretrained(ndim=3, num_channels=number)
+        try:
+            join_losses(LOSS if loss is None else loss, weights, number)
+            if as_pretrained(options.get("model")) is not None:
+                check_pretrained(ndim=3, num_channels=number)
+        except ValueError as error:
+            reason = error
+        else:
+            return
+    raise reason
 
 
 def register_jobs(function, jobs, out_dir, engine, *, part=None, retry_failed=False):
