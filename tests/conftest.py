@@ -146,12 +146,6 @@ def crops(blobs):
     return images.reshape(n, *split).mean(axis=(2, 4, 6))
 
 
-@pytest.fixture(params=[2, 3], ids=["2D", "3D"])
-def images(request, sevens, crops):
-    """A few images to train on: digits, and volumes."""
-    return sevens[:8] if request.param == 2 else crops
-
-
 @pytest.fixture(scope="session")
 def write_idx():
     """Return a writer of an array of bytes in the IDX format of MNIST."""
