@@ -43,7 +43,7 @@ def nearly_inverted(displacement, start):
 
 
 def inverted(displacement, start):
-    """Return the inverse of a displacement, exact up to interpolation.
+    """Return the inverse of a displacement, exact at the voxels of its grid.
 
     Parameters
     ----------

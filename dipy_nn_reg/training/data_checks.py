@@ -56,21 +56,28 @@ def _check_sizes(arrays, ndim):
     Once they are padded to one size, nothing would tell.
     """
     for name, place in PLACES.items():
-        of_moving = place.image == "moving" or arrays.get("static") is None
-        images, given = arrays["moving" if of_moving else "static"], arrays.get(name)
+        of_moving = place.image == "moving" or arrays["static"] is None
+        of = "moving" if of_moving else "static"
+        images, given = arrays[of], arrays.get(name)
         if place.kind not in ("labels", "mask") or not isinstance(given, (list, tuple)):
             continue
-        sizes = [np.shape(array)[:ndim] for array in given]
+        sizes = [as_array(name, array).shape[:ndim] for array in given]
         expected = sizes[:1]
         if isinstance(images, (list, tuple)):
-            expected = [np.shape(image)[:ndim] for image in images]
-        for number in range(max(len(sizes), len(expected))):
-            size, image = (s[number % len(s)] for s in (sizes, expected))
+            expected = [as_array(of, image).shape[:ndim] for image in images]
+        # One serves all. Other numbers, and none, are refused later.
+        for size, image in zip(*_repeated(sizes, expected)):
             if size != image:
                 raise ValueError(
                     f"Expected {name} of the size of their images. Received one of "
                     f"{size} for an image of {image}."
                 )
+
+
+def _repeated(*lists):
+    """Return lists of which those of a single item are as long as the longest one."""
+    longest = max(map(len, lists))
+    return [items * longest if len(items) == 1 else items for items in lists]
 
 
 def check_validation_data(data, *, ndim, num_channels):

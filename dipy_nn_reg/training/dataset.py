@@ -113,10 +113,11 @@ class PairDataset(keras.utils.PyDataset):
     def __getitem__(self, batch):
         # Each process makes whole batches, so that all of them draw the same pairs.
         return keras.tree.map_structure(
-            lambda array: array[own_part(len(array))], self._make(batch)
+            lambda array: array[own_part(len(array))], self.whole_batch(batch)
         )
 
-    def _make(self, batch):
+    def whole_batch(self, batch):
+        """Return a batch of all processes, by its number."""
         window = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
         moving, static = self.moving_index[window], self.static_index[window]
         static_images = self.moving if self.static is None else self.static

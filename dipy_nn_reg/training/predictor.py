@@ -130,7 +130,7 @@ class Predictor:
         """
         check_not_forked()
         for i in range(len(pairs)):
-            batch = pairs[i]
+            batch = pairs.whole_batch(i)
             n = len(batch["moving"])
             if n < pairs.batch_size:
                 batch = {

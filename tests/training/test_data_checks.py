@@ -260,3 +260,13 @@ def test_lists_of_annotations_have_the_sizes_of_their_images(given, message):
         return
     with pytest.raises(ValueError, match=f"Expected .*{message}"):
         check_training_data(**data, ndim=2, num_channels=1)
+
+
+@pytest.mark.parametrize("given", [[], [[[1, 2], [3]]]])
+@pytest.mark.parametrize("name", ["moving", "moving_labels"])
+def test_lists_that_are_no_images_are_refused(name, given):
+    image = np.eye(4, 5)
+    data = {"moving": [image, image], "static": [image], "moving_labels": [image > 0]}
+    data = {**data, "static_labels": [image > 0], name: given}
+    with pytest.raises(ValueError, match=f"Expected .*{name}"):
+        check_training_data(**data, ndim=2, num_channels=1)

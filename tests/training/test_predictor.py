@@ -9,6 +9,7 @@ import pytest
 
 from dipy_nn_reg import AffineRegistration, DeformableRegistration, register
 from dipy_nn_reg.intensities import estimate_background
+from dipy_nn_reg.training import dataset
 from dipy_nn_reg.transform.functions import warp
 
 
@@ -118,3 +119,15 @@ def test_results_and_caches_can_be_pickled(blobs, rng):
     assert pickle.loads(pickle.dumps(outcome)) == outcome
     for again in (pickle.loads(pickle.dumps(mapping)), copy.deepcopy(mapping)):
         npt.assert_array_equal(again.forward, mapping.forward)
+
+
+def test_a_process_that_shares_trainings_predicts_all_pairs(rng, blobs, monkeypatch):
+    images = blobs(rng, 4, (16, 17))
+    registration = DeformableRegistration(
+        input_shape=(16, 17), network="voxelmorph1", seed=0
+    )
+    expected = registration.predict(images, images[0])
+    monkeypatch.setattr(dataset, "own_part", lambda size: slice(size // 2, size))
+    pairs = dataset.PairDataset(images[..., None], images[:1, ..., None], batch_size=4)
+    assert len(pairs[0]["moving"]) == 2
+    npt.assert_array_equal(registration.predict(images, images[0]), expected)
