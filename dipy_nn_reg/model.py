@@ -57,9 +57,9 @@ class DeformableRegistration(Registration):
         and takes less memory; 1 in 2D and for a network of your own. The penalty is
         that of the coarse field.
     symmetric : bool, optional
-        Predict half of f(moving, static) - f(static, moving), where f is the network:
-        exchanging images on one grid gives the inverse, up to interpolation. It takes
-        twice the time, a velocity, one pass and no first stage.
+        Predict half of f(moving, static) - f(static, moving): exchanging images on one
+        grid gives the inverse, up to interpolation. It takes twice the time, a
+        velocity, one pass and no first stage.
     passes : int, optional
         Number of predictions, each for the image that those before it have warped. All
         fields are composed; the penalty is that of their sum.
@@ -73,13 +73,15 @@ class DeformableRegistration(Registration):
     channel_weights : sequence of float, optional
         Weight of the loss of each channel; by default they are equal.
     penalty : str, callable or dict of float, optional
-        Penalty: "gradient", "tv" or "bending" of the field, "folding" of the
-        displacement, or "inverse_consistency", for which both directions are
-        registered, see :mod:`dipy_nn_reg.losses.penalties`; a function of the field;
-        or a weight for each of several names.
-    smoothness : float, optional
+        "gradient", "tv" or "bending" of the field, "folding" of the displacement, or
+        "inverse_consistency", for which both directions are registered, see
+        :mod:`dipy_nn_reg.losses.penalties`; a function of the field; or a weight for
+        each of several names.
+    smoothness : float or "any", optional
         Weight of the penalty, 0 or more. The default depends on the loss and the
-        penalty, if they are given by name; it is 0 for affine maps.
+        penalty, if they are given by name; it is 0 for affine maps. With "any", which
+        the pyramid takes, it is drawn for each pair of a training, from a tenth to ten
+        times the default, and :meth:`predict` is told a smoothness from 0 to 1.
     label_weight, landmark_weight : float, optional
         Weights of one minus the soft Dice overlap of labels, and of the squared
         distance of landmarks in voxels, if :meth:`fit` is called with any.
@@ -105,7 +107,7 @@ class DeformableRegistration(Registration):
     ----------
     model : keras.Model
         Model from ``{"moving": ..., "static": ...}`` to the field, the displacement
-        and the warped image.
+        and the warped image; also from ``"smoothness"``, if that can be chosen.
 
     Raises
     ------

@@ -228,7 +228,7 @@ class Registration:
         check_annotations_fit(data["annotations"], loss=loss, augment=augment)
         self.predictor.check_size(data["moving"].shape[1:-1], for_loss=True)
 
-    def predict(self, moving, static, *, return_field=False):
+    def predict(self, moving, static, *, smoothness=None, return_field=False):
         """Warp moving images to static ones.
 
         Parameters
@@ -236,6 +236,9 @@ class Registration:
         moving : ndarray, shape (n, *spatial) or (n, *spatial, channels)
         static : ndarray
             One image, with or without an axis for n, or one for each moving image.
+        smoothness : float, optional
+            Of the fields of a model that was trained with ``smoothness="any"``, from 0,
+            the roughest ones, to 1. By default 0.5.
         return_field : bool, optional
             Return the displacement as well, which takes no extra time.
 
@@ -250,19 +253,22 @@ class Registration:
         ------
         ValueError
             If the images do not fit the model or each other, or have infinite values;
-            or if the prediction is not finite, as after a training that diverged.
+            if the model has no choice of smoothness; or if the prediction is not
+            finite, as after a training that diverged.
         MemoryError
             If the prediction needs more memory than there is.
         """
-        warped, displacement = self.predictor.warp(moving, static)
+        warped, displacement = self.predictor.at(smoothness).warp(moving, static)
         return (warped, displacement) if return_field else warped
 
-    def predict_field(self, moving, static):
+    def predict_field(self, moving, static, *, smoothness=None):
         """Predict displacements: ``warped(x) = moving(x + u(x))``.
 
         Parameters
         ----------
         moving, static : ndarray
+            As for :meth:`predict`.
+        smoothness : float, optional
             As for :meth:`predict`.
 
         Returns
@@ -275,7 +281,8 @@ class Registration:
         ValueError
             As :meth:`predict`.
         """
-        return self.predictor.predict("displacement", moving, static)
+        predictor = self.predictor.at(smoothness)
+        return predictor.predict("displacement", moving, static)
 
     def predict_mapping(
         self,
@@ -286,6 +293,7 @@ class Registration:
         static_affine=None,
         prealign=None,
         voxel_size=None,
+        smoothness=None,
     ):
         """Register one pair of images, on any grids, and return DIPY's map.
 
@@ -310,6 +318,8 @@ class Registration:
         voxel_size : float, optional
             Voxel size in mm of the images for the network: that of the images on which
             it was trained. By default that of the static image.
+        smoothness : float, optional
+            As for :meth:`predict`.
 
         Returns
         -------
@@ -328,6 +338,7 @@ class Registration:
             As :meth:`predict`, if a file cannot be read, if an affine has the wrong
             shape or cannot be inverted, and if the images do not overlap.
         """
+        predictor = self.predictor.at(smoothness)
         read = partial(read_channels, check_num_channels(None, self, moving, static))
         moving, moving_affine = read("moving", moving, moving_affine)
         static, static_affine = read("static", static, static_affine)
@@ -341,7 +352,7 @@ class Registration:
             voxel_size=voxel_size,
         )
         pair = frame.read()
-        prediction = self.predictor.predict_on_grid(pair.moving, pair.static)
+        prediction = predictor.predict_on_grid(pair.moving, pair.static)
         return frame.to_mapping(prediction.parts, pair.prealign)
 
     def refine(self, moving, static, *, prealign=None, **options):
@@ -371,12 +382,14 @@ class Registration:
         """
         return register(moving, static, model=self, prealign=prealign, **options)
 
-    def evaluate(self, moving, static, *, verbose=2):
+    def evaluate(self, moving, static, *, smoothness=None, verbose=2):
         """Measure how well images are registered.
 
         Parameters
         ----------
         moving, static : ndarray
+            As for :meth:`predict`.
+        smoothness : float, optional
             As for :meth:`predict`.
         verbose : "auto", 0, 1 or 2, optional
             As in Keras.
@@ -395,10 +408,11 @@ class Registration:
             As :meth:`predict`, and if several devices share batches.
         """
         check_not_shared("evaluate")
-        pairs = self.predictor.pairs(moving, static, for_loss=True)
+        predictor = self.predictor.at(smoothness)
+        pairs = predictor.pairs(moving, static, for_loss=True)
         loss = self.model.evaluate(pairs, verbose=verbose, return_dict=True)["loss"]
         rows = []
-        for batch, outputs, n in self.predictor.outputs(pairs):
+        for batch, outputs, n in predictor.outputs(pairs):
             field = outputs["displacement"]
             outside = [estimate_backgrounds(i, i.ndim - 1) for i in batch["moving"]]
             warped = warp(batch["moving"], field, fill=np.array(outside))

@@ -21,6 +21,8 @@ from dipy_nn_reg import DeformableRegistration, processes
 from dipy_nn_reg.data import mnist
 from dipy_nn_reg.io import signals
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
+from dipy_nn_reg.networks import NETWORKS
+from dipy_nn_reg.networks.blocks import convolve
 
 # Name of a file of crops with ``images``, shape (n, *spatial), of even size.
 HIPPOCAMPUS_VARIABLE = "DIPY_NN_REG_HIPPOCAMPUS"
@@ -185,6 +187,25 @@ def blobs():
         return (images / images.max()).astype(np.float32)
 
     return make
+
+
+@pytest.fixture
+def tiny_pyramid(monkeypatch):
+    """Let "pyramid" name a network with a dial that compiles in a second."""
+    import keras  # here, since it is the package that silences its first import
+    from keras import layers
+
+    def tiny(moving, static, *, values, spacing, seed, dial=None):
+        kernel = keras.initializers.HeNormal(seed=seed())
+        x = layers.Concatenate()([moving, static])
+        x = convolve(x, 4, initializer=kernel, strides=spacing, activation="relu")
+        if dial is not None:
+            scale = layers.Dense(4, kernel_initializer=kernel)(dial)
+            scale = layers.Reshape((*[1] * (len(x.shape) - 2), 4))(scale)
+            x = layers.Add()([x, layers.Multiply()([x, scale])])
+        return convolve(x, values, initializer="zeros", dtype="float32")
+
+    monkeypatch.setitem(NETWORKS, "pyramid", tiny)
 
 
 @pytest.fixture

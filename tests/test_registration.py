@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg import DeformableRegistration
 
 slow = pytest.mark.slow
-SHAPES = [(28, 28), (16, 17), (27, 31), (33, 50), (20, 24, 17)]
+SHAPES = [(28, 28), (33, 50), (20, 24, 17)]
 
 
 @slow
@@ -116,7 +116,9 @@ def test_warm_up_on_small_images_helps(shape, rng, blobs):
     options = {"moving_labels": halves(images), "batch_size": 2, "verbose": 0}
     results = []
     for warm_up in (0, 20):
-        registration = DeformableRegistration(input_shape=shape, seed=0)
+        registration = DeformableRegistration(
+            input_shape=shape, network="voxelmorph1", seed=0
+        )
         history = registration.fit(images, warm_up=warm_up, epochs=1, **options)
         # The history is that of whole images alone.
         assert history.epoch == [0]
@@ -203,7 +205,11 @@ def centers(images):
 def test_labels_and_landmarks_improve(shape, kind, rng, blobs):
     images = blobs(rng, 8, shape)
     registration = DeformableRegistration(
-        input_shape=shape, seed=0, smoothness=0.01, landmark_weight=0.1
+        input_shape=shape,
+        network="voxelmorph1",
+        seed=0,
+        smoothness=0.01,
+        landmark_weight=0.1,
     )
     if kind == "labels":
         make, name = halves, "label_overlap"
@@ -321,17 +327,15 @@ def test_images_smaller_than_windows_or_spacing_are_refused(rng):
 )
 def test_one_model_takes_images_of_many_sizes(transform, loss, rng, blobs, tmp_path):
     """TensorFlow generalizes the shape of a graph after several sizes."""
-    registration = DeformableRegistration(
-        input_shape=(16, 17), transform=transform, loss=loss, seed=0
-    )
+    options = {"input_shape": (16, 17), "transform": transform, "loss": loss}
+    options["network"] = "voxelmorph1"
+    registration = DeformableRegistration(seed=0, **options)
     for shape in ((16, 17), (13, 24), (20, 12)):
         images = blobs(rng, 3, shape)
         registration.fit(images, epochs=1, verbose=0)
         field = registration.predict_field(images, images[0])
         registration.save_weights(tmp_path / "a.weights.h5")
-        fresh = DeformableRegistration(
-            input_shape=(16, 17), transform=transform, loss=loss
-        )
+        fresh = DeformableRegistration(**options)
         fresh.load_weights(tmp_path / "a.weights.h5")
         npt.assert_allclose(fresh.predict_field(images, images[0]), field, atol=1e-4)
         results = registration.evaluate(images, images[0], verbose=0)

@@ -113,10 +113,8 @@ def defaults(compute):
 
 
 SETTINGS = [
-    {"policy": "mixed_float16"},
-    {"policy": "mixed_bfloat16", "layout": "channels_first"},
     {"policy": "float64", "floatx": "float64"},
-    {"floatx": "float16"},
+    {"policy": "mixed_bfloat16", "floatx": "float16", "layout": "channels_first"},
 ]
 
 

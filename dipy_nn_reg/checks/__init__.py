@@ -7,6 +7,15 @@ from dipy_nn_reg.checks.descent import (
     check_smoothness,
     choose_pairwise_transform,
 )
+from dipy_nn_reg.checks.dial import (
+    ANY,
+    DIALLED,
+    MIDDLE,
+    check_dial,
+    check_takes_dial,
+    is_any,
+    parse_smoothness,
+)
 from dipy_nn_reg.checks.images import (
     check_contrast,
     check_images,
@@ -29,10 +38,12 @@ from dipy_nn_reg.checks.pretrained import (
     SMOOTHNESS,
     Pretrained,
     as_pretrained,
-    check_pretrained_smoothness,
 )
 
 __all__ = [
+    "ANY",
+    "DIALLED",
+    "MIDDLE",
     "ORIENTATION_WEIGHT",
     "PRETRAINED",
     "Pretrained",
@@ -41,6 +52,7 @@ __all__ = [
     "as_pretrained",
     "check_both",
     "check_contrast",
+    "check_dial",
     "check_fill",
     "check_flag",
     "check_images",
@@ -51,11 +63,13 @@ __all__ = [
     "check_number",
     "check_pairs",
     "check_path",
-    "check_pretrained_smoothness",
     "check_real",
     "check_shape",
     "check_smoothness",
+    "check_takes_dial",
     "check_training_pairs",
     "check_where",
     "choose_pairwise_transform",
+    "is_any",
+    "parse_smoothness",
 ]

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from dipy_nn_reg.checks.options import check_integer, check_number
+from dipy_nn_reg.checks.dial import check_dial
+from dipy_nn_reg.checks.options import check_integer
 
 # Name of the model, in place of a model or a file of one.
 PRETRAINED = "pretrained"
@@ -27,19 +28,9 @@ class Pretrained(NamedTuple):
 
     def check(self):
         """Raise ValueError unless each option is in its range."""
-        check_pretrained_smoothness(self.smoothness)
+        check_dial(self.smoothness)
         if self.passes is not None:
             check_integer("passes", self.passes, lowest=1)
-
-
-def check_pretrained_smoothness(smoothness):
-    """Raise ValueError unless a smoothness of the pretrained model is from 0 to 1."""
-    check_number("smoothness", smoothness, or_zero=True)
-    if smoothness > 1:
-        raise ValueError(
-            f"Expected a smoothness from 0 to 1 for the pretrained model. "
-            f"Received smoothness={smoothness!r}."
-        )
 
 
 def as_pretrained(model):

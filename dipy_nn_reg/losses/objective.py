@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dipy_nn_reg.checks import is_any
+from dipy_nn_reg.losses.choice_checks import default_smoothness
 from dipy_nn_reg.losses.choices import evaluate_loss, get_penalty
 from dipy_nn_reg.losses.penalties import inverse_consistency
 from dipy_nn_reg.losses.supervision import (
@@ -19,6 +21,9 @@ from dipy_nn_reg.transform.pyramid import shrink
 # Weights of the levels of a network with several fields, the finest level first (Li and
 # Fan, 2017).
 LEVEL_WEIGHTS = (1.0, 0.6, 0.3)
+# Factor of the weight of the penalty at a smoothness of 1, for models that are trained
+# for any; at 0 the weight is divided by it, and at 0.5 it is the default one.
+STRONGEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class ObjectiveOptions:
 
         See :class:`~dipy_nn_reg.model.DeformableRegistration`.
         """
+        if is_any(smoothness):
+            smoothness = default_smoothness(loss, penalty, others["transform"])
         weights = penalty if isinstance(penalty, dict) else {penalty: smoothness}
         return cls(
             loss,
@@ -89,7 +96,7 @@ class Objective:
         outputs : dict of tensor
             ``static``, ``warped``, ``field`` and ``displacement``. Optionally, the same
             for the other direction as ``backward``, and for coarser images as a list
-            ``coarser``.
+            ``coarser``; ``smoothness`` of each pair, from 0 to 1, shape (batch, 1).
         annotations : Annotations
             Tensors. Labels are the fraction of each label in each voxel; masks have
             shape (batch, *spatial, 1). The images are compared where the mask and the
@@ -110,6 +117,7 @@ class Objective:
             terms = {name: (term + other[name]) / 2 for name, term in terms.items()}
             weight = dict(self.options.penalties)["inverse_consistency"]
             inconsistent = weight * inverse_consistency(forward, backward)
+            inconsistent *= _factor(outputs)
             terms["penalty"] += inconsistent
             terms["loss"] += inconsistent
         return terms
@@ -124,6 +132,7 @@ class Objective:
             penalty += weight * self._penalty(level)
             mask = None if mask is None else shrink(mask, 2)
         terms = _supervision(outputs["displacement"], annotations, whole_mask)
+        penalty *= _factor(outputs)
         loss += penalty
         if "label_overlap" in terms:
             loss += options.label_weight * (1 - terms["label_overlap"])
@@ -140,6 +149,13 @@ class Objective:
             if penalty.of != "both directions":
                 total += weight * penalty.function(level[penalty.of])
         return total
+
+
+def _factor(outputs):
+    """Return the factor of the weights of the penalties, one for each pair if any."""
+    if "smoothness" not in outputs:
+        return 1.0
+    return STRONGEST ** (2 * outputs["smoothness"][:, 0] - 1)
 
 
 def _supervision(displacement, annotations, mask):

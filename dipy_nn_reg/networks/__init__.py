@@ -26,7 +26,7 @@ from dipy_nn_reg.backend import keras_import  # noqa: F401
 import keras
 from keras import layers
 
-from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.checks import DIALLED, check_name
 from dipy_nn_reg.networks.dirnet import dirnet
 from dipy_nn_reg.networks.encoder_decoder import encoder_decoder
 from dipy_nn_reg.networks.fcn import fcn
@@ -112,7 +112,7 @@ def check_network(network, transform):
         )
 
 
-def connect(network, moving, static, *, shape, values, spacing, seed):
+def connect(network, moving, static, *, shape, values, spacing, seed, dial=None):
     """Connect a network of this package, or a user's, to two images.
 
     Parameters
@@ -131,6 +131,8 @@ def connect(network, moving, static, *, shape, values, spacing, seed):
         points, None for values of the pair of images.
     seed : callable
         Returns a new seed for each layer.
+    dial : KerasTensor, shape (batch, 1), optional
+        Smoothness from 0 to 1, for the networks that take one.
 
     Returns
     -------
@@ -144,8 +146,10 @@ def connect(network, moving, static, *, shape, values, spacing, seed):
         one that the transform needs.
     """
     if isinstance(network, str):
-        builder = NETWORKS[network]
-        fields = builder(moving, static, values=values, spacing=spacing, seed=seed)
+        options = {"dial": dial} if network in DIALLED else {}
+        fields = NETWORKS[network](
+            moving, static, values=values, spacing=spacing, seed=seed, **options
+        )
         return fields if isinstance(fields, list) else [fields]
     try:
         fields = _call(network, moving, static)

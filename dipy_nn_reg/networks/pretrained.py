@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from dipy_nn_reg.checks import SMOOTHNESS, check_name, check_pretrained_smoothness
+from dipy_nn_reg.checks import SMOOTHNESS, check_dial, check_name
 from dipy_nn_reg.losses.images import lncc
 
 # Files of weights by the number of spatial axes. They hold, in float16,
@@ -58,7 +58,7 @@ def pretrained_weights(ndim, smoothness=SMOOTHNESS):
             f"Expected ndim to be one of {list(FILES)}, for which this package has a "
             f"pretrained model. Received ndim={ndim!r}."
         )
-    check_pretrained_smoothness(smoothness)
+    check_dial(smoothness)
     style, weights = _read(ndim)
     features = np.append(np.maximum(np.float32([smoothness, 1]) @ style, 0), 1)
     weights = [w.astype(np.float32) for w in weights]

@@ -10,6 +10,7 @@ import numpy as np
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.backend import own_part
+from dipy_nn_reg.checks import is_any
 from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.training.augmentation import augment
 from dipy_nn_reg.transform.pyramid import shrink
@@ -61,6 +62,10 @@ class PairDataset(keras.utils.PyDataset):
         batch is then a tuple of two dictionaries, the images and the annotations.
     changes : Changes, optional
         Mirroring and augmentation need ``rng``.
+    smoothness : float or "any", optional
+        That of each pair, which a batch then has as well, shape (n, 1); or "any" for
+        one that is drawn anew in each epoch, evenly between 0 and 1, for which there
+        must be ``rng``.
     rng : numpy.random.Generator, optional
         Source of the order of the images, shuffled in each epoch, and of the labels of
         each batch if there are many. All batches then have one size, so that they
@@ -83,6 +88,7 @@ class PairDataset(keras.utils.PyDataset):
         batch_size,
         annotations=None,
         changes=NO_CHANGES,
+        smoothness=None,
         rng=None,
         first_drawn_from=None,
     ):
@@ -99,6 +105,7 @@ class PairDataset(keras.utils.PyDataset):
         self.labels = self.annotations.label_values
         self.batch_size = min(batch_size, len(moving))
         self.changes, self.rng = changes, rng
+        self.smoothness = smoothness
         self.first_drawn_from = first_drawn_from
         self.on_epoch_end()
 
@@ -144,6 +151,8 @@ class PairDataset(keras.utils.PyDataset):
         if shrunk_by > 1:
             images = {name: self._shrink(image) for name, image in images.items()}
             annotations = annotations.map(self._shrink)
+        if self.smoothness is not None:
+            images["smoothness"] = self.dials[window]
         annotations = annotations.as_dict()
         return (images, annotations) if annotations else images
 
@@ -204,6 +213,10 @@ class PairDataset(keras.utils.PyDataset):
             self.drawn = [draw() for _ in self.drawn]
         if self.changes.augment:
             self.epoch_seed = int(self.rng.integers(2**31))
+        if is_any(self.smoothness):
+            self.dials = self.rng.random((len(index), 1), np.float32)
+        elif self.smoothness is not None:
+            self.dials = np.full((len(index), 1), self.smoothness, np.float32)
 
 
 def _codes(values, labels):

@@ -5,7 +5,13 @@ from math import ceil
 from typing import NamedTuple
 
 from dipy_nn_reg.backend import devices_of_a_batch
-from dipy_nn_reg.checks import check_flag, check_integer, check_number
+from dipy_nn_reg.checks import (
+    MIDDLE,
+    check_flag,
+    check_integer,
+    check_number,
+    is_any,
+)
 from dipy_nn_reg.losses.choice_checks import check_mask_is_taken
 from dipy_nn_reg.memory import check_memory
 from dipy_nn_reg.training.dataset import Changes, PairDataset
@@ -103,13 +109,16 @@ def fit(model, data, validation, options, *, callbacks, verbose):
     history : keras.callbacks.History
     """
     batch_size = int(options.batch_size)  # that of NumPy may be of 8 bits
+    smoothness = model.options["smoothness"]
     if validation is not None:
-        validation = PairDataset(**validation, batch_size=batch_size)
+        dial = MIDDLE if is_any(smoothness) else None
+        validation = PairDataset(**validation, batch_size=batch_size, smoothness=dial)
     _check_shares(data, validation, batch_size)
     setup = describe(data, options)
     done = epochs_done(model.state, setup) if options.resume else 0
     rng = make_generator(model.state)
-    draw = partial(PairDataset, **data, batch_size=batch_size, rng=rng)
+    dial = smoothness if is_any(smoothness) else None
+    draw = partial(PairDataset, **data, batch_size=batch_size, smoothness=dial, rng=rng)
     changes = Changes(options.mirror, options.augment)
     drawn_from = model.state["random"] if options.resume else None
     pairs = draw(changes=changes, first_drawn_from=drawn_from)

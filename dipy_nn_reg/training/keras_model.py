@@ -1,36 +1,20 @@
 """Keras model of a registration network, as it is trained and saved."""
 
-from functools import partial
-
 import keras
 from keras import ops
 import numpy as np
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.backend import layers_in
+from dipy_nn_reg.checks import is_any
 from dipy_nn_reg.losses.images import ncc
 from dipy_nn_reg.losses.objective import Objective, ObjectiveOptions
 from dipy_nn_reg.losses.penalties import folded
-from dipy_nn_reg.networks import READ_IN_FULL, connect
 from dipy_nn_reg.tracing import check_not_forked
 from dipy_nn_reg.training.config import from_config, to_config
+from dipy_nn_reg.training.connections import connect_outputs
 from dipy_nn_reg.training.options import check_options
-from dipy_nn_reg.training.precision import keep_coarse_layers_in_float32
 from dipy_nn_reg.training.state import check_state, finished_state, get_seeds
-from dipy_nn_reg.transform.kinds import (
-    TRANSFORMS,
-    connect_affine,
-    connect_field,
-    values_needed,
-)
-from dipy_nn_reg.transform.layers import (
-    ApplyAffine,
-    Background,
-    ComposeDisplacements,
-    RescaleIntensity,
-    Warp,
-)
-from dipy_nn_reg.transform.pyramid import coarse_shape, shrink
 
 # Annotation without which a metric is not reported, by the name of the metric.
 SUPERVISED_TRACKERS = {
@@ -43,7 +27,8 @@ SUPERVISED_TRACKERS = {
 class RegistrationModel(keras.Model):
     """Model from two images to the field, the displacement and the warped image.
 
-    The images are rescaled to the range from 0 to 1, so that the range of a user's
+    A model that is trained for any smoothness reads that of each pair as well. The
+    images are rescaled to the range from 0 to 1, so that the range of a user's
     images does not matter. The loss compares them in that range and needs no ground
     truth: it is the dissimilarity after warping plus the weighted penalties, and the
     terms of labels and landmarks, if there are any.
@@ -63,20 +48,16 @@ class RegistrationModel(keras.Model):
 
     def __init__(self, *, name="registration", **options):
         check_not_forked()
-        ndim = len(options["input_shape"])
-        shape = (*[None] * ndim, options["num_channels"])
-        images = {
-            n: keras.Input(shape, name=n, dtype="float32") for n in ("moving", "static")
-        }
+        inputs = _inputs(options)
         if (affine := options["affine"]) is not None:
             options = {**options, "affine": _frozen_copy(affine)}
         objective = ObjectiveOptions.of(**options)
         with layers_in("float32"):
-            outputs = _connect(images, options)
+            outputs = connect_outputs(inputs, options)
             if objective.needs_both_directions:
-                swapped = {"moving": images["static"], "static": images["moving"]}
-                outputs["backward"] = keras.Model(images, outputs)(swapped)
-            super().__init__(inputs=images, outputs=outputs, name=name)
+                swapped = {"moving": inputs["static"], "static": inputs["moving"]}
+                outputs["backward"] = keras.Model(inputs, outputs)(inputs | swapped)
+            super().__init__(inputs=inputs, outputs=outputs, name=name)
         self.options = options
         self.state = finished_state(np.random.default_rng(options["seed"]))
         self._objective = Objective(objective)
@@ -146,6 +127,15 @@ class RegistrationModel(keras.Model):
         return model
 
 
+def _inputs(options):
+    """Return two images, and a smoothness if the model is trained for any."""
+    shape = (*[None] * len(options["input_shape"]), options["num_channels"])
+    shapes = {"moving": shape, "static": shape}
+    if is_any(options["smoothness"]):
+        shapes["smoothness"] = (1,)
+    return {n: keras.Input(s, name=n, dtype="float32") for n, s in shapes.items()}
+
+
 def _passes_before(options):
     """Return the passes of a model of an earlier version: one, unless it is affine."""
     is_affine = options.get("transform") == "affine"
@@ -161,108 +151,3 @@ def _frozen_copy(model):
     copy.set_weights(model.get_weights())
     copy.trainable = False
     return copy
-
-
-def _connect(images, options):
-    """Return the outputs of all layers that the loss needs."""
-    transform, stride = options["transform"], options["field_stride"]
-    moving, static = (RescaleIntensity()(images[n]) for n in ("moving", "static"))
-    background = Background()(moving)
-    first = None if options["affine"] is None else options["affine"](images)
-    aligned = moving if first is None else first["warped"]
-    inputs = [aligned, static]
-    if options["network"] not in READ_IN_FULL:
-        inputs = [shrink(image, stride) for image in inputs]
-    values = _connect_network(images, inputs, options)
-    predict = keras.Model([aligned, static], values[0])
-    warp = partial(Warp(image_is_constant=True), moving, fill=background)
-    outputs = {"static": static}
-    if TRANSFORMS[transform].affine:
-        matrix, displacement = connect_affine(
-            predict, moving, static, background, options["passes"]
-        )
-        outputs |= {"matrix": matrix, "field": displacement}
-        outputs["displacement"] = displacement
-    else:
-        outputs |= _connect_passes(values[0], predict, static, warp, first, options)
-    outputs["warped"] = warp(outputs["displacement"])
-    if rest := values[1:]:
-        outputs["coarser"] = _connect_coarser(rest, *inputs, background, transform)
-    return outputs
-
-
-def _connect_passes(values, predict, static, warp, first, options):
-    """Return the outputs of a field: the sum and the composition of all passes.
-
-    Each pass after the first one sees the moving image as those before have warped it.
-    """
-    connect = partial(
-        *(connect_field, options["transform"]),
-        reference=static,
-        spacing=options["spacing"],
-        stride=options["field_stride"],
-    )
-    place = partial(ApplyAffine(), first["matrix"]) if first else _as_it_is
-    field, deformation = connect(values)
-    for _ in range(options["passes"] - 1):
-        more, step = connect(predict([warp(place(deformation)), static]))
-        field, deformation = field + more, ComposeDisplacements()(deformation, step)
-    outputs = {"field": field, "displacement": place(deformation)}
-    if first is None:
-        return outputs
-    return {**outputs, "matrix": first["matrix"], "deformation": deformation}
-
-
-def _as_it_is(displacement):
-    return displacement
-
-
-def _connect_network(images, inputs, options):
-    """Return the values that the network predicts, in float32."""
-    rng = np.random.default_rng(options["seed"])
-    shape, spacing = options["input_shape"], options["spacing"]
-    if options["network"] in READ_IN_FULL:
-        spacing *= options["field_stride"]
-    with layers_in(options["precision"]):
-        values = connect(
-            options["network"],
-            *inputs,
-            shape=coarse_shape(shape, options["field_stride"]),
-            values=values_needed(options["transform"], len(shape)),
-            spacing=spacing,
-            seed=lambda: int(rng.integers(2**31)),
-        )
-    if options["precision"] != "float32":
-        keep_coarse_layers_in_float32(images, inputs[1], values)
-    values = [ops.cast(v, "float32") for v in values]
-    return _antisymmetric(inputs, values) if options["symmetric"] else values
-
-
-def _antisymmetric(inputs, values):
-    """Return half of f(moving, static) - f(static, moving) for each output of f.
-
-    Exchanging the images negates them. Both terms are calls of one model, so that they
-    round alike.
-    """
-    network = keras.Model(inputs, values)
-    terms = (keras.tree.flatten(network(images)) for images in (inputs, inputs[::-1]))
-    return [0.5 * (one - other) for one, other in zip(*terms)]
-
-
-def _connect_coarser(values, moving, static, background, transform):
-    """Return outputs at a half, a quarter and so on of the network's resolution."""
-    levels = []
-    for field in values:
-        moving, static = shrink(moving, 2), shrink(static, 2)
-        field, displacement = connect_field(transform, field, static, spacing=1)
-        levels.append(
-            {
-                "static": static,
-                "field": field,
-                "displacement": displacement,
-                "warped": Warp(image_is_constant=True)(
-                    moving, displacement, background
-                ),
-            }
-        )
-    return levels

@@ -82,9 +82,13 @@ def _steps(model, batch, join):
     ``join`` combines the sizes of the steps of a model inside. If a version of Keras
     has no such list of calls, a warning is logged and one step of no size returned.
     """
-    images = {name: keras.KerasTensor(batch, "float32") for name in model.input}
+    # A smoothness, unlike an image, is one number.
+    inputs = {
+        name: keras.KerasTensor(batch if i.ndim > 2 else (batch[0], 1), i.dtype)
+        for name, i in model.input.items()
+    }
     try:
-        return _follow(model, images, join)
+        return _follow(model, inputs, join)
     except AttributeError as error:
         logger.warning(
             f"The memory of the model cannot be estimated with Keras "

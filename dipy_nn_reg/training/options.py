@@ -11,6 +11,8 @@ from dipy_nn_reg.checks import (
     check_integer,
     check_name,
     check_number,
+    check_takes_dial,
+    is_any,
 )
 from dipy_nn_reg.losses.choice_checks import check_choice, check_penalty_option
 from dipy_nn_reg.losses.choices import LOSSES, ChannelLosses
@@ -61,9 +63,7 @@ def check_options(options):
     check_network(options["network"], options["transform"])
     _check_layout(options)
     _check_loss(options["loss"], options["num_channels"])
-    check_penalty_option(options["penalty"], options["smoothness"])
-    if options["smoothness"] is None and not isinstance(options["penalty"], dict):
-        raise ValueError("Expected smoothness to be a number. Received None.")
+    _check_penalty(options["penalty"], options["smoothness"], options["network"])
     for name in ("label_weight", "landmark_weight"):
         check_number(name, options[name], or_zero=True)
     _check_symmetric(options)
@@ -97,6 +97,16 @@ def _check_loss(loss, num_channels):
             f"Expected a loss for each of {num_channels} channels. "
             f"Received {len(loss.losses)}."
         )
+
+
+def _check_penalty(penalty, smoothness, network):
+    """Raise ValueError unless the weight is one that a penalty and a network take."""
+    check_takes_dial(network, smoothness)
+    if smoothness is None and not isinstance(penalty, dict):
+        raise ValueError("Expected smoothness to be a number. Received None.")
+    if is_any(smoothness) and not isinstance(penalty, dict):
+        smoothness = None  # the weight is a multiple of the default one
+    check_penalty_option(penalty, smoothness)
 
 
 def _check_layout(options):
@@ -162,6 +172,8 @@ def as_plain(options):
     plain["symmetric"] = bool(options["symmetric"])
     for name in ("num_channels", "passes", "seed"):
         plain[name] = None if options[name] is None else int(options[name])
-    for name in ("smoothness", "label_weight", "landmark_weight"):
-        plain[name] = None if options[name] is None else float(options[name])
+    for name in ("label_weight", "landmark_weight"):
+        plain[name] = float(options[name])
+    if options["smoothness"] is not None and not is_any(options["smoothness"]):
+        plain["smoothness"] = float(options["smoothness"])
     return plain

@@ -10,7 +10,7 @@ MIN_IN_BFLOAT16 = 5
 _NOMINAL_SIZE = 256
 
 
-def keep_coarse_layers_in_float32(images, network_input, values):
+def keep_coarse_layers_in_float32(inputs, network_input, values):
     """Set layers at a quarter of the network's resolution or less to float32.
 
     Layers on values of a whole image are set to float32 as well, and those of a model
@@ -21,7 +21,7 @@ def keep_coarse_layers_in_float32(images, network_input, values):
 
     Parameters
     ----------
-    images : dict of KerasTensor
+    inputs : dict of KerasTensor
         Input of the whole model.
     network_input : KerasTensor
         Input of the network.
@@ -29,7 +29,7 @@ def keep_coarse_layers_in_float32(images, network_input, values):
         Output of the network.
     """
     layers = []
-    for operation in keras.Model(images, values).operations:
+    for operation in keras.Model(inputs, values).operations:
         if getattr(operation, "compute_dtype", None) != "bfloat16":
             continue
         if isinstance(operation, keras.Model):
@@ -38,9 +38,9 @@ def keep_coarse_layers_in_float32(images, network_input, values):
             layers.append(operation)
     tensors = [network_input, *[(layer.input, layer.output) for layer in layers]]
     sized = {
-        n: keras.KerasTensor(_nominal(i.shape), i.dtype) for n, i in images.items()
+        n: keras.KerasTensor(_nominal(i.shape), i.dtype) for n, i in inputs.items()
     }
-    network_input, *specs = keras.Model(images, tensors).compute_output_spec(sized)
+    network_input, *specs = keras.Model(inputs, tensors).compute_output_spec(sized)
     for layer, tensors in zip(layers, specs):
         sizes = [size for t in keras.tree.flatten(tensors) for size in t.shape[1:-1]]
         if not sizes or min(sizes) < network_input.shape[1] // 2:

@@ -1,11 +1,13 @@
 """Prediction by a trained network: warped images, fields, and parts of a map."""
 
+from copy import copy
+
 import keras
 from keras import ops
 import numpy as np
 
 from dipy_nn_reg.backend import JIT_COMPILE, layers_in
-from dipy_nn_reg.checks import check_pairs
+from dipy_nn_reg.checks import ANY, MIDDLE, check_dial, check_pairs, is_any
 from dipy_nn_reg.losses.choice_checks import check_loss, check_penalty
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.mapping.affines import with_last_row
@@ -36,10 +38,16 @@ class Predictor:
     Parameters
     ----------
     model : RegistrationModel
+
+    Attributes
+    ----------
+    smoothness : float or None
+        That of the predicted fields, from 0 to 1, if the model was trained for any.
     """
 
     def __init__(self, model):
         self.model, self.options = model, model.options
+        self.smoothness = MIDDLE if is_any(self.options["smoothness"]) else None
         self.layout = {
             "ndim": len(self.options["input_shape"]),
             "num_channels": self.options["num_channels"],
@@ -55,6 +63,32 @@ class Predictor:
         self._memory = {}
         for network in (self._fields, self._images):
             network.compile(jit_compile=JIT_COMPILE)
+
+    def at(self, smoothness):
+        """Return a predictor by the same network, of fields of another smoothness.
+
+        Parameters
+        ----------
+        smoothness : float or None
+            From 0, the roughest fields, to 1; None for that of this predictor.
+
+        Raises
+        ------
+        ValueError
+            If it is out of range, or if the model was trained for one alone.
+        """
+        if smoothness is None:
+            return self
+        if self.smoothness is None:
+            raise ValueError(
+                f"Expected smoothness with a model that was trained with smoothness="
+                f"{ANY!r}. Received smoothness={smoothness!r} and a model that was "
+                f"trained with smoothness={self.options['smoothness']!r}."
+            )
+        check_dial(smoothness)
+        predictor = copy(self)
+        predictor.smoothness = float(smoothness)
+        return predictor
 
     def warp(self, moving, static):
         """Return warped images and their displacements."""
@@ -113,7 +147,9 @@ class Predictor:
         self.check_size(moving.shape[1:-1], for_loss=for_loss)
         voxels = int(np.prod(moving.shape[1:-1]))
         batch_size = max(1, VOXELS_PER_BATCH // voxels)
-        pairs = PairDataset(moving, static, batch_size=batch_size)
+        pairs = PairDataset(
+            moving, static, batch_size=batch_size, smoothness=self.smoothness
+        )
         shape = (pairs.batch_size, *moving.shape[1:])
         check_memory(
             self._memory_to_predict(shape) + _size_of_fields(moving),

@@ -7,7 +7,13 @@ import sys
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import PRETRAINED, check_integer, check_number
+from dipy_nn_reg.checks import (
+    PRETRAINED,
+    check_integer,
+    check_number,
+    check_takes_dial,
+    parse_smoothness,
+)
 from dipy_nn_reg.checks.choices import check_choices
 from dipy_nn_reg.io.temporaries import temporary_folder
 from dipy_nn_reg.progress import keras_verbosity
@@ -126,8 +132,10 @@ class FitFlow(Workflow):
         penalty : string, optional
             Penalty of the field: "gradient", "tv", "bending", "folding" or
             "inverse_consistency".
-        smoothness : float, optional
-            Weight of the penalty. By default one that suits loss and penalty.
+        smoothness : string, optional
+            Weight of the penalty. By default one that suits loss and penalty. With
+            "any", which network "pyramid" takes, dipy_nn_reg_predict is told later how
+            smooth its fields shall be.
         learning_rate : float, optional
             Highest learning rate. By default 0.004 in 2D and 0.0015 in 3D.
         precision : string, optional
@@ -162,13 +170,13 @@ class FitFlow(Workflow):
         """
         check_integer("epochs", epochs, lowest=1)
         check_integer("warm_up", warm_up, lowest=0)
-        if smoothness is not None:
-            check_number("smoothness", smoothness, or_zero=True)
+        smoothness = parse_smoothness(smoothness)
         if batch_size is not None:
             check_integer("batch_size", batch_size, lowest=1)
         if voxel_size is not None:
             check_number("voxel_size", voxel_size)
         check_choices(network=network, transform=transform, loss=loss, penalty=penalty)
+        check_takes_dial(network, smoothness)
         optional = {
             "static": static_files,
             "moving_labels": moving_labels,

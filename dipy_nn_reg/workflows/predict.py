@@ -81,8 +81,9 @@ class PredictFlow(Workflow):
             Size in mm of the voxels that the model receives, which should be that of
             the images it was trained on. By default that of the static image.
         smoothness : float, optional
-            Of the fields of the pretrained model, from 0, the roughest ones, to 1. By
-            default 0.3.
+            Of the fields, from 0, the roughest ones, to 1: of the pretrained model, by
+            default 0.3, or of one that dipy_nn_reg_fit has trained with --smoothness
+            any, by default 0.5.
         passes : int, optional
             Number of predictions of the pretrained model, each for the image that those
             before it have warped. By default 4 in 2D and 1 in 3D.
@@ -131,13 +132,13 @@ class PredictFlow(Workflow):
             check_number("voxel_size", voxel_size)
         model = find_model(model_file)
         models = [model] if isinstance(model, Path) else []
+        if models and passes is not None:
+            raise ValueError(
+                f"Expected passes with the pretrained model alone. "
+                f"Received passes={passes!r} and model_file={str(model_file)!r}."
+            )
         dials = {"smoothness": smoothness, "passes": passes}
         dials = {name: value for name, value in dials.items() if value is not None}
-        if models and dials:
-            raise ValueError(
-                f"Expected {' and '.join(dials)} with the pretrained model alone. "
-                f"Received {dials} and model_file={str(model_file)!r}."
-            )
         pretrained = Pretrained(**dials)
         pretrained.check()
         if not models and prealign is None:
@@ -169,7 +170,11 @@ class PredictFlow(Workflow):
         import_keras()
         from dipy_nn_reg import DeformableRegistration
 
-        model = DeformableRegistration.load(model) if models else pretrained
+        if models:
+            model = DeformableRegistration.load(model)
+            model.predictor = model.predictor.at(smoothness)
+        else:
+            model = pretrained
         num_channels = model.num_channels if models else 1
         check_channels_of_model(number, num_channels, in_one=True)
         register_pairs(

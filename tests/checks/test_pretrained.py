@@ -13,7 +13,7 @@ def test_the_name_stands_for_the_default_options():
     ("options", "message"),
     [
         ({"smoothness": -0.1}, "smoothness.*-0.1"),
-        ({"smoothness": 1.1}, "from 0 to 1.*1.1"),
+        ({"smoothness": 1.1}, "smoothness.*<= 1.*1.1"),
         ({"smoothness": None}, "smoothness.*None"),
         ({"passes": 0}, "passes.*0"),
         ({"passes": 1.5}, "passes.*1.5"),

@@ -50,6 +50,30 @@ def test_it_is_the_weighted_sum_of_its_terms(outputs):
     npt.assert_allclose(terms["loss"], expected + 3 * 0.5 + 0.25 * 8, rtol=1e-5)
 
 
+def test_penalties_weigh_a_tenth_to_ten_times_as_much_by_smoothness(outputs):
+    """At the middle they weigh what they do by default: for mse and gradient, 0.1."""
+    options = {**OPTIONS, "loss": "mse", "penalty": "gradient", "smoothness": "any"}
+    pairs = {name: ops.repeat(o[:1], 3, axis=0) for name, o in outputs.items()}
+    pairs["smoothness"] = ops.convert_to_tensor(np.float32([[0], [0.5], [1]]))
+    objective = Objective(ObjectiveOptions.of(**options, transform="velocity"))
+    terms = objective(pairs, Annotations())
+    rough = np.asarray(gradient(pairs["field"]))
+    expected = rough * [0.01, 0.1, 1.0]
+    npt.assert_allclose(terms["penalty"], expected, rtol=1e-5)
+    different = np.asarray(mse(pairs["static"], pairs["warped"]))
+    npt.assert_allclose(terms["loss"], different + expected, rtol=1e-5)
+
+
+def test_inconsistent_directions_weigh_by_smoothness(outputs):
+    options = {**OPTIONS, "penalty": "inverse_consistency", "smoothness": "any"}
+    pairs = {name: ops.repeat(o[:1], 2, axis=0) for name, o in outputs.items()}
+    pairs["smoothness"] = ops.convert_to_tensor(np.float32([[0], [1]]))
+    pairs["backward"] = dict(pairs)
+    objective = Objective(ObjectiveOptions.of(**options, transform="velocity"))
+    weak, strong = np.asarray(objective(pairs, Annotations())["penalty"])
+    assert strong == pytest.approx(100 * weak, rel=1e-5) and weak > 0
+
+
 def test_coarser_levels_count_less(outputs):
     options = {**OPTIONS, "loss": "ncc", "penalty": "gradient", "smoothness": 0.0}
     alone = ncc(outputs["static"], outputs["warped"])

@@ -47,6 +47,24 @@ def test_shuffled_batches_have_one_size_and_keep_pairs_together(images):
     assert values(pairs, "moving") != first
 
 
+def test_a_smoothness_is_that_of_each_pair_or_drawn_anew(images):
+    fixed = PairDataset(images, images, batch_size=4, smoothness=0.25)
+    assert values(fixed, "smoothness") == [[0.25] * 4, [0.25] * 4, [0.25] * 2]
+    assert fixed[2]["smoothness"].shape == (2, 1)
+    rng = np.random.default_rng(0)
+    drawn = PairDataset(images, images, batch_size=10, smoothness="any", rng=rng)
+    epochs = []
+    for _ in range(100):
+        epochs += values(drawn, "smoothness")
+        drawn.on_epoch_end()
+    assert len(set(sum(epochs, []))) > 990  # new for each pair and in each epoch
+    assert drawn[0]["smoothness"].dtype == np.float32
+    # Evenly between 0 and 1: a tenth of them in each tenth.
+    counts, _ = np.histogram(epochs, bins=10, range=(0, 1))
+    assert counts.sum() == 1000 and counts.min() > 70 and counts.max() < 130
+    assert "smoothness" not in PairDataset(images, images, batch_size=4)[0]
+
+
 def test_random_pairs_are_of_two_images_and_new_in_each_epoch(images):
     pairs = PairDataset(images, None, batch_size=5, rng=np.random.default_rng(0))
     seen = set()

@@ -65,20 +65,24 @@ SETUPS = [
         (16, 17),
         {"moving_labels": many_labels},
         {"augment": True, "warm_up": 1},
+        None,
         marks=pytest.mark.slow,
     ),
-    ((16, 17), {}, {"mirror": 1, "network": drops_out}),
+    ((16, 17), {}, {"mirror": 1, "network": drops_out}, None),
+    pytest.param(
+        *((16, 17), {}, {"mirror": 1, "network": drops_out}, 1), marks=pytest.mark.slow
+    ),
     pytest.param(
         (9, 10, 8),
         {"moving_labels": many_labels},
         {"augment": 0.5, "mirror": 0},
+        1,
         marks=pytest.mark.slow,
     ),
 ]
 
 
-@pytest.mark.parametrize("step", [None, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("shape", "annotations", "options"), SETUPS)
+@pytest.mark.parametrize(("shape", "annotations", "options", "step"), SETUPS)
 def test_resumed_training_equals_an_uninterrupted_one(
     shape, annotations, options, step, rng, blobs, tmp_path
 ):
@@ -86,7 +90,7 @@ def test_resumed_training_equals_an_uninterrupted_one(
     images = blobs(rng, 5, shape)
     arguments = {name: make(images) for name, make in annotations.items()}
     arguments |= {"epochs": 4, "batch_size": 2, "verbose": 0, **options}
-    network = arguments.pop("network", lambda: "unet")
+    network = arguments.pop("network", lambda: "voxelmorph1")
 
     def start():
         keras.utils.set_random_seed(0)  # for layers of the user

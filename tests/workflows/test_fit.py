@@ -13,6 +13,7 @@ from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.workflows import checkpoints, training_files
 from dipy_nn_reg.workflows.fit import FitFlow
+from dipy_nn_reg.workflows.predict import PredictFlow
 from dipy_nn_reg.workflows.training_files import (
     _read_labels,
     read_all,
@@ -126,6 +127,39 @@ def test_options_of_speed_reach_the_model(brains, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiny_pyramid")
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_model_of_any_smoothness_predicts_with_the_one_that_is_named(
+    ndim, brains, sevens, write, tmp_path
+):
+    paths = brains
+    if ndim == 2:
+        paths = [write(f"{n}.nii.gz", i[..., None]) for n, i in enumerate(sevens[:4])]
+    # On one pair, which it then registers: a field that does not help is not used.
+    options = {"network": "pyramid", "smoothness": "any", "epochs": 60}
+    fit(paths[1:2], tmp_path, static_files=[str(paths[0])], **options)
+    model = DeformableRegistration.load(tmp_path / "model.keras")
+    assert model.options["smoothness"] == "any"
+    moving, static = (nib.load(paths[i]).get_fdata(dtype=np.float32) for i in (1, 0))
+    warped = {}
+    for smoothness in (None, 0.0, 1.0):
+        out = tmp_path / str(smoothness)
+        PredictFlow().run(
+            str(paths[0]),
+            [str(paths[1])],
+            str(tmp_path / "model.keras"),
+            smoothness=smoothness,
+            no_report=True,
+            out_dir=str(out),
+        )
+        warped[smoothness] = nib.load(out / "warped.nii.gz").get_fdata()
+        images = np.squeeze(moving)[None], np.squeeze(static)
+        expected = model.predict(*images, smoothness=smoothness)[0]
+        npt.assert_allclose(np.squeeze(warped[smoothness]), expected, atol=1e-3)
+    assert np.abs(warped[0.0] - warped[1.0]).max() > 1e-3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_smoothness_reaches_the_training(ndim, brains, sevens, write, tmp_path):
     """A higher weight of the penalty gives smoother fields."""
@@ -137,6 +171,7 @@ def test_smoothness_reaches_the_training(ndim, brains, sevens, write, tmp_path):
     for smoothness in (0.1, 10.0):
         out = tmp_path / str(smoothness)
         options = {"epochs": 40, "batch_size": 2, "symmetric": True, "loss": "mse"}
+        options["network"] = "voxelmorph1"
         fit(paths, out, smoothness=smoothness, **options)
         model = DeformableRegistration.load(out / "model.keras")
         assert model.options["smoothness"] == smoothness
@@ -218,7 +253,6 @@ def weights_of(path):
 @pytest.mark.parametrize(
     ("where", "options"),
     [
-        ("history", {}),
         ("history", {"augment": True, "warm_up": 1}),
         ("model", {"augment": True, "warm_up": 1}),
     ],
