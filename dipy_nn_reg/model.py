@@ -57,9 +57,8 @@ class DeformableRegistration(Registration):
         and takes less memory; 1 in 2D and for a network of your own. The penalty is
         that of the coarse field.
     symmetric : bool, optional
-        Predict half of f(moving, static) - f(static, moving): exchanging images on one
-        grid gives the inverse, up to interpolation. It takes twice the time, a
-        velocity, one pass and no first stage.
+        Predict half of f(moving, static) - f(static, moving): exchanged images on one
+        grid have the inverse. It takes twice the time, a velocity, and one pass alone.
     passes : int, optional
         Number of predictions, each for the image that those before it have warped. All
         fields are composed; the penalty is that of their sum.
@@ -79,9 +78,8 @@ class DeformableRegistration(Registration):
         each of several names.
     smoothness : float or "any", optional
         Weight of the penalty, 0 or more. The default depends on the loss and the
-        penalty, if they are given by name; it is 0 for affine maps. With "any", which
-        the pyramid takes, it is drawn for each pair of a training, from a tenth to ten
-        times the default, and :meth:`predict` is told a smoothness from 0 to 1.
+        penalty, if they are given by name; it is 0 for affine maps. "any", for the
+        pyramid: drawn for each pair, and later chosen for :meth:`predict`, from 0 to 1.
     label_weight, landmark_weight : float, optional
         Weights of one minus the soft Dice overlap of labels, and of the squared
         distance of landmarks in voxels, if :meth:`fit` is called with any.

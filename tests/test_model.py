@@ -373,7 +373,7 @@ def test_network_of_the_user_in_a_first_stage_stays_trainable(rng, blobs):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_affine_first_stage_is_kept_and_improved(shape, rng, blobs, tmp_path):
     images = blobs(rng, 8, shape)
-    options = {"input_shape": shape, "network": "voxelmorph1", "seed": 0}
+    options = {"input_shape": shape, "seed": 0}
     affine = AffineRegistration(**options)
     affine.fit(images, images[0], epochs=4, verbose=0)
     weights = affine.model.get_weights()

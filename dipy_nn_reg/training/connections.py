@@ -53,19 +53,15 @@ def connect_outputs(inputs, options):
     if options["network"] not in READ_IN_FULL:
         seen = [shrink(image, stride) for image in seen]
     values = _connect_network(inputs, seen, dial, options)
-    network = keras.Model([aligned, static, *dial], values[0])
-
-    def predict(images):
-        return network([*images, *dial])
-
+    predict = _with_dial(keras.Model([aligned, static, *dial], values[0]), dial)
     warp = partial(Warp(image_is_constant=True), moving, fill=background)
     outputs = {"static": static}
     if TRANSFORMS[transform].affine:
         matrix, displacement = connect_affine(
             predict, moving, static, background, options["passes"]
         )
-        outputs |= {"matrix": matrix, "field": displacement}
-        outputs["displacement"] = displacement
+        outputs |= dict.fromkeys(("field", "displacement"), displacement)
+        outputs["matrix"] = matrix
     else:
         outputs |= _connect_passes(values[0], predict, static, warp, first, options)
     outputs["warped"] = warp(outputs["displacement"])
@@ -74,6 +70,11 @@ def connect_outputs(inputs, options):
     if dial:  # the weight of the penalty depends on it
         outputs["smoothness"] = dial[0]
     return outputs
+
+
+def _with_dial(network, dial):
+    """Return a function of two images, by a network that is given the dial as well."""
+    return lambda images: network([*images, *dial])
 
 
 def _connect_passes(values, predict, static, warp, first, options):

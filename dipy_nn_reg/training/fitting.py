@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dipy_nn_reg.backend import devices_of_a_batch
 from dipy_nn_reg.checks import (
+    ANY,
     MIDDLE,
     check_flag,
     check_integer,
@@ -108,17 +109,14 @@ def fit(model, data, validation, options, *, callbacks, verbose):
     -------
     history : keras.callbacks.History
     """
-    batch_size = int(options.batch_size)  # that of NumPy may be of 8 bits
-    smoothness = model.options["smoothness"]
+    draw = partial(PairDataset, batch_size=int(options.batch_size))  # NumPy's: 8 bits
     if validation is not None:
-        dial = MIDDLE if is_any(smoothness) else None
-        validation = PairDataset(**validation, batch_size=batch_size, smoothness=dial)
-    _check_shares(data, validation, batch_size)
+        validation = draw(**validation, smoothness=_if_any(model, MIDDLE))
+    _check_shares(data, validation, int(options.batch_size))
     setup = describe(data, options)
     done = epochs_done(model.state, setup) if options.resume else 0
     rng = make_generator(model.state)
-    dial = smoothness if is_any(smoothness) else None
-    draw = partial(PairDataset, **data, batch_size=batch_size, smoothness=dial, rng=rng)
+    draw = partial(draw, **data, smoothness=_if_any(model, ANY), rng=rng)
     changes = Changes(options.mirror, options.augment)
     drawn_from = model.state["random"] if options.resume else None
     pairs = draw(changes=changes, first_drawn_from=drawn_from)
@@ -141,6 +139,11 @@ def fit(model, data, validation, options, *, callbacks, verbose):
         validation_data=validation,
         callbacks=[TrackState(pairs, setup), StopAtDivergence(), *callbacks],
     )
+
+
+def _if_any(model, smoothness):
+    """Return a smoothness for a model that is trained for any, None for another one."""
+    return smoothness if is_any(model.options["smoothness"]) else None
 
 
 def _forget_other_labels(model, pairs, validation):
