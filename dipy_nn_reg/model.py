@@ -58,7 +58,7 @@ class DeformableRegistration(Registration):
         that of the coarse field.
     symmetric : bool, optional
         Predict half of f(moving, static) - f(static, moving): exchanged images on one
-        grid have the inverse. It takes twice the time, a velocity, and one pass alone.
+        grid invert the map. For a velocity, one pass and no first stage; twice as slow.
     passes : int, optional
         Number of predictions, each for the image that those before it have warped. All
         fields are composed; the penalty is that of their sum.

@@ -111,6 +111,23 @@ def test_it_goes_with_other_options(options, rng, tmp_path):
         npt.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(28, 27), (16, 20, 18)])
+def test_a_training_for_any_smoothness_teaches_what_it_is(shape, rng, blobs):
+    images = blobs(rng, 12, shape)
+    model = DeformableRegistration(
+        input_shape=shape, network="pyramid", smoothness="any", seed=0
+    )
+    model.fit(images, epochs=150, batch_size=4, verbose=0)
+    roughness = []
+    for smoothness in (0, 0.5, 1):
+        fields = model.predict_field(images[1:], images[:-1], smoothness=smoothness)
+        steps = [np.diff(fields, axis=1 + axis) for axis in range(len(shape))]
+        roughness.append(np.mean([np.mean(np.square(step)) for step in steps]))
+    rough, middle, smooth = roughness
+    assert rough > 1.05 * middle > 1.1 * smooth > 0
+
+
 def test_a_training_resumes_with_the_same_draws(rng, tmp_path):
     images = rng.random((6, 20, 23), np.float32)
 
