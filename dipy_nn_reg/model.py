@@ -47,9 +47,8 @@ class DeformableRegistration(Registration):
         parameters of an "affine" map, see :class:`AffineRegistration`. By default
         "velocity", or "bspline_velocity" for a network that predicts control points.
     spacing : int, optional
-        Distance of the control points in voxels. By default at most 4 for B-splines,
-        and for thin-plate splines a quarter of the longest axis, rounded up to a power
-        of 2.
+        Voxels from one control point to the next. By default at most 4 for B-splines,
+        a quarter of the longest axis, rounded up to a power of 2, for thin-plate ones.
     field_stride : int, optional
         1, 2 or 4: distance in voxels, along each axis, between the points at which the
         network reads the images and predicts the field, which is then interpolated. By
@@ -57,8 +56,9 @@ class DeformableRegistration(Registration):
         and takes less memory; 1 in 2D and for a network of your own. The penalty is
         that of the coarse field.
     symmetric : bool, optional
-        Predict half of f(moving, static) - f(static, moving): exchanged images on one
-        grid invert the map. For a velocity, one pass and no first stage; twice as slow.
+        Predict half of f(moving, static) - f(static, moving), where f is the network:
+        exchanging images on one grid gives the inverse, up to interpolation. For a
+        velocity, one pass and no first stage; it takes twice the time.
     passes : int, optional
         Number of predictions, each for the image that those before it have warped. All
         fields are composed; the penalty is that of their sum.

@@ -60,7 +60,7 @@ def connect_outputs(inputs, options):
         matrix, displacement = connect_affine(
             predict, moving, static, background, options["passes"]
         )
-        outputs |= dict.fromkeys(("field", "displacement"), displacement)
+        outputs |= {"field": displacement, "displacement": displacement}
         outputs["matrix"] = matrix
     else:
         outputs |= _connect_passes(values[0], predict, static, warp, first, options)

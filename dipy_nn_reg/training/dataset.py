@@ -64,8 +64,8 @@ class PairDataset(keras.utils.PyDataset):
         Mirroring and augmentation need ``rng``.
     smoothness : float or "any", optional
         That of each pair, which a batch then has as well, shape (n, 1); or "any" for
-        one that is drawn anew in each epoch, evenly between 0 and 1, for which there
-        must be ``rng``.
+        one that is drawn anew in each epoch, evenly between 0 and 1, which needs
+        ``rng``.
     rng : numpy.random.Generator, optional
         Source of the order of the images, shuffled in each epoch, and of the labels of
         each batch if there are many. All batches then have one size, so that they
@@ -92,12 +92,13 @@ class PairDataset(keras.utils.PyDataset):
         rng=None,
         first_drawn_from=None,
     ):
-        is_random = static is None or changes.augment or changes.mirror is not None
+        changed = changes.augment or changes.mirror is not None
+        is_random = static is None or changed or is_any(smoothness)
         if (is_random and rng is None) or (static is None and len(moving) < 2):
             raise ValueError(
                 "Expected rng, and two images or more without static ones, for pairs "
-                f"that are drawn, mirrored or augmented. Received rng={rng!r} and "
-                f"{len(moving)} moving images."
+                f"that are drawn, mirrored, augmented or of any smoothness. Received "
+                f"rng={rng!r} and {len(moving)} moving images."
             )
         super().__init__(workers=WORKERS, max_queue_size=MAX_WAITING)
         self.moving, self.static = moving, static

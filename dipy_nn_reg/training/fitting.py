@@ -109,7 +109,7 @@ def fit(model, data, validation, options, *, callbacks, verbose):
     -------
     history : keras.callbacks.History
     """
-    draw = partial(PairDataset, batch_size=int(options.batch_size))  # NumPy's: 8 bits
+    draw = partial(PairDataset, batch_size=int(options.batch_size))  # not of 8 bits
     if validation is not None:
         validation = draw(**validation, smoothness=_if_any(model, MIDDLE))
     _check_shares(data, validation, int(options.batch_size))

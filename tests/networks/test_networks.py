@@ -1,9 +1,12 @@
+from inspect import signature
+
 import keras
 from keras import layers
 import numpy as np
 import numpy.testing as npt
 import pytest
 
+from dipy_nn_reg.checks import DIALLED
 from dipy_nn_reg.networks import (
     NETWORKS,
     check_network,
@@ -14,6 +17,13 @@ from dipy_nn_reg.networks import (
 # The pyramid predicts velocities alone, see test_pyramid.py.
 OTHERS = set(NETWORKS) - {"pyramid"}
 DENSE = sorted(OTHERS - {"dirnet"})
+
+
+def test_the_networks_with_a_dial_are_those_that_take_one():
+    takes = {
+        n for n, build in NETWORKS.items() if "dial" in signature(build).parameters
+    }
+    assert takes == set(DIALLED)
 
 
 @pytest.mark.parametrize("name", DENSE)

@@ -63,6 +63,8 @@ def test_a_smoothness_is_that_of_each_pair_or_drawn_anew(images):
     counts, _ = np.histogram(epochs, bins=10, range=(0, 1))
     assert counts.sum() == 1000 and counts.min() > 70 and counts.max() < 130
     assert "smoothness" not in PairDataset(images, images, batch_size=4)[0]
+    with pytest.raises(ValueError, match="Expected rng.*Received rng=None"):
+        PairDataset(images, images, batch_size=4, smoothness="any")
 
 
 def test_random_pairs_are_of_two_images_and_new_in_each_epoch(images):

@@ -48,20 +48,12 @@ def test_each_way_to_predict_takes_a_smoothness(shape, dialled, rng):
         found = mapping.transform(moving[0])[inside]
         npt.assert_allclose(found, warped[0][inside], atol=5e-3)
         measured = model.evaluate(moving, static, smoothness=smoothness, verbose=0)
-        assert np.isfinite(measured["loss"])
+        pairs = zip(static, warped)
+        expected = [np.corrcoef(s.ravel(), w.ravel())[0, 1] for s, w in pairs]
+        npt.assert_allclose(measured["ncc_after"], np.mean(expected), atol=1e-4)
     middle = model.predict_field(moving, static, smoothness=0.5)
     npt.assert_array_equal(model.predict_field(moving, static), middle)
     assert np.abs(middle - field).max() > 0.01
-
-
-@pytest.mark.parametrize("passes", [1, 2])
-def test_the_dial_reaches_each_pass(passes, dialled, rng):
-    model = dialled((20, 23), passes=passes)
-    moving, static = rng.random((2, 1, 20, 23), np.float32)
-    rough, smooth = (
-        model.predict_field(moving, static, smoothness=s) for s in (0.0, 1.0)
-    )
-    assert np.abs(rough - smooth).max() > 0.01
 
 
 def test_exchanged_images_have_the_opposite_velocity_at_each_smoothness(dialled, rng):

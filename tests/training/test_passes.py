@@ -45,18 +45,29 @@ def twin_models(shape, rng, *, scale=0.02, **options):
     ],
 )
 def test_the_second_pass_sees_the_image_after_the_first(shape, options, rng):
-    once, twice = twin_models(shape, rng, **options)
+    assert_twice_is_after_once(*twin_models(shape, rng, **options), shape, rng)
+
+
+@pytest.mark.parametrize("smoothness", [0.1, 0.9])
+def test_the_dial_reaches_each_pass(smoothness, tiny_pyramid, rng):
+    options = {"network": "pyramid", "smoothness": "any", "scale": 0.1}
+    models = twin_models((37, 42), rng, **options)
+    assert_twice_is_after_once(*models, (37, 42), rng, smoothness=smoothness)
+
+
+def assert_twice_is_after_once(once, twice, shape, rng, **dial):
+    """Compare two passes with one after the other, composed by SciPy."""
     moving, static = plateaus(rng, shape), plateaus(rng, shape)
-    first = once.predict_field(moving[None], static)[0]
+    first = once.predict_field(moving[None], static, **dial)[0]
     positions = moved(first)
     warped = map_coordinates(moving, positions, order=1, mode="grid-constant")
-    second = once.predict_field(np.float32(warped)[None], static)[0]
+    second = once.predict_field(np.float32(warped)[None], static, **dial)[0]
     read = [
         map_coordinates(component, moved(second), order=1, mode="nearest")
         for component in np.moveaxis(first, -1, 0)
     ]
     expected = second + np.stack(read, axis=-1)
-    found = twice.predict_field(moving[None], static)[0]
+    found = twice.predict_field(moving[None], static, **dial)[0]
     npt.assert_allclose(found, expected, atol=2e-3)
     assert np.abs(expected - first).max() > 0.3
 
