@@ -91,10 +91,10 @@ def memory(size):
     gc.collect()
     return psutil.Process().memory_info().rss / 2**20
 actual = []
-sizes = [memory(size) for size in range(20, 56)]
+sizes = [memory(size) for size in range(20, 48)]
 memory(20)
 assert np.array_equal(actual[0].forward, actual[-1].forward)
-print((sizes[-1] - sizes[17]) / 18)
+print((sizes[-1] - sizes[17]) / 10)
 """
 
 

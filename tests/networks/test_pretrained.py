@@ -10,7 +10,7 @@ from dipy_nn_reg.networks.pretrained import FILES, pretrained_weights
 SHAPES = {2: (48, 56), 3: (48, 56, 52)}
 
 
-@pytest.fixture(scope="module", params=FILES)
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def model(request):
     return DeformableRegistration.pretrained(ndim=request.param)
 
@@ -23,12 +23,9 @@ def borrowed(model):
     model.model.set_weights(weights)
 
 
-@pytest.mark.parametrize(
-    "contrasts", [pytest.param(("t1", "t1"), marks=pytest.mark.slow), ("t2", "t1")]
-)
-def test_images_that_it_has_never_seen_are_registered(model, contrasts):
+def test_images_that_it_has_never_seen_are_registered(model):
     shape = SHAPES[model.ndim]
-    people = [make_phantoms(2, shape=shape, contrast=c, seed=4) for c in contrasts]
+    people = [make_phantoms(2, shape=shape, contrast=c, seed=4) for c in ("t2", "t1")]
     (moving, moving_labels), (static, static_labels) = people
     displacement = model.predict_field(moving, np.roll(static, 1, axis=0))
     gains = []

@@ -110,6 +110,7 @@ def test_validation_loss_that_is_not_finite_is_reported(training):
     registration.fit(images, validation_data=(images[:2], None), **options)
 
 
+@pytest.mark.slow
 def test_divergence_of_a_warm_up_is_reported(rng, blobs):
     images = blobs(rng, 4, (16, 17))
     registration = DeformableRegistration(

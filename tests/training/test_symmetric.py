@@ -52,9 +52,8 @@ def test_both_directions_are_inverse(shape, scale, symmetric, rng):
     npt.assert_array_equal(there, -model.predictor.predict("field", static, moving))
 
 
-@pytest.mark.parametrize(
-    "shape", [(48, 55), pytest.param((40, 45, 42), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(48, 55), (40, 45, 42)])
 def test_both_directions_of_the_pretrained_model_are_inverse(shape):
     """Without any training of its weights in this way."""
     images, _ = make_phantoms(2, shape=shape, seed=4)
@@ -74,14 +73,12 @@ def assert_inverse(model, moving, static, *, size):
 @pytest.mark.parametrize(
     ("shape", "options"),
     [
-        pytest.param((27, 32), {"network": "voxelmorph1"}, marks=pytest.mark.slow),
         pytest.param(
             (17, 22, 15),
             {"network": "voxelmorph1", "precision": "bfloat16"},
             marks=pytest.mark.slow,
         ),
         ((27, 32), {"network": "dirnet"}),
-        pytest.param((27, 32), {"network": "unet"}, marks=pytest.mark.slow),
         pytest.param(
             (13, 14),
             {"network": "fcn", "transform": "velocity"},

@@ -119,7 +119,7 @@ def test_interruption_of_the_training_leaves_nothing(folder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broken", ["first figure", "table", "last figure"])
+@pytest.mark.parametrize("broken", ["table", "last figure"])
 def test_interruption_while_writing_leaves_nothing(
     broken, folder, tmp_path, monkeypatch
 ):
@@ -128,7 +128,7 @@ def test_interruption_while_writing_leaves_nothing(
 
     def save_figure(self, path, **options):
         figures.append(path)
-        if broken == ("first figure", "last figure")[len(figures) - 1]:
+        if broken == "last figure" and len(figures) == 2:
             Path(path).write_bytes(b"half a file")
             raise KeyboardInterrupt
         return save(self, path, **options)

@@ -21,7 +21,15 @@ def predict(static, moving, model, out, *, force=False, **options):
     return {path.name for path in out.iterdir()}
 
 
-@pytest.mark.parametrize("format", WRITABLE_FORMATS)
+@pytest.mark.parametrize(
+    "format",
+    [
+        format
+        if format in ("dipy", "fsl")
+        else pytest.param(format, marks=pytest.mark.slow)
+        for format in WRITABLE_FORMATS
+    ],
+)
 def test_outputs_of_a_pair_agree_with_the_model(format, scene, write, models, tmp_path):
     scene = scene(3, True)
     # Noise, to which even the untrained model makes the image more similar.
@@ -173,6 +181,7 @@ def test_the_pretrained_model_aligns_and_registers_images_of_any_grid(write, tmp
     assert expected > before
 
 
+@pytest.mark.slow
 def test_the_pretrained_model_is_as_smooth_as_it_is_asked_to_be(write, tmp_path):
     images, _ = make_phantoms(2, shape=(40, 37), seed=0)
     paths = [write(f"{i}.nii.gz", image, np.eye(4)) for i, image in enumerate(images)]

@@ -94,7 +94,10 @@ def test_prediction_is_that_of_arrays_with_channels(shape, people, tmp_path):
     """For two pairs at once, each with images of its own."""
     images, paths = people(shape)
     model = DeformableRegistration(
-        input_shape=[n for n in shape if n > 1], num_channels=2, seed=0
+        input_shape=[n for n in shape if n > 1],
+        num_channels=2,
+        network="voxelmorph1",
+        seed=0,
     )
     arrays = images[:, :, :, 0] if shape[-1] == 1 else images
     # The prediction has to make the images more similar, or it would not be used.
