@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from dipy_nn_reg.cohort.naming import pair_name
 from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.mapping.grid import is_prealigned
+from dipy_nn_reg.mapping.grid import is_prealigned, static_grid
 from dipy_nn_reg.text import printable, readable
 
 # Entry of the details of a pair of which one image has a skull.
@@ -89,6 +89,7 @@ def write_report(path, pair, images, names, *, field=None, of_field=None, outcom
             "Moving": _shown(images["moving"].path.absolute()),
             **({"Field": _shown(field.absolute())} if field else {}),
             **_choices(outcome, pair.mapping),
+            **_turn(pair.mapping),
             "Command": command(),
         },
     )
@@ -105,6 +106,18 @@ def _choices(outcome, mapping):
         "Loss": outcome.loss,
         **({"Skull": _SKULL.format(outcome.skull)} if outcome.skull else {}),
     }
+
+
+def _turn(mapping):
+    """Return how much a map turns the tissue beyond what b-vectors can follow."""
+    from dipy_nn_reg.diffusion.local_maps import measure_turn
+
+    grid = static_grid(mapping)
+    if len(grid.shape) < 3 or 1 in grid.shape:
+        return {}
+    median, most = measure_turn([mapping], grid)
+    text = f"{median:.1f} degrees (median), {most:.1f} (95 % of the voxels)"
+    return {"Rotation beyond the affine, which b-vectors do not follow": text}
 
 
 def write_cohort(path, subjects, failed):

@@ -1,5 +1,6 @@
 """Linear maps by which a registration moves the directions at each voxel."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from dipy_nn_reg.mapping.resampling import to_moving, to_static
 
 # Determinant below which a map counts as folded, and turns no direction.
 _FOLDED = 1e-3
+# Number of planes in which the turn by a map is measured, and of voxels in each.
+_PLANES, _PER_PLANE = 8, 4096
 
 
 class LocalMaps(NamedTuple):
@@ -111,6 +114,32 @@ def turned_beyond_affine(local, maps, *, inverse=False):
     beyond = rotations_of(local.matrices) @ common.T
     cosine = (np.trace(beyond, axis1=-2, axis2=-1) - 1) / 2
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def measure_turn(maps, grid, *, inverse=False):
+    """Measure by how much maps turn directions beyond their affine part, in degrees.
+
+    Parameters
+    ----------
+    maps, grid, inverse
+        As for :func:`local_maps`.
+
+    Returns
+    -------
+    median, most : float
+        Over voxels of planes that are spread over the grid; ``most`` is the 95th
+        percentile.
+    """
+    number, *plane = grid.shape
+    step = -(-math.prod(plane) // _PER_PLANE)
+    degrees = []
+    for i in range(0, number, -(-number // _PLANES)):
+        matrices, folded = local_maps(
+            maps, grid, inverse=inverse, planes=slice(i, i + 1)
+        )
+        some = LocalMaps(matrices.reshape(-1, 3, 3)[::step], folded.ravel()[::step])
+        degrees.append(turned_beyond_affine(some, maps, inverse=inverse))
+    return np.percentile(degrees, (50, 95))
 
 
 def _planes_of(grid, begin, end):

@@ -7,7 +7,7 @@ from dipy.utils.logging import logger
 from nibabel.affines import voxel_sizes
 import numpy as np
 
-from dipy_nn_reg.diffusion.local_maps import local_maps, turned_beyond_affine
+from dipy_nn_reg.diffusion.local_maps import measure_turn
 from dipy_nn_reg.diffusion.reorientation import Quantity, warp_quantity
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.fields import load_mapping
@@ -28,9 +28,6 @@ from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import lift_mapping
 from dipy_nn_reg.mapping.resampling import to_moving, to_static, warp_image
-
-# Number of planes in which the turn by a field is measured.
-_PLANES = 16
 
 
 class Options(NamedTuple):
@@ -225,12 +222,7 @@ def write_turned_bvecs(path, vectors, moving, static, maps, *, inverse=False):
 
 def _tell_of_rest(static, maps, inverse):
     """Log by how much the maps turn the tissue beyond what b-vectors can follow."""
-    number = static.data.shape[0]
-    degrees = []
-    for i in range(0, number, -(-number // _PLANES)):
-        local = local_maps(maps, static.grid, inverse=inverse, planes=slice(i, i + 1))
-        degrees.append(turned_beyond_affine(local, maps, inverse=inverse))
-    middle, most = np.percentile(degrees, (50, 95))
+    middle, most = measure_turn(maps, static.grid, inverse=inverse)
     logger.info(
         f"B-vectors are turned by the affine part. Beyond it, the field turns the "
         f"tissue by {middle:.1f} degrees in the median, and by {most:.1f} at 95 % of "

@@ -5,6 +5,7 @@ from scipy.spatial.transform import Rotation
 
 from dipy_nn_reg.diffusion.local_maps import (
     local_maps,
+    measure_turn,
     rotations_of,
     turned_beyond_affine,
 )
@@ -127,3 +128,16 @@ def test_the_turn_beyond_the_affine_is_that_of_the_field():
         local = local_maps([mapping], grid, inverse=inverse)
         degrees = turned_beyond_affine(local, [mapping], inverse=inverse)
         npt.assert_allclose(degrees[3:6, 3:6, 3:6], 8, atol=0.05)
+
+
+@pytest.mark.parametrize("shape", [(9, 11, 60), (30, 70, 65)])
+def test_the_turn_of_a_map_is_measured_on_some_voxels(shape):
+    """A field that turns a third of the volume, and leaves the rest."""
+    turn = Rotation.from_rotvec([0, 0, np.radians(8)]).as_matrix() - np.eye(3)
+    voxels = np.moveaxis(np.indices(shape, float), 0, -1)
+    displacement = voxels @ turn.T
+    displacement[..., : 2 * shape[2] // 3, :] = 0
+    mapping, grid = displacement_to_mapping(displacement), Grid(shape, np.eye(4))
+    median, most = measure_turn([mapping], grid)
+    assert median == pytest.approx(0, abs=1e-3)
+    assert most == pytest.approx(8, abs=0.1)

@@ -1,4 +1,5 @@
 import csv
+import re
 
 import nibabel as nib
 import numpy as np
@@ -40,6 +41,8 @@ def test_two_file_names_suffice(brains, run_command, tmp_path):
     # An affine is a file of its own, unless the headers are right.
     aligned = set() if row["alignment"] == "none" else {"prealign.txt"}
     assert result == OUTPUTS | {"report.html"} | aligned
+    page = (tmp_path / "report.html").read_text()
+    assert re.search(r"b-vectors do not follow.*\n*.*degrees \(median\)", page)
     assert row["used"] == "optimized"
     assert float(row["ncc_after"]) > float(row["ncc_headers"])
     static, moving = (nib.load(path).get_fdata() for path in brains[:2])
