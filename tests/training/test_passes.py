@@ -37,7 +37,7 @@ def twin_models(shape, rng, *, scale=0.02, **options):
     ("shape", "options"),
     [
         ((37, 42), {"transform": "displacement"}),
-        ((36, 44), {"transform": "bspline_velocity"}),
+        ((36, 44), {"transform": "bspline_velocity", "scale": 0.04}),
         ((27, 34, 29), {"network": "pyramid", "scale": 0.1}),
     ],
 )

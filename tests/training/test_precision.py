@@ -17,8 +17,8 @@ from dipy_nn_reg import DeformableRegistration
             marks=[] if (len(shape), network) == (2, "unet") else pytest.mark.slow,
         )
         for shape, networks in (
-            ((19, 22), ("unet", "fcn", "encoder_decoder")),
-            ((13, 14, 11), ("unet", "voxelmorph2", "pyramid")),
+            ((19, 22), ("unet", "fcn", "encoder_decoder", "pyramid")),
+            ((13, 14, 11), ("unet", "voxelmorph2")),
         )
         for network in networks
     ],
