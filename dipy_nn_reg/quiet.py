@@ -17,12 +17,7 @@ _THREAD = "dipy_nn_reg import"
 
 
 def import_keras():
-    """Import Keras with the standard error of libraries closed.
-
-    TensorFlow's libraries write to it below Python, before they can be configured.
-    Errors are raised as exceptions all the same. If the import has been started by
-    :func:`start_import_of_keras`, this waits for it.
-    """
+    """Import Keras; if :func:`start_import_of_keras` has begun, wait for it."""
     start_import_of_keras().result()
 
 
@@ -59,7 +54,7 @@ def leave(status):
 
 
 def _import():
-    with _silent_standard_error(), _hidden(_NOT_NEEDED), _uncollected():
+    with _hidden(_NOT_NEEDED), _uncollected():
         # The compiled programs of earlier processes are read as well.
         import dipy_nn_reg.backend  # noqa: F401
 
@@ -95,7 +90,16 @@ def _uncollected():
 
 
 @contextmanager
-def _silent_standard_error():
+def silent_standard_error():
+    """Close the standard error of this process, also for libraries below Python.
+
+    TensorFlow's libraries write to it when they are loaded, before they can be
+    configured. Errors are raised as exceptions all the same. A user who has set
+    ``TF_CPP_MIN_LOG_LEVEL`` to another level than 3 sees all that is written.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
+        yield
+        return
     try:
         kept = os.dup(2)
     except OSError:  # The standard error is closed.

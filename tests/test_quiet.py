@@ -10,13 +10,29 @@ from dipy_nn_reg import quiet
 
 
 def test_output_of_libraries_is_hidden_and_errors_are_raised(capfd):
-    with quiet._silent_standard_error():
+    with quiet.silent_standard_error():
         subprocess.run([sys.executable, "-c", "import os; os.write(2, b'noise')"])
     with pytest.raises(ImportError, match="no such"):
-        with quiet._silent_standard_error():
+        with quiet.silent_standard_error():
             raise ImportError("no such")
     subprocess.run([sys.executable, "-c", "import os; os.write(2, b'said')"])
     assert capfd.readouterr().err == "said"
+
+
+@pytest.mark.parametrize(("level", "is_silent"), [(None, True), ("0", False)])
+def test_a_program_of_the_user_is_silent_unless_it_asks(level, is_silent, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    if level is not None:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
+    code = """
+import os
+from dipy_nn_reg import register
+import keras
+os.write(1, keras.backend.backend().encode())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if is_silent or done.stdout == "tensorflow":  # the others say nothing anyway
+        assert (done.stderr == "") == is_silent
 
 
 def test_keras_is_imported():
@@ -83,7 +99,7 @@ from dipy_nn_reg import quiet
 from dipy_nn_reg.workflows import streams
 streams.open_streams()
 def work():
-    with quiet._silent_standard_error():
+    with quiet.silent_standard_error():
         os.write(2, b"noise"); time.sleep(0.3); os.write(2, b"noise")
 quiet._import = work
 quiet.start_import_of_keras()

@@ -24,12 +24,11 @@ def dipy_syn(moving, static, size, model):
 
 def map_by_syn(moving, static, *, level_iters=(10, 10, 5), **grids):
     """Return the map of DIPY's SyN, by correlation."""
-    from dipy.align import VerbosityLevels
     from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
     from dipy.align.metrics import CCMetric
 
     syn = SymmetricDiffeomorphicRegistration(CCMetric(3), level_iters=list(level_iters))
-    syn.verbosity = VerbosityLevels.NONE
+    syn.verbosity = 0
     return syn.optimize(static, moving, **grids)
 
 

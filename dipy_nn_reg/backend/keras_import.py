@@ -5,6 +5,8 @@ The rooms that compute with tensors import this module before anything else.
 
 from importlib.util import find_spec
 
+from dipy_nn_reg.quiet import silent_standard_error
+
 # Backends of Keras, which are also the names of their packages.
 _BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -41,6 +43,7 @@ def _is_installed(name):
 
 
 try:
-    import keras  # noqa: F401
+    with silent_standard_error():
+        import keras  # noqa: F401
 except ModuleNotFoundError as error:
     raise explain(error) from None

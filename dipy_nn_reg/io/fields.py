@@ -31,6 +31,8 @@ version 25.1 squeezes fields of one slice, and takes FSL's fields for RAS coordi
 with the first axis negated, which holds for few headers.
 """
 
+import warnings
+
 from nibabel.affines import voxel_sizes
 import numpy as np
 
@@ -55,6 +57,18 @@ from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.point_maps import map_of_points, moving_grid_beside
 from dipy_nn_reg.mapping.grid import Grid, moving_grid, static_grid
 from dipy_nn_reg.mapping.maps import check_mapping, displacement_to_mapping
+
+
+# Names of functions before version 0.1, which go with version 0.2.
+_RENAMED = {"save_field": "save_mapping", "load_field": "load_mapping"}
+
+
+def __getattr__(name):
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    message = f"{name} is now {_RENAMED[name]}; the old name goes with version 0.2."
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return globals()[_RENAMED[name]]
 
 
 def save_mapping(path, mapping, *, format="dipy", static_zooms=None, moving_zooms=None):

@@ -2,7 +2,6 @@
 
 from time import perf_counter
 
-from dipy.align import VerbosityLevels
 from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
 from dipy.align.metrics import CCMetric, SSDMetric
 import numpy as np
@@ -103,7 +102,7 @@ def register_with_syn(moving, static, *, metric):
     syn = SymmetricDiffeomorphicRegistration(
         SYN_METRICS[metric](), level_iters=list(SYN_LEVEL_ITERS)
     )
-    syn.verbosity = VerbosityLevels.NONE
+    syn.verbosity = 0
     mapping = syn.optimize(static, moving)
     warped = mapping.transform(moving)
     seconds = perf_counter() - start

@@ -14,6 +14,7 @@ import numpy.testing as npt
 import pytest
 import SimpleITK as sitk
 
+from dipy_nn_reg.io import fields
 from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
@@ -259,3 +260,12 @@ def test_maps_that_are_not_finite_are_not_saved(name, value, format, tmp_path):
     with pytest.raises(ValueError, match="Expected a map of finite values"):
         save_mapping(tmp_path / "field.nii.gz", mapping, format=format)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("old", ["save_field", "load_field"])
+def test_names_before_the_first_version_warn(old):
+    new = old.replace("field", "mapping")
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {new}; .*version 0.2"):
+        assert getattr(fields, old) is getattr(fields, new)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fields.nothing

@@ -77,14 +77,13 @@ def test_a_field_of_two_axes_makes_a_map_of_one_slice(scene):
 
 
 def test_a_map_of_syn_is_converted_to_a_displacement_and_back(scene):
-    from dipy.align import VerbosityLevels
     from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
     from dipy.align.metrics import SSDMetric
 
     pair = scene(2, False)
     static = pair.moving[:, ::-1].copy()
     syn = SymmetricDiffeomorphicRegistration(SSDMetric(2), level_iters=[10, 5])
-    syn.verbosity = VerbosityLevels.NONE
+    syn.verbosity = 0
     mapping = syn.optimize(static, pair.moving)
     displacement, inverse = maps.mapping_to_displacement(mapping)
     again = maps.displacement_to_mapping(displacement, inverse=inverse)
