@@ -13,6 +13,8 @@ from dipy_nn_reg.quiet import import_keras
 
 # Options of masks.
 MASKS = tuple(place.name for place in PLACES.values() if place.kind == "mask")
+# Annotations that have a say in the alignment.
+_FOR_ALIGNMENT = (*MASKS, "moving_orientations", "static_orientations")
 
 
 def register_files(
@@ -161,8 +163,8 @@ def _aligned(images, options):
         prealign=prealign,
         **_affines(images),
     )
-    masks = {name: options.get(name) for name in MASKS}
-    annotations = frame.check_annotations(Annotations(**masks))
+    given = {name: options.get(name) for name in _FOR_ALIGNMENT}
+    annotations = frame.check_annotations(Annotations(**given))
     return {**options, "prealign": frame.align(annotations)}
 
 

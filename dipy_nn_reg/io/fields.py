@@ -58,7 +58,6 @@ from dipy_nn_reg.io.point_maps import map_of_points, moving_grid_beside
 from dipy_nn_reg.mapping.grid import Grid, moving_grid, static_grid
 from dipy_nn_reg.mapping.maps import check_mapping, displacement_to_mapping
 
-
 # Names of functions before version 0.1, which go with version 0.2.
 _RENAMED = {"save_field": "save_mapping", "load_field": "load_mapping"}
 

@@ -10,6 +10,7 @@ from dipy_nn_reg.annotations import NO_ANNOTATIONS, PLACES
 from dipy_nn_reg.checks import check_number
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.affines import lift_affine, plane_affine
+from dipy_nn_reg.mapping.fibre_support import supported_by_fibres
 from dipy_nn_reg.mapping.frame_checks import (
     check_affines,
     check_annotation,
@@ -196,10 +197,9 @@ class Frame:
             fields = [field_on_grid(field, size, to_grid) for field in fields]
         if self.slices:
             fields = [self.slices["static"].field_as_stored(field) for field in fields]
-        displacement, inverse = fields
         return displacement_to_mapping(
-            displacement,
-            inverse=inverse,
+            fields[0],
+            inverse=fields[1],
             static_affine=self.affines["static"],
             moving_affine=self.affines["moving"],
             moving_shape=self._stored_shape("moving"),
@@ -207,7 +207,7 @@ class Frame:
         )
 
     def align(self, annotations=NO_ANNOTATIONS):
-        """Return the alignment of the images within their masks.
+        """Return the alignment of the images within their masks, which fibres support.
 
         Parameters
         ----------
@@ -228,6 +228,7 @@ class Frame:
         }
         estimate = estimate_prealign if masks else align_in_brain
         alignment = estimate(**self._pair_in_world(), kind=self.prealign, **masks)
+        alignment = supported_by_fibres(alignment, annotations, self.affines, self.grid)
         logger.info(str(alignment))
         return alignment
 
@@ -240,9 +241,8 @@ class Frame:
     def _affine_of(self, alignment):
         """Return the affine from static to moving world coordinates."""
         prealign = self.prealign if alignment is None else alignment.affine
-        prealign = (
-            np.eye(self.dim + 1) if prealign is None else np.array(prealign, float)
-        )
+        headers = np.eye(self.dim + 1)
+        prealign = headers if prealign is None else np.array(prealign, float)
         if not self.slices:
             return prealign
         return in_one_plane(prealign, self._affine("moving"), self._affine("static"))
