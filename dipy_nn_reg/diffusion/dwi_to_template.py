@@ -1,9 +1,12 @@
 """Registration of a DWI series to a template, with the signature that DIPY has."""
 
+from inspect import signature
+from pathlib import Path
+
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
-from dipy_nn_reg.diffusion.series import image_of_series
+from dipy_nn_reg.diffusion.series import image_of_series, mean_b0
 from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.resampling import resample, to_moving
@@ -30,14 +33,15 @@ def register_dwi_to_template(
     ----------
     dwi : ndarray, nibabel image, string or Path
         Series of shape (x, y, z, volumes), whose motion has been corrected.
-    gtab : GradientTable or sequence of two strings or Paths
-        Gradients, or the files of b-values and b-vectors.
+    gtab : GradientTable or sequence of two
+        Gradients; or b-values, shape (volumes,), and b-vectors, shape (volumes, 3), as
+        arrays or files.
     dwi_affine, template_affine : ndarray, shape (4, 4), optional
         From voxels to world coordinates in mm; needed with arrays.
     template : ndarray, nibabel image, string or Path, optional
         Of shape (x, y, z). By default the MNI template (T2) that DIPY downloads.
     reg_method : {"syn", "aff"}, optional
-        As DIPY names them: "syn" for a deformation, which
+        As DIPY names them, in any case: "syn" for a deformation, which
         :func:`~dipy_nn_reg.register` finds here; "aff" for an affine map alone.
     image : {"b0", "fa"}, optional
         What is registered: the mean of the volumes without weighting, or the fractional
@@ -47,12 +51,15 @@ def register_dwi_to_template(
         default DIPY's ``median_otsu`` finds it.
     **options
         Options of :func:`~dipy_nn_reg.register`; with "aff", of
-        :func:`~dipy_nn_reg.mapping.prealign.estimate_prealign`.
+        :func:`~dipy_nn_reg.mapping.prealign.estimate_prealign`. Of DIPY's own options
+        ``metric`` ("CC" or "SSD") and ``dim`` (3) are understood as well; with "aff",
+        ``pipeline``, whose last step is the kind of the map.
 
     Returns
     -------
     warped : ndarray, shape (x, y, z)
-        The image of the series on the grid of the template.
+        The image of the series on the grid of the template, outside of the mask as
+        well.
     mapping : dipy.align.imwarp.DiffeomorphicMap, or ndarray of shape (4, 4)
         ``transform`` warps volumes of the series to the template. With "aff", the
         affine from world coordinates of the template to those of the series.
@@ -63,7 +70,10 @@ def register_dwi_to_template(
         If the series has other axes, an array has no affine, the gradients do not
         belong to the series, or an option is invalid.
     """
+    reg_method = str(reg_method).lower()
     check_name("reg_method", reg_method, _METHODS)
+    find, known = _METHODS[reg_method]
+    options = known(dict(options))
     data, dwi_affine = array_and_affine(dwi, dwi_affine, series=True)
     gtab = _gradients(gtab, np.shape(data))
     if template is None:
@@ -79,48 +89,100 @@ def register_dwi_to_template(
             f"Expected a template of three axes. Received {np.shape(static)}."
         )
     mask, _ = array_and_affine(mask)
-    moving, _, _ = image_of_series(np.asarray(data), gtab, image=image, mask=mask)
+    data = np.asarray(data)
+    moving, _, _ = image_of_series(data, gtab, image=image, mask=mask)
+    whole = mean_b0(data, gtab) if image == "b0" else moving
     affines = {"moving_affine": dwi_affine, "static_affine": template_affine}
-    return _METHODS[reg_method](moving, static, affines, options)
+    return find(moving, static, whole, affines, options)
 
 
-def _deformation(moving, static, affines, options):
+def _deformation(moving, static, whole, affines, options):
     from dipy_nn_reg.pairwise.register import register
 
     mapping, _ = register(moving, static, **affines, **options)
-    return mapping.transform(moving), mapping
+    return mapping.transform(whole), mapping
 
 
-def _affine(moving, static, affines, options):
+def _affine(moving, static, whole, affines, options):
     from dipy_nn_reg.mapping.prealign import estimate_prealign
 
     options = {"kind": "affine", **options}
     affine = estimate_prealign(moving, static, **affines, **options).affine
     grid = Grid(np.shape(static), affines["static_affine"])
     warped = resample(
-        moving, affines["moving_affine"], lambda p: to_moving(p, [affine]), grid
+        whole, affines["moving_affine"], lambda p: to_moving(p, [affine]), grid
     )
     return warped, affine
 
 
-_METHODS = {"syn": _deformation, "aff": _affine}
+def _options_of_register(options):
+    """Return options of ``register`` for those, some of which are DIPY's for SyN."""
+    from dipy_nn_reg.pairwise.register import register
+
+    if (dim := options.pop("dim", 3)) != 3:
+        raise ValueError(f"Expected dim to be 3. Received {dim!r}.")
+    if "metric" in options:
+        metric = options.pop("metric")
+        check_name("metric", metric, _LOSSES)
+        options.setdefault("loss", _LOSSES[metric])
+    return _known(options, register, "metric, dim")
+
+
+def _options_of_alignment(options):
+    """Return options of an alignment for those, one of which may be DIPY's."""
+    from dipy_nn_reg.mapping.prealign import estimate_prealign
+
+    if (steps := options.pop("pipeline", None)) is not None:
+        last = steps[-1] if isinstance(steps, (list, tuple)) and steps else steps
+        check_name("the last step of pipeline", last, _KINDS)
+        options.setdefault("kind", _KINDS[last])
+    return _known(options, estimate_prealign, "pipeline")
+
+
+def _known(options, function, others):
+    """Return options, or raise ValueError if a function does not take one of them."""
+    names = [
+        name
+        for name, parameter in signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and not name.endswith("_affine")
+    ]
+    for name in options:
+        if name not in names:
+            raise ValueError(
+                f"Expected options out of {', '.join(names)}, {others}. Received "
+                f"{name!r}."
+            )
+    return options
+
+
+# Losses and kinds of alignments by the names that DIPY gives them.
+_LOSSES = {"CC": "lncc", "SSD": "mse"}
+_KINDS = {"rigid": "rigid", "rigid_isoscaling": "similarity", "affine": "affine"}
+# How each method of DIPY is carried out, and its options.
+_METHODS = {
+    "syn": (_deformation, _options_of_register),
+    "aff": (_affine, _options_of_alignment),
+}
 
 
 def _gradients(gtab, shape):
     """Return a GradientTable that belongs to a series of a shape."""
     from dipy.core.gradients import GradientTable
 
-    from dipy_nn_reg.io.gradients import read_gradients
+    from dipy_nn_reg.io.gradients import check_gradients, read_gradients
 
     if len(shape) != 4:
         raise ValueError(f"Expected a DWI series of four axes. Received {shape}.")
     if not isinstance(gtab, GradientTable):
         if not isinstance(gtab, (tuple, list)) or len(gtab) != 2:
             raise ValueError(
-                f"Expected gtab to be a GradientTable, or two files of b-values and "
-                f"b-vectors. Received {gtab!r}."
+                f"Expected gtab to be a GradientTable, or b-values and b-vectors. "
+                f"Received {type(gtab).__name__}."
             )
-        return read_gradients(*gtab, volumes=shape[3])
+        are_files = all(isinstance(part, (str, Path)) for part in gtab)
+        return (read_gradients if are_files else check_gradients)(
+            *gtab, volumes=shape[3]
+        )
     if len(gtab.bvals) != shape[3]:
         raise ValueError(
             f"Expected a gradient for each of {shape[3]} volumes. Received "

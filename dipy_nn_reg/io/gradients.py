@@ -35,19 +35,49 @@ def read_gradients(bvals, bvecs, *, volumes, b0_threshold=50):
         finite, a b-vector of a weighted volume is not a unit vector, or all volumes are
         weighted.
     """
+    return check_gradients(
+        read_numbers(bvals, "b-values").ravel(),
+        read_bvecs(bvecs),
+        volumes=volumes,
+        b0_threshold=b0_threshold,
+        source=f" in {printable(bvals)} and {printable(bvecs)}",
+    )
+
+
+def check_gradients(values, vectors, *, volumes, b0_threshold=50, source=""):
+    """Return the gradients of a DWI series, or raise ValueError.
+
+    Parameters
+    ----------
+    values : array-like, shape (volumes,)
+    vectors : array-like, shape (volumes, 3)
+    volumes, b0_threshold
+        As for :func:`read_gradients`.
+    source : str, optional
+        Where they come from, for the message of an error.
+
+    Returns
+    -------
+    gtab : dipy.core.gradients.GradientTable
+    """
     from dipy.core.gradients import gradient_table
 
-    values, vectors = read_numbers(bvals, "b-values").ravel(), read_bvecs(bvecs)
+    values, vectors = (np.asarray(a, float) for a in (values, vectors))
+    if values.ndim != 1 or vectors.ndim != 2 or vectors.shape[1] != 3:
+        raise ValueError(
+            f"Expected b-values of shape ({volumes},) and b-vectors of shape "
+            f"({volumes}, 3). Received {values.shape} and {vectors.shape}{source}."
+        )
     for name, found in (("b-values", values), ("b-vectors", vectors)):
         if len(found) != volumes:
             raise ValueError(
                 f"Expected {volumes} {name}, one for each volume. Received "
-                f"{len(found)}."
+                f"{len(found)}{source}."
             )
     if not np.all(np.isfinite(values)) or np.any(values < 0):
         raise ValueError(
-            f"Expected b-values that are finite and not negative. Received others in "
-            f"{printable(bvals)}."
+            f"Expected b-values that are finite and not negative. Received others"
+            f"{source}."
         )
     is_b0 = values <= b0_threshold
     if not is_b0.any():
@@ -55,19 +85,38 @@ def read_gradients(bvals, bvecs, *, volumes, b0_threshold=50):
             f"Expected a volume without weighting, of b <= {b0_threshold:g} s/mm^2. "
             f"Received b-values from {values.min():g} to {values.max():g}."
         )
-    vectors = _unit(vectors, ~is_b0, bvecs)
+    vectors = unit_vectors(vectors, source, is_weighted=~is_b0)
     return gradient_table(values, bvecs=vectors, b0_threshold=b0_threshold)
 
 
-def _unit(vectors, is_weighted, path):
-    """Return vectors of length 1, or 0 where there is no weighting."""
+def unit_vectors(vectors, source="", *, is_weighted=None):
+    """Return b-vectors of length 1, or 0 where there is no weighting.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (volumes, 3)
+    source : str, optional
+        As for :func:`check_gradients`.
+    is_weighted : ndarray of bool, shape (volumes,), optional
+        Which volumes are weighted; by default all whose vector is not 0.
+
+    Returns
+    -------
+    vectors : ndarray, shape (volumes, 3)
+
+    Raises
+    ------
+    ValueError
+        If a vector of a weighted volume is not a unit vector.
+    """
     lengths = np.linalg.norm(vectors, axis=1)
+    is_weighted = lengths != 0 if is_weighted is None else is_weighted
     wrong = is_weighted & ~(np.abs(lengths - 1) <= _ROUNDING)
     if wrong.any():
         first = int(np.argmax(wrong))
         raise ValueError(
             f"Expected b-vectors of length 1 for weighted volumes. Received "
-            f"{int(wrong.sum())} that are not in {printable(path)}, the first one of "
-            f"length {lengths[first]:.4g} for volume {first}."
+            f"{int(wrong.sum())} that are not{source}, the first one of length "
+            f"{lengths[first]:.4g} for volume {first}."
         )
     return vectors / np.where(lengths > 0, lengths, 1)[:, None]

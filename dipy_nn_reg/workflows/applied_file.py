@@ -16,7 +16,6 @@ from dipy_nn_reg.io.points import (
     POINTS,
     TRACTOGRAMS,
     read_affine,
-    read_bvecs,
     read_points,
     read_streamlines,
     write_points,
@@ -28,6 +27,7 @@ from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import lift_mapping
 from dipy_nn_reg.mapping.resampling import to_moving, to_static, warp_image
+from dipy_nn_reg.workflows.series_bvecs import read_bvecs_of
 
 
 class Options(NamedTuple):
@@ -70,14 +70,15 @@ def apply_to_file(path, static, transforms, paths, options):
     turns = options.quantity is not None
     moving = read_quantity(path) if turns else read_image(path, series=True)
     check_warped(paths["out_file"], moving, static, fill=options.fill)
+    vectors = read_bvecs_of(path, options.bvecs) if options.bvecs else None
     maps = _read_maps(transforms, static, moving, options)
     static, moving = _on_grids_of(maps, static, moving, options)
     if turns:
         _warp_and_turn(moving, static, maps, paths, options)
         return 0
-    if options.bvecs:
-        vectors = paths["out_bvecs"], read_bvecs(options.bvecs)
-        write_turned_bvecs(*vectors, moving, static, maps, inverse=options.inverse)
+    if vectors is not None:
+        out = paths["out_bvecs"]
+        write_turned_bvecs(out, vectors, moving, static, maps, inverse=options.inverse)
     warped = warp_image(
         moving,
         static,
@@ -193,18 +194,7 @@ def write_turned_bvecs(path, vectors, moving, static, maps, *, inverse=False):
     maps, inverse
         As for :func:`~dipy_nn_reg.mapping.resampling.warp_image`; their affine parts
         turn the vectors.
-
-    Raises
-    ------
-    ValueError
-        If the series has another number of volumes.
     """
-    volumes = moving.data.shape[3] if moving.data.ndim > 3 else 1
-    if len(vectors) != volumes:
-        raise ValueError(
-            f"Expected a b-vector for each volume. Received {len(vectors)} and an "
-            f"image of shape {moving.data.shape}."
-        )
     total = np.eye(4)
     for step in maps:
         is_affine = isinstance(step, np.ndarray)

@@ -21,6 +21,8 @@ from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.applied_file import write_turned_bvecs
 from dipy_nn_reg.workflows.pair_files import shown_columns
 
+# Step between neighbours at which the field of a distortion folds.
+_STEEPEST = 1
 # NIfTI's name for tensors, whose values are on the fifth axis.
 _TENSORS = "symmetric matrix"
 
@@ -70,7 +72,7 @@ def read_distortion(path, encoding, series):
     Raises
     ------
     ValueError
-        If the field is on another grid.
+        If the field is on another grid, or folds.
     """
     field = read_image(path)
     same = field.data.shape == series.data.shape[:3]
@@ -80,7 +82,17 @@ def read_distortion(path, encoding, series):
             f"{series.data.shape[:3]}. Received {printable(path)} of shape "
             f"{field.data.shape}{', placed elsewhere' if same else ''}."
         )
-    return field.data, {"axis": encoding.axis, "sign": encoding.sign}
+    values = field.data
+    slope = np.abs(np.diff(values, axis=encoding.axis)).max(initial=0)
+    # A field in Hz folds nearly everywhere, one in voxels nowhere.
+    if slope >= _STEEPEST:
+        raise ValueError(
+            f"Expected a field in voxels that does not fold, as dipy_nn_reg_undistort "
+            f"writes it: not that in Hz. Received {printable(path)} with values from "
+            f"{values.min():.3g} to {values.max():.3g} and steps of up to "
+            f"{slope:.3g} between neighbours."
+        )
+    return values, {"axis": encoding.axis, "sign": encoding.sign}
 
 
 def orientations_of(tensors, series, static_tensors):

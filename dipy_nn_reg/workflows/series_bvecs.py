@@ -3,6 +3,7 @@
 from dipy.io.utils import split_filename_extension
 import numpy as np
 
+from dipy_nn_reg.io.gradients import unit_vectors
 from dipy_nn_reg.io.points import read_bvecs
 from dipy_nn_reg.io.whole_images import load_header
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
@@ -58,8 +59,8 @@ def read_bvecs_of(series, path):
     Raises
     ------
     ValueError
-        If there are no three rows or columns of finite numbers, or not one vector for
-        each volume.
+        If there are no three rows or columns of finite numbers, not one vector for
+        each volume, or vectors that are neither 0 nor of length 1.
     """
     vectors, shape = read_bvecs(path), load_header(series).shape
     if len(vectors) != (shape[3] if len(shape) > 3 else 1):
@@ -72,6 +73,7 @@ def read_bvecs_of(series, path):
             f"Expected finite b-vectors. Received {printable(path)} with values that "
             f"are not."
         )
+    unit_vectors(vectors, f" in {printable(path)}")
     return vectors
 
 

@@ -1,5 +1,6 @@
 """Command that corrects the distortion of EPI by two images that show it reversed."""
 
+from dipy.io.utils import split_filename_extension
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 from nibabel.affines import voxel_sizes
@@ -18,6 +19,7 @@ from dipy_nn_reg.io.atomic import whole_files
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_header import in_mm, nifti_header
 from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
+from dipy_nn_reg.io.tables import read_numbers
 from dipy_nn_reg.io.whole_images import load_header
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
@@ -37,6 +39,9 @@ from dipy_nn_reg.workflows.series_bvecs import (
     read_bvecs_of,
     write_bvecs_after,
 )
+
+# Largest b-value, in s/mm^2, of a volume without weighting.
+_LARGEST_OF_B0 = 50
 
 
 class UndistortFlow(Workflow):
@@ -185,7 +190,20 @@ def _find_pair(up_file, down_file):
     pair = [find_input("up_file", up_file), find_input("down_file", down_file)]
     if pair[0].samefile(pair[1]):
         raise ValueError(f"Expected two images. Received {printable(pair[0])} twice.")
+    for path in pair:
+        _check_unweighted(path)
     return pair
+
+
+def _check_unweighted(path):
+    """Raise ValueError for a DWI series, by the b-values beside it."""
+    bvals = path.with_name(f"{split_filename_extension(path.name)[0]}.bval")
+    if bvals.is_file() and np.any(read_numbers(bvals, "b-values") > _LARGEST_OF_B0):
+        raise ValueError(
+            f"Expected volumes without weighting. Received {printable(path)}, which "
+            f"{printable(bvals)} describes as a series. Give its b0 volumes as the "
+            f"pair, and the series as series_files."
+        )
 
 
 def _check_grids(paths):

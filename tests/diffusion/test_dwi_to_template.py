@@ -3,6 +3,7 @@ import nibabel as nib
 import numpy as np
 import numpy.testing as npt
 import pytest
+from scipy.ndimage import affine_transform
 
 from dipy_nn_reg.data.fibres import make_fibres, make_series
 from dipy_nn_reg.diffusion.dwi_to_template import register_dwi_to_template
@@ -13,6 +14,7 @@ from dipy_nn_reg.diffusion.series import (
     image_of_series,
     mean_b0,
 )
+from dipy_nn_reg.mapping.grid import prealign_of
 
 SHAPE = (28, 32, 24)
 AFFINE = np.diag([2.0, 2, 2, 1])
@@ -114,6 +116,52 @@ def test_an_affine_alone_is_that_of_the_heads(gtab):
         mask=np.ones(SHAPE),
     )
     npt.assert_allclose(affine, moved, atol=0.05)
+
+
+def test_arguments_are_those_of_dipy(series, gtab):
+    """Gradients as arrays, names in any case, its options, and an image not masked."""
+    mask = np.zeros(SHAPE)
+    mask[:, :20] = 1
+    b0, *_ = make_fibres(shape=SHAPE)
+    arguments = {"template": b0, "template_affine": AFFINE, "dwi_affine": AFFINE}
+    warped, affine = register_dwi_to_template(
+        series,
+        (gtab.bvals, gtab.bvecs),
+        reg_method="AFF",
+        pipeline=["center_of_mass", "translation", "rigid"],
+        mask=mask,
+        **arguments,
+    )
+    turn = affine[:3, :3]
+    npt.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-6)
+    from_template = np.linalg.inv(AFFINE) @ affine @ AFFINE
+    expected = affine_transform(mean_b0(series, gtab), from_template, order=1)
+    inner = np.s_[3:-3, 3:-3, 3:-3]
+    npt.assert_allclose(warped[inner], expected[inner], atol=1e-3)
+    assert np.abs(warped[:, 22:]).max() > 0.1  # where the mask is 0
+    given = {"dim": 3, "metric": "CC", "reg_method": "SyN", "level_iters": (2, 2)}
+    _, mapping = register_dwi_to_template(
+        series, gtab, prealign=affine, mask=mask, **given, **arguments
+    )
+    npt.assert_allclose(prealign_of(mapping), affine)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step_length": 0.2}, "Expected options out of .*metric, dim.*'step_length'"),
+        ({"metric": "EM"}, "metric.*'CC', 'SSD'.*'EM'"),
+        ({"dim": 2}, "dim to be 3.*2"),
+        ({"reg_method": "aff", "pipeline": ["translation"]}, "pipeline.*'translation'"),
+        ({"reg_method": "aff", "sigmas": [3]}, "pipeline. Received 'sigmas'"),
+    ],
+)
+def test_options_that_are_not_known_are_refused(options, message, series, gtab):
+    arguments = {"template": series[..., 0], "template_affine": AFFINE}
+    with pytest.raises(ValueError, match=message):
+        register_dwi_to_template(
+            series, gtab, dwi_affine=AFFINE, **arguments, **options
+        )
 
 
 def test_what_does_not_belong_together_is_refused(series, gtab):

@@ -2,7 +2,7 @@ import numpy as np
 import numpy.testing as npt
 import pytest
 
-from dipy_nn_reg.io.gradients import read_gradients
+from dipy_nn_reg.io.gradients import check_gradients, read_gradients
 
 
 @pytest.fixture
@@ -52,3 +52,13 @@ def test_text_is_refused(save, tmp_path):
     (tmp_path / "words").write_text("no numbers")
     with pytest.raises(ValueError, match="4 b-values"):
         read_gradients(tmp_path / "words", save(BVALS, BVECS)[1], volumes=4)
+
+
+def test_arrays_are_checked_as_files_are():
+    gtab = check_gradients(BVALS, BVECS, volumes=4)
+    npt.assert_array_equal(gtab.bvals, BVALS)
+    for values, vectors in ((BVALS, BVECS.T), (BVALS[None], BVECS)):
+        with pytest.raises(ValueError, match=r"shape \(4,\) and .*\(4, 3\). Received"):
+            check_gradients(values, vectors, volumes=4)
+    with pytest.raises(ValueError, match="length 1"):
+        check_gradients(BVALS, 2 * BVECS, volumes=4)

@@ -250,6 +250,9 @@ def test_bvecs_are_rotated_by_the_affine_part(setting, write, tmp_path):
     cosines = np.sum(turned * world(bvecs, setting.moving_affine), axis=1)
     assert np.degrees(np.arccos(np.clip(cosines, -1, 1))).max() < 4
 
+    np.savetxt(tmp_path / "long.bvec", [1, 1.3, 1] * bvecs)
+    with pytest.raises(ValueError, match="length 1 .*1 that are not.*1.3 for volume 1"):
+        apply(setting, path, bvecs=str(tmp_path / "long.bvec"), out=tmp_path / "long")
     np.savetxt(tmp_path / "few.bvec", bvecs[:2])
     with pytest.raises(ValueError, match="b-vector for each volume"):
         apply(setting, path, bvecs=str(tmp_path / "few.bvec"), out=tmp_path / "few")
@@ -384,7 +387,7 @@ def test_a_series_of_one_volume_needs_one_b_vector(setting, tmp_path):
     assert result.shape == (3,)
     assert np.linalg.norm(result) == pytest.approx(1, abs=1e-6)
     np.savetxt(tmp_path / "dwi.bvec", np.eye(3)[:, :2])
-    with pytest.raises(ValueError, match="a b-vector for each volume. Received 2"):
+    with pytest.raises(ValueError, match="b-vector for each volume .*Received 2"):
         apply(setting, tmp_path / "dwi.nii.gz", **(options | {"out": tmp_path / "b"}))
     assert not (tmp_path / "b" / "transformed.nii.gz").exists()
 

@@ -125,6 +125,11 @@ def test_a_field_of_another_grid_is_refused(study, write, tmp_path):
         run(files, tmp_path / "out", fieldmap_file=str(fieldmap), direction="j")
     with pytest.raises(ValueError, match="direction"):
         run(files, tmp_path / "out", direction="j")
+    steep = np.zeros(SHAPE)
+    steep[:, 16:] = 40
+    fieldmap = write("hz.nii.gz", steep, AFFINE)
+    with pytest.raises(ValueError, match="in voxels that does not fold.*hz.* 40 betw"):
+        run(files, tmp_path / "out", fieldmap_file=str(fieldmap), direction="j")
     assert not list((tmp_path / "out").glob("*"))
 
 

@@ -291,6 +291,7 @@ def test_bvecs_of_an_earlier_run_are_removed(pair, rng, tmp_path):
         (1, "1 2\n1 2\n", "three rows or columns.*a.bvec"),
         (1, "1 2 3\n1 2 3\n1 2 3\n", "each volume of .*up.nii.gz.*3 in .*a.bvec"),
         (1, "1 nan\n1 2\n1 2\n", "finite b-vectors.*a.bvec"),
+        (1, "0 1.3\n0 0\n0 0\n", "length 1 .*in .*a.bvec.*1.3 for volume 1"),
         (0, "1 2\n1 2\n1 2\n", "for each of series_files. Received 1 for 0"),
         (2, "1 2\n1 2\n1 2\n", "for each of series_files. Received 1 for 2"),
     ],
@@ -431,3 +432,11 @@ def test_the_command_runs(pair, run_command, tmp_path):
     done = run_command("dipy_nn_reg_undistort", *pair, "--direction", "q")
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_series_in_place_of_a_pair_is_refused(pair, tmp_path):
+    pair[0].with_name("up.bval").write_text("0 1000 1000")
+    with pytest.raises(ValueError, match="without weighting.*up.nii.gz.*up.bval"):
+        UndistortFlow().run(*map(str, pair), direction="j", out_dir=str(tmp_path / "o"))
+    pair[0].with_name("up.bval").write_text("0 5")
+    UndistortFlow().run(*map(str, pair), direction="j", out_dir=str(tmp_path / "o"))
