@@ -44,8 +44,9 @@ def register_files(
     inverse : bool
         Whether the inverse is written; an earlier file of that name is removed
         otherwise.
-    channels : dict of list of Path, optional
-        Further images of the same people, by ``static`` and ``moving``.
+    channels : dict of list of Path or ndarray, optional
+        Further images of the same people, by ``static`` and ``moving``: files, or
+        arrays on the grid of the first image.
     quantity : dipy_nn_reg.diffusion.reorientation.Quantity, optional
         What files of orientations hold.
     **options

@@ -19,6 +19,7 @@ from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import check_image_name
 from dipy_nn_reg.quiet import start_import_of_keras
 from dipy_nn_reg.workflows.dwi_files import (
+    anisotropy_beside,
     carry_series,
     carry_tensors,
     log_pair,
@@ -62,6 +63,7 @@ class DwiFlow(Workflow):
         loss=None,
         smoothness=None,
         tensors=False,
+        static_fa=None,
         static_tensors=None,
         no_series=False,
         fieldmap_file=None,
@@ -114,6 +116,9 @@ class DwiFlow(Workflow):
         tensors : bool, optional
             Fit diffusion tensors, and carry them over as well: they turn with the
             tissue.
+        static_fa : string or Path, optional
+            Path of the fractional anisotropy in the space of the template: that of the
+            series is then registered beside its b0, by one field.
         static_tensors : string or Path, optional
             Path of tensors in the space of the template, in DIPY's order, as --tensors
             writes them: the directions of fibres are then registered as well.
@@ -155,7 +160,7 @@ class DwiFlow(Workflow):
         out_fa : string, optional
             Name of their fractional anisotropy.
         """
-        check_name("image", image, IMAGES)
+        _check_images(image, static_fa)
         check_number("b0_threshold", b0_threshold, or_zero=True)
         check_choices(loss=loss, penalty=None)
         check_smoothness(smoothness, "displacement")
@@ -166,6 +171,7 @@ class DwiFlow(Workflow):
             "bvecs": bvecs,
             "mask_file": mask_file,
             "fieldmap_file": fieldmap_file,
+            "static_fa": static_fa,
             "static_tensors": static_tensors,
         }
         inputs = {name: find_input(name, path) for name, path in inputs.items() if path}
@@ -210,7 +216,7 @@ class DwiFlow(Workflow):
             volumes=series.data.shape[3],
             b0_threshold=b0_threshold,
         )
-        fits = bool(tensors or static_tensors)
+        fits = bool(tensors or static_tensors or static_fa)
         if fits:
             check_for_tensors(gtab)
         mask = read_mask_on(inputs["mask_file"], series) if mask_file else None
@@ -233,6 +239,7 @@ class DwiFlow(Workflow):
             prealign=prealign,
             loss=loss,
             smoothness=smoothness,
+            channels=anisotropy_beside(fitted, inputs.get("static_fa")),
             **orientations_of(fitted, series, inputs.get("static_tensors")),
         )
         log_pair(row, paths)
@@ -241,3 +248,12 @@ class DwiFlow(Workflow):
             carry_tensors(fitted, series, static, paths)
         if not no_series:
             carry_series(series, distortion, static, inputs, paths)
+
+
+def _check_images(image, static_fa):
+    check_name("image", image, IMAGES)
+    if static_fa and image == "fa":
+        raise ValueError(
+            "Expected image='b0' with static_fa. Received image='fa': the anisotropy "
+            "would be registered twice."
+        )

@@ -120,6 +120,25 @@ def orientations_of(tensors, series, static_tensors):
     }
 
 
+def anisotropy_beside(tensors, static_fa):
+    """Return further channels: the anisotropy of a series, and that of the template.
+
+    Parameters
+    ----------
+    tensors : ndarray, shape (x, y, z, 6)
+        Of the series, in DIPY's order.
+    static_fa : Path or None
+
+    Returns
+    -------
+    channels : dict of list, or None
+        For :func:`~dipy_nn_reg.cohort.pair.register_files`.
+    """
+    if static_fa is None:
+        return None
+    return {"moving": [anisotropy_of(tensors)], "static": [static_fa]}
+
+
 def carry_series(series, distortion, static, inputs, paths):
     """Write a series on the grid of the template, with its gradients.
 

@@ -5,6 +5,7 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
+import dipy_nn_reg
 from dipy_nn_reg.data.fibres import make_fibres, make_series
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.workflows.dwi import DwiFlow
@@ -170,6 +171,26 @@ def test_tensors_need_six_directions(study, tmp_path):
         with pytest.raises(ValueError, match="determine tensors"):
             run(files, tmp_path / "out", **options)
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_anisotropy_is_registered_beside_the_b0(study, write, tmp_path, monkeypatch):
+    files, series = study
+    path = write("template_fa.nii.gz", np.ones(SHAPE), AFFINE)
+    given = {}
+
+    def spy(moving, static, **options):
+        given.update(options, moving=moving, static=static)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dipy_nn_reg, "register", spy, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(files, tmp_path / "out", static_fa=str(path), prealign="none")
+    (b0, anisotropy), (template, other) = given["moving"], given["static"]
+    assert other == path and template.shape == b0.shape == anisotropy.shape == SHAPE
+    assert 0.7 < np.percentile(anisotropy, 99) <= 1 < b0.max()
+    assert not list((tmp_path / "out").glob("*"))
+    with pytest.raises(ValueError, match="image='b0' with static_fa"):
+        run(files, tmp_path / "out", static_fa=str(path), image="fa")
 
 
 @pytest.mark.slow
