@@ -169,3 +169,12 @@ def test_each_module_says_what_it_is(module):
     assert text
     first = text.split()[0]
     assert first not in {"What", "How", "Which", "In", "Where", "Who"}, text
+
+
+def test_names_that_the_next_dipy_moves_are_not_imported():
+    """``dipy.align.VerbosityLevels`` warns from DIPY 1.13 on; a level is an integer."""
+    root = Path(__file__).parents[1]
+    sources = [
+        p for folder in ("dipy_nn_reg", "tools") for p in (root / folder).rglob("*.py")
+    ]
+    assert [p.name for p in sources if "VerbosityLevels" in p.read_text()] == []
