@@ -7,9 +7,12 @@ import numpy as np
 
 from dipy_nn_reg.mapping.regridding import orientations_on_grid
 
+# Factor of the difference of fibres that is no matter of noise.
+_CLEARLY = 1.05
+
 
 def supported_by_fibres(alignment, annotations, affines, grid):
-    """Return an alignment, or that of the headers if fibres agree better there.
+    """Return an alignment, or that of the headers if fibres clearly agree better there.
 
     Images whose contours are round, and which show no fibres, may be turned in any way.
 
@@ -40,7 +43,7 @@ def supported_by_fibres(alignment, annotations, affines, grid):
         )
         for affine in (alignment.affine, headers)
     )
-    if aligned <= unaligned:
+    if aligned <= _CLEARLY * unaligned:
         return alignment
     logger.info(
         f"Fibres do not support the alignment of the images, {alignment.kind}: it is "
