@@ -6,11 +6,13 @@ from dipy_nn_reg.io.points import read_bvecs
 from dipy_nn_reg.io.tables import read_numbers
 from dipy_nn_reg.text import printable
 
+# Largest b-value, in s/mm^2, of a volume without weighting, unless another is given.
+B0_THRESHOLD = 50
 # Difference of the length of a b-vector from 1 that rounding in files explains.
 _ROUNDING = 0.01
 
 
-def read_gradients(bvals, bvecs, *, volumes, b0_threshold=50):
+def read_gradients(bvals, bvecs, *, volumes, b0_threshold=B0_THRESHOLD):
     """Read the gradients of a DWI series.
 
     Parameters
@@ -44,7 +46,7 @@ def read_gradients(bvals, bvecs, *, volumes, b0_threshold=50):
     )
 
 
-def check_gradients(values, vectors, *, volumes, b0_threshold=50, source=""):
+def check_gradients(values, vectors, *, volumes, b0_threshold=B0_THRESHOLD, source=""):
     """Return the gradients of a DWI series, or raise ValueError.
 
     Parameters

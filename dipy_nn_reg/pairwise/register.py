@@ -155,7 +155,8 @@ def register(
         or spherical harmonics by
         :func:`~dipy_nn_reg.diffusion.orientations.orientation_tensors`. Those of the
         moving image are warped and turned with the tissue while the field is optimised;
-        the images are compared on cubic voxels.
+        the images are compared on cubic voxels. An alignment of the images that they
+        clearly do not support is not used.
     orientation_weight : float, optional
         Weight of the difference of orientations, from 0 to 1, beside the loss of the
         images. From 1 to 10 the results are alike (doc/diffusion.rst).

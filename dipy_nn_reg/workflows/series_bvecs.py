@@ -11,6 +11,11 @@ from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.paths import find_inputs
 
 
+def beside(path, ending):
+    """Return the file of the same name with another ending, which may not exist."""
+    return path.with_name(split_filename_extension(path.name)[0] + ending)
+
+
 def find_bvecs(series, bvecs):
     """Return the file with the b-vectors of each series; None for one that has none.
 
@@ -33,9 +38,8 @@ def find_bvecs(series, bvecs):
         If their numbers differ.
     """
     if bvecs is None:
-        stems = [split_filename_extension(path.name)[0] for path in series]
-        beside = [p.with_name(f"{stem}.bvec") for p, stem in zip(series, stems)]
-        return [path if path.is_file() else None for path in beside]
+        found = [beside(path, ".bvec") for path in series]
+        return [path if path.is_file() else None for path in found]
     paths = find_inputs(bvecs)
     if len(paths) != len(series):
         raise ValueError(

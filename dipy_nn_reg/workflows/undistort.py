@@ -1,6 +1,5 @@
 """Command that corrects the distortion of EPI by two images that show it reversed."""
 
-from dipy.io.utils import split_filename_extension
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 from nibabel.affines import voxel_sizes
@@ -16,6 +15,7 @@ from dipy_nn_reg.diffusion.distortion import (
 from dipy_nn_reg.diffusion.phase_encoding import to_hertz
 from dipy_nn_reg.diffusion.structural import estimate_distortion_to
 from dipy_nn_reg.io.atomic import whole_files
+from dipy_nn_reg.io.gradients import B0_THRESHOLD
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_header import in_mm, nifti_header
 from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
@@ -35,13 +35,11 @@ from dipy_nn_reg.workflows.paths import (
     with_prefix,
 )
 from dipy_nn_reg.workflows.series_bvecs import (
+    beside,
     find_bvecs,
     read_bvecs_of,
     write_bvecs_after,
 )
-
-# Largest b-value, in s/mm^2, of a volume without weighting.
-_LARGEST_OF_B0 = 50
 
 
 class UndistortFlow(Workflow):
@@ -197,8 +195,8 @@ def _find_pair(up_file, down_file):
 
 def _check_unweighted(path):
     """Raise ValueError for a DWI series, by the b-values beside it."""
-    bvals = path.with_name(f"{split_filename_extension(path.name)[0]}.bval")
-    if bvals.is_file() and np.any(read_numbers(bvals, "b-values") > _LARGEST_OF_B0):
+    bvals = beside(path, ".bval")
+    if bvals.is_file() and np.any(read_numbers(bvals, "b-values") > B0_THRESHOLD):
         raise ValueError(
             f"Expected volumes without weighting. Received {printable(path)}, which "
             f"{printable(bvals)} describes as a series. Give its b0 volumes as the "

@@ -10,7 +10,7 @@ from dipy_nn_reg.mapping.prealign import Alignment
 
 SHAPE, CENTRE = (17, 18, 15), np.array([8.0, 8.5, 7])
 TURN = Rotation.from_euler("xyz", [40, 15, -20], degrees=True).as_matrix()
-# Of xx, xy, yy, xz, yz and zz.
+# Rows and columns of the values xx, xy, yy, xz, yz and zz.
 UPPER = ([0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2])
 
 

@@ -102,7 +102,7 @@ def test_offset_and_scale_change_no_measure(offset, image, rng, shifted):
     )
     mapping = shifted(0)
     expected = measure(apply_map(mapping, other, image))
-    for scale in (1e-30, 1e290):
+    for scale in (1e-30, 1, 1e30, 1e290):
         changed = ((i.astype(np.float64) + offset) * scale for i in (other, image))
         with np.errstate(all="raise", under="ignore"):
             found = measure(apply_map(mapping, *changed))
