@@ -92,6 +92,28 @@ print(pandas.value, sklearn.value)
     assert done.stdout == "False False\n1 1\n"
 
 
+def test_packages_that_no_command_needs_are_not_imported_with_dipy(
+    tmp_path, monkeypatch
+):
+    for name in ("pandas", "pytest"):
+        (tmp_path / f"{name}.py").write_text("value = 1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    code = """
+import sys
+from dipy_nn_reg.workflows import cli
+sys.argv = ["dipy_nn_reg_apply", "--help"]
+try:
+    cli.run()
+except SystemExit:
+    print("pandas" in sys.modules, "pytest" in sys.modules)
+import pandas, pytest
+print(pandas.value, pytest.value)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "usage: dipy_nn_reg_apply" in done.stdout
+    assert done.stdout.endswith("False False\n1 1\n")
+
+
 def test_import_in_a_thread_is_silent_and_others_are_heard():
     code = """
 import os, sys, time

@@ -13,7 +13,7 @@ from dipy_nn_reg import __version__
 from dipy_nn_reg.io import signals
 from dipy_nn_reg.io.temporaries import temporary_files_within
 from dipy_nn_reg.progress import be_quiet
-from dipy_nn_reg.quiet import leave
+from dipy_nn_reg.quiet import leave, light_imports
 from dipy_nn_reg.text import describe, printable
 from dipy_nn_reg.workflows.streams import open_streams, report_lost_output
 
@@ -69,13 +69,15 @@ def _run_flow(name):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("jax").setLevel(logging.WARNING)
     # Importing DIPY takes a while, so it is done when signals are handled.
-    from dipy.utils.logging import logger
-    from dipy.workflows.flow_runner import run_flow
+    module, flow = FLOWS[name]
+    with light_imports():
+        from dipy.utils.logging import logger
+        from dipy.workflows.flow_runner import run_flow
 
+        flow = getattr(import_module(module), flow)()
     logger.addFilter(_make_printable)
     lowest = _lowest_level()
     logger.addFilter(lambda record: record.levelno >= lowest)
-    module, flow = FLOWS[name]
     extra_arguments = {
         "version": {"action": "version", "version": f"{name} {__version__}"},
         "debug": {
@@ -92,7 +94,7 @@ def _run_flow(name):
     if QUIET in sys.argv:
         be_quiet()
     sys.argv = [argument for argument in sys.argv if argument not in (DEBUG, QUIET)]
-    run_flow(getattr(import_module(module), flow)(), extra_args=extra_arguments)
+    run_flow(flow, extra_args=extra_arguments)
 
 
 def _lowest_level():
