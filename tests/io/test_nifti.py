@@ -29,6 +29,7 @@ def test_images_have_three_axes(shape, expected, rng, tmp_path):
     image = read_image(save(tmp_path / "image.nii.gz", data))
     npt.assert_array_equal(image.data, data.reshape(expected))
     npt.assert_array_equal(image.affine, AFFINE)
+    assert image.data.flags.c_contiguous  # files are in the other order
 
 
 def test_series_are_read_only_on_request(rng, tmp_path):
