@@ -15,25 +15,24 @@ from dipy_nn_reg.mapping.frame_checks import (
     check_affines,
     check_annotation,
     check_image,
+    check_on_grid,
     check_overlap,
+    check_room,
 )
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid
+from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid, Source
 from dipy_nn_reg.mapping.prealign import Alignment, check_prealign, estimate_prealign
 from dipy_nn_reg.mapping.regridding import (
     field_on_grid,
     labels_on_grid,
     orientations_on_grid,
     read_on_grid,
+    smoothed_for,
 )
 from dipy_nn_reg.mapping.skull import align_in_brain, limit_to_brain
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
 from dipy_nn_reg.mapping.view import limit_to_view
-from dipy_nn_reg.memory import check_memory
-
-# Bytes of memory for each value of an image: one float64 and four float32 copies.
-_BYTES = 24
 
 
 class Frame:
@@ -148,29 +147,35 @@ class Frame:
         alignment = self.align(annotations)
         prealign = self._affine_of(alignment)
         moving, static = (self._read(name, prealign) for name in ("moving", "static"))
-        if moving.min() == moving.max() and self._normalized["moving"].any():
-            raise ValueError(
-                "Expected images that overlap. Received a moving image that lies "
-                "outside the grid of the static image. Align them first, for example "
-                'with prealign="affine".'
-            )
-        skull = None
+        check_on_grid(moving, self._normalized["moving"])
+        skull = seen = None
         if masked:
             pair = self._pair_in_world()
             annotations, skull = limit_to_brain(annotations, prealign=prealign, **pair)
         annotations = annotations.map(partial(self._read_annotation, prealign))
         if masked:
-            moving, seen = self._in_view(moving, static, prealign)
+            of_view = self._normalized["moving"], self._to_moving(prealign)
+            moving, seen = limit_to_view(moving, static, *of_view)
             if annotations.moving_mask is None:  # which would be 0 there
                 annotations = replace(annotations, moving_mask=seen)
         check_overlap(annotations)
-        return PairOnGrid(moving, static, annotations, prealign, alignment, skull)
+        source = self._source(prealign) if seen is None else None
+        images = moving, static
+        return PairOnGrid(*images, annotations, prealign, alignment, skull, source)
 
-    def _in_view(self, moving, static, prealign):
-        """Return the moving image on the grid, and where it has been seen, or None."""
-        to_moving = np.linalg.inv(self._affine("moving")) @ prealign @ self.grid.affine
-        to_moving = plane_affine(to_moving) if self.slices else to_moving
-        return limit_to_view(moving, static, self._normalized["moving"], to_moving)
+    def _to_moving(self, prealign):
+        """Return the affine from voxels of the grid to those of the moving image."""
+        affine = np.linalg.inv(self._affine("moving")) @ prealign @ self.grid.affine
+        return plane_affine(affine) if self.slices else affine
+
+    def _source(self, prealign):
+        """Return the moving image before it is read, or None if it is on the grid."""
+        to_moving = self._to_moving(prealign)
+        if np.allclose(to_moving, np.eye(len(to_moving)), rtol=0, atol=1e-6):
+            return None
+        image = self._in_world(self._normalized["moving"])
+        image = smoothed_for(image, self._affine("moving"), [prealign], self.grid)
+        return Source(self._in_plane(image), to_moving)
 
     def to_mapping(self, parts, prealign):
         """Return the map of :class:`~dipy_nn_reg.mapping.parts.Parts` on the grid.
@@ -256,12 +261,7 @@ class Frame:
     @cached_property
     def _normalized(self):
         """Both images in float32, with their background at 0."""
-        check_memory(
-            sum(_BYTES * image.size for image in self.images.values()),
-            what=f"Reading images of {self._stored_shape('moving')} and "
-            f"{self._stored_shape('static')}",
-            advice="Crop them, or store them with larger voxels.",
-        )
+        check_room(**self.images)
         return {
             name: np.stack([normalize(c) for c in np.moveaxis(image, -1, 0)], axis=-1)
             for name, image in self.images.items()

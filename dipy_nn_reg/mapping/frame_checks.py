@@ -5,6 +5,10 @@ import numpy as np
 from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.checks import as_array, check_both, check_images, check_real
 from dipy_nn_reg.mapping.affines import check_affine
+from dipy_nn_reg.memory import check_memory
+
+# Bytes of memory for each value of an image: one float64 and four float32 copies.
+_BYTES = 24
 
 
 def check_annotation(array, place, shape):
@@ -55,6 +59,31 @@ def _check_orientations(name, array, shape):
             f"Expected finite numbers in {name}, not 0 everywhere. Received others."
         )
     return array
+
+
+def check_room(moving, static):
+    """Raise MemoryError if there is not enough memory to read two images."""
+    check_memory(
+        _BYTES * (moving.size + static.size),
+        what=f"Reading images of {moving.shape[:-1]} and {static.shape[:-1]}",
+        advice="Crop them, or store them with larger voxels.",
+    )
+
+
+def check_on_grid(moving, stored):
+    """Raise ValueError if nothing of a moving image is on the grid.
+
+    Parameters
+    ----------
+    moving, stored : ndarray
+        The image on the grid, and as it was stored.
+    """
+    if moving.min() == moving.max() and stored.any():
+        raise ValueError(
+            "Expected images that overlap. Received a moving image that lies outside "
+            "the grid of the static image. Align them first, for example with "
+            'prealign="affine".'
+        )
 
 
 def check_overlap(annotations):

@@ -8,6 +8,22 @@ from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.mapping.prealign import Alignment
 
 
+class Source(NamedTuple):
+    """Moving image before it was interpolated onto the grid.
+
+    Attributes
+    ----------
+    image : ndarray, shape (*stored, channels)
+        In float32, with a background of 0; smoothed if its voxels are smaller than
+        those of the grid.
+    affine : ndarray, shape (ndim + 1, ndim + 1)
+        From voxels of the grid to those of the image.
+    """
+
+    image: np.ndarray
+    affine: np.ndarray
+
+
 class PairOnGrid(NamedTuple):
     """Two images on one grid, with their annotations.
 
@@ -24,6 +40,9 @@ class PairOnGrid(NamedTuple):
         How the affine was estimated; None if it was not.
     skull : {"moving", "static"} or None
         Image that has a skull which the other one lacks, if it was masked.
+    source : Source or None
+        What the moving image was read from; None if it was on the grid, or if it is
+        more than that.
     """
 
     moving: np.ndarray
@@ -32,3 +51,4 @@ class PairOnGrid(NamedTuple):
     prealign: np.ndarray
     alignment: Alignment | None = None
     skull: str | None = None
+    source: Source | None = None

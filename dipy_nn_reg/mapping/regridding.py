@@ -45,18 +45,34 @@ def read_on_grid(image, affine, maps, grid, *, fill=None):
         return image
     image = image.astype(float_type(image), copy=False)
     fill = estimate_backgrounds(image, ndim) if fill is None else fill
-    sigma = _smoothing(affine, maps, grid.affine, image.shape)
-    if np.any(sigma > 0.1):
-        # Channels are not smoothed across.
-        sigma = [*sigma, *[0] * (image.ndim - ndim)]
-        image = gaussian_filter(image, sigma)
     return resample(
-        image,
+        smoothed_for(image, affine, maps, grid),
         affine,
         lambda points: to_moving(points, maps),
         grid,
         fill=fill,
     )
+
+
+def smoothed_for(image, affine, maps, grid):
+    """Return an image smoothed where voxels become larger on a grid.
+
+    Parameters
+    ----------
+    image : ndarray of float, shape (*spatial,) or (*spatial, channels)
+    affine, maps, grid
+        As for :func:`read_on_grid`.
+
+    Returns
+    -------
+    image : ndarray, shape (*spatial,) or (*spatial, channels)
+        The same array if no voxels become larger.
+    """
+    sigma = _smoothing(affine, maps, grid.affine, image.shape)
+    if not np.any(sigma > 0.1):
+        return image
+    # Channels are not smoothed across.
+    return gaussian_filter(image, [*sigma, *[0] * (image.ndim - grid.ndim)])
 
 
 def labels_on_grid(labels, affine, maps, grid):

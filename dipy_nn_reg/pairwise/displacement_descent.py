@@ -26,8 +26,9 @@ from dipy_nn_reg.losses.penalties import volume_factor
 from dipy_nn_reg.pairwise.coarse_search import search_displacement
 from dipy_nn_reg.pairwise.inverses import nearly_inverted
 from dipy_nn_reg.pairwise.levels import best_end, is_searched, levels_of, on_grid
+from dipy_nn_reg.pairwise.pair_tensors import warp_moving
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.transform.functions import compose, warp
+from dipy_nn_reg.transform.functions import compose
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 from dipy_nn_reg.transform.smoothing import relax, shifted, smooth
 
@@ -216,12 +217,7 @@ def _loss_of(objective, ratio):
             "static": _pulled(enlarge(still, static, ratio), static),
             "displacement": displacement,
             "field": field,
-            "warped": warp(
-                images["moving"],
-                displacement,
-                fill=fills["moving"],
-                image_is_constant=True,
-            ),
+            "warped": warp_moving(images, fills["moving"], displacement),
         }
         return ops.mean(objective(outputs, Annotations(**annotations))["loss"])
 

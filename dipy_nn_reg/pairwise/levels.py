@@ -1,12 +1,9 @@
 """Levels of a descent for one pair: from coarse images to fine ones."""
 
 from math import inf, isfinite, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.objective import ObjectiveOptions
-from dipy_nn_reg.transform.functions import warp
-from dipy_nn_reg.transform.orientations import turn
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge, shrink
 
 # Default number of levels; number of updates in each, iterations times voxels; and most
@@ -45,70 +42,6 @@ class DescentOptions(NamedTuple):
     field_stride: int
     smoothness: float = 1.0
     symmetric: bool = False
-
-
-class PairTensors(NamedTuple):
-    """Two images on one grid as tensors, with their backgrounds and annotations.
-
-    Attributes
-    ----------
-    moving, static : tensor, shape (1, *spatial, channels)
-        Intensities from 0 to 1.
-    moving_fill, static_fill : tensor, shape (1, channels)
-        Background of each image, with which it continues outside of the grid.
-    annotations : Annotations
-        Labels as the fraction of each label in each voxel, shape
-        (1, *spatial, labels); masks, shape (1, *spatial, 1); and orientations, shape
-        (1, *spatial, 6).
-    """
-
-    moving: Any
-    static: Any
-    moving_fill: Any
-    static_fill: Any
-    annotations: Annotations = Annotations()
-
-    @property
-    def shape(self):
-        """Spatial shape."""
-        return tuple(self.static.shape[1:-1])
-
-    def shrunk(self, level):
-        """Return the pair with images shrunk by a power of two."""
-        return self._replace(
-            moving=shrink(self.moving, level),
-            static=shrink(self.static, level),
-            annotations=self.annotations.map(lambda array, _: shrink(array, level)),
-        )
-
-    def swapped(self):
-        """Return the pair with moving and static exchanged."""
-        return PairTensors(
-            self.static,
-            self.moving,
-            self.static_fill,
-            self.moving_fill,
-            self.annotations.swapped(),
-        )
-
-    def warped(self, displacement):
-        """Return the pair whose moving image is warped, with its annotations."""
-
-        def follow(array, place):
-            if place.image == "static":
-                return array
-            warped = warp(array, displacement)
-            turns = place.kind == "orientations"
-            return turn(warped, displacement) if turns else warped
-
-        moving = warp(self.moving, displacement, fill=self.moving_fill)
-        return self._replace(moving=moving, annotations=self.annotations.map(follow))
-
-    def as_dicts(self):
-        """Return images, backgrounds and annotations by name."""
-        images = {"moving": self.moving, "static": self.static}
-        fills = {"moving": self.moving_fill, "static": self.static_fill}
-        return images, fills, self.annotations.as_dict()
 
 
 def levels_of(shape, level_iters):

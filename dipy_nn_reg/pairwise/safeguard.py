@@ -13,16 +13,13 @@ from keras import ops
 import numpy as np
 
 from dipy_nn_reg import metrics
-from dipy_nn_reg.annotations import Annotations, find_label_values
+from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.backend import as_one_graph
 from dipy_nn_reg.losses.objective import Objective, where_compared
-from dipy_nn_reg.losses.supervision import one_hot
 from dipy_nn_reg.mapping.parts import Parts
-from dipy_nn_reg.pairwise.levels import PairTensors
 from dipy_nn_reg.pairwise.optimized_parts import optimize_parts, unfolded_parts
+from dipy_nn_reg.pairwise.pair_tensors import as_tensors, warp_moving
 from dipy_nn_reg.pairwise.unfolding import where_folded
-from dipy_nn_reg.transform.functions import warp
-from dipy_nn_reg.transform.layers import intensity_range, rescale
 
 # Correlation above which images count as equal and are not registered: a loss of small
 # windows would still improve a little in almost flat regions.
@@ -72,7 +69,7 @@ def best_sound_parts(pair, prediction, options, *, level_iters=None, optimize=Tr
     affine, best : Candidate
         The same object twice if no field is sound and better than the affine.
     """
-    tensors = _as_tensors(pair)
+    tensors = as_tensors(pair)
     still = np.zeros((*pair.static.shape[:-1], pair.static.ndim - 1), np.float32)
     parts = Parts(still, lambda: still)
     affine = Candidate("affine", parts, _measure(tensors, options, parts))
@@ -153,13 +150,7 @@ def _measure(tensors, options, parts):
     displacement = ops.convert_to_tensor(parts.whole_displacement()[None])
     # Only the images are compared, not the smoothness of fields of several sources.
     measure = _measurer(replace(options.objective, penalties=()))
-    loss, warped, weights = measure(
-        tensors.moving,
-        tensors.static,
-        tensors.moving_fill,
-        displacement,
-        tensors.annotations.as_dict(),
-    )
+    loss, warped, weights = measure(displacement, *tensors.as_dicts())
     images = (ops.convert_to_numpy(image) for image in (tensors.static, warped))
     if weights is not None:
         # NaN counts as inside, so that the correlation is NaN as well.
@@ -173,10 +164,10 @@ def _measurer(objective):
     """Return a function that warps: the loss, the warped image, and the weights."""
     evaluate = Objective(objective)
 
-    def measure(moving, static, fill, displacement, annotations):
-        warped = warp(moving, displacement, fill=fill)
+    def measure(displacement, images, fills, annotations):
+        warped = warp_moving(images, fills["moving"], displacement)
         outputs = {
-            "static": static,
+            "static": images["static"],
             "warped": warped,
             "field": displacement,
             "displacement": displacement,
@@ -186,37 +177,6 @@ def _measurer(objective):
         return ops.mean(terms["loss"]), warped, where_compared(annotations, outputs)
 
     return as_one_graph(measure)
-
-
-def _as_tensors(pair):
-    """Return a pair as tensors, with intensities from 0 to 1."""
-    (moving, moving_fill), (static, static_fill) = map(
-        _rescale, (pair.moving, pair.static)
-    )
-    annotations, values = pair.annotations, None
-    if annotations.moving_labels is not None:
-        both = annotations.moving_labels, annotations.static_labels
-        values = find_label_values(*both)
-
-    def to_tensor(array, place):
-        if place.kind == "orientations":
-            return ops.convert_to_tensor(array[None].astype(np.float32))
-        if place.kind == "labels":
-            return ops.convert_to_tensor(one_hot(array[None], values))
-        inside = array[None, ..., None] > 0
-        return ops.convert_to_tensor(inside.astype(np.float32))
-
-    return PairTensors(
-        moving, static, moving_fill, static_fill, annotations.map(to_tensor)
-    )
-
-
-def _rescale(image):
-    """Return an image from 0 to 1, and its background on this scale, (1, channels)."""
-    image = ops.convert_to_tensor(image[None].astype(np.float32))
-    ends = intensity_range(image)
-    fill = rescale(ops.zeros_like(ends[0]), *ends)
-    return rescale(image, *ends), ops.reshape(fill, (1, image.shape[-1]))
 
 
 def _find_fault(parts, measures, before, *, may_fold, is_near):

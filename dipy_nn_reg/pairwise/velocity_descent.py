@@ -17,9 +17,10 @@ from dipy_nn_reg.backend import compiled, value_and_gradient
 from dipy_nn_reg.losses.objective import Objective
 from dipy_nn_reg.pairwise.coarse_search import search_displacement
 from dipy_nn_reg.pairwise.levels import best_end, is_searched, levels_of, on_grid
+from dipy_nn_reg.pairwise.pair_tensors import warp_moving
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.transform.control_points import bspline
-from dipy_nn_reg.transform.functions import integrate, warp
+from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.kinds import TRANSFORMS
 from dipy_nn_reg.transform.pyramid import coarse_shape, enlarge
 from dipy_nn_reg.transform.smoothing import smooth
@@ -190,25 +191,25 @@ def _evaluator(options, ratio):
     """Return a function of values to add to a velocity: the loss and its gradient."""
     objective = Objective(options.objective)
 
-    def connect(velocity, moving, static, fill):
+    def connect(velocity, images, fill):
+        static = images["static"]
         constant = ops.stop_gradient(velocity)
         integrated = integrate(constant, steps=_SQUARINGS)
         displacement = velocity + (integrated - constant)
         displacement = enlarge(displacement, static, ratio)
-        warped = warp(moving, displacement, fill=fill, image_is_constant=True)
         return {
             "static": static,
             "field": velocity,
             "displacement": displacement,
-            "warped": warped,
+            "warped": warp_moving(images, fill, displacement),
         }
 
     def evaluate(values, start, images, fills, annotations):
-        moving, static = images["moving"], images["static"]
         velocity = start + _spread(values, start.shape[1:-1], options)
-        outputs = connect(velocity, moving, static, fills["moving"])
+        outputs = connect(velocity, images, fills["moving"])
         if options.objective.needs_both_directions:
-            outputs["backward"] = connect(-velocity, static, moving, fills["static"])
+            back = {"moving": images["static"], "static": images["moving"]}
+            outputs["backward"] = connect(-velocity, back, fills["static"])
         return ops.mean(objective(outputs, Annotations(**annotations))["loss"])
 
     return value_and_gradient(evaluate)

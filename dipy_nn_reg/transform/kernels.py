@@ -11,6 +11,7 @@ from keras import ops
 from dipy_nn_reg.backend import compiled, for_backend, grid_sample, recomputed
 from dipy_nn_reg.transform.sampling import (
     BORDERS,
+    affine_after,
     displaced,
     locate,
     read_linear,
@@ -36,6 +37,10 @@ def warp_linear(image, displacement, border, image_is_constant, fill=None):
     if fill is None:
         return _READ[border, image_is_constant](displacement, image, offsets)
     return _READ_FILLED[image_is_constant](displacement, image, offsets, fill)
+
+
+# Without a gradient of the affine.
+then_affine = recomputed(affine_after, constants=1)
 
 
 @compiled

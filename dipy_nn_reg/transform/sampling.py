@@ -135,6 +135,28 @@ def voxel_grid(shape):
     return ops.stack(ops.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
+def affine_after(displacement, matrix):
+    """Return a displacement followed by an affine map: ``u(x) = A(x + d(x)) - x``.
+
+    Parameters
+    ----------
+    displacement : tensor, shape (batch, *spatial, ndim)
+        In voxels, or of shape (batch, *spatial, 1) if all components are equal.
+    matrix : tensor, shape (batch, ndim, ndim + 1)
+        In voxels.
+
+    Returns
+    -------
+    displacement : tensor, shape (batch, *spatial, ndim)
+    """
+    ndim = matrix.shape[-2]
+    positions = voxel_grid(ops.shape(displacement)[1:-1]) + displacement
+    change = matrix[..., :ndim] - ops.eye(ndim, dtype="float32")
+    moved = ops.einsum("bij,b...j->b...i", change, positions)
+    offset = ops.reshape(matrix[..., ndim], (-1, *[1] * ndim, ndim))
+    return displacement + moved + offset
+
+
 def repeat_border(image, margin):
     """Repeat the border of images ``margin`` times along each spatial axis."""
     for axis in range(1, len(image.shape) - 1):

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg import metrics, register
 from dipy_nn_reg.losses.images import lncc
+from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
 from dipy_nn_reg.transform.functions import identity_grid
 
@@ -231,6 +232,53 @@ def test_slices_stored_along_any_axis_are_aligned():
         )
         warped = np.take(mapping.transform(np.expand_dims(moving, axis)), 0, axis=axis)
         assert metrics.ncc(static, warped) > 0.99
+
+
+def turned(ndim, degrees, sizes):
+    """Return an affine that turns about the last axis, with voxels of some sizes."""
+    affine, angle = np.eye(ndim + 1), np.deg2rad(degrees)
+    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine[:ndim, -1] = 1.3
+    return affine @ np.diag([*sizes, 1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "world"),
+    [((30, 28), 2), ((16, 17, 15), 3), ((30, 28, 1), 3), ((1, 30, 28), 3)],
+)
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (0.4, 1, 1)])
+def test_the_image_before_its_interpolation_is_known(shape, world, sizes, rng):
+    """Read at its places by SciPy, it is the moving image on the grid."""
+    ndim = sum(n > 1 for n in shape)
+    moving = gaussian_filter(rng.random(shape), [float(n > 1) for n in shape])
+    static_affine = np.diag([2.0, 2, 2][:world] + [1])
+    moving_affine = static_affine @ turned(world, 10, sizes[:world])
+    if shape[0] == 1:  # stored along another axis
+        to_first = np.roll(np.eye(3), 1, axis=1)
+        moving_affine[:3, :3] = moving_affine[:3, :3] @ to_first
+        static_affine[:3, :3] = static_affine[:3, :3] @ to_first
+    frame = Frame(
+        moving,
+        rng.random(shape),
+        ndim=ndim,
+        num_channels=1,
+        moving_affine=moving_affine,
+        static_affine=static_affine,
+    )
+    pair = frame.read()
+    places = np.moveaxis(identity_grid(pair.static.shape[:-1]), -1, 0).reshape(ndim, -1)
+    places = pair.source.affine[:-1, :-1] @ places + pair.source.affine[:-1, -1:]
+    found = map_coordinates(
+        pair.source.image[..., 0], places, order=1, mode="grid-constant"
+    )
+    npt.assert_allclose(found, pair.moving.ravel(), atol=1e-5)
+
+
+def test_an_image_on_the_grid_has_no_other_source(rng):
+    image = rng.random((12, 13))
+    affines = {"moving_affine": np.eye(3), "static_affine": np.eye(3)}
+    frame = Frame(image, image, ndim=2, num_channels=1, **affines)
+    assert frame.read().source is None
 
 
 def test_slices_of_different_planes_are_refused():

@@ -15,7 +15,8 @@ from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
 from dipy_nn_reg.pairwise import displacement_descent, levels
 from dipy_nn_reg.pairwise.displacement_descent import optimize_displacement
-from dipy_nn_reg.pairwise.levels import DescentOptions, PairTensors
+from dipy_nn_reg.pairwise.levels import DescentOptions
+from dipy_nn_reg.pairwise.pair_tensors import PairTensors
 
 SHAPES = [(37, 40), (26, 24, 27)]
 slow = pytest.mark.slow

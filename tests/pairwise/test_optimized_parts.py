@@ -9,8 +9,9 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.mapping.parts import Parts, Prediction
 from dipy_nn_reg.pairwise import optimized_parts
-from dipy_nn_reg.pairwise.levels import DescentOptions, PairTensors
+from dipy_nn_reg.pairwise.levels import DescentOptions
 from dipy_nn_reg.pairwise.optimized_parts import optimize_parts, unfolded_parts
+from dipy_nn_reg.pairwise.pair_tensors import PairTensors
 
 SHAPE = (33, 36)
 

@@ -10,7 +10,8 @@ from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.losses.images import lncc
 from dipy_nn_reg.losses.objective import ObjectiveOptions
 from dipy_nn_reg.pairwise import levels
-from dipy_nn_reg.pairwise.levels import DescentOptions, PairTensors
+from dipy_nn_reg.pairwise.levels import DescentOptions
+from dipy_nn_reg.pairwise.pair_tensors import PairTensors
 from dipy_nn_reg.pairwise.velocity_descent import optimize_velocity
 from dipy_nn_reg.transform.functions import integrate
 from dipy_nn_reg.transform.layers import RescaleIntensity

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dipy_nn_reg.transform.sampling import voxel_grid
+from dipy_nn_reg.transform.sampling import affine_after
 
 _register = keras.saving.register_keras_serializable(package="dipy_nn_reg")
 
@@ -66,12 +66,7 @@ class ApplyAffine(keras.layers.Layer):
     """
 
     def call(self, matrix, displacement):
-        ndim = matrix.shape[-2]
-        positions = voxel_grid(ops.shape(displacement)[1:-1]) + displacement
-        change = matrix[..., :ndim] - ops.eye(ndim, dtype="float32")
-        moved = ops.einsum("bij,b...j->b...i", change, positions)
-        offset = ops.reshape(matrix[..., ndim], (-1, *[1] * ndim, ndim))
-        return displacement + moved + offset
+        return affine_after(displacement, matrix)
 
     def compute_output_shape(self, matrix_shape, displacement_shape):
         return (*displacement_shape[:-1], matrix_shape[-2])
