@@ -19,6 +19,9 @@ AVERAGES = ("mean", "median")
 _PERCENTILE, _OBJECT = 90, 0.1
 # Width in voxels of the blur that sharpening subtracts.
 _BLUR = 1.0
+# Standard deviation in voxels of the Gaussian that smooths a mean velocity. What it
+# takes off is no shape, and would make the corrected maps rougher and overlap less.
+_ROUGHNESS = 0.8
 
 
 class Correction(NamedTuple):
@@ -98,16 +101,20 @@ def mean_shape(velocities, grid, weights):
     Returns
     -------
     correction : Correction
-        The mean of the velocities is undone.
+        The mean of the velocities, smoothed a little, is undone.
     """
     from dipy_nn_reg.transform import integrate
 
     mean = np.zeros((*grid.shape, 3))
     for velocity, weight in zip(velocities, np.divide(weights, np.sum(weights))):
         mean += weight * velocity
+    shape = np.stack(
+        [gaussian_filter(part, _ROUGHNESS) for part in np.moveaxis(mean, -1, 0)],
+        axis=-1,
+    )
     field = displacement_to_mapping(
-        np.asarray(integrate(-mean)),
-        inverse=np.asarray(integrate(mean)),
+        np.asarray(integrate(-shape)),
+        inverse=np.asarray(integrate(shape)),
         static_affine=grid.affine,
     )
     return Correction([field], velocity=float(np.linalg.norm(mean, axis=-1).mean()))

@@ -92,9 +92,8 @@ class PairTensors(NamedTuple):
 def warp_moving(images, fill, displacement):
     """Warp the moving image of a pair, with one interpolation where that is possible.
 
-    An image that was interpolated before is blurred. It costs 0.0005 of the Dice of
-    brains that are aligned by an affine, 0.003 if it turns by two degrees, and fields
-    are rougher (doc/performance.md).
+    An image that was interpolated before is blurred, which costs overlap and smoothness
+    (doc/performance.md).
 
     Parameters
     ----------

@@ -107,6 +107,22 @@ def test_the_mean_velocity_is_undone(smooth_field):
     assert np.abs(found - to_moving(points, [expected])).max() < 0.2
 
 
+@pytest.mark.parametrize("shape", [(18, 20, 16), (24, 26, 1)])
+def test_roughness_that_maps_have_in_common_is_no_shape(shape):
+    """It is measured, and not undone; a shift is undone."""
+    grid = Grid(shape, np.eye(4))
+    rough = np.zeros((*shape, 3))
+    rough[..., 0] = 0.1 * (-1.0) ** np.indices(shape).sum(0)
+    correction = mean_shape([rough], grid, [1.0])
+    assert correction.velocity == pytest.approx(0.1)
+    points = grid.points()
+    assert np.abs(to_moving(points, correction.maps) - points)[:, 0].mean() < 0.005
+    shift = np.full((*shape, 3), [0.5, -0.25, 0])
+    (undone,) = mean_shape([shift], grid, [1.0]).maps
+    moved = to_moving(points, [undone]) - points
+    np.testing.assert_allclose(moved, -shift.reshape(-1, 3), atol=1e-5)
+
+
 def test_the_mean_stretch_is_undone_and_turns_are_not():
     grid = Grid((11, 11, 11), np.eye(4))
     turned, larger = np.eye(4), np.diag([1.2, 1.2, 1.2, 1])
