@@ -19,7 +19,7 @@ way round, at several smoothnesses, all in one run. A row holds means over both:
 * median seconds of a pair on one grid, the first one left out.
 
 ``--method "register, turned"`` starts from an alignment that turns the images apart by
-two degrees about each axis; what is measured both ways then means nothing.
+up to two degrees about each axis; what is measured both ways then means nothing.
 """
 
 from argparse import ArgumentParser
