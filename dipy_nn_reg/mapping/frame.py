@@ -21,7 +21,7 @@ from dipy_nn_reg.mapping.frame_checks import (
 )
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid, Source
+from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid, source_of
 from dipy_nn_reg.mapping.prealign import Alignment, check_prealign, estimate_prealign
 from dipy_nn_reg.mapping.regridding import (
     field_on_grid,
@@ -146,36 +146,32 @@ class Frame:
         """
         alignment = self.align(annotations)
         prealign = self._affine_of(alignment)
-        moving, static = (self._read(name, prealign) for name in ("moving", "static"))
+        maps = {"moving": [prealign], "static": []}
+        sources = {name: self._smoothed(name, maps[name]) for name in maps}
+        moving, static = (self._read(n, sources[n], maps[n]) for n in maps)
         check_on_grid(moving, self._normalized["moving"])
-        skull = seen = None
+        to_moving, skull, seen = self._to_moving(prealign), None, None
         if masked:
             pair = self._pair_in_world()
             annotations, skull = limit_to_brain(annotations, prealign=prealign, **pair)
-        annotations = annotations.map(partial(self._read_annotation, prealign))
+        annotations = annotations.map(partial(self._read_annotation, maps))
         if masked:
-            of_view = self._normalized["moving"], self._to_moving(prealign)
-            moving, seen = limit_to_view(moving, static, *of_view)
+            stored = self._normalized["moving"]
+            moving, seen = limit_to_view(moving, static, stored, to_moving)
             if annotations.moving_mask is None:  # which would be 0 there
                 annotations = replace(annotations, moving_mask=seen)
         check_overlap(annotations)
-        source = self._source(prealign) if seen is None else None
-        images = moving, static
-        return PairOnGrid(*images, annotations, prealign, alignment, skull, source)
+        source = None
+        if seen is None:
+            source = source_of(self._in_plane(sources["moving"]), to_moving)
+        return PairOnGrid(
+            moving, static, annotations, prealign, alignment, skull, source
+        )
 
     def _to_moving(self, prealign):
         """Return the affine from voxels of the grid to those of the moving image."""
         affine = np.linalg.inv(self._affine("moving")) @ prealign @ self.grid.affine
         return plane_affine(affine) if self.slices else affine
-
-    def _source(self, prealign):
-        """Return the moving image before it is read, or None if it is on the grid."""
-        to_moving = self._to_moving(prealign)
-        if np.allclose(to_moving, np.eye(len(to_moving)), rtol=0, atol=1e-6):
-            return None
-        image = self._in_world(self._normalized["moving"])
-        image = smoothed_for(image, self._affine("moving"), [prealign], self.grid)
-        return Source(self._in_plane(image), to_moving)
 
     def to_mapping(self, parts, prealign):
         """Return the map of :class:`~dipy_nn_reg.mapping.parts.Parts` on the grid.
@@ -252,11 +248,15 @@ class Frame:
             return prealign
         return in_one_plane(prealign, self._affine("moving"), self._affine("static"))
 
-    def _read(self, name, prealign):
-        """Return an image on the grid, (*spatial, channels)."""
+    def _smoothed(self, name, maps):
+        """Return an image in the world, smoothed where voxels become larger."""
         image = self._in_world(self._normalized[name])
-        maps = [prealign] if name == "moving" else []
-        return self._in_plane(read_on_grid(image, self._affine(name), maps, self.grid))
+        return smoothed_for(image, self._affine(name), maps, self.grid)
+
+    def _read(self, name, image, maps):
+        """Return a smoothed image on the grid, (*spatial, channels)."""
+        place = self._affine(name), maps, self.grid
+        return self._in_plane(read_on_grid(image, *place, fill=0.0, smooth=False))
 
     @cached_property
     def _normalized(self):
@@ -291,10 +291,9 @@ class Frame:
         """Return an image without the axis across a slice."""
         return array[:, :, 0] if self.slices else array
 
-    def _read_annotation(self, prealign, array, place):
+    def _read_annotation(self, maps, array, place):
         """Return an annotation on the grid."""
         array = self._turned(array, place.image)
-        maps = [prealign] if place.image == "moving" else []
         read = orientations_on_grid if place.kind == "orientations" else labels_on_grid
-        on_grid = read(array, self._affine(place.image), maps, self.grid)
-        return self._in_plane(on_grid)
+        at = self._affine(place.image), maps[place.image], self.grid
+        return self._in_plane(read(array, *at))

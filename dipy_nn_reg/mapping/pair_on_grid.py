@@ -24,6 +24,22 @@ class Source(NamedTuple):
     affine: np.ndarray
 
 
+def source_of(image, affine):
+    """Return a :class:`Source`, or None if the image lies on the grid.
+
+    Parameters
+    ----------
+    image, affine
+        As of :class:`Source`.
+
+    Returns
+    -------
+    source : Source or None
+    """
+    on_grid = np.allclose(affine, np.eye(len(affine)), rtol=0, atol=1e-6)
+    return None if on_grid else Source(image, affine)
+
+
 class PairOnGrid(NamedTuple):
     """Two images on one grid, with their annotations.
 

@@ -11,7 +11,7 @@ from dipy_nn_reg.mapping.resampling import check_maps, resample, to_moving
 from dipy_nn_reg.symmetric import from_matrices, to_matrices
 
 
-def read_on_grid(image, affine, maps, grid, *, fill=None):
+def read_on_grid(image, affine, maps, grid, *, fill=None, smooth=True):
     """Resample an image to a grid, after smoothing if voxels become larger.
 
     Parameters
@@ -24,6 +24,8 @@ def read_on_grid(image, affine, maps, grid, *, fill=None):
     grid : Grid
     fill : float, optional
         Value outside of the image, by default its background.
+    smooth : bool, optional
+        False for an image that :func:`smoothed_for` has returned.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def read_on_grid(image, affine, maps, grid, *, fill=None):
     image = image.astype(float_type(image), copy=False)
     fill = estimate_backgrounds(image, ndim) if fill is None else fill
     return resample(
-        smoothed_for(image, affine, maps, grid),
+        smoothed_for(image, affine, maps, grid) if smooth else image,
         affine,
         lambda points: to_moving(points, maps),
         grid,
