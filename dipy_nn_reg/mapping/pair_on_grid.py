@@ -25,7 +25,9 @@ class Source(NamedTuple):
 
 
 def source_of(image, affine):
-    """Return a :class:`Source`, or None if the image lies on the grid.
+    """Return a :class:`Source`, or None if all voxels of the grid are voxels of it.
+
+    Nothing is interpolated then, however the image is flipped or turned.
 
     Parameters
     ----------
@@ -36,8 +38,8 @@ def source_of(image, affine):
     -------
     source : Source or None
     """
-    on_grid = np.allclose(affine, np.eye(len(affine)), rtol=0, atol=1e-6)
-    return None if on_grid else Source(image, affine)
+    on_voxels = np.allclose(affine, np.round(affine), rtol=0, atol=1e-6)
+    return None if on_voxels else Source(image, affine)
 
 
 class PairOnGrid(NamedTuple):
@@ -57,8 +59,8 @@ class PairOnGrid(NamedTuple):
     skull : {"moving", "static"} or None
         Image that has a skull which the other one lacks, if it was masked.
     source : Source or None
-        What the moving image was read from; None if it was on the grid, or if it is
-        more than that.
+        What the moving image was interpolated from; None if it was not, or if more
+        was done to it.
     """
 
     moving: np.ndarray

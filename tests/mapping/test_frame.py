@@ -274,9 +274,12 @@ def test_the_image_before_its_interpolation_is_known(shape, world, sizes, rng):
     npt.assert_allclose(found, pair.moving.ravel(), atol=1e-5)
 
 
-def test_an_image_on_the_grid_has_no_other_source(rng):
-    image = rng.random((12, 13))
-    affines = {"moving_affine": np.eye(3), "static_affine": np.eye(3)}
+@pytest.mark.parametrize("first_axis", [(1, 0, 0), (-1, 0, 11), (1, 0, 3)])
+def test_an_image_that_is_not_interpolated_has_no_source(first_axis, rng):
+    """It lies on the grid, is flipped, or is shifted by whole voxels."""
+    image, affine = rng.random((12, 13)), np.eye(3)
+    affine[0] = first_axis
+    affines = {"moving_affine": affine, "static_affine": np.eye(3)}
     frame = Frame(image, image, ndim=2, num_channels=1, **affines)
     assert frame.read().source is None
 
