@@ -58,6 +58,7 @@ def rotation(ndim, degrees=10.0):
     return matrix
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("shape", [(17, 12), (11, 9, 10)])
 def test_a_moving_image_is_interpolated_once(shape, rng):
     """Checkerboards hardly survive two interpolations; values are those of one."""

@@ -4,10 +4,12 @@ import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
 
+from dipy_nn_reg.backend import value_and_gradient
 from dipy_nn_reg.transform.kernels import (
     compose_fields,
     integrate_velocity,
     sample_images,
+    then_affine,
     warp_linear,
     warp_nearest,
 )
@@ -64,4 +66,26 @@ def test_warp_samples_at_displaced_voxels(shape, interpolation, rng):
     sampled = sample_images(image, positions, interpolation, "zero", None)
     npt.assert_allclose(
         ops.convert_to_numpy(warped), ops.convert_to_numpy(sampled), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_displacement_is_followed_by_an_affine(shape, rng):
+    """The gradient of a sum of ``w (A(x + u) - x)`` is ``A.T w``."""
+    ndim = len(shape)
+    matrix = np.eye(ndim, ndim + 1) + rng.uniform(-0.3, 0.3, (ndim, ndim + 1))
+    field, weights = rng.normal(size=(2, 1, *shape, ndim)).astype(np.float32)
+    arguments = field, matrix[None].astype(np.float32), weights
+    arguments = [ops.convert_to_tensor(array) for array in arguments]
+
+    def weighted(field, matrix, weights):
+        return ops.sum(weights * then_affine(field, matrix))
+
+    voxels = np.moveaxis(np.indices(shape), 0, -1)
+    expected = (voxels + field) @ matrix[:, :ndim].T + matrix[:, ndim] - voxels
+    found = ops.convert_to_numpy(then_affine(*arguments[:2]))
+    npt.assert_allclose(found, expected, atol=1e-5)
+    _, gradient = value_and_gradient(weighted)(*arguments)
+    npt.assert_allclose(
+        ops.convert_to_numpy(gradient), weights @ matrix[:, :ndim], atol=1e-5
     )
