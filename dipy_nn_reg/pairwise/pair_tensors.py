@@ -28,8 +28,9 @@ class PairTensors(NamedTuple):
         (1, *spatial, labels); masks, shape (1, *spatial, 1); and orientations, shape
         (1, *spatial, 6).
     source : tuple of tensor, shapes (1, *stored, channels) and (1, ndim, ndim + 1)
-        Moving image before it was interpolated onto the grid, and the affine from
-        voxels of the grid to its own; None if it was not, or if that is unknown.
+        Moving image before it was interpolated onto the grid, with more background at
+        the end of each axis, and the affine from voxels of the grid to its own; None if
+        it was not, or if that is unknown.
     """
 
     moving: Any
@@ -160,7 +161,21 @@ def _background(low, high):
 
 
 def _source(source, ends):
-    """Return the moving image as stored, on the scale of that on the grid."""
+    """Return the moving image as stored, on the scale of that on the grid.
+
+    Each shape is compiled for, and takes memory until the process ends. So the
+    background is continued to one of few shapes, as that of a static image is the same
+    for all people of a study, and those of moving images are not.
+    """
     if source is None:
         return None
-    return rescale(_tensor(source.image), *ends), _tensor(source.affine[:-1])
+    *spatial, _ = source.image.shape
+    margins = [(0, _usual_size(size) - size) for size in spatial]
+    image = np.pad(source.image, [*margins, (0, 0)])
+    return rescale(_tensor(image), *ends), _tensor(source.affine[:-1])
+
+
+def _usual_size(size):
+    """Return the next size among 2, 3, 4, 6, 8, 12, 16 and so on."""
+    power = 1 << (size - 1).bit_length()
+    return 3 * power // 4 if size <= 3 * power // 4 else power

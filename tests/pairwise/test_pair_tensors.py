@@ -82,6 +82,31 @@ def test_a_moving_image_is_interpolated_once(shape, rng):
     npt.assert_allclose(ops.convert_to_numpy(warped)[0, ..., 0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        (((35, 52), (48, 64), (33, 49)), (48, 64)),
+        (((160, 11, 9), (129, 12, 10), (192, 9, 12)), (192, 12, 12)),
+        (((1, 2, 5), (1, 2, 6)), (1, 2, 6)),
+    ],
+)
+def test_images_of_many_sizes_need_few_programs(shapes, expected, rng):
+    for shape in shapes:
+        static = rng.random((*[4] * len(shape), 1), np.float32)
+        stored = 1 + rng.random((*shape, 2), np.float32)
+        source = Source(stored, rotation(len(shape)))
+        still = np.eye(len(shape) + 1)
+        on_grid = np.concatenate([static, static], axis=-1)
+        pair = PairOnGrid(on_grid, on_grid, Annotations(), still, source=source)
+        images, fills, _ = as_tensors(pair).as_dicts()
+        found = ops.convert_to_numpy(images["source"])[0]
+        assert found.shape == (*expected, 2)
+        inside = np.zeros(expected, bool)
+        inside[tuple(map(slice, shape))] = True
+        fill = ops.convert_to_numpy(fills["moving"])
+        assert (found[~inside] == fill).all()
+
+
 def test_coarse_images_and_other_moving_images_have_no_source(rng):
     image = ops.convert_to_tensor(rng.random((1, 8, 8, 1), np.float32))
     fill = ops.zeros((1, 1))
