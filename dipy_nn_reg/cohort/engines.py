@@ -211,6 +211,11 @@ class _Pool:
         os.environ.update(self._variables)
         try:
             return self._executor.submit(function, job)
+        except OSError:
+            # If a process was killed meanwhile, the executor has closed what another
+            # one was to inherit. A broken executor refuses any job, by another error.
+            self._executor.submit(int)
+            raise
         finally:
             for name, value in before.items():
                 if value is None:

@@ -1,6 +1,6 @@
 """Engines give the same results, and survive processes that are killed."""
 
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import closing
 import os
 from pathlib import Path
@@ -112,10 +112,9 @@ def test_an_engine_runs_on_after_a_process_was_killed(functions, tmp_path):
         (before,) = dict(engine.run(functions.process, [1])).values()
         ((_, after),) = engine.run(functions.kill_once, [str(tmp_path / "killed")])
         assert isinstance(after, int) and after != before
-        # A second process is started if the first one is not known to be idle yet.
-        (waiting,) = dict(engine.run(functions.process, [1])).values()
-        assert waiting != before
-        os.kill(waiting, signal.SIGKILL)
+        assert dict(engine.run(functions.process, [1])) == {1: after}
+        # Killed while it waits for a job.
+        os.kill(after, signal.SIGKILL)
         assert dict(engine.run(functions.square, [2, 3])) == {2: 4, 3: 9}
 
 
@@ -147,6 +146,44 @@ def test_a_job_that_cannot_be_submitted_is_not_lost(functions, monkeypatch):
     monkeypatch.setattr(engines._Pool, "_submit", break_once)
     engine = open_engine(n_jobs=2, killed=killed)
     assert dict(engine.run(functions.square, [0, 1, 2])) == {0: 0, 1: 1, 2: 4}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_process_that_is_killed_as_another_begins_ends_nothing(
+    functions, monkeypatch
+):
+    """What the new process was to inherit is closed then, which is no broken pool."""
+    submit, begun = ProcessPoolExecutor.submit, []
+
+    def begin_too_late(executor, function, *job):
+        if job == (3,) and not begun:
+            begun.extend(job)
+            os.kill(before, signal.SIGKILL)
+            _wait_for(lambda: [before] if executor._broken else [], 1)
+            raise OSError("handle is closed")
+        return submit(executor, function, *job)
+
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        (before,) = dict(engine.run(functions.process, [1])).values()
+        monkeypatch.setattr(ProcessPoolExecutor, "submit", begin_too_late)
+        assert dict(engine.run(functions.square, [2, 3])) == {2: 4, 3: 9}
+        assert begun
+
+
+def test_an_error_of_the_system_is_not_taken_for_a_killed_process(
+    functions, monkeypatch
+):
+    submit = ProcessPoolExecutor.submit
+
+    def fail(executor, function, *job):
+        if job == (3,):
+            raise OSError("Too many open files")
+        return submit(executor, function, *job)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", fail)
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        with pytest.raises(OSError, match="Too many open files"):
+            dict(engine.run(functions.square, [2, 3]))
 
 
 @pytest.mark.slow
