@@ -69,13 +69,16 @@ def test_garbage_is_not_looked_for_during_the_import(is_enabled):
         (gc.enable if was_enabled else gc.disable)()
 
 
-def test_packages_that_no_command_needs_are_not_imported_with_keras(
-    tmp_path, monkeypatch
-):
-    # As far as Keras knows, both are installed.
-    for name in ("pandas", "sklearn"):
+@pytest.fixture
+def not_needed(tmp_path, monkeypatch):
+    """As far as DIPY and Keras know, these packages are installed."""
+    for name in ("pandas", "pytest", "sklearn"):
         (tmp_path / f"{name}.py").write_text("value = 1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
+@pytest.mark.usefixtures("not_needed")
+def test_packages_that_no_command_needs_are_not_imported_with_keras():
     code = """
 import sys
 from dipy_nn_reg import quiet
@@ -92,12 +95,8 @@ print(pandas.value, sklearn.value)
     assert done.stdout == "False False\n1 1\n"
 
 
-def test_packages_that_no_command_needs_are_not_imported_with_dipy(
-    tmp_path, monkeypatch
-):
-    for name in ("pandas", "pytest"):
-        (tmp_path / f"{name}.py").write_text("value = 1")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+@pytest.mark.usefixtures("not_needed")
+def test_packages_that_no_command_needs_are_not_imported_with_dipy():
     code = """
 import sys
 from dipy_nn_reg.workflows import cli

@@ -21,8 +21,8 @@ def check_values(data, path, *, max_axes):
     -------
     data : ndarray
         With a third axis of size 1 if there were two; axes of size 1 after the third
-        are dropped. That of one volume is in NumPy's order in memory: files have the
-        other one, in which SciPy takes three times as long to interpolate.
+        are dropped. One volume is in NumPy's order in memory, not in that of files, so
+        that images are read in one order, whatever they came from.
 
     Raises
     ------

@@ -249,6 +249,6 @@ def _in_float32(image, name):
     steps = (high / 2 - low / 2) / extent if extent else 1.0
     in_range = extent == 0 or 1e-35 < extent < 1e35
     if in_range and (steps > 1e-3 or steps == 0):
-        return image.astype(np.float32, order="C")
+        return image.astype(np.float32)
     background = estimate_background(image) / extent
     return ((image / extent - background) / (2 * steps or 1.0)).astype(np.float32)
