@@ -29,10 +29,9 @@ programoutput_prompt_template = "$ {command}\n{output}"
 html_theme = "pydata_sphinx_theme"
 html_title = "dipy_nn_reg"
 html_show_sourcelink = False
-html_sidebars = {"**": []}
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
-html_theme_options = {"header_links_before_dropdown": 4, "navbar_align": "left"}
+html_theme_options = {"header_links_before_dropdown": 6, "navbar_align": "left"}
 # Numbers that pages quote, from the tables: |2 mm, register, Dice|.
 rst_epilog = run_path(str(Path(__file__).with_name("numbers.py")))["substitutions"]()
 bibtex_bibfiles = ["references.bib"]

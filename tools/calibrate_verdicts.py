@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from dipy_nn_reg import register
 from dipy_nn_reg.io.tables import write_csv
-from dipy_nn_reg.mapping.resampling import to_moving
+from dipy_nn_reg.mapping.points import to_moving
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure
 from dipy_nn_reg.quality.verdicts import VERDICTS, judge

@@ -23,7 +23,8 @@ import numpy as np
 from dipy_nn_reg import build_template, register
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_map
-from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
+from dipy_nn_reg.mapping.points import to_moving, to_static
+from dipy_nn_reg.mapping.resampling import resample
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 

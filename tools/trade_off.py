@@ -39,7 +39,7 @@ from dipy_nn_reg import metrics, register
 from dipy_nn_reg.io.tables import write_csv
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import mapping_to_displacement
-from dipy_nn_reg.mapping.resampling import to_moving, to_static
+from dipy_nn_reg.mapping.points import to_moving, to_static
 from dipy_nn_reg.metrics.labels import dice_of_labels
 
 TURNED = "register, turned"

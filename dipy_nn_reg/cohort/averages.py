@@ -10,7 +10,8 @@ from dipy_nn_reg.intensities import estimate_background, normalize
 from dipy_nn_reg.mapping.grid import prealign_of
 from dipy_nn_reg.mapping.logarithms import mean_affine, stretch_of, velocity_of
 from dipy_nn_reg.mapping.maps import displacement_of, displacement_to_mapping
-from dipy_nn_reg.mapping.resampling import resample, to_moving
+from dipy_nn_reg.mapping.points import to_moving
+from dipy_nn_reg.mapping.resampling import resample
 from dipy_nn_reg.mapping.slices import onto_plane, without_thickness
 
 AVERAGES = ("mean", "median")
@@ -30,7 +31,7 @@ class Correction(NamedTuple):
     Attributes
     ----------
     maps : list
-        As :func:`~dipy_nn_reg.mapping.resampling.to_moving` takes them.
+        As :func:`~dipy_nn_reg.mapping.points.to_moving` takes them.
     velocity : float, optional
         Mean length of the mean velocity, in voxels.
     stretch : float, optional
@@ -156,7 +157,7 @@ def mean_image(images, maps, grid, *, weights, average, sharpen):
     ----------
     images : iterable of dipy_nn_reg.io.nifti.Image
     maps : iterable of list
-        For each image, as :func:`~dipy_nn_reg.mapping.resampling.to_moving` takes them.
+        For each image, as :func:`~dipy_nn_reg.mapping.points.to_moving` takes them.
     grid : Grid
     weights : sequence of float
     average : {"mean", "median"}

@@ -9,7 +9,8 @@ from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.diffusion.series import image_of_series, mean_b0
 from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.mapping.grid import Grid
-from dipy_nn_reg.mapping.resampling import resample, to_moving
+from dipy_nn_reg.mapping.points import to_moving
+from dipy_nn_reg.mapping.resampling import resample
 
 
 def register_dwi_to_template(

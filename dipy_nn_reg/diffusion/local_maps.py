@@ -7,7 +7,7 @@ import numpy as np
 from scipy.linalg import polar
 
 from dipy_nn_reg.mapping.grid import Grid, prealign_of
-from dipy_nn_reg.mapping.resampling import to_moving, to_static
+from dipy_nn_reg.mapping.points import to_moving, to_static
 
 # Determinant below which a map counts as folded, and turns no direction.
 _FOLDED = 1e-3
@@ -37,7 +37,7 @@ def local_maps(maps, grid, *, inverse=False, planes=slice(None)):
     Parameters
     ----------
     maps : sequence
-        As :func:`~dipy_nn_reg.mapping.resampling.to_moving` takes them.
+        As :func:`~dipy_nn_reg.mapping.points.to_moving` takes them.
     grid : Grid
         In 3D: that of the result. Across a single slice, maps of one slice follow their
         affine part.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dipy_nn_reg.mapping.resampling import to_static
+from dipy_nn_reg.mapping.points import to_static
 
 
 def bundle_to_static(bundle, maps):
@@ -13,7 +13,7 @@ def bundle_to_static(bundle, maps):
     bundle : sequence of ndarray, shape (n, 3)
         Points of each streamline, in world coordinates (mm).
     maps
-        As for :func:`~dipy_nn_reg.mapping.resampling.to_moving`;
+        As for :func:`~dipy_nn_reg.mapping.points.to_moving`;
         empty to leave the streamlines where they are.
 
     Returns

@@ -1,6 +1,7 @@
 """Inversion of displacements in voxels, up to the last voxel of each axis."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -48,7 +49,9 @@ def invert_displacement(displacement, guess=None, missed=None):
     """
     displacement = check_field("displacement", displacement)
     *shape, ndim = displacement.shape
-    components = [np.ascontiguousarray(displacement[..., d]) for d in range(ndim)]
+    read = partial(
+        _sampled, [np.ascontiguousarray(displacement[..., d]) for d in range(ndim)]
+    )
     if guess is None:
         guess = -displacement
     inverse = check_field("guess", guess, shape=displacement.shape).reshape(-1, ndim)
@@ -60,7 +63,7 @@ def invert_displacement(displacement, guess=None, missed=None):
     def invert(start):
         index = left[start : start + _CHUNK]
         voxels = np.array(np.unravel_index(index, shape), np.float32)
-        inverse[index] = _invert_at(voxels, inverse[index].T, components).T
+        inverse[index] = invert_at(voxels, read, inverse[index].T).T
 
     # SciPy lets several threads compute at once.
     with ThreadPoolExecutor() as pool:
@@ -68,20 +71,41 @@ def invert_displacement(displacement, guess=None, missed=None):
     return inverse.reshape(displacement.shape)
 
 
-def _invert_at(voxels, start, components):
-    """Return the inverse displacement of voxels, shape (ndim, n)."""
-    inverse, left = _by_broyden(components, voxels, start)
-    # Broyden's method may have gone astray, so these points start again.
-    inverse[:, left] = _by_newton(components, voxels[:, left], start[:, left])
+def invert_at(points, read, start):
+    """Invert a displacement at points, as :func:`invert_displacement` does.
+
+    Parameters
+    ----------
+    points : ndarray, shape (ndim, n)
+        In voxels.
+    read : callable
+        Returns the displacement at points, both of shape (ndim, n).
+    start : ndarray, shape (ndim, n)
+        Something near the inverse displacement.
+
+    Returns
+    -------
+    inverse : ndarray, shape (ndim, n)
+        Where there is none, what is nearest to it of what was tried.
+    """
+    inverse, left = _by_broyden(read, points, start)
+    if left.size:
+        # Broyden's method may have gone astray, so these points start again.
+        points, tried = points[:, left], [start[:, left], inverse[:, left]]
+        tried.append(_by_newton(read, points, tried[0]))
+        off = [_lengths(one + read(points + one)) for one in tried]
+        nearest = np.argmin(np.nan_to_num(off, nan=np.inf), axis=0)
+        inverse[:, left] = np.choose(nearest, tried)
     return inverse
 
 
-def _by_broyden(components, voxels, start):
+def _by_broyden(read, voxels, start):
     """Return the inverse displacement, and the points that are not back."""
     inverse, moved, left = start.copy(), start, np.arange(start.shape[1])
+    off = moved + read(voxels + moved)
     # Inverse of the slopes of the way there and back, as they are estimated.
-    slopes = np.tile(np.eye(len(start), dtype=np.float32)[..., None], len(left))
-    off = moved + _sampled(components, voxels + moved)
+    unit = np.eye(len(start), dtype=start.dtype)[..., None]
+    slopes = np.broadcast_to(unit, (*unit.shape[:2], len(left)))
     for _ in range(_STEPS):
         going = ~(_lengths(off) <= TOLERANCE)  # NaN is not back
         left, moved, off = left[going], moved[:, going], off[:, going]
@@ -90,17 +114,17 @@ def _by_broyden(components, voxels, start):
         slopes = slopes[..., going]
         step, before = -np.einsum("den,en->dn", slopes, off), off
         moved = moved + step
-        off = moved + _sampled(components, voxels[:, left] + moved)
+        off = moved + read(voxels[:, left] + moved)
         slopes = _updated(slopes, step, off - before)
         inverse[:, left] = moved
     return inverse, left[~(_lengths(off) <= TOLERANCE)] if left.size else left
 
 
-def _by_newton(components, voxels, moved):
+def _by_newton(read, voxels, moved):
     """Return the inverse displacement, by steps that pass over no voxel."""
-    for _ in range(_SHORT_STEPS if moved.size else 0):
-        off = moved + _sampled(components, voxels + moved)
-        slopes = _measured(components, voxels + moved)
+    for _ in range(_SHORT_STEPS):
+        off = moved + read(voxels + moved)
+        slopes = _measured(read, voxels + moved)
         step = np.einsum("den,en->dn", slopes, off)
         moved = moved - step * (_SHORT / np.maximum(_lengths(step), _SHORT))
     return moved
@@ -117,15 +141,15 @@ def _sampled(components, positions):
     )
 
 
-def _measured(components, positions):
+def _measured(read, positions):
     """Return the inverse of the slopes of the way there and back at positions."""
-    here, columns = _sampled(components, positions), []
-    for unit in np.eye(len(components)):
-        ahead = _sampled(components, positions + _SPAN * unit[:, None])
+    here, columns = read(positions), []
+    for unit in np.eye(len(positions)):
+        ahead = read(positions + _SPAN * unit[:, None])
         columns.append(unit[:, None] + (ahead - here) / _SPAN)
     slopes = np.moveaxis(columns, -1, 0).swapaxes(1, 2)
     # Where a field folds, slopes may be zero.
-    return np.moveaxis(np.linalg.inv(slopes + 1e-6 * np.eye(len(components))), 0, -1)
+    return np.moveaxis(np.linalg.inv(slopes + 1e-6 * np.eye(len(positions))), 0, -1)
 
 
 def _updated(slopes, step, change):

@@ -5,7 +5,7 @@ import numpy as np
 from dipy_nn_reg import metrics
 from dipy_nn_reg.mapping.grid import static_grid
 from dipy_nn_reg.mapping.maps import displacement_of
-from dipy_nn_reg.mapping.resampling import inverse_error
+from dipy_nn_reg.mapping.points import inverse_error
 
 
 def measure_field(mapping, *, roughness=True):

@@ -7,7 +7,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
 from dipy_nn_reg.mapping.affines import check_affine, grid_points
-from dipy_nn_reg.mapping.resampling import check_maps, resample, to_moving
+from dipy_nn_reg.mapping.points import check_maps, to_moving
+from dipy_nn_reg.mapping.resampling import resample
 from dipy_nn_reg.symmetric import from_matrices, to_matrices
 
 
@@ -20,7 +21,7 @@ def read_on_grid(image, affine, maps, grid, *, fill=None, smooth=True):
     affine : ndarray, shape (ndim + 1, ndim + 1)
         From voxels of the image to world coordinates in mm.
     maps : sequence
-        As for :func:`~dipy_nn_reg.mapping.resampling.to_moving`.
+        As for :func:`~dipy_nn_reg.mapping.points.to_moving`.
     grid : Grid
     fill : float, optional
         Value outside of the image, by default its background.

@@ -1,11 +1,7 @@
-"""Resampling of images, and transformation of points, through one or more maps.
+"""Resampling of images through one or more maps.
 
-Maps are DIPY maps and affines from static to moving world coordinates. They are passed
-in the order in which a point of the static image goes through them to the moving image.
 An image is interpolated once, whatever the number of maps.
 """
-
-from math import prod
 
 from nibabel.affines import apply_affine
 import numpy as np
@@ -14,116 +10,11 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
 from dipy_nn_reg.mapping.affines import check_affine, grid_points
+from dipy_nn_reg.mapping.points import to_moving, to_static
 from dipy_nn_reg.progress import progress_bar
 
 # Order of the spline of each interpolation.
 ORDERS = {"linear": 1, "nearest": 0}
-# Number of voxels above which the inverse error is measured at every second voxel along
-# each axis.
-_MANY_VOXELS = 2**18
-
-
-def to_moving(points, maps):
-    """Map points of the static image to the moving image.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n, ndim)
-        In world coordinates (mm).
-    maps : sequence of DiffeomorphicMap and of ndarray, shape (ndim + 1, ndim + 1)
-
-    Returns
-    -------
-    points : ndarray, float64, shape (n, ndim)
-
-    Raises
-    ------
-    ValueError
-        If the points have another shape, or an affine cannot be inverted.
-    """
-    points = _check_points(points)
-    for step in check_maps(maps):
-        if isinstance(step, np.ndarray):
-            points = apply_affine(_check_step(step, points), points)
-        else:
-            points = _where_finite(step.transform_points, points)
-    return points
-
-
-def to_static(points, maps):
-    """Map points of the moving image to the static image.
-
-    Parameters
-    ----------
-    points, maps
-        As for :func:`to_moving`.
-
-    Returns
-    -------
-    points : ndarray, float64, shape (n, ndim)
-
-    Raises
-    ------
-    ValueError
-        As :func:`to_moving`.
-    """
-    points = _check_points(points)
-    for step in reversed(check_maps(maps)):
-        if isinstance(step, np.ndarray):
-            points = apply_affine(np.linalg.inv(_check_step(step, points)), points)
-        else:
-            points = _where_finite(step.transform_points_inverse, points)
-    return points
-
-
-def check_maps(maps):
-    """Return maps as a list, or raise ValueError.
-
-    Parameters
-    ----------
-    maps : sequence
-        As for :func:`to_moving`.
-    """
-    is_list = isinstance(maps, (list, tuple))
-    steps = list(maps) if is_list else [None]
-    if not all(isinstance(s, np.ndarray) or _is_map(s) for s in steps):
-        raise ValueError(
-            f"Expected maps to be a list of DIPY maps and affines. Received {maps!r}."
-        )
-    return steps
-
-
-def _is_map(step):
-    return hasattr(step, "transform_points") and not isinstance(step, type)
-
-
-def _check_points(points):
-    points = check_real("points", points)
-    if (
-        points.ndim != 2
-        or points.shape[1] not in (2, 3)
-        or points.dtype.kind not in "iuf"
-    ):
-        raise ValueError(
-            f"Expected points of shape (n, 2) or (n, 3). Received an array of shape "
-            f"{points.shape} and type {points.dtype}."
-        )
-    return np.ascontiguousarray(points, np.float64)
-
-
-def _check_step(affine, points):
-    return check_affine(affine, name="an affine in maps", ndim=points.shape[1])
-
-
-def _where_finite(transform, points):
-    """Transform finite points; DIPY would crash on the others, which become NaN."""
-    if np.isfinite(points).all():
-        return np.asarray(transform(points))
-    finite = np.isfinite(points).all(1)
-    points = points.copy()
-    points[finite] = transform(points[finite])
-    points[~finite] = np.nan
-    return points
 
 
 def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
@@ -233,7 +124,8 @@ def warp_image(
     moving, static : dipy_nn_reg.io.nifti.Image
         The result is on the grid of the static image.
     maps : sequence
-        As for :func:`to_moving`; empty to use only the affines of the images.
+        As for :func:`~dipy_nn_reg.mapping.points.to_moving`; empty to use only the
+        affines of the images.
     inverse : bool, optional
         Whether the maps lead from the space of ``moving`` to that of ``static``.
     interpolation : {"linear", "nearest"}, optional
@@ -258,30 +150,3 @@ def warp_image(
         interpolation=interpolation,
         fill=fill,
     )
-
-
-def inverse_error(maps, grid):
-    """Return the mean distance of points from where they were, there and back.
-
-    Parameters
-    ----------
-    maps : sequence
-        As for :func:`to_moving`.
-    grid : Grid
-        Grid of the static image.
-
-    Returns
-    -------
-    error : float
-        Mean distance in mm between the voxels of the grid and the same points mapped
-        to the moving image and back. In grids of more than 2**18 voxels, every second
-        voxel along each axis is used.
-
-    Raises
-    ------
-    ValueError
-        If an affine cannot be inverted.
-    """
-    points = grid.every(2 if prod(grid.shape) > _MANY_VOXELS else 1).points()
-    back = to_static(to_moving(points, maps), maps)
-    return float(np.linalg.norm(back - points, axis=1).mean())

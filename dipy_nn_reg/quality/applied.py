@@ -13,7 +13,8 @@ from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.frame_checks import check_annotation
 from dipy_nn_reg.mapping.grid import Grid, moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import check_mapping
-from dipy_nn_reg.mapping.resampling import resample, to_moving
+from dipy_nn_reg.mapping.points import to_moving
+from dipy_nn_reg.mapping.resampling import resample
 
 
 class MappedPair(NamedTuple):

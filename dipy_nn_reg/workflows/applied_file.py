@@ -26,7 +26,8 @@ from dipy_nn_reg.io.warped import check_warped, write_warped
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 from dipy_nn_reg.mapping.grid import moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import lift_mapping
-from dipy_nn_reg.mapping.resampling import to_moving, to_static, warp_image
+from dipy_nn_reg.mapping.points import to_moving, to_static
+from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.workflows.series_bvecs import read_bvecs_of
 
 

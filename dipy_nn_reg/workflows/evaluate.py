@@ -16,7 +16,8 @@ from dipy_nn_reg.io.points import read_map, read_points
 from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.mapping.bundles import bundle_to_static
 from dipy_nn_reg.mapping.measures import measure_field
-from dipy_nn_reg.mapping.resampling import to_moving, warp_image
+from dipy_nn_reg.mapping.points import to_moving
+from dipy_nn_reg.mapping.resampling import warp_image
 from dipy_nn_reg.metrics.labels import (
     dice_of_labels,
     hausdorff95_of_labels,

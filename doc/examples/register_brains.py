@@ -30,7 +30,8 @@ from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.mapping.bvecs import rotate_bvecs
 from dipy_nn_reg.mapping.grid import Grid
-from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
+from dipy_nn_reg.mapping.points import to_moving, to_static
+from dipy_nn_reg.mapping.resampling import resample
 from dipy_nn_reg.metrics import dice_of_labels
 
 ###############################################################################

@@ -29,7 +29,7 @@ from dipy_nn_reg.diffusion.local_maps import local_maps
 from dipy_nn_reg.diffusion.reorientation import Quantity, reorient
 from dipy_nn_reg.diffusion.series import fit_tensors
 from dipy_nn_reg.mapping.grid import static_grid
-from dipy_nn_reg.mapping.resampling import to_static
+from dipy_nn_reg.mapping.points import to_static
 from dipy_nn_reg.transform.random import random_displacements
 
 ###############################################################################

@@ -40,7 +40,7 @@ from dipy_nn_reg.diffusion.series import anisotropy_of, fit_tensors, image_of_se
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.mapping.bvecs import gradient_axes, rotate_bvecs
 from dipy_nn_reg.mapping.grid import prealign_of, static_grid
-from dipy_nn_reg.mapping.resampling import to_static
+from dipy_nn_reg.mapping.points import to_static
 from dipy_nn_reg.metrics import bundle_dice, bundle_distance
 from dipy_nn_reg.transform import integrate
 from dipy_nn_reg.transform.random import random_displacements

@@ -25,7 +25,8 @@ from dipy_nn_reg import register
 from dipy_nn_reg.data.phantoms import STRUCTURES, make_phantoms
 from dipy_nn_reg.io.fields import save_mapping
 from dipy_nn_reg.mapping.grid import Grid, prealign_of
-from dipy_nn_reg.mapping.resampling import resample, to_moving, to_static
+from dipy_nn_reg.mapping.points import to_moving, to_static
+from dipy_nn_reg.mapping.resampling import resample
 from dipy_nn_reg.metrics import dice_of_labels
 
 ###############################################################################

@@ -14,7 +14,7 @@ from dipy_nn_reg.cohort.averages import (
 )
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-from dipy_nn_reg.mapping.resampling import to_moving
+from dipy_nn_reg.mapping.points import to_moving
 from dipy_nn_reg.transform import integrate
 
 

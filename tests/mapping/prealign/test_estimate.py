@@ -9,12 +9,13 @@ from scipy.stats import special_ortho_group
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.affines import grid_points
 from dipy_nn_reg.mapping.grid import Grid
+from dipy_nn_reg.mapping.points import to_moving
 from dipy_nn_reg.mapping.prealign import (
     check_prealign,
     estimate_prealign,
     rate_affine,
 )
-from dipy_nn_reg.mapping.resampling import resample, to_moving
+from dipy_nn_reg.mapping.resampling import resample
 
 slow = pytest.mark.slow
 
