@@ -100,30 +100,31 @@ class Annotations:
 NO_ANNOTATIONS = Annotations()
 
 
-def labels_of_one_type(moving, static):
-    """Return two label maps in one type of integers that holds the values of both.
+def labels_of_one_type(*maps):
+    """Return label maps in one type of integers that holds the values of all.
 
     Parameters
     ----------
-    moving, static : ndarray of int
+    *maps : ndarray of int
 
     Returns
     -------
-    moving, static : ndarray of int
+    maps : list of ndarray of int
 
     Raises
     ------
     ValueError
-        If no type of integers holds the values of both.
+        If no type of integers holds the values of all.
     """
-    if np.result_type(moving, static).kind != "f":
-        return moving, static
-    # NumPy would compare them as float64, in which large values are equal.
-    highest = max(int(labels.max()) for labels in (moving, static))
-    lowest = min(int(labels.min()) for labels in (moving, static))
-    for dtype in (np.int64, np.uint64):
+    dtypes = [np.result_type(*maps)]
+    if dtypes[0].kind == "f":
+        # NumPy would compare them as float64, in which large values are equal.
+        dtypes = [np.dtype(np.int64), np.dtype(np.uint64)]
+    highest = max(int(labels.max()) for labels in maps)
+    lowest = min(int(labels.min()) for labels in maps)
+    for dtype in dtypes:
         if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
-            return moving.astype(dtype), static.astype(dtype)
+            return [labels.astype(dtype, copy=False) for labels in maps]
     raise ValueError(
         f"Expected labels that one type of integers holds. Received values from "
         f"{lowest} to {highest}."

@@ -88,7 +88,10 @@ def list_pairs(pairs, static=None):
             raise ValueError(
                 f"Expected pairs with keys among {COLUMNS}. Received {unknown}."
             )
-        pair = {n: v if n == "id" else Path(v) for n, v in pair.items()}
+        pair = {
+            name: value if name == "id" else Path(value).expanduser()
+            for name, value in pair.items()
+        }
         complete.append(_complete(pair, static, f"pair {number}"))
     if not complete:
         raise ValueError("Expected one pair or more. Received none.")
@@ -161,8 +164,8 @@ def named(pairs):
         folder.
     """
     images = [[pair[name] for pair in pairs] for name in ("static", "moving")]
-    several = len(set(images[0])) > 1
-    made = [p.removesuffix("__") for p in prefixes_of_sets(images[not several :])]
+    sets = images if len(set(images[0])) > 1 else images[1:]
+    made = [prefix.removesuffix("__") for prefix in prefixes_of_sets(sets)]
     pairs = [{"id": name, **pair} for name, pair in zip(made, pairs)]
     seen = {}
     for pair in pairs:

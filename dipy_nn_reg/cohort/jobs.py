@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import lru_cache, partial
 import logging
 from pathlib import Path
 from threading import Lock
@@ -127,7 +127,16 @@ def attempt(job, function):
 
 def row_of(job):
     """Return the cells of a row that do not depend on what becomes of a pair."""
-    return {"id": job.name, **{n: printable(path) for n, path in job.files.items()}}
+    cells = {name: printable(path) for name, path in job.files.items()}
+    return {"id": job.name, **cells, "other_inputs": other_inputs(job)}
+
+
+def other_inputs(job):
+    """Return the masks, label maps and further images of a pair, in one line."""
+    files = dict(job.annotations)
+    for person, paths in (job.channels or {}).items():
+        files |= {f"{person}_{n}": path for n, path in enumerate(paths, 2)}
+    return printable("; ".join(f"{name}={files[name]}" for name in sorted(files)))
 
 
 def failed_row(job, reason):
@@ -152,7 +161,10 @@ def only_warnings():
 def _register(job, options):
     model = options.get("model")
     if isinstance(model, Path):
-        options = {**options, "model": _load(model)}
+        # A file that was replaced is another model.
+        status = model.stat()
+        model = _load(model, status.st_mtime_ns, status.st_size)
+        options = {**options, "model": model}
     for path in job.outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     names = {name: path.name for name, path in job.files.items()}
@@ -161,15 +173,14 @@ def _register(job, options):
         names,
         job.outputs,
         channels=job.channels,
-        **options,
-        **job.annotations,
+        **{**options, **job.annotations},
     )
     measures = subjects[0] if subjects else {}
     return {**measures, **row}
 
 
-@cache
-def _load(path):
+@lru_cache(maxsize=1)
+def _load(path, time, size):
     from dipy_nn_reg import DeformableRegistration
 
     return DeformableRegistration.load(path)

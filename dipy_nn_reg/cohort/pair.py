@@ -66,9 +66,9 @@ def register_files(
     if "out_warped" in paths:
         check_warped(paths["out_warped"], **images, fill=fill)
     options |= {
-        name: _read_on_image(path, PLACES[name], images, quantity)
+        name: _read_on_image(Path(path), PLACES[name], images, quantity)
         for name, path in options.items()
-        if name in PLACES and isinstance(path, Path)
+        if name in PLACES and isinstance(path, (str, Path))
     }
     if channels is None:
         options = _aligned(images, options)

@@ -125,6 +125,8 @@ def register_cohort(
     check_options(options, fill)
     out_dir = Path(out_dir).expanduser().absolute()
     state.check_folder(out_dir)
+    if isinstance(pairs, (str, Path)):
+        pairs = Path(pairs).expanduser()
     jobs, field_format = plan_jobs(
         pairs,
         out_dir,
@@ -139,7 +141,7 @@ def register_cohort(
     engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
     with closing(engine):
         out_dir.mkdir(parents=True, exist_ok=True)
-        if isinstance(pairs, (str, Path)) and bids.is_dataset(pairs):
+        if isinstance(pairs, Path) and bids.is_dataset(pairs):
             bids.describe(out_dir)
         settings = state.settings_of({**options, "reports": reports})
         state.check_settings(out_dir, settings)
@@ -224,19 +226,24 @@ def register_jobs(function, jobs, out_dir, engine, *, part=None, retry_failed=Fa
     """
     mine = jobs if part is None else jobs[part[0] - 1 :: part[1]]
     earlier = state.read_rows(out_dir)
-    state.check_files(mine, earlier)
     if retry_failed:
         earlier = {n: row for n, row in earlier.items() if row["status"] == "done"}
+    state.check_files(mine, earlier)
     path = state.table_of(out_dir, part)
-    state.write_rows(path, [earlier[j.name] for j in mine if j.name in earlier])
+    # Pairs that other calls have registered keep their rows.
+    kept = {row["id"]: row for row in state.read_table(path)}
+    for job in mine:
+        kept.pop(job.name, None)
+    rows = [earlier[job.name] for job in mine if job.name in earlier]
+    state.write_rows(path, [*rows, *kept.values()])
     missing = [job for job in mine if job.name not in earlier]
     if len(missing) < len(mine):
         logger.info(f"{len(mine) - len(missing)} of {len(mine)} pairs are done.")
     _run(function, missing, path, engine)
-    rows = state.read_rows(out_dir)
-    rows = [rows[job.name] for job in jobs if job.name in rows]
+    others = state.read_rows(out_dir)
+    rows = [others.pop(job.name) for job in jobs if job.name in others]
     if part is None:
-        state.write_rows(state.table_of(out_dir), rows)
+        state.write_rows(path, [*rows, *others.values()])
         _write_page(out_dir, rows, {job.name: job for job in jobs})
     return rows
 

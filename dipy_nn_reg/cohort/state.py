@@ -6,11 +6,15 @@ and a row that was cut short is ignored.
 
 from contextlib import contextmanager
 import csv
+import functools
+from hashlib import sha256
 import io
 import json
 
 from dipy.utils.logging import logger
+import numpy as np
 
+from dipy_nn_reg.cohort.jobs import row_of
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.text import printable
 
@@ -41,6 +45,7 @@ COLUMNS = (
     "loss_after",
     "seconds",
     "peak_mib",
+    "other_inputs",
     "error",
 )
 TABLE, PART, SETTINGS = "cohort.tsv", "cohort_part-{}-of-{}.tsv", "cohort.json"
@@ -91,9 +96,10 @@ def read_rows(folder):
     ValueError
         If a table has other columns.
     """
-    rows = {}
-    for path in sorted(folder.glob(PART.format("*", "*"))) + [folder / TABLE]:
-        for row in _read(path):
+    rows, paths = {}, [*folder.glob(PART.format("*", "*")), *folder.glob(TABLE)]
+    # Of two failures of a pair, the reason of the later one counts.
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+        for row in read_table(path):
             # A pair that succeeded in one part has not failed.
             if row["id"] not in rows or rows[row["id"]]["status"] != "done":
                 rows[row["id"]] = row
@@ -132,12 +138,37 @@ def appended(path):
 
 
 def settings_of(options):
-    """Return options as a file of settings holds them, without those not given."""
-    return {
-        name: value if isinstance(value, (str, int, float)) else str(value)
-        for name, value in options.items()
-        if value is not None
-    }
+    """Return options as a file of settings holds them, without those not given.
+
+    Parameters
+    ----------
+    options : dict
+
+    Returns
+    -------
+    settings : dict
+        Values that JSON can hold; of arrays and functions, what tells them apart.
+    """
+    return {n: _setting(value) for n, value in options.items() if value is not None}
+
+
+def _setting(value):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, dict):
+        return {str(name): _setting(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_setting(part) for part in value]
+    if isinstance(value, np.ndarray):
+        digest = sha256(np.ascontiguousarray(value)).hexdigest()
+        return f"{value.dtype} array of shape {value.shape}, sha256 {digest}"
+    if isinstance(value, functools.partial):
+        return [_setting(value.func), _setting(value.args), _setting(value.keywords)]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return str(value)
 
 
 def check_settings(folder, settings):
@@ -184,17 +215,17 @@ def check_files(jobs, rows):
     """
     for job in jobs:
         row = rows.get(job.name, {})
-        for name, path in job.files.items():
-            if row.get(name, printable(path)) != printable(path):
+        for name, cell in row_of(job).items():
+            if row.get(name, cell) != cell:
                 raise ValueError(
                     f"Expected the images of the earlier run for {job.name!r}, or "
-                    f"another out_dir. Received {name}={printable(path)!r}; the "
-                    f"earlier run had {row[name]!r}."
+                    f"another out_dir. Received {name}={cell!r}; the earlier run had "
+                    f"{row[name]!r}."
                 )
 
 
-def _read(path):
-    """Return the rows of a table; none if there is no file."""
+def read_table(path):
+    """Return the rows of one table; none if there is no file."""
     if not path.exists():
         return []
     with open(path, **_TEXT) as file:

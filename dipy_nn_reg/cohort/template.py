@@ -135,26 +135,26 @@ def build_template(
     people = _people(images, further, masks=masks, labels=labels, weights=weights)
     check_options({**options, "prealign": prealign})
     check_channels(options, [1 + len(further)])
-    initial = None if initial is None else check_path("initial", initial)
+    initial = None if initial is None else check_path("initial", initial).expanduser()
     used = readable(people, initial)
     out_dir = Path(out_dir).expanduser().absolute()
     state.check_folder(out_dir)
     settings = {
-        "people": {one["id"]: str(one["moving"].absolute()) for one in people},
-        "further": [str(p.absolute()) for one in people for p in one["further"]],
-        "weights": [person["weight"] for person in people],
-        "initial": None if initial is None else str(initial.absolute()),
+        "people": {one["id"]: _inputs_of(one) for one in people},
+        # Who could not be read at first would be missing in the rounds that are done.
+        "readable": sorted(one["id"] for one in used),
+        "initial": None if initial is None else initial.absolute(),
         "average": average,
         "sharpen": sharpen,
         "voxel_size": voxel_size,
         "prealign": prealign,
         "rounds": rounds,
-        **state.settings_of(options),
+        **options,
     }
     engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
     with closing(engine):
         out_dir.mkdir(parents=True, exist_ok=True)
-        state.check_settings(out_dir, settings)
+        state.check_settings(out_dir, state.settings_of(settings))
         done = Rounds(
             out_dir,
             used,
@@ -180,6 +180,15 @@ def _check(rounds, average, sharpen, prealign):
         check_name("prealign", prealign, KINDS)
 
 
+def _inputs_of(one):
+    """Return the files of a person that shape the template, and the weight."""
+    files = [one["moving"], *one["further"]]
+    inputs = {"images": [path.absolute() for path in files], "weight": one["weight"]}
+    if "moving_mask" in one:
+        inputs["mask"] = one["moving_mask"].absolute()
+    return inputs
+
+
 def _people(images, further, **lists):
     """Return the id, the files and the weight of each person."""
     kinds = {f"further images, kind {n}": files for n, files in enumerate(further, 1)}
@@ -195,14 +204,17 @@ def _people(images, further, **lists):
     for index, pair in enumerate(pairs):
         person = {"id": pair["id"], "moving": pair["moving"], "weight": 1.0}
         person["further"] = [
-            check_path("each further image", files[index]) for files in further
+            check_path("each further image", files[index]).expanduser()
+            for files in further
         ]
         for path in (person["moving"], *person["further"]):
             if not path.is_file():
                 raise FileNotFoundError(f"File not found: {printable(path)}")
         for key, name in (("moving_mask", "masks"), ("labels", "labels")):
             if lists[name] is not None:
-                person[key] = Path(lists[name][index])
+                person[key] = check_path(
+                    f"each of {name}", lists[name][index]
+                ).expanduser()
         if lists["weights"] is not None:
             check_number("each weight", lists["weights"][index])
             person["weight"] = float(lists["weights"][index])

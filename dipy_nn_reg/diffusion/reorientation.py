@@ -104,7 +104,7 @@ def warp_quantity(moving, static, maps, quantity, *, inverse=False, interpolatio
     maps : sequence
     quantity : Quantity
     inverse : bool, optional
-    interpolation : {"linear", "nearest"}
+    interpolation : {"linear", "nearest", "cubic"}
         Peaks have no mean: they are always those of the nearest voxel.
 
     Returns

@@ -7,8 +7,9 @@ from dipy_nn_reg.checks import as_array, check_both, check_images, check_real
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.memory import check_memory
 
-# Bytes of memory for each value of an image: one float64 and four float32 copies.
-_BYTES = 24
+# Bytes of memory for each value of an image: one float64 and four float32 copies, and
+# what a moving image that is interpolated once is padded with.
+_BYTES = 32
 
 
 def check_annotation(array, place, shape):

@@ -3,9 +3,11 @@
 An image is interpolated once, whatever the number of maps.
 """
 
+from functools import partial
+
 from nibabel.affines import apply_affine
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, spline_filter
 
 from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
@@ -14,7 +16,10 @@ from dipy_nn_reg.mapping.points import to_moving, to_static
 from dipy_nn_reg.progress import progress_bar
 
 # Order of the spline of each interpolation.
-ORDERS = {"linear": 1, "nearest": 0}
+ORDERS = {"linear": 1, "nearest": 0, "cubic": 3}
+# Number of voxels by which an image is continued for cubic splines, whose coefficients
+# depend on ever farther voxels ever less.
+_MARGIN = 12
 
 
 def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
@@ -29,8 +34,9 @@ def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
         Function from world coordinates of the grid, shape (n, ndim), to those in the
         space of the image.
     grid : Grid
-    interpolation : {"linear", "nearest"}, optional
-        "nearest" keeps the values and the type of a label map.
+    interpolation : {"linear", "nearest", "cubic"}, optional
+        "nearest" keeps the values and the type of a label map. "cubic" (splines) is
+        sharper than "linear", and may overshoot.
     fill : float or sequence of float, optional
         Value outside of the image, or of each volume. Linear interpolation fades to it
         over one voxel.
@@ -38,7 +44,8 @@ def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
     Returns
     -------
     resampled : ndarray, shape (*shape,) or (*shape, volumes)
-        With "linear", float32, or float64 if float32 would lose the contrast.
+        With "linear" and "cubic", float32, or float64 if float32 would lose the
+        contrast.
 
     Raises
     ------
@@ -59,17 +66,19 @@ def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
     else:
         # In the order of files, SciPy takes three times as long to interpolate.
         volumes = np.ascontiguousarray(image)[..., None]
-    dtype = float_type(image) if interpolation == "linear" else image.dtype
+    dtype = image.dtype if interpolation == "nearest" else float_type(image)
     fills = np.broadcast_to(_as_type(fill, dtype), volumes.shape[-1:])
-    read = _read_linear if interpolation == "linear" else _read_nearest
+    readers = [
+        _reader(volumes[..., v], ORDERS[interpolation], fill, dtype)
+        for v, fill in enumerate(fills)
+    ]
     resampled = np.zeros((*shape, volumes.shape[-1]), dtype)
     # One slab at a time: each point takes 24 bytes, in several copies.
     for i in progress_bar(range(shape[0]), desc="Resampling"):
         points = grid_points((1, *shape[1:]), _starting_at(i, grid.affine))
         voxels = apply_affine(world_to_image, find(points)).T
-        for v in range(volumes.shape[-1]):
-            values = read(volumes[..., v], voxels, fills[v], dtype)
-            resampled[i, ..., v] = values.reshape(shape[1:])
+        for v, read in enumerate(readers):
+            resampled[i, ..., v] = read(voxels).reshape(shape[1:])
     return resampled if image.ndim > len(shape) else resampled[..., 0]
 
 
@@ -78,7 +87,8 @@ def _as_type(fill, dtype):
     fill = np.asarray(fill, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         converted = fill.astype(dtype)
-    if not np.allclose(converted.astype(np.float64), fill, rtol=1e-2, atol=0):
+    tolerance = 0 if np.dtype(dtype).kind in "iu" else 1e-2
+    if not np.allclose(converted.astype(np.float64), fill, rtol=tolerance, atol=0):
         raise ValueError(
             f"Expected fill to be a value of the type {np.dtype(dtype)}. "
             f"Received {fill.tolist()}."
@@ -86,18 +96,35 @@ def _as_type(fill, dtype):
     return converted
 
 
-def _read_linear(volume, voxels, fill, dtype):
+def _reader(volume, order, fill, dtype):
+    """Return a function that reads a volume at voxels, shape (ndim, n)."""
+    if order == 0:
+        return partial(_read_nearest, volume, fill, dtype)
     # SciPy does not take these types.
     if volume.dtype.kind == "b" or volume.dtype == np.float16:
         volume = volume.astype(np.float32)
     elif volume.dtype == np.longdouble:
         volume = volume.astype(np.float64)
-    return map_coordinates(
-        volume, voxels, order=1, output=dtype, mode="grid-constant", cval=fill
-    )
+    margin = _MARGIN if order > 1 else 0
+    if margin:  # once, and not for each slab
+        volume = np.pad(volume.astype(dtype), margin, constant_values=fill)
+        volume = spline_filter(volume, order, output=np.float64)
+
+    def read(voxels):
+        return map_coordinates(
+            volume,
+            voxels + margin,
+            order=order,
+            output=dtype,
+            mode="grid-constant",
+            cval=fill,
+            prefilter=False,
+        )
+
+    return read
 
 
-def _read_nearest(volume, voxels, fill, dtype):
+def _read_nearest(volume, fill, dtype, voxels):
     """Read voxels by index: integers beyond 2**53 would change as float64."""
     index = np.floor(voxels + 0.5)
     last = np.array(volume.shape)[:, None] - 1
@@ -128,7 +155,7 @@ def warp_image(
         affines of the images.
     inverse : bool, optional
         Whether the maps lead from the space of ``moving`` to that of ``static``.
-    interpolation : {"linear", "nearest"}, optional
+    interpolation : {"linear", "nearest", "cubic"}, optional
     fill : float, optional
         Value outside of the moving image. By default the background of each volume;
         0 with "nearest", as in label maps.
@@ -139,7 +166,7 @@ def warp_image(
         As :func:`resample` returns it.
     """
     if fill is None:
-        is_image = interpolation == "linear"
+        is_image = interpolation != "nearest"
         fill = estimate_backgrounds(moving.data, 3) if is_image else 0
     find = to_static if inverse else to_moving
     return resample(

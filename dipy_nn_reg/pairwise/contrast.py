@@ -147,4 +147,6 @@ def _shrink(image):
     if factor >= 1:
         return image
     width = int(np.ceil(1 / factor))
-    return zoom(uniform_filter(image, width), factor, order=1)
+    # An axis of few voxels keeps one.
+    factors = [max(factor, 1 / size) for size in image.shape]
+    return zoom(uniform_filter(image, width), factors, order=1)

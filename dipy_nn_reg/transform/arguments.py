@@ -124,6 +124,9 @@ def as_fill(fill, image, border):
             f"Expected fill=None with border={border!r}, which defines the values "
             f"outside. Received fill={fill!r}."
         )
+    if not ops.is_tensor(fill) and not np.all(np.isfinite(fill)):
+        # Linear weights of 0 would spread it over the whole image.
+        raise ValueError(f"Expected fill to be finite. Received fill={fill!r}.")
     fill = ops.convert_to_tensor(fill, dtype="float32")
     batch, *spatial, channels = image.shape
     shape = tuple(fill.shape)

@@ -70,7 +70,8 @@ class ApplyFlow(Workflow):
         inverse : bool, optional
             Transform from the space of the static image to that of the moving image.
         interpolation : string, optional
-            "linear", or "nearest" for label maps, which keep their values and type.
+            "linear", "cubic", which is sharper and may overshoot, or "nearest" for
+            label maps, which keep their values and type.
         fill : float, optional
             Value outside of a transformed image. By default its background; 0 with
             "nearest".

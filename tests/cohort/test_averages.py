@@ -162,3 +162,16 @@ def test_labels_are_voted(open_images):
     assert np.all(won[1] == 300) and not np.any(np.delete(won, 1, axis=0))
     heavy = vote(labels, images, none, images[0].grid, [1.0, 1, 3])
     assert np.all(heavy[1:3] == 4)
+
+
+def test_votes_keep_labels_of_files_of_several_types(open_images):
+    images = open_images(np.zeros((3, 2, 3, 4), np.float32) + np.arange(4))
+    grid, none = images[0].grid, [[], [], []]
+    shape = images[0].data.shape
+    labels = [np.full(shape, 7, np.uint8), *[np.full(shape, 1024, np.int16)] * 2]
+    for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
+        won = vote([labels[i] for i in order], images, none, grid, [1.0, 1, 1])
+        assert np.all(won == 1024)
+    large = 2**60 + 1  # which no float64 holds
+    labels = [np.full(shape, large, dtype) for dtype in (np.int64, np.uint64, np.int64)]
+    assert np.all(vote(labels, images, none, grid, [1.0, 1, 1]) == large)

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dipy_nn_reg import register_cohort
+from dipy_nn_reg import DeformableRegistration, register_cohort
 from dipy_nn_reg.cohort import bids, jobs
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.workflows.cohort import CohortFlow
@@ -267,3 +267,78 @@ def test_results_are_the_same_bit_for_bit_whichever_engine(brains, tmp_path):
             assert {row["status"] for row in rows} == {"done"}
     first, *others = map(contents, folders)
     assert len(first) == 3 and all(other == first for other in others)
+
+
+def test_rows_of_pairs_that_another_call_has_registered_stay(brains, counted, tmp_path):
+    out = tmp_path / "out"
+    options = {**QUICK, "static": brains[0]}
+    register_cohort(brains[1:2], out, **options)
+    rows = register_cohort(brains[2:3], out, **options)
+    assert [row["id"] for row in rows] == ["brain_2"]
+    rows = register_cohort(brains[1:3], out, **options)
+    assert [row["id"] for row in rows] == ["brain_1", "brain_2"] == counted
+
+
+def test_one_more_pair_does_not_repeat_those_of_parts(brains, counted, tmp_path):
+    out, options = tmp_path / "out", {**QUICK, "static": brains[0]}
+    for n in (1, 2):
+        register_cohort(brains[2:4], out, part=(n, 2), **options)
+    assert sorted(counted) == ["brain_2", "brain_3"]
+    for n in (1, 2):  # in front: each pair is now of another part
+        register_cohort(brains[1:4], out, part=(n, 2), **options)
+    assert sorted(counted) == ["brain_1", "brain_2", "brain_3"]
+    rows = register_cohort(brains[1:4], out, **options)
+    assert [row["id"] for row in rows] == ["brain_1", "brain_2", "brain_3"]
+    assert len(counted) == 3
+
+
+def test_a_corrected_path_is_tried_again(brains, tmp_path):
+    out, pair = tmp_path / "out", {"id": "a", "static": brains[0]}
+    typo = {**pair, "moving": brains[1].parent / "no_such_file.nii.gz"}
+    (row,) = register_cohort([typo], out, **QUICK)
+    assert row["status"] == "failed"
+    mended = {**pair, "moving": brains[1]}
+    with pytest.raises(ValueError, match="Expected the images of the earlier run"):
+        register_cohort([mended], out, **QUICK)
+    (row,) = register_cohort([mended], out, retry_failed=True, **QUICK)
+    assert row["status"] == "done"
+
+
+def test_a_mask_of_a_pair_comes_before_that_of_all(brains, write, tmp_path):
+    """The static image is that of all pairs, and so is its mask."""
+    image = nib.load(brains[0])
+    masks = [np.zeros(image.shape, np.uint8) for _ in range(2)]
+    masks[0][:, :12], masks[1][:, 12:] = 1, 1
+    files = [write(f"mask_{i}.nii.gz", m, image.affine) for i, m in enumerate(masks)]
+    pair = {"static": brains[0], "moving": brains[1]}
+    pairs = [{**pair, "id": "own", "mask": files[1]}, {**pair, "id": "all"}]
+    rows = register_cohort(pairs, tmp_path / "out", mask=str(files[0]), **QUICK)
+    alone = [
+        register_cohort([pair], tmp_path / f"alone_{i}", mask=file, **QUICK)[0]
+        for i, file in enumerate(files)
+    ]
+    assert rows[0]["loss_after"] == alone[1]["loss_after"]
+    assert rows[1]["loss_after"] == alone[0]["loss_after"] != rows[0]["loss_after"]
+
+
+def test_a_home_folder_is_found(brains, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(brains[0].parent))
+    monkeypatch.setenv("USERPROFILE", str(brains[0].parent))
+    names = [f"~/{path.name}" for path in brains[:2]]
+    rows = register_cohort(names[1:], tmp_path / "out", static=names[0], **QUICK)
+    assert rows[0]["status"] == "done"
+    table = brains[0].parent / "pairs.csv"
+    table.write_text(f"moving,static\n{brains[1].name},{brains[0].name}\n")
+    rows = register_cohort("~/pairs.csv", tmp_path / "table", **QUICK)
+    assert rows[0]["status"] == "done"
+
+
+def test_a_model_file_that_was_replaced_is_read_again(tmp_path):
+    path = tmp_path / "model.keras"
+    models = []
+    for seed in (0, 1):
+        DeformableRegistration(input_shape=(16, 16), seed=seed).save(path)
+        status = path.stat()
+        models.append(jobs._load(path, status.st_mtime_ns, status.st_size))
+    first, second = (model.model.get_weights()[0] for model in models)
+    assert np.any(first != second)

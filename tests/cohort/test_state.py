@@ -1,11 +1,15 @@
 """Rows of a cohort survive whatever ends a process."""
 
+from functools import partial
+import json
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dipy_nn_reg.cohort import state
-from dipy_nn_reg.cohort.jobs import Job
+from dipy_nn_reg.cohort.jobs import Job, row_of
 
 ROWS = [
     {"id": "a", "status": "done", "verdict": "Good", "seconds": 1.23456789},
@@ -71,3 +75,50 @@ def test_a_name_keeps_its_images():
     with pytest.raises(ValueError, match="moving='/m.nii'; the earlier .* '/other"):
         state.check_files([job], {"a": row})
     state.check_files([job], {"a": {**row, "moving": "/m.nii"}})
+
+
+def test_other_masks_and_further_images_are_other_inputs():
+    files = {"static": Path("/s.nii"), "moving": Path("/m.nii")}
+    masked = Job("a", files, {}, {"mask": Path("/mask.nii")})
+    row = row_of(masked)
+    state.check_files([masked], {"a": row})
+    channels = {"moving": [Path("/fa.nii")], "static": [Path("/fa_s.nii")]}
+    for other in (
+        Job("a", files, {}),
+        Job("a", files, {}, {"mask": Path("/other.nii")}),
+        Job("a", files, {}, masked.annotations, channels),
+    ):
+        with pytest.raises(ValueError, match="Expected the images of the earlier run"):
+            state.check_files([other], {"a": row})
+
+
+def test_the_later_reason_of_a_failure_counts(tmp_path):
+    tables = state.table_of(tmp_path), state.table_of(tmp_path, (1, 2))
+    for order in (tables, tables[::-1]):
+        for time, (path, reason) in enumerate(zip(order, ("old", "new"))):
+            row = {"id": "a", "status": "failed", "error": reason}
+            state.write_rows(path, [row])
+            os.utime(path, (time, time))
+        assert state.read_rows(tmp_path)["a"]["error"] == "new"
+
+
+def a_loss(moving, static):
+    return 0.0
+
+
+def test_settings_tell_options_apart_by_what_they_are():
+    masks = np.zeros((2, 40, 40, 40), bool)
+    masks[1, 20, 20, 20] = True
+    first, second = (state.settings_of({"mask": mask}) for mask in masks)
+    assert first != second and first == state.settings_of({"mask": masks[0].copy()})
+
+    def settings(**options):
+        found = state.settings_of(options)
+        return json.loads(json.dumps(found))
+
+    assert settings(level_iters=(5, 5)) == settings(level_iters=[np.int64(5), 5])
+    assert settings(voxel_size=np.float32(0.5)) == {"voxel_size": 0.5}
+    # By its name, and not by its place in memory.
+    loss = settings(loss=partial(a_loss, window=5))["loss"]
+    assert loss == [f"{__name__}.a_loss", [], {"window": 5}]
+    assert settings(path=Path("/a"), none=None) == {"path": "/a"}

@@ -66,6 +66,43 @@ def test_a_template_goes_on_after_the_last_round(brains, tmp_path, rounds_begun)
 
 
 @pytest.mark.slow
+def test_a_template_of_other_inputs_is_refused(brains, write, tmp_path):
+    image, out = nib.load(brains[0]), tmp_path / "out"
+    half = np.indices(image.shape)[0] < image.shape[0] // 2
+    halves = [
+        write(f"half_{n}.nii.gz", np.uint8(mask), image.affine)
+        for n, mask in enumerate((half, ~half))
+    ]
+    # Numbers as a header or NumPy has them.
+    numbers = {"voxel_size": image.header.get_zooms()[0], "sharpen": np.float32(0.5)}
+    options = {**QUICK, **numbers, "rounds": np.int64(1)}
+    built = build_template(brains[:2], out, masks=halves, weights=[1, 3], **options)
+    # The same study in another order, and with plain numbers.
+    again = build_template(
+        brains[1::-1], out, masks=halves[::-1], weights=[3, 1], **options
+    )
+    np.testing.assert_array_equal(built.image.get_fdata(), again.image.get_fdata())
+    for masks, weights in (
+        (halves[::-1], [1, 3]),
+        (None, [1, 3]),
+        (halves, [3, 1]),
+        (halves, None),
+    ):
+        with pytest.raises(ValueError, match="Expected the options of the earlier run"):
+            build_template(brains[:2], out, masks=masks, weights=weights, **options)
+
+
+@pytest.mark.slow
+def test_someone_who_could_not_be_read_does_not_join_later(brains, write, tmp_path):
+    path = brains[0].parent / "joins.nii.gz"
+    path.write_bytes(b"no image")
+    build_template([*brains[:2], path], tmp_path / "out", **QUICK)
+    nib.save(nib.load(brains[2]), path)
+    with pytest.raises(ValueError, match="earlier run.*readable=.*joins"):
+        build_template([*brains[:2], path], tmp_path / "out", **QUICK)
+
+
+@pytest.mark.slow
 def test_who_cannot_be_registered_is_left_out(brains, write, tmp_path, dipy_log):
     image = nib.load(brains[0])
     constant = write("constant.nii.gz", np.ones(image.shape), image.affine)

@@ -1,6 +1,7 @@
 import numpy as np
 import numpy.testing as npt
 import pytest
+from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.io.nifti import Image
 from dipy_nn_reg.mapping.grid import Grid
@@ -53,13 +54,13 @@ def test_labels_keep_values_and_type(scene):
 
 
 def test_unknown_interpolation_is_refused():
-    with pytest.raises(ValueError, match=r"interpolation.*'linear'.*'cubic'"):
+    with pytest.raises(ValueError, match=r"interpolation.*'linear'.*'sinc'"):
         resample(
             np.zeros((3, 3)),
             np.eye(3),
             lambda points: points,
             Grid((3, 3), np.eye(3)),
-            interpolation="cubic",
+            interpolation="sinc",
         )
 
 
@@ -108,3 +109,38 @@ def test_images_of_any_type_are_resampled(dtype, rng):
         npt.assert_allclose(found, image, rtol=1e-6)
     npt.assert_array_equal(found, image)
     assert found.dtype == image.dtype
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("fill", [0.0, -1000.0])
+def test_cubic_interpolation_is_that_of_scipy(fill, ndim, rng):
+    image = rng.random((13, 2, 7)[:ndim]) + 5
+    points = rng.uniform(-3, 14, (15 * 4 * 8, 3))[:, :ndim]
+    grid = Grid((15, 32) if ndim == 2 else (15, 4, 8), np.eye(ndim + 1))
+    sent = iter(np.split(points, 15))
+    found = resample(
+        image,
+        np.eye(ndim + 1),
+        lambda _: next(sent),
+        grid,
+        interpolation="cubic",
+        fill=fill,
+    )
+    expected = map_coordinates(
+        image, points.T, order=3, mode="grid-constant", cval=fill
+    )
+    npt.assert_allclose(found.ravel(), expected, atol=1e-6 * (1 + abs(fill)))
+
+
+def test_a_fill_that_labels_cannot_hold_is_refused():
+    labels, grid = np.ones((3, 3), np.uint8), Grid((3, 3), np.eye(3))
+    for fill in (150.7, 300.0, -1.0):
+        with pytest.raises(ValueError, match=f"fill.*uint8. Received {fill}"):
+            resample(
+                labels,
+                np.eye(3),
+                lambda x: x + 9,
+                grid,
+                interpolation="nearest",
+                fill=fill,
+            )

@@ -138,3 +138,9 @@ def test_images_that_agree_once_registered_are_registered_again(rng, dipy_log):
     assert "differ" in dipy_log.text and "agree" in dipy_log.text
     named, _ = register(moving, static, loss=LOSS, **options)
     np.testing.assert_array_equal(mapping.backward, named.backward)
+
+
+def test_images_of_two_voxels_along_an_axis_can_be_large(rng):
+    image = np.kron(rng.random((90, 45)), np.ones((5, 10)))[..., None] * np.ones(2)
+    assert agreement_of(pair_of(image, 2 * image)) == pytest.approx(1)
+    assert agreement_of(pair_of(image, -image)) == pytest.approx(-1)

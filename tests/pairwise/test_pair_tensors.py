@@ -9,7 +9,12 @@ from scipy.ndimage import map_coordinates
 
 from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid, Source
-from dipy_nn_reg.pairwise.pair_tensors import PairTensors, as_tensors, warp_moving
+from dipy_nn_reg.pairwise.pair_tensors import (
+    PairTensors,
+    _usual_size,
+    as_tensors,
+    warp_moving,
+)
 
 
 def test_a_pair_is_swapped_with_its_annotations(rng):
@@ -86,7 +91,7 @@ def test_a_moving_image_is_interpolated_once(shape, rng):
     ("shapes", "expected"),
     [
         (((35, 52), (48, 64), (33, 49)), (48, 64)),
-        (((160, 11, 9), (129, 12, 10), (192, 9, 12)), (192, 12, 12)),
+        (((160, 11, 9), (145, 12, 10), (151, 9, 12)), (160, 12, 12)),
         (((1, 2, 5), (1, 2, 6)), (1, 2, 6)),
     ],
 )
@@ -117,3 +122,12 @@ def test_coarse_images_and_other_moving_images_have_no_source(rng):
     for other in (pair.shrunk(2), pair.swapped(), pair.warped(still)):
         assert other.source is None
         assert "source" not in other.as_dicts()[0]
+
+
+def test_stored_images_are_padded_to_few_shapes_and_little():
+    sizes = np.arange(1, 1000)
+    usual = np.array([_usual_size(int(size)) for size in sizes])
+    assert np.all(usual >= sizes)
+    assert np.all(usual[sizes > 128] < 1.125 * sizes[sizes > 128])
+    assert np.all(usual < np.maximum(sizes + 1, 1.5 * sizes))
+    assert len(set(usual)) < 50

@@ -377,6 +377,8 @@ def test_gradients_with_a_fill_agree_with_finite_differences(rng, gradient):
     "options",
     [
         {"fill": 1.0, "border": "repeat"},
+        {"fill": np.nan},
+        {"fill": np.array([[np.inf]])},
         {"fill": np.ones(2)},
         {"fill": np.ones((3, 1))},
     ],

@@ -1,6 +1,7 @@
 """Estimation of the affine between two images, and choice of its kind."""
 
 from dataclasses import dataclass, replace
+from threading import Lock
 from time import perf_counter
 
 from nibabel.affines import apply_affine
@@ -24,6 +25,9 @@ _MUCH_SMALLER = 0.8
 _STILL = 0.25
 # Relative increase of the information below which fewer parameters are preferred.
 _GAIN = 0.005
+# The number of threads of BLAS is that of the whole process: of two alignments in two
+# threads, the second to end would restore what the first had set.
+_BLAS = Lock()
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def estimate_prealign(
     )
     # Matrices are small: threads of BLAS would wait for each other, which doubles the
     # processor's time, and triples the seconds where other processes compute.
-    with threadpool_limits(1, user_api="blas"):
+    with _BLAS, threadpool_limits(1, user_api="blas"):
         alignment = _align(pair.moving, pair.static, kind)
     return replace(
         alignment,

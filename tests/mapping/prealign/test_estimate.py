@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 from nibabel.affines import apply_affine
 import numpy as np
 import pytest
@@ -290,3 +294,42 @@ def test_the_alignment_is_told_in_one_line():
 def test_invalid_alignments_are_refused(prealign):
     with pytest.raises(ValueError, match="Expected prealign"):
         check_prealign(prealign, ndim=3)
+
+
+# The second alignment begins during the first one, and ends after it.
+TWO_ALIGNMENTS = """
+from threading import Event, Thread
+from time import sleep
+import numpy as np
+from threadpoolctl import threadpool_info
+from dipy_nn_reg.mapping.prealign import estimate as module, estimate_prealign
+
+def threads():
+    return [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+
+def slowly(*arguments):
+    begun.set()
+    sleep(next(waits))
+    return align(*arguments)
+
+x, y = np.indices((28, 26))
+image = np.exp(-((x - 11) ** 2 / 20 + (y - 12) ** 2 / 40))
+images = image, image[::-1]
+begun, waits, align = Event(), iter((0.3, 0.9)), module._align
+module._align = slowly
+affines = {"moving_affine": np.eye(3), "static_affine": np.eye(3)}
+run = lambda: estimate_prealign(*images, **affines)
+before, first, second = threads(), Thread(target=run), Thread(target=run)
+first.start()
+begun.wait()
+second.start()
+first.join()
+second.join()
+assert threads() == before, (before, threads())
+"""
+
+
+def test_alignments_in_threads_leave_the_threads_of_blas_as_they_were():
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", TWO_ALIGNMENTS]
+    subprocess.run(command, check=True, env=environment)
