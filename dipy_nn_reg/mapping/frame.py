@@ -1,6 +1,5 @@
 """Frame of a registration: two images brought to one grid, and a map back."""
 
-from dataclasses import replace
 from functools import cached_property, partial
 
 from dipy.utils.logging import logger
@@ -32,7 +31,7 @@ from dipy_nn_reg.mapping.regridding import (
 )
 from dipy_nn_reg.mapping.skull import align_in_brain, limit_to_brain
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
-from dipy_nn_reg.mapping.view import limit_to_view
+from dipy_nn_reg.mapping.view import limit_to_views
 
 
 class Frame:
@@ -150,19 +149,19 @@ class Frame:
         sources = {name: self._smoothed(name, maps[name]) for name in maps}
         moving, static = (self._read(n, sources[n], maps[n]) for n in maps)
         check_on_grid(moving, self._normalized["moving"])
-        to_moving, skull, seen = self._to_moving(prealign), None, None
+        to_moving, skull, whole = self._to_moving(prealign), None, moving
         if masked:
             pair = self._pair_in_world()
             annotations, skull = limit_to_brain(annotations, prealign=prealign, **pair)
         annotations = annotations.map(partial(self._read_annotation, maps))
         if masked:
             stored = self._normalized["moving"]
-            moving, seen = limit_to_view(moving, static, stored, to_moving)
-            if annotations.moving_mask is None:  # which would be 0 there
-                annotations = replace(annotations, moving_mask=seen)
+            moving, static, annotations = limit_to_views(
+                moving, static, stored, to_moving, annotations
+            )
         check_overlap(annotations)
         source = None
-        if seen is None:
+        if moving is whole:
             source = source_of(self._in_plane(sources["moving"]), to_moving)
         return PairOnGrid(
             moving, static, annotations, prealign, alignment, skull, source

@@ -2,10 +2,11 @@
 
 Outside of an image its background continues, which is right for an object that lies
 within the image. Where a face of the image cuts through the object, nothing is known of
-what lies beyond that face.
+what lies beyond that face. The same holds where an image was cut first and then padded
+with its background: faces are those of the box of what is not background.
 """
 
-from itertools import product
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -18,6 +19,38 @@ _OBJECT = 0.1
 _CUT = 0.25
 # Smallest fraction of the static object beyond the cut faces that matters.
 _MATTERS = 0.01
+# Within an image in 3D, a face is cut if its area is this fraction of that of the next
+# plane, whereas the area of a rounded object grows, and if the intensities of the
+# object on it vary by this standard deviation, as those of a box do not.
+_FLAT, _TEXTURE = 0.85, 0.03
+
+
+def limit_to_views(moving, static, stored, to_moving, annotations):
+    """Return both images on the grid, and annotations that mask what is not shown.
+
+    Parameters
+    ----------
+    moving, static : ndarray, shape (*grid, channels)
+        Images on the grid.
+    stored : ndarray, shape (*spatial, channels)
+        The moving image as stored.
+    to_moving : ndarray, shape (ndim + 1, ndim + 1)
+        As of :func:`find_unseen`.
+    annotations : Annotations
+        On the grid. Masks of the user are kept, which are 0 beyond a view.
+
+    Returns
+    -------
+    moving, static : ndarray, shape (*grid, channels)
+        As :func:`limit_to_view` returns them.
+    annotations : Annotations
+    """
+    still = np.eye(static.ndim)
+    limited, seen = limit_to_view(moving, static, stored, to_moving)
+    static, shown = limit_to_view(static, moving, static, still)
+    masks = {"moving_mask": seen, "mask": shown}
+    masks = {n: m for n, m in masks.items() if getattr(annotations, n) is None}
+    return limited, static, replace(annotations, **masks)
 
 
 def limit_to_view(image, static, moving, to_moving):
@@ -60,19 +93,76 @@ def find_unseen(moving, static, to_moving):
     unseen : ndarray of bool, shape (*grid,), or None
         None if no part of the static object that matters lies there.
     """
-    objects = [np.any(np.abs(image) > _OBJECT, axis=-1) for image in (moving, static)]
-    faces = list(_cut_faces(objects[0], to_moving, static.shape[:-1]))
-    if not faces:
-        return None
     unseen = np.zeros(static.shape[:-1], bool)
-    for axis, is_last in faces:
+    for axis, (low, high) in enumerate(view_of(moving)):
         position = _positions(to_moving[axis], unseen.shape)
-        if is_last:
-            unseen |= position > moving.shape[axis] - 0.5
-        else:
-            unseen |= position < -0.5
-    matters = np.sum(unseen & objects[1]) > _MATTERS * objects[1].sum()
+        unseen |= (position < low) | (position > high)
+    if not unseen.any():
+        return None
+    static_object = _object(static)
+    matters = np.sum(unseen & static_object) > _MATTERS * static_object.sum()
     return unseen if matters else None
+
+
+def view_of(image):
+    """Return the bounds of what an image shows, beyond which nothing is known.
+
+    Parameters
+    ----------
+    image : ndarray, shape (*spatial, channels)
+        With a background of 0.
+
+    Returns
+    -------
+    bounds : list of (float, float)
+        Along each axis, in voxels; infinite where background is all there is.
+    """
+    filled, inside = np.any(image != 0, axis=-1), _object(image)
+    bounds = []
+    for axis, size in enumerate(inside.shape):
+        planes = np.moveaxis(image, axis, 0), np.moveaxis(inside, axis, 0)
+        others = tuple(a for a in range(inside.ndim) if a != axis)
+        profiles = filled.any(axis=others), inside.sum(axis=others)
+        first, last = (
+            _cut_at(*(part[::step] for part in (*planes, *profiles)))
+            for step in (1, -1)
+        )
+        bounds.append((first - 0.5, size - 0.5 - last))
+    return bounds
+
+
+def shown_part(image):
+    """Return the part of an image without the blank planes beyond faces that are cut.
+
+    Parameters
+    ----------
+    image : ndarray, shape (*spatial, channels)
+        With a background of 0.
+
+    Returns
+    -------
+    part : tuple of slice
+        Along each axis.
+    """
+    return tuple(
+        slice(int(max(low + 0.5, 0)), int(min(high + 0.5, size)))
+        for (low, high), size in zip(view_of(image), image.shape)
+    )
+
+
+def _cut_at(planes, inside, filled, areas):
+    """Return how many blank planes lie before a face that is cut; -inf if none is."""
+    blank = int(np.argmax(filled))
+    is_cut = areas[blank] > _CUT * areas.max()
+    if blank and is_cut:
+        is_flat = areas[blank] > _FLAT * areas[blank + 1 : blank + 2].max(initial=0)
+        texture = planes[blank][inside[blank]].std()
+        is_cut = inside.ndim == 3 and is_flat and texture > _TEXTURE
+    return blank if is_cut else -np.inf
+
+
+def _object(image):
+    return np.any(np.abs(image) > _OBJECT, axis=-1)
 
 
 def continue_border(image, unseen, moving, to_moving):
@@ -93,24 +183,13 @@ def continue_border(image, unseen, moving, to_moving):
     """
     image = image.copy()
     voxels = np.argwhere(unseen) @ to_moving[:-1, :-1].T + to_moving[:-1, -1]
+    low, high = np.transpose(view_of(moving))
+    voxels = np.clip(voxels, low + 0.5, high - 0.5)
     for channel in range(image.shape[-1]):
         image[unseen, channel] = map_coordinates(
             moving[..., channel], voxels.T, order=1, mode="nearest"
         )
     return image
-
-
-def _cut_faces(inside, to_moving, shape):
-    """Yield the axis and the end of each cut face that the grid reaches beyond."""
-    corners = np.array(list(product(*[(0, size - 1) for size in shape])))
-    corners = corners @ to_moving[:-1, :-1].T + to_moving[:-1, -1]
-    for axis, size in enumerate(inside.shape):
-        areas = inside.sum(axis=tuple(a for a in range(inside.ndim) if a != axis))
-        reached = corners[:, axis].min() < -0.5, corners[:, axis].max() > size - 0.5
-        for is_last in (False, True):
-            area = areas[-1 if is_last else 0]
-            if reached[is_last] and area > _CUT * areas.max():
-                yield axis, is_last
 
 
 def _positions(row, shape):

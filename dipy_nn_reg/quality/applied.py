@@ -4,17 +4,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
+from nibabel.affines import apply_affine
 import numpy as np
 
 from dipy_nn_reg.annotations import PLACES, Annotations
 from dipy_nn_reg.checks import check_both, check_name, check_real
-from dipy_nn_reg.intensities import estimate_background, replace_nan
+from dipy_nn_reg.intensities import estimate_background, normalize, replace_nan
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.frame_checks import check_annotation
 from dipy_nn_reg.mapping.grid import Grid, moving_grid, prealign_of, static_grid
 from dipy_nn_reg.mapping.maps import check_mapping
 from dipy_nn_reg.mapping.points import to_moving
 from dipy_nn_reg.mapping.resampling import resample
+from dipy_nn_reg.mapping.view import view_of
 
 
 class MappedPair(NamedTuple):
@@ -29,7 +31,8 @@ class MappedPair(NamedTuple):
     labels : dict of ndarray, shape (*spatial,)
         Label maps ``static``, ``before`` and ``warped``; empty without labels.
     covered : ndarray of bool, shape (*spatial,)
-        True where the map points into the moving image.
+        True where the map points into the moving image, and into what it shows if it
+        was cut and then padded.
     masks : dict of ndarray
         ``mask`` and ``moving_mask``, each on the grid of its image; empty without.
     inside : ndarray of bool, shape (*spatial,)
@@ -107,7 +110,8 @@ def apply_map(
     # SciPy and DIPY let two threads compute at once.
     with ThreadPoolExecutor(1) as pool:
         before = pool.submit(read, images["moving"], prealign_of(mapping), fill=fill)
-        warped, covered = _warp(images["moving"], mapping, grids, fill)
+        view = _view(images["moving"], grids["moving"])
+        warped, covered = _warp(images["moving"], mapping, grids, view, fill)
     return MappedPair(
         mapping=mapping,
         static=images["static"],
@@ -219,14 +223,29 @@ def _inside(masks, mapping, read, covered):
     return inside
 
 
-def _warp(image, mapping, grids, fill):
-    """Return the warped moving image, and where the map points into the moving one."""
+def _view(image, grid):
+    """Return a function of points that tells where an image shows something."""
+    if 1 in grid.shape:
+        return grid.contains
+    bounds = np.transpose(view_of(normalize(image)[..., None]))
+    to_voxels = np.linalg.inv(grid.affine)
+
+    def contains(points):
+        voxels = apply_affine(to_voxels, points)
+        is_shown = np.all((voxels >= bounds[0]) & (voxels <= bounds[1]), axis=1)
+        return grid.contains(points) & is_shown
+
+    return contains
+
+
+def _warp(image, mapping, grids, contains, fill):
+    """Return the warped moving image, and where the map points into what it shows."""
     inside = []
 
     def find(points):
         # Points come slab by slab, in the order of the static grid.
         points = to_moving(points, [mapping])
-        inside.append(grids["moving"].contains(points))
+        inside.append(contains(points))
         return points
 
     affine, grid = grids["moving"].affine, grids["static"]

@@ -3,9 +3,22 @@
 import numpy as np
 import numpy.testing as npt
 import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
 
+from dipy_nn_reg import register
+from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.frame import Frame
-from dipy_nn_reg.mapping.view import continue_border, find_unseen
+from dipy_nn_reg.mapping.maps import (
+    displacement_to_mapping,
+    mapping_to_displacement,
+)
+from dipy_nn_reg.mapping.view import (
+    continue_border,
+    find_unseen,
+    shown_part,
+    view_of,
+)
+from dipy_nn_reg.quality.applied import apply_map
 
 
 def ball(shape, radius=0.4):
@@ -81,3 +94,73 @@ def test_a_frame_masks_what_has_not_been_seen(as_slice):
     assert frame.read().annotations.moving_mask is None
     whole = Frame(static, static, **options).read(masked=True)
     assert whole.annotations.as_dict() == {}
+
+
+def textured(shape, rng):
+    """Return a ball whose intensities vary, in a background of 0."""
+    texture = gaussian_filter(rng.normal(size=shape), 2)
+    return ball(shape) * (1 + 2 * texture / np.abs(texture).max())[..., None]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_an_image_that_was_cut_and_padded_shows_what_was_not_cut(axis, is_last, rng):
+    image = np.moveaxis(textured((30, 33, 28), rng), 0, axis)
+    cut = image.shape[axis] // 2 + 2
+    padded = np.moveaxis(image.copy(), axis, 0)
+    padded[slice(cut, None) if is_last else slice(cut)] = 0
+    padded = np.moveaxis(padded, 0, axis)
+    expected = [(-np.inf, np.inf)] * 3
+    expected[axis] = (-np.inf, cut - 0.5) if is_last else (cut - 0.5, np.inf)
+    npt.assert_array_equal(view_of(padded), expected)
+    part = shown_part(padded)
+    assert part[axis] == (slice(0, cut) if is_last else slice(cut, image.shape[axis]))
+    unseen = np.moveaxis(find_unseen(padded, image, np.eye(4)), axis, 0)
+    assert unseen[cut:].all() == is_last and unseen[:cut].any() != is_last
+    border = continue_border(padded, np.moveaxis(unseen, 0, axis), padded, np.eye(4))
+    border = np.moveaxis(border, axis, 0)
+    last = border[cut - 1 if is_last else cut]
+    npt.assert_array_equal(border[-1 if is_last else 0], last)
+
+
+def test_objects_with_rounded_or_plain_faces_are_not_cut(rng):
+    """Whatever their size: caps of small balls are large, and boxes are flat."""
+    for radius in (0.1, 0.2, 0.3, 0.45):
+        for shape in ((24, 21), (30, 31, 29)):
+            assert np.all(np.isinf(view_of(ball(shape, radius))))
+    box = np.zeros((20, 21, 22, 1))
+    box[5:12, 4:16, 6:18] = 1 + 0.01 * rng.normal(size=(7, 12, 12, 1))
+    assert np.all(np.isinf(view_of(box)))
+    assert shown_part(box) == tuple(map(slice, [0] * 3, (20, 21, 22)))
+    stroke = np.zeros((20, 21, 1))  # in 2D, nothing tells a stroke from a cut
+    stroke[5, 4:16] = rng.uniform(0.5, 1, (12, 1))
+    assert np.all(np.isinf(view_of(stroke)))
+
+
+@pytest.mark.parametrize("padded", ["moving", "static"])
+def test_a_field_is_found_in_a_padded_part_as_well_as_in_the_part_alone(
+    padded, smooth_field
+):
+    (image,), _ = make_phantoms(1, shape=(40, 44, 38), seed=4)
+    field = smooth_field(image.shape, sigma=6, largest=2.5)
+    voxels = np.moveaxis(np.indices(image.shape), 0, -1)
+    static = map_coordinates(image, np.moveaxis(voxels + field, -1, 0), order=1)
+    images = {"moving": image, "static": static}
+    part = np.where(voxels[..., 2] < 22, images[padded], 0)
+    errors = []
+    for one in (part, part[..., :22]):
+        pair = {**images, padded: one}
+        mapping, _ = register(**pair, prealign=None, level_iters=[20, 20])
+        found = mapping_to_displacement(mapping)[0][..., :17, :]
+        error = np.linalg.norm(found - field[..., :17, :], axis=-1)
+        errors.append(error[static[..., :17] > 0.1].mean())
+    assert errors[0] < 1.1 * errors[1]
+
+
+def test_what_a_padded_image_does_not_show_is_not_covered(rng):
+    image = textured((30, 33, 28), rng)[..., 0]
+    part = np.where(np.arange(28) < 16, image, 0)
+    still = displacement_to_mapping(np.zeros((*image.shape, 3)))
+    covered = apply_map(still, part, image).covered
+    assert covered[..., :16].all() and not covered[..., 16:].any()
+    assert apply_map(still, image, part).covered.all()

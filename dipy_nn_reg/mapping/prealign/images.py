@@ -10,6 +10,7 @@ from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
 from dipy_nn_reg.mapping.prealign.levels import CoarseImage
 from dipy_nn_reg.mapping.slices import Slice, axis_across
+from dipy_nn_reg.mapping.view import shown_part
 
 
 class CoarsePair(NamedTuple):
@@ -66,11 +67,7 @@ class CoarsePair(NamedTuple):
                 None if mask is None else one.turn(mask)[:, :, 0]
                 for one, mask in zip(slices, masks)
             ]
-        images = [
-            CoarseImage(normalize(image), affine, None if mask is None else mask > 0)
-            for image, affine, mask in zip(images, affines, masks)
-        ]
-        return cls(*images, to_plane)
+        return cls(*map(_as_coarse, images, affines, masks), to_plane)
 
     def to_world(self, affine):
         """Return an affine between the images as one of world coordinates."""
@@ -89,6 +86,15 @@ class CoarsePair(NamedTuple):
         if self.to_plane is None:
             return point
         return apply_affine(np.linalg.inv(self.to_plane), [*point, 0])
+
+
+def _as_coarse(image, affine, mask):
+    """Return an image without what it was padded with after it had been cut."""
+    image = normalize(image)
+    part = shown_part(image[..., None])
+    affine = affine.copy()
+    affine[:-1, -1] = apply_affine(affine, [along.start for along in part])
+    return CoarseImage(image[part], affine, None if mask is None else mask[part] > 0)
 
 
 def _in_plane(affine):
