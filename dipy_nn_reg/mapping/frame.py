@@ -149,7 +149,7 @@ class Frame:
         sources = {name: self._smoothed(name, maps[name]) for name in maps}
         moving, static = (self._read(n, sources[n], maps[n]) for n in maps)
         check_on_grid(moving, self._normalized["moving"])
-        to_moving, skull, whole = self._to_moving(prealign), None, moving
+        to_moving, skull = self._to_moving(prealign), None
         if masked:
             pair = self._pair_in_world()
             annotations, skull = limit_to_brain(annotations, prealign=prealign, **pair)
@@ -160,9 +160,7 @@ class Frame:
                 moving, static, stored, to_moving, annotations
             )
         check_overlap(annotations)
-        source = None
-        if moving is whole:
-            source = source_of(self._in_plane(sources["moving"]), to_moving)
+        source = source_of(self._in_plane(sources["moving"]), to_moving)
         return PairOnGrid(
             moving, static, annotations, prealign, alignment, skull, source
         )
