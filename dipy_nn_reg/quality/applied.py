@@ -227,12 +227,14 @@ def _view(image, grid):
     """Return a function of points that tells where an image shows something."""
     if 1 in grid.shape:
         return grid.contains
-    bounds = np.transpose(view_of(normalize(image)[..., None]))
+    low, high = np.transpose(view_of(normalize(image)[..., None]))
+    if np.all((low <= -0.5) & (high >= np.array(grid.shape) - 0.5)):
+        return grid.contains
     to_voxels = np.linalg.inv(grid.affine)
 
     def contains(points):
         voxels = apply_affine(to_voxels, points)
-        is_shown = np.all((voxels >= bounds[0]) & (voxels <= bounds[1]), axis=1)
+        is_shown = np.all((voxels >= low) & (voxels <= high), axis=1)
         return grid.contains(points) & is_shown
 
     return contains
