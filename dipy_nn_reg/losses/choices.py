@@ -34,12 +34,12 @@ class Loss(NamedTuple):
         (doc/design.rst).
     pair_smoothness : float
         Further factor for a voxel-wise velocity of one pair, larger for losses that
-        constrain it weakly. It was chosen on SRI24 (doc/performance.md).
+        constrain it weakly. It was chosen on SRI24 (doc/experiments.md).
     displacement_smoothness : float
         The same for a displacement of one pair.
     values_per_voxel : int
         Number of float32 values per voxel that sampling and the loss hold while their
-        gradient is computed, as measured (doc/performance.md).
+        gradient is computed, as measured (doc/experiments.md).
     """
 
     function: Callable

@@ -5,7 +5,7 @@ it is relaxed by a small part of its Laplacian after each step, and a pressure p
 volumes back to what they were. On coarse images both directions are registered, and
 each is corrected by the inverse of the other: without this, they drift apart along the
 contours of an image, which does not resist there. A symmetric descent does so in full
-resolution as well. doc/performance.md has what each part contributes.
+resolution as well. doc/experiments.md has what each part contributes.
 """
 
 from functools import lru_cache, partial
@@ -35,7 +35,7 @@ from dipy_nn_reg.transform.smoothing import relax, shifted, smooth
 # Root mean square of the step of the largest force of a level, and largest step of a
 # voxel, in voxels of this level. Steps decay as a square root, and with the force.
 # These values and those below were chosen on brains at 2 mm and 1 mm
-# (doc/performance.md).
+# (doc/experiments.md).
 _STEP, _LONGEST_STEP = 0.6, 0.5
 # Decay of the running mean of the force.
 _DECAY = 0.5

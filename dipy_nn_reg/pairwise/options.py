@@ -41,7 +41,7 @@ from dipy_nn_reg.transform.kinds import (
 from dipy_nn_reg.transform.pyramid import coarse_shape
 
 # Default loss, for images of one contrast. Windows of 5 voxels give better results than
-# the usual 9 if the remaining displacement is small (doc/performance.md).
+# the usual 9 if the remaining displacement is small (doc/experiments.md).
 LOSS = partial(lncc, window=5, floor=0.05)
 # Default loss for images of different contrast: on SRI24 it is as exact as the
 # self-similarity descriptors or more so (doc/recovered_sri24.csv).

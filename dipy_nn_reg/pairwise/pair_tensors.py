@@ -94,7 +94,7 @@ def warp_moving(images, fill, displacement):
     """Warp the moving image of a pair, with one interpolation where that is possible.
 
     An image that was interpolated before is blurred, which costs overlap and smoothness
-    (doc/performance.md).
+    (doc/experiments.md).
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from dipy_nn_reg.transform.smoothing import smooth
 
 # Root mean square of the first step of a level, in voxels. The step decays as a square
 # root, and is halved when the loss rises. This value and those below were chosen on
-# pairs of brains at 2 mm (doc/performance.md).
+# pairs of brains at 2 mm (doc/experiments.md).
 FIRST_STEP = 0.3
 # Decay of the running means of the gradient and of its square. The latter is one number
 # for all voxels: one per voxel, as in Adam, would amplify noise where images are flat.
@@ -36,7 +36,7 @@ _DECAY, _SQUARE_DECAY = 0.5, 0.9
 # the total decrease of its loss.
 _PATIENCE, _TOLERANCE = 5, 0.01
 # Number of squarings of the integration during the descent. Five give the same overlaps
-# (doc/performance.md).
+# (doc/experiments.md).
 _SQUARINGS = 3
 
 
