@@ -52,7 +52,8 @@ def load_header(path):
         raise
     except Exception as error:  # A damaged header may fail anywhere in nibabel.
         raise ValueError(
-            f"Expected a NIfTI image. Received {str(path)!r}: {_describe(error)}"
+            f"Expected a NIfTI image, or a picture (PNG, JPEG or TIFF). Received "
+            f"{str(path)!r}: {_describe(error)}"
         ) from error
     if not shape or min(shape) < 1 or offset < 0:
         raise ValueError(
