@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from time import perf_counter
 
+from dipy.utils.logging import logger
 from nibabel.affines import apply_affine
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,6 +24,8 @@ _MIN_SCALE, _MAX_SCALE, _MAX_RATIO, _MAX_SHEAR = 0.6, 1.6, 1.4, 0.25
 _MUCH_SMALLER = 0.8
 # Motion below which "auto" keeps the headers, in voxels of the finest level.
 _STILL = 0.25
+# Number of samples along each axis below which "auto" keeps the headers.
+_FEW = 6
 # Relative increase of the information below which fewer parameters are preferred.
 _GAIN = 0.005
 # The number of threads of BLAS is that of the whole process: of two alignments in two
@@ -173,6 +176,12 @@ def _align(moving, static, kind):
     at_headers = fine.information(headers)
     results = {"none": (headers, at_headers), **_fits(fine, candidates[0].affine, kind)}
     chosen = _choose(results, fine) if kind == "auto" else kind
+    if kind == "auto" and fine.points.shape[1] < _FEW**levels.ndim:
+        logger.warning(
+            f"Images are not aligned: {fine.points.shape[1]} voxels, as within a mask, "
+            "are too few. Name a kind of alignment, or give an affine."
+        )
+        chosen = "none"
     is_still = distance(results[chosen][0], headers, fine) < _STILL * fine.size
     if results[chosen][1] <= at_headers or (kind == "auto" and is_still):
         chosen = "none"

@@ -296,6 +296,21 @@ def test_invalid_alignments_are_refused(prealign):
         check_prealign(prealign, ndim=3)
 
 
+@pytest.mark.parametrize("shape", [(40, 36), (36, 40, 34)])
+def test_a_mask_of_few_voxels_aligns_nothing(shape, dipy_log):
+    (moving, static), _ = make_phantoms(2, shape=shape, seed=1)
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(n // 2, n // 2 + 4) for n in shape)] = True
+    ndim = len(shape)
+    affines = {"moving_affine": np.eye(ndim + 1), "static_affine": np.eye(ndim + 1)}
+    found = estimate_prealign(moving, static, **affines, kind="auto", mask=mask)
+    assert found.kind == "none"
+    np.testing.assert_array_equal(found.affine, np.eye(ndim + 1))
+    assert "too few" in dipy_log.text
+    named = estimate_prealign(moving, static, **affines, kind="rigid", mask=mask)
+    assert named.kind in ("rigid", "none")
+
+
 # The second alignment begins during the first one, and ends after it.
 TWO_ALIGNMENTS = """
 from threading import Event, Thread
