@@ -116,15 +116,15 @@ def labels_of_one_type(*maps):
     ValueError
         If no type of integers holds the values of all.
     """
-    dtypes = [np.result_type(*maps)]
-    if dtypes[0].kind == "f":
-        # NumPy would compare them as float64, in which large values are equal.
-        dtypes = [np.dtype(np.int64), np.dtype(np.uint64)]
+    dtype = np.result_type(*maps)
+    if dtype.kind != "f":
+        return [labels.astype(dtype, copy=False) for labels in maps]
+    # NumPy would compare them as float64, in which large values are equal.
     highest = max(int(labels.max()) for labels in maps)
     lowest = min(int(labels.min()) for labels in maps)
-    for dtype in dtypes:
+    for dtype in (np.int64, np.uint64):
         if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
-            return [labels.astype(dtype, copy=False) for labels in maps]
+            return [labels.astype(dtype) for labels in maps]
     raise ValueError(
         f"Expected labels that one type of integers holds. Received values from "
         f"{lowest} to {highest}."

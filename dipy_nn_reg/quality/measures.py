@@ -1,12 +1,14 @@
 """Measures of the quality of a registration."""
 
-from nibabel.affines import voxel_sizes
+from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 from scipy.ndimage import minimum_filter, uniform_filter
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.checks import check_real, check_where
+from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.view import shown_part, view_of
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.applied import MappedPair, apply_map
 from dipy_nn_reg.quality.bundles import measure_mapped_bundles
@@ -48,8 +50,9 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
         these that the mapped moving labels lack. With bundles, the
         measures of :func:`~dipy_nn_reg.metrics.measure_bundles`. Besides, ``covered``,
         the fraction of the static structure inside of the masks that the map finds
-        within the moving image; ``voxel_mm``, the longest side of a static voxel; and
-        the measures of
+        within the moving image; ``shown``, the fraction of the moving structure that
+        lies within the static image; ``voxel_mm``, the longest side of a static voxel;
+        and the measures of
         :func:`~dipy_nn_reg.mapping.measures.measure_field` and of
         :func:`~dipy_nn_reg.quality.starts.measure_start`.
     """
@@ -68,8 +71,9 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
     measures["misplaced_after"] = _misplaced_of(pair, pair.warped)
     if not (brief and measures["nmi_after"] >= measures["nmi_before"]):
         measures["misplaced_before"] = _misplaced_of(pair, pair.before)
-    structure = _structure(pair.static, pair.inside)
+    structure = _structure(pair.static, pair.inside) & _shown_by(pair.static)
     measures["covered"] = float(pair.covered[structure].mean())
+    measures["shown"] = _shown(pair)
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
     of_field = of_field or measure_field(pair.mapping)
     return measures | of_field | measure_start(pair, alignment)
@@ -197,6 +201,28 @@ def _structure(image, where):
     image = metrics.to_unit_range(image)
     variance = _variance(image, uniform_filter(image, _WINDOW))
     return where & (variance >= _MIN_VARIANCE * variance[where].max())
+
+
+def _shown_by(image):
+    """Return what an image shows if it was cut and then padded; else all voxels."""
+    shown = np.zeros(image.shape, bool)
+    shown[shown_part(normalize(image)[..., None])] = True
+    return shown
+
+
+def _shown(pair):
+    """Return the fraction of the moving structure that the static image shows."""
+    step = -(-max(pair.moving.shape) // _MAX_VOXELS)
+    thinned = pair.moving[(slice(None, None, step),) * pair.moving.ndim]
+    structure = _structure(thinned, np.ones(thinned.shape, bool))
+    points = apply_affine(pair.moving_affine, step * np.argwhere(structure))
+    points = np.asarray(pair.mapping.transform_points_inverse(points))
+    voxels = apply_affine(np.linalg.inv(pair.affine), points)
+    sizes = np.array(pair.static.shape)
+    low, high = np.transpose(view_of(normalize(pair.static)[..., None]))
+    low, high = np.maximum(low, -0.5), np.minimum(high, sizes - 0.5)
+    is_within = (voxels >= low) & (voxels <= high) | (sizes == 1)
+    return float(np.all(is_within, axis=1).mean())
 
 
 def _nmi(static, warped):

@@ -24,6 +24,7 @@ ROWS = {
     "bundle_weighted_dice": ("Overlap of bundles, weighted by streamlines", 3),
     "bundle_distance_mm": ("Distance of streamlines to the closest one, mm", 2),
     "covered": ("Static image within the moving one, fraction", 3),
+    "shown": ("Moving image within the static one, fraction", 3),
     "information": ("Information of the affine (nats)", 2),
     "rival": ("Information of another alignment, fraction of this", 2),
     "folding": ("Folding, % of the voxels", 5),

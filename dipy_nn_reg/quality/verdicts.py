@@ -21,6 +21,9 @@ SOME_FOLDING, MUCH_FOLDING = 0.001, 0.1
 # Fraction of the static image within the moving one, below which the verdict is "Look
 # closely" and "Failed".
 MIN_COVERED_GOOD, MIN_COVERED = 0.95, 0.5
+# Fraction of the moving image within the static one, below which a start may have found
+# another part that looks alike: 4 of 39 small boxes of a brain were put elsewhere.
+MIN_SHOWN = 0.5
 # Information of the best alignment that differs from the affine, as a fraction of that
 # of the affine, from which the alignment is uncertain, and from which it is worse.
 # Brains, hippocampi and slices aligned well have 0.8 at most; wrong ones of brains 1.9
@@ -56,6 +59,10 @@ ADVICE = {
     ),
     "implausible": "Do both images show the whole of the same kind of object?",
     "outside": "Do not use the result there: the warped image is background only.",
+    "small part": (
+        "Look at both images in one viewer: is it the same part? Other parts of the "
+        "moving image may look alike."
+    ),
     "folded": (
         "Raise the smoothness, or use a velocity. Do not use volumes, Jacobians or "
         "streamlines of this result."
@@ -167,6 +174,10 @@ def _judge_failure(measures):
         return [Finding("Failed", text, ADVICE["failed"])]
     if measures["covered"] < MIN_COVERED_GOOD:
         return [Finding("Look closely", apart, ADVICE["outside"])]
+    shown = measures.get("shown", 1.0)
+    if shown < MIN_SHOWN:
+        text = f"The static image shows {100 * shown:.0f} % of the moving structure."
+        return [Finding("Look closely", text, ADVICE["small part"])]
     return []
 
 

@@ -182,3 +182,18 @@ def test_masks_without_overlap_are_refused(image, shifted):
 def test_where_is_of_bool_and_of_the_shape_of_the_images(where):
     with pytest.raises(ValueError, match="Expected where"):
         misplaced(np.eye(4), np.eye(4), where=where)
+
+
+@pytest.mark.parametrize("shape", [(40, 44), (30, 34, 28)])
+def test_the_part_of_the_moving_image_that_the_static_one_shows(shape, rng):
+    """Noise has structure everywhere; the static image is a box of it."""
+    image = rng.random(shape).astype(np.float32)
+    ndim, affine = len(shape), np.eye(len(shape) + 1)
+    affine[0, -1] = shape[0] // 4
+    box = image[shape[0] // 4 : -(shape[0] // 4)]
+    still = displacement_to_mapping(
+        np.zeros((*box.shape, ndim)), static_affine=affine, moving_shape=shape
+    )
+    measures = measure(apply_map(still, image, box, static_affine=affine))
+    assert measures["shown"] == pytest.approx(len(box) / shape[0], abs=0.03)
+    assert measures["covered"] == 1

@@ -44,6 +44,8 @@ def test_a_good_registration_needs_no_advice():
         ({"covered": 0.9}, "Look closely"),
         ({"covered": 0.4}, "Look closely"),
         ({"covered": 0.4, "information": 0.2}, "Failed"),
+        ({"shown": 0.6}, "Good"),
+        ({"shown": 0.4}, "Look closely"),
         ({"rival": 0.95}, "Good"),  # as the headers have it
         ({"rival": 0.95, "turned_degrees": 30}, "Look closely"),
         ({"rival": 0.95, "information": 0.3}, "Failed"),

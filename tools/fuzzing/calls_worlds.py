@@ -107,11 +107,11 @@ def _points_and_maps(rng):
 
 
 def to_moving(rng, folder):
-    return Call(resampling.to_moving, nan="through", **_points_and_maps(rng))
+    return Call(mapping.points.to_moving, nan="through", **_points_and_maps(rng))
 
 
 def to_static(rng, folder):
-    return Call(resampling.to_static, nan="through", **_points_and_maps(rng))
+    return Call(mapping.points.to_static, nan="through", **_points_and_maps(rng))
 
 
 def resample(rng, folder):
@@ -171,7 +171,7 @@ def inverse_error(rng, folder):
     size = scenes.any_shape(rng, thin=False)
 
     def error(maps, shape, affine):
-        return resampling.inverse_error(maps, Grid(shape, affine))
+        return mapping.points.inverse_error(maps, Grid(shape, affine))
 
     return Call(
         error,
