@@ -151,7 +151,9 @@ def _stretch(affine, grid):
     return stretch_of(without_thickness(affine, grid), middle)
 
 
-def mean_image(images, maps, grid, *, weights, average, sharpen):
+def mean_image(
+    images, maps, grid, *, weights, average, sharpen, interpolation="linear"
+):
     """Return the mean of images that maps bring to one grid.
 
     Parameters
@@ -165,6 +167,8 @@ def mean_image(images, maps, grid, *, weights, average, sharpen):
         The median does without the weights.
     sharpen : float
         How much of the difference from a blurred image is added.
+    interpolation : {"linear", "cubic"}, optional
+        As :func:`~dipy_nn_reg.mapping.resampling.resample` takes it.
 
     Returns
     -------
@@ -176,8 +180,7 @@ def mean_image(images, maps, grid, *, weights, average, sharpen):
     for image, steps in zip(images, maps):
         values, *level = scaled(image)
         levels.append(level)
-        # Linear interpolation would blur the mean: cubic splines gain 0.0013 of Dice.
-        parts.append(_on_grid(values, image, steps, grid, "cubic"))
+        parts.append(_on_grid(values, image, steps, grid, interpolation))
         if average == "mean" and len(parts) > 1:  # no more than two are kept
             done = len(levels) - 1
             share = weights[done] / np.sum(weights[: done + 1])
