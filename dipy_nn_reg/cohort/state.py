@@ -97,7 +97,7 @@ def read_rows(folder):
         If a table has other columns.
     """
     rows, paths = {}, [*folder.glob(PART.format("*", "*")), *folder.glob(TABLE)]
-    # Of two failures of a pair, the reason of the later one counts.
+    # If a pair has failed twice, the later reason is kept.
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
         for row in read_table(path):
             # A pair that succeeded in one part has not failed.

@@ -37,7 +37,7 @@ def limit_to_views(moving, static, stored, to_moving, annotations):
     to_moving : ndarray, shape (ndim + 1, ndim + 1)
         As of :func:`find_unseen`.
     annotations : Annotations
-        On the grid. Masks of the user are kept, which are 0 beyond a view.
+        On the grid.
 
     Returns
     -------
@@ -48,9 +48,18 @@ def limit_to_views(moving, static, stored, to_moving, annotations):
     still = np.eye(static.ndim)
     limited, seen = limit_to_view(moving, static, stored, to_moving)
     static, shown = limit_to_view(static, moving, static, still)
-    masks = {"moving_mask": seen, "mask": shown}
-    masks = {n: m for n, m in masks.items() if getattr(annotations, n) is None}
+    views = {"moving_mask": seen, "mask": shown}
+    masks = {
+        name: _both(getattr(annotations, name), view) for name, view in views.items()
+    }
     return limited, static, replace(annotations, **masks)
+
+
+def _both(mask, view):
+    """Return a mask without what an image does not show; either may be None."""
+    if mask is None or view is None:
+        return view if mask is None else mask
+    return (mask != 0) & view
 
 
 def limit_to_view(image, static, moving, to_moving):

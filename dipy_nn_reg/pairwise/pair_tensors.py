@@ -178,6 +178,6 @@ def _source(source, ends):
 def _usual_size(size):
     """Return the next size among 2, 3, 4, 6, 8, 12 and so on to 128, 144, 160."""
     power = 1 << (size - 1).bit_length()
-    # Of large images, memory counts more than the number of shapes.
+    # Large images are padded less, since they would take too much memory.
     step = max(1, power // (4 if size <= 128 else 16))
     return -(-size // step) * step

@@ -8,7 +8,7 @@ from dipy_nn_reg import metrics
 from dipy_nn_reg.checks import check_real, check_where
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.measures import measure_field
-from dipy_nn_reg.mapping.view import shown_part, view_of
+from dipy_nn_reg.mapping.view import shown_part
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.applied import MappedPair, apply_map
 from dipy_nn_reg.quality.bundles import measure_mapped_bundles
@@ -71,9 +71,10 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
     measures["misplaced_after"] = _misplaced_of(pair, pair.warped)
     if not (brief and measures["nmi_after"] >= measures["nmi_before"]):
         measures["misplaced_before"] = _misplaced_of(pair, pair.before)
-    structure = _structure(pair.static, pair.inside) & _shown_by(pair.static)
-    measures["covered"] = float(pair.covered[structure].mean())
-    measures["shown"] = _shown(pair)
+    part = shown_part(normalize(pair.static)[..., None])
+    structure = _structure(pair.static, pair.inside)[part]
+    measures["covered"] = float(pair.covered[part][structure].mean())
+    measures["shown"] = _shown(pair, part)
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
     of_field = of_field or measure_field(pair.mapping)
     return measures | of_field | measure_start(pair, alignment)
@@ -203,25 +204,18 @@ def _structure(image, where):
     return where & (variance >= _MIN_VARIANCE * variance[where].max())
 
 
-def _shown_by(image):
-    """Return what an image shows if it was cut and then padded; else all voxels."""
-    shown = np.zeros(image.shape, bool)
-    shown[shown_part(normalize(image)[..., None])] = True
-    return shown
-
-
-def _shown(pair):
-    """Return the fraction of the moving structure that the static image shows."""
+def _shown(pair, part):
+    """Return the fraction of the moving structure in a part of the static image."""
     step = -(-max(pair.moving.shape) // _MAX_VOXELS)
     thinned = pair.moving[(slice(None, None, step),) * pair.moving.ndim]
     structure = _structure(thinned, np.ones(thinned.shape, bool))
     points = apply_affine(pair.moving_affine, step * np.argwhere(structure))
     points = np.asarray(pair.mapping.transform_points_inverse(points))
     voxels = apply_affine(np.linalg.inv(pair.affine), points)
-    sizes = np.array(pair.static.shape)
-    low, high = np.transpose(view_of(normalize(pair.static)[..., None]))
-    low, high = np.maximum(low, -0.5), np.minimum(high, sizes - 0.5)
-    is_within = (voxels >= low) & (voxels <= high) | (sizes == 1)
+    low, high = np.transpose([(p.start - 0.5, p.stop - 0.5) for p in part])
+    # Points may lie beside a slice.
+    is_slice = np.array(pair.static.shape) == 1
+    is_within = (voxels >= low) & (voxels <= high) | is_slice
     return float(np.all(is_within, axis=1).mean())
 
 

@@ -152,7 +152,7 @@ def test_a_job_that_cannot_be_submitted_is_not_lost(functions, monkeypatch):
 def test_a_process_that_is_killed_as_another_begins_ends_nothing(
     functions, monkeypatch
 ):
-    """What the new process was to inherit is closed then, which is no broken pool."""
+    """The new one finds closed what it was to inherit, and no broken pool is named."""
     submit, begun = ProcessPoolExecutor.submit, []
 
     def begin_too_late(executor, function, *job):

@@ -6,6 +6,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dipy_nn_reg import register
+from dipy_nn_reg.annotations import Annotations
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.mapping.maps import (
@@ -15,6 +16,7 @@ from dipy_nn_reg.mapping.maps import (
 from dipy_nn_reg.mapping.view import (
     continue_border,
     find_unseen,
+    limit_to_views,
     shown_part,
     view_of,
 )
@@ -155,6 +157,18 @@ def test_a_field_is_found_in_a_padded_part_as_well_as_in_the_part_alone(
         error = np.linalg.norm(found - field[..., :17, :], axis=-1)
         errors.append(error[static[..., :17] > 0.1].mean())
     assert errors[0] < 1.1 * errors[1]
+
+
+def test_masks_of_the_user_do_not_count_what_is_not_shown(rng):
+    image = textured((30, 33, 28), rng)
+    part = np.where(np.arange(28)[:, None] < 16, image, 0)
+    ones = np.ones(image.shape[:-1], np.uint8)
+    for moving, static, name in ((part, image, "moving_mask"), (image, part, "mask")):
+        masks = Annotations(mask=ones, moving_mask=ones)
+        *_, found = limit_to_views(moving, static, moving, np.eye(4), masks)
+        mask = getattr(found, name)
+        assert mask[..., :16].all() and not mask[..., 16:].any()
+        assert sum(np.all(m) for m in found.as_dict().values()) == 1
 
 
 def test_what_a_padded_image_does_not_show_is_not_covered(rng):
