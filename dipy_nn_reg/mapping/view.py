@@ -20,9 +20,12 @@ _CUT = 0.25
 # Smallest fraction of the static object beyond the cut faces that matters.
 _MATTERS = 0.01
 # Within an image in 3D, a face is cut if its area is this fraction of that of the next
-# plane, whereas the area of a rounded object grows, and if the intensities of the
-# object on it vary by this standard deviation, as those of a box do not.
-_FLAT, _TEXTURE = 0.85, 0.03
+# plane, whereas the area of a rounded object grows; if the intensities of the object
+# on it vary by this standard deviation, as those of a box do not; and if the mean of
+# the second plane is this fraction of that of the third, as that of an object that
+# fades is not. The first may have been interpolated between object and background. Of
+# 2440 cuts through six brains at 2 mm, 99 in 100 reach 0.94.
+_FLAT, _TEXTURE, _STEADY = 0.85, 0.03, 0.9
 
 
 def limit_to_views(moving, static, stored, to_moving, annotations):
@@ -164,10 +167,18 @@ def _cut_at(planes, inside, filled, areas):
     blank = int(np.argmax(filled))
     is_cut = areas[blank] > _CUT * areas.max()
     if blank and is_cut:
-        is_flat = areas[blank] > _FLAT * areas[blank + 1 : blank + 2].max(initial=0)
-        texture = planes[blank][inside[blank]].std()
-        is_cut = inside.ndim == 3 and is_flat and texture > _TEXTURE
+        is_cut = inside.ndim == 3 and _is_section(planes[blank:], inside[blank:])
     return blank if is_cut else -np.inf
+
+
+def _is_section(planes, inside):
+    """Return whether the first plane cuts through the object, and is not its end."""
+    areas = inside[:3].sum(axis=(1, 2))
+    sums = np.abs(planes[:3] * inside[:3, ..., None]).sum(axis=(1, 2, 3))
+    _, second, third = [*(sums / np.maximum(areas, 1)), 0, 0][:3]
+    is_flat = areas[0] > _FLAT * areas[1:2].max(initial=0)
+    is_textured = planes[0][inside[0]].std() > _TEXTURE
+    return is_flat and is_textured and second >= _STEADY * third
 
 
 def _object(image):

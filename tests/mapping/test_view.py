@@ -139,6 +139,17 @@ def test_objects_with_rounded_or_plain_faces_are_not_cut(rng):
     assert np.all(np.isinf(view_of(stroke)))
 
 
+@pytest.mark.parametrize("shape", [(36, 40, 32), (18, 20, 16)])
+def test_an_object_that_fades_is_not_cut(shape, rng):
+    """The first plane that is not blank is wide and textured, as that of a cut."""
+    image = gaussian_filter(rng.random(shape), 1.5)
+    for axis, size in enumerate(shape):
+        window = np.hanning(size) ** 0.3
+        image = image * window.reshape([-1 if a == axis else 1 for a in range(3)])
+    assert not image[0].any() and image[1].any()
+    assert np.all(np.isinf(view_of(image[..., None] / image.max())))
+
+
 @pytest.mark.parametrize("padded", ["moving", "static"])
 def test_a_field_is_found_in_a_padded_part_as_well_as_in_the_part_alone(
     padded, smooth_field
