@@ -2,7 +2,7 @@
 
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
-from scipy.ndimage import minimum_filter, uniform_filter
+from scipy.ndimage import map_coordinates, minimum_filter, uniform_filter
 
 from dipy_nn_reg import metrics
 from dipy_nn_reg.checks import check_real, check_where
@@ -49,10 +49,10 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
         the mean over the labels of the static map, and ``lost_labels``, the number of
         these that the mapped moving labels lack. With bundles, the
         measures of :func:`~dipy_nn_reg.metrics.measure_bundles`. Besides, ``covered``,
-        the fraction of the static structure inside of the masks that the map finds
-        within the moving image; ``shown``, the fraction of the moving structure that
-        lies within the static image; ``voxel_mm``, the longest side of a static voxel;
-        and the measures of
+        the fraction of the static structure that the map finds within the moving
+        image; ``shown``, the fraction of the moving structure that lies within the
+        static image, both inside of the masks; ``voxel_mm``, the longest side of a
+        static voxel; and the measures of
         :func:`~dipy_nn_reg.mapping.measures.measure_field` and of
         :func:`~dipy_nn_reg.quality.starts.measure_start`.
     """
@@ -205,18 +205,27 @@ def _structure(image, where):
 
 
 def _shown(pair, part):
-    """Return the fraction of the moving structure in a part of the static image."""
+    """Return the fraction of the moving structure in a part of the static image.
+
+    What a mask leaves out does not count.
+    """
     step = -(-max(pair.moving.shape) // _MAX_VOXELS)
-    thinned = pair.moving[(slice(None, None, step),) * pair.moving.ndim]
-    structure = _structure(thinned, np.ones(thinned.shape, bool))
+    thinned = (slice(None, None, step),) * pair.moving.ndim
+    mask = pair.masks.get("moving_mask", np.ones(pair.moving.shape, bool))[thinned] != 0
+    if not mask.any():
+        return np.nan
+    structure = _structure(pair.moving[thinned], mask)
     points = apply_affine(pair.moving_affine, step * np.argwhere(structure))
     points = np.asarray(pair.mapping.transform_points_inverse(points))
     voxels = apply_affine(np.linalg.inv(pair.affine), points)
     low, high = np.transpose([(p.start - 0.5, p.stop - 0.5) for p in part])
     # Points may lie beside a slice.
     is_slice = np.array(pair.static.shape) == 1
-    is_within = (voxels >= low) & (voxels <= high) | is_slice
-    return float(np.all(is_within, axis=1).mean())
+    is_within = np.all((voxels >= low) & (voxels <= high) | is_slice, axis=1)
+    if "mask" in pair.masks:
+        left_out = (pair.masks["mask"] == 0).astype(np.uint8)
+        is_within = is_within[map_coordinates(left_out, voxels.T, order=0) == 0]
+    return float(is_within.mean()) if len(is_within) else np.nan
 
 
 def _nmi(static, warped):

@@ -197,3 +197,17 @@ def test_the_part_of_the_moving_image_that_the_static_one_shows(shape, rng):
     measures = measure(apply_map(still, image, box, static_affine=affine))
     assert measures["shown"] == pytest.approx(len(box) / shape[0], abs=0.03)
     assert measures["covered"] == 1
+    # What masks leave out does not count: the second half of the moving image, or the
+    # last quarter of the box.
+    moving_mask, mask = np.zeros(shape, bool), np.ones(box.shape, bool)
+    moving_mask[: shape[0] // 2], mask[-(len(box) // 4) :] = True, False
+    parts = {}
+    for name, masks in (
+        ("moving", {"moving_mask": moving_mask}),
+        ("static", {"mask": mask}),
+    ):
+        pair = apply_map(still, image, box, static_affine=affine, **masks)
+        parts[name] = measure(pair)["shown"]
+    kept = len(box) - len(box) // 4
+    expected = {"moving": 0.5, "static": kept / (shape[0] - len(box) // 4)}
+    assert parts == pytest.approx(expected, abs=0.04)
