@@ -114,12 +114,34 @@ def float_type(image):
     """
     if image.dtype.kind == "b" or image.dtype.itemsize <= 2 or not image.size:
         return np.float32
-    low, high = float(np.min(image)), float(np.max(image))
-    span, largest = high - low, max(abs(low), abs(high))
+    fits = _fits_float32(np.float64(np.min(image)), np.float64(np.max(image)))
+    return np.float32 if fits else np.float64
+
+
+def loses_contrast(images):
+    """Return whether float32 would not preserve the contrast of a channel of an image.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, *spatial, channels)
+
+    Returns
+    -------
+    loses_contrast : bool
+    """
+    if images.dtype.kind == "b" or images.dtype.itemsize <= 2 or not images.size:
+        return False
+    axes = tuple(range(1, images.ndim - 1))
+    ends = (f(images, axis=axes).astype(np.float64) for f in (np.min, np.max))
+    return not np.all(_fits_float32(*ends))
+
+
+def _fits_float32(low, high):
+    """Return whether float32 tells the values of a range apart."""
+    span, largest = high - low, np.maximum(np.abs(low), np.abs(high))
     # float32 has 24 significant bits, and full precision only above about 1e-38.
-    fits = span >= largest * _MIN_CONTRAST and span >= _MIN_SPAN
-    fits = fits and largest <= float(np.finfo(np.float32).max)
-    return np.float32 if fits or span == 0 else np.float64
+    fits = (span >= largest * _MIN_CONTRAST) & (span >= _MIN_SPAN)
+    return (fits & (largest <= np.finfo(np.float32).max)) | (span == 0)
 
 
 def normalize(image):

@@ -5,10 +5,11 @@ r"""Calibrate the verdicts of the page on pairs whose true error is known.
 
 The first command registers several hundred pairs of brains, hippocampi and slices and
 writes the measures of each, with its true error: turned, shifted and scaled images;
-other people; other contrasts; parts of images; noise; lesions; other organs and
-nonsense; and registrations that began with a wrong affine. The second command judges
-these measures, and counts how often a verdict was wrong, for one half of the people and
-for the other one. Thresholds are chosen on the first half.
+other people; other contrasts; parts of images, also in volumes that are blank
+elsewhere; noise; lesions; other organs and nonsense; and registrations that began with
+a wrong affine. The second command judges these measures, and counts how often a verdict
+was wrong, for one half of the people and for the other one. Thresholds are chosen on
+the first half.
 
 A result is right if its mean error is at most 3 mm (3 pixels in 2D) or, for two people,
 if the overlap of labels (Dice) is at least 80 % of that of the pair as it was stored.
@@ -28,6 +29,7 @@ from tqdm import tqdm
 
 from dipy_nn_reg import register
 from dipy_nn_reg.io.tables import write_csv
+from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.points import to_moving
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.measures import apply_map, measure
@@ -111,10 +113,18 @@ def _one_person(rng, half, static, affine):
         place = affine.copy()
         place[:3, 3] = apply_affine(affine, [s.start or 0 for s in box])
         cut = static[box] + rng.normal(0, 3, static[box].shape)
+        padded = np.zeros_like(static)
+        padded[box] = static[box]
         near = _turn(rng, affine, static.shape, angle=rng.uniform(0, 12), shift=8)
         far = _turn(rng, affine, static.shape)
         for name, truth in ((part, near), (f"{part}, turned", far)):
             yield Case(name, half, (cut, truth @ place, static, affine), truth=truth)
+            name = name.replace(part, f"{part}, padded")
+            yield Case(
+                name, half, (padded, truth @ affine, static, affine), truth=truth
+            )
+        pair = static, near @ affine, cut, place
+        yield Case(f"static {part}", half, pair, truth=near)
 
 
 def _nonsense(rng, static):
@@ -217,7 +227,7 @@ def measure_case(case):
 
 
 def _true_error(mapping, case):
-    moving, moving_affine, static, _ = case.pair
+    moving, moving_affine, static, static_affine = case.pair
     if case.labels is not None:
         maps = {f"{n}_labels": a.astype(np.int32) for n, a in case.labels.items()}
         labels = apply_map(mapping, moving, static, **maps).labels
@@ -225,9 +235,11 @@ def _true_error(mapping, case):
         return {"dice_true": float(np.mean(list(dice.values())))}
     if case.truth is None:
         return {}
-    # The voxels of a part of the static image, where they are in that image.
+    # Voxels that both images show; one of them is a part of the other.
     there = apply_affine(moving_affine, np.argwhere(moving > 40)[::97])
     points = apply_affine(np.linalg.inv(case.truth), there)
+    shown = Grid(static.shape, static_affine).contains(points)
+    points, there = points[shown], there[shown]
     error = np.linalg.norm(to_moving(points, [mapping]) - there, axis=1)
     return {"error_mm": float(error.mean())}
 

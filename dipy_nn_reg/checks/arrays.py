@@ -16,12 +16,21 @@ def as_array(name, values):
     -------
     array : ndarray
     """
+    _check_unmasked(name, values)
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"Expected {name} to be an array of real numbers. Received {error}."
         ) from error
+
+
+def _check_unmasked(name, array):
+    if np.ma.is_masked(array):
+        raise ValueError(
+            f"Expected {name} without masked values. Received a masked array with "
+            f"{np.ma.count_masked(array)} of {np.size(array)} values masked."
+        )
 
 
 def check_where(name, where, shape):
@@ -67,11 +76,6 @@ def check_real(name, array):
         If the values are not real numbers, if the array is empty, or if values are
         masked, since no measure would ignore them.
     """
-    if np.ma.is_masked(array):
-        raise ValueError(
-            f"Expected {name} without masked values. Received a masked array with "
-            f"{np.ma.count_masked(array)} of {np.size(array)} values masked."
-        )
     array = as_array(name, array)
     if array.dtype.kind not in "biuf":
         raise ValueError(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dipy_nn_reg.checks.arrays import as_array
-from dipy_nn_reg.intensities import float_type, replace_nan
+from dipy_nn_reg.intensities import loses_contrast, replace_nan
 
 # Largest number of values of an array, more than any memory holds. An array that
 # repeats one value, with strides of 0, can have more.
@@ -98,11 +98,11 @@ def check_contrast(images, *, name):
 
     Parameters
     ----------
-    images : ndarray
+    images : ndarray, shape (n, *spatial, channels)
     name : str
         Name of the argument in the error.
     """
-    if float_type(images) == np.float64:
+    if loses_contrast(images):
         raise ValueError(
             f"Expected {name} with contrast that float32 holds: subtract the smallest "
             f"value, or divide by the range. Received values from {images.min()} to "

@@ -58,8 +58,7 @@ def write_pair(
     """
     mapping, outcome = registered
     static, moving = images["static"], images["moving"]
-    # Those of an earlier registration must not remain beside the new field.
-    optional = ("out_prealign", "out_inverse")
+    paths, optional = _written_or_removed(paths, mapping, inverse)
     # The field is written beside the rest: NumPy and ISA-L let other threads compute.
     with (
         whole_files(paths, optional=optional) as partials,
@@ -83,6 +82,18 @@ def write_pair(
     if not subject:
         return row, []
     return {**row, "verdict": subject["verdict"]}, [subject]
+
+
+def _written_or_removed(paths, mapping, inverse):
+    """Return the outputs, and those of them that are removed if they are not written.
+
+    Those of an earlier registration must not remain beside the new field. Where there
+    was no field, they belong to something else.
+    """
+    optional = {"out_prealign": is_prealigned(mapping), "out_inverse": inverse}
+    if paths["out_field"].exists():
+        return paths, tuple(optional)
+    return {name: p for name, p in paths.items() if optional.get(name, True)}, ()
 
 
 def _pair_to_show(mapping, images, masks, paths):

@@ -10,6 +10,7 @@ from dipy_nn_reg.diffusion.series import image_of_series, mean_b0
 from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.points import to_moving
+from dipy_nn_reg.mapping.regridding import labels_on_grid
 from dipy_nn_reg.mapping.resampling import resample
 
 
@@ -35,8 +36,8 @@ def register_dwi_to_template(
     dwi : ndarray, nibabel image, string or Path
         Series of shape (x, y, z, volumes), whose motion has been corrected.
     gtab : GradientTable or sequence of two
-        Gradients; or b-values, shape (volumes,), and b-vectors, shape (volumes, 3), as
-        arrays or files.
+        Gradients; or b-values, shape (volumes,), and b-vectors, shape (volumes, 3) or
+        (3, volumes), each as an array or a file.
     dwi_affine, template_affine : ndarray, shape (4, 4), optional
         From voxels to world coordinates in mm; needed with arrays.
     template : ndarray, nibabel image, string or Path, optional
@@ -48,7 +49,8 @@ def register_dwi_to_template(
         What is registered: the mean of the volumes without weighting, or the fractional
         anisotropy, which suits a template of anisotropy.
     mask : ndarray, nibabel image, string or Path, optional
-        Mask of the brain in the series, outside of which the image is set to 0. By
+        Mask of the brain in the series, outside of which the image is set to 0: an
+        array on its grid, or an image or a file, whose header says where it is. By
         default DIPY's ``median_otsu`` finds it.
     **options
         Options of :func:`~dipy_nn_reg.register`; with "aff", of
@@ -89,12 +91,25 @@ def register_dwi_to_template(
         raise ValueError(
             f"Expected a template of three axes. Received {np.shape(static)}."
         )
-    mask, _ = array_and_affine(mask)
     data = np.asarray(data)
+    mask = _mask_on(Grid(data.shape[:3], dwi_affine), mask)
     moving, _, _ = image_of_series(data, gtab, image=image, mask=mask)
     whole = mean_b0(data, gtab) if image == "b0" else moving
     affines = {"moving_affine": dwi_affine, "static_affine": template_affine}
     return find(moving, static, whole, affines, options)
+
+
+def _mask_on(grid, mask):
+    """Return a mask on the grid of the series, where an array lies already."""
+    mask, affine = array_and_affine(mask)
+    if affine is None:
+        return mask
+    mask = labels_on_grid((np.asarray(mask) > 0).astype(np.uint8), affine, [], grid)
+    if not mask.any():
+        raise ValueError(
+            "Expected a mask in the space of the series. Received another."
+        )
+    return mask
 
 
 def _deformation(moving, static, whole, affines, options):
@@ -170,7 +185,9 @@ def _gradients(gtab, shape):
     """Return a GradientTable that belongs to a series of a shape."""
     from dipy.core.gradients import GradientTable
 
-    from dipy_nn_reg.io.gradients import check_gradients, read_gradients
+    from dipy_nn_reg.io.gradients import check_gradients
+    from dipy_nn_reg.io.points import read_bvecs
+    from dipy_nn_reg.io.tables import read_numbers
 
     if len(shape) != 4:
         raise ValueError(f"Expected a DWI series of four axes. Received {shape}.")
@@ -180,10 +197,12 @@ def _gradients(gtab, shape):
                 f"Expected gtab to be a GradientTable, or b-values and b-vectors. "
                 f"Received {type(gtab).__name__}."
             )
-        are_files = all(isinstance(part, (str, Path)) for part in gtab)
-        return (read_gradients if are_files else check_gradients)(
-            *gtab, volumes=shape[3]
-        )
+        values, vectors = gtab
+        if isinstance(values, (str, Path)):
+            values = read_numbers(values, "b-values").ravel()
+        if isinstance(vectors, (str, Path)):
+            vectors = read_bvecs(vectors)
+        return check_gradients(values, vectors, volumes=shape[3])
     if len(gtab.bvals) != shape[3]:
         raise ValueError(
             f"Expected a gradient for each of {shape[3]} volumes. Received "

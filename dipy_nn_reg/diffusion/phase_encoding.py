@@ -8,10 +8,10 @@ import json
 from numbers import Real
 from typing import NamedTuple
 
+from nibabel.filename_parser import splitext_addext
 import numpy as np
 
 from dipy_nn_reg.checks import check_path
-from dipy_nn_reg.io.nifti_writing import check_image_name
 
 #: Axes of the array, by the letters of BIDS.
 AXES = {"i": 0, "j": 1, "k": 2}
@@ -106,19 +106,33 @@ def sidecar_of(path):
     Parameters
     ----------
     path : Path
-        Ends with ``.nii`` or ``.nii.gz``.
 
     Returns
     -------
     path : Path
+    """
+    return path.with_name(splitext_addext(path.name)[0] + ".json")
+
+
+def readout_of(path):
+    """Return the readout time in the sidecar of an image, in s.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    readout : float or None
+        None if there is no sidecar, or no readout time in it.
 
     Raises
     ------
     ValueError
-        If the name has another ending.
+        As :func:`read_phase_encoding`.
     """
-    check_image_name(path)
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    sidecar = sidecar_of(path)
+    return _readout(_read(sidecar), sidecar) if sidecar.is_file() else None
 
 
 def to_hertz(field, readout):

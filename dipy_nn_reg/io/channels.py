@@ -89,7 +89,12 @@ def stack_channels(images, affine, name):
                 f"Expected {name} images with as many axes as the first one, of shape "
                 f"{first.shape}. Received one of shape {array.shape}."
             )
-        if own is not None and affine is not None:
+        if own is not None and affine is None:
+            raise ValueError(
+                f"Expected {name}_affine with an array first, and files or images of "
+                f"nibabel after it. Received None."
+            )
+        if own is not None:
             array = _on_grid_of(first, affine, array, own)
         if array.shape != first.shape:
             raise ValueError(

@@ -1,18 +1,19 @@
 """Recognition of field formats by the header, the shape and the values of an image."""
 
 from dipy.utils.logging import logger
-from nibabel.affines import apply_affine
 import numpy as np
 
 from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.io.field_formats import FORMATS
 from dipy_nn_reg.io.field_headers import FNIRT, check_intent
-from dipy_nn_reg.io.fsl_coordinates import to_fsl
 from dipy_nn_reg.mapping.affines import grid_points
 
 # Largest fraction of folded voxels in an image whose header does not say that it is a
 # field.
 _MAX_FOLDING = 0.05
+# Difference of stretches from which values are positions. Within a plane, displacements
+# of a turn by 60 degrees are positions of one by 120 degrees.
+_CLEARLY = 0.1
 
 
 def find_format(image, about, format):
@@ -132,20 +133,28 @@ def check_plausible(moved, image):
 def _holds_positions(image):
     """Return whether values are positions in world coordinates.
 
-    Positions are close to their own voxels: the difference varies less than the values
-    themselves, and less than with FSL's coordinates.
+    The affine that is nearest to positions turns and hardly stretches, however far the
+    images are turned. That of displacements does so once the identity is added, and
+    that of FSL's coordinates mirrors.
     """
     data, shape = image.data, image.data.shape[:3]
     if data.shape[3:] not in ((3,), (1, 3)) or data.dtype.kind != "f":
         return False
     values = np.asarray(data, np.float64).reshape(-1, 3)
-    voxels = grid_points(shape, np.eye(4))
-    fsl = to_fsl(voxels, shape, image.affine, image.zooms)
-    spread = [
-        (values - origin).std(axis=0).sum()
-        for origin in (apply_affine(image.affine, voxels), 0, fsl)
-    ]
-    return spread[0] < min(spread[1] / 2, spread[2])
+    points = grid_points(shape, image.affine)
+    points -= points.mean(axis=0)
+    # Directions in which the grid extends: two for a slice.
+    _, axes = np.linalg.eigh(points.T @ points)
+    axes = axes[:, 3 - sum(size > 1 for size in shape) :]
+    linear, *_ = np.linalg.lstsq(points @ axes, values - values.mean(axis=0))
+    is_nearer = _stretch(linear) + _CLEARLY < _stretch(linear + axes.T)
+    return bool(is_nearer and np.linalg.det(linear @ axes) > 0)
+
+
+def _stretch(linear):
+    """Return how far a linear map is from one that only turns."""
+    sizes = np.linalg.svd(linear, compute_uv=False)
+    return np.square(np.log(np.maximum(sizes, 1e-6))).sum()
 
 
 def _check_finite(image):

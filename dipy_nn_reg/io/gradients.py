@@ -52,7 +52,7 @@ def check_gradients(values, vectors, *, volumes, b0_threshold=B0_THRESHOLD, sour
     Parameters
     ----------
     values : array-like, shape (volumes,)
-    vectors : array-like, shape (volumes, 3)
+    vectors : array-like, shape (volumes, 3) or (3, volumes)
     volumes, b0_threshold
         As for :func:`read_gradients`.
     source : str, optional
@@ -65,6 +65,8 @@ def check_gradients(values, vectors, *, volumes, b0_threshold=B0_THRESHOLD, sour
     from dipy.core.gradients import gradient_table
 
     values, vectors = (np.asarray(a, float) for a in (values, vectors))
+    if vectors.shape == (3, volumes) and volumes != 3:
+        vectors = vectors.T
     if values.ndim != 1 or vectors.ndim != 2 or vectors.shape[1] != 3:
         raise ValueError(
             f"Expected b-values of shape ({volumes},) and b-vectors of shape "

@@ -26,6 +26,8 @@ WRITABLE_PICTURES = (".png", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "TIFF")
 # Pillow's modes of one number a pixel, and of colours, transparent or from a palette.
 _GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I", "F")
+# White of PNG in 16 bits.
+_WHITE = 65535
 _COLOURS = ("RGB", "RGBA", "RGBX", "P", "PA", "LA")
 # Largest size in mm of a pixel that comes from a microscope: 1000 pixels per inch. The
 # resolution of other pictures is a hint for printers.
@@ -173,13 +175,19 @@ def _read_pixels(file):
         samples = file.tag_v2.get(_SAMPLES, (1,))
         samples = samples if isinstance(samples, int) else samples[0]
     picture = ImageOps.exif_transpose(file)
-    if picture.mode in _GREY and "transparency" not in picture.info:
+    transparent = picture.info.get("transparency")
+    # Pillow would make grey values of 16 bits ones of 8 bits, all white.
+    is_wide = picture.mode in _GREY and picture.mode not in ("1", "L")
+    if picture.mode in _GREY and (transparent is None or is_wide):
         picture = picture.convert("L") if picture.mode == "1" else picture
         pixels = np.asarray(picture)
         # Pillow takes these numbers for others of the same size.
         kinds = {("I", 1): np.uint32, ("L", 2): np.int8}
         pixels = pixels.view(kinds.get((picture.mode, samples), pixels.dtype))
-        return pixels.astype(pixels.dtype.newbyteorder("="))
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="))
+        if transparent is not None:
+            pixels[pixels == transparent] = _WHITE
+        return pixels
     is_opaque = picture.mode in ("RGB", "RGBX") and "transparency" not in picture.info
     if is_opaque:
         return np.asarray(picture.convert("RGB"))

@@ -226,9 +226,12 @@ def _negative_mutual_information(static, warped, mask, bins):
         weights = ops.ones_like(static[..., :1])
     else:
         weights = ops.cast(mask, "float32")
-    weights = ops.reshape(weights, (ops.shape(static)[0], -1, 1, 1))
+    weights = ops.reshape(weights, (ops.shape(weights)[0], -1, 1, 1))
     weights = weights / ops.maximum(ops.sum(weights, 1, keepdims=True), EPSILON)
-    joint = ops.einsum("bnci,bncj->bcij", a * weights, b)
+    # A batch of one is repeated, which a product of matrices would not do.
+    a = a * weights * ops.ones_like(b[:, :1, :1, :1])
+    b = b * ops.ones_like(a[:, :1, :1, :1])
+    joint = ops.einsum("bnci,bncj->bcij", a, b)
     independent = ops.sum(joint, 3, keepdims=True) * ops.sum(joint, 2, keepdims=True)
     epsilon = 1e-7
     information = joint * ops.log(joint / (independent + epsilon) + epsilon)

@@ -36,6 +36,9 @@ class ObjectiveOptions:
     penalties : tuple of (str or callable, float)
         Penalties, each a name or a function of the field, with their weights.
     label_weight, landmark_weight, orientation_weight : float
+    coarser_stride : int
+        Distance in voxels of the values that a network of several fields predicts, of
+        which the first coarser level has half.
     """
 
     loss: str | Callable
@@ -43,6 +46,7 @@ class ObjectiveOptions:
     label_weight: float = 1.0
     landmark_weight: float = 0.0
     orientation_weight: float = 0.0
+    coarser_stride: int = 1
 
     @classmethod
     def of(
@@ -54,6 +58,7 @@ class ObjectiveOptions:
         label_weight,
         landmark_weight,
         orientation_weight=0.0,
+        field_stride=1,
         **others,
     ):
         """Return the terms that the options of a model define; ``others`` are ignored.
@@ -69,12 +74,22 @@ class ObjectiveOptions:
             label_weight,
             landmark_weight,
             orientation_weight,
+            field_stride,
         )
 
     @property
     def needs_both_directions(self):
         """Whether a penalty needs the displacements of both directions."""
-        return any(get_penalty(p).of == "both directions" for p, _ in self.penalties)
+        return bool(self._of_both_directions)
+
+    @property
+    def weight_of_both_directions(self):
+        """Weight of the penalty of the displacements of both directions."""
+        return sum(self._of_both_directions)
+
+    @property
+    def _of_both_directions(self):
+        return [w for p, w in self.penalties if get_penalty(p).of == "both directions"]
 
 
 class Objective:
@@ -115,7 +130,7 @@ class Objective:
             backward = outputs["backward"]["displacement"]
             other = self._one_way(outputs["backward"], annotations.swapped())
             terms = {name: (term + other[name]) / 2 for name, term in terms.items()}
-            weight = dict(self.options.penalties)["inverse_consistency"]
+            weight = self.options.weight_of_both_directions
             inconsistent = weight * inverse_consistency(forward, backward)
             inconsistent *= _factor(outputs)
             terms["penalty"] += inconsistent
@@ -125,12 +140,12 @@ class Objective:
     def _one_way(self, outputs, annotations):
         options, mask = self.options, where_compared(annotations, outputs)
         whole_mask = mask
-        loss = penalty = 0.0
+        loss, penalty, stride = 0.0, 0.0, 2 * options.coarser_stride
         for weight, level in zip(LEVEL_WEIGHTS, [outputs, *outputs.get("coarser", [])]):
             static, warped = level["static"], level["warped"]
             loss += weight * evaluate_loss(options.loss, static, warped, mask)
             penalty += weight * self._penalty(level)
-            mask = None if mask is None else shrink(mask, 2)
+            mask, stride = None if mask is None else shrink(mask, stride), 2
         terms = _supervision(outputs["displacement"], annotations, whole_mask)
         penalty *= _factor(outputs)
         loss += penalty

@@ -230,6 +230,7 @@ def _one_sided(field, axis, side):
     return side * (shifted(field, axis, side) - field)
 
 
+@_register
 def inverse_consistency(forward, backward):
     """Return how far two displacements are from being inverse to each other.
 

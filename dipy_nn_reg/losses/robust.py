@@ -6,7 +6,7 @@ from keras import ops
 from dipy_nn_reg.backend import compiled
 from dipy_nn_reg.checks import check_number
 from dipy_nn_reg.losses.averages import masked_mean
-from dipy_nn_reg.losses.images import correlation_of_means, local_means
+from dipy_nn_reg.losses.images import correlation_of_means, lncc, local_means
 from dipy_nn_reg.transform.tensors import check_image_pair
 
 # Product of the variances of both images in a window, from 0 to 1, above which the
@@ -37,7 +37,8 @@ def robust_lncc(static, warped, *, mask=None, window=5, trim=0.2):
     -------
     loss : tensor, shape (batch,)
         From 0 to 1. The squared correlation of the windows that are left out counts
-        as 0. With ``trim=0`` it is that of :func:`~dipy_nn_reg.losses.lncc`.
+        as 0, and so does that of windows without contrast that correlate less than all
+        others. With ``trim=0`` it is :func:`~dipy_nn_reg.losses.lncc`.
 
     Raises
     ------
@@ -60,6 +61,8 @@ def robust_lncc(static, warped, *, mask=None, window=5, trim=0.2):
     check_number("trim", trim, or_zero=True)
     if trim >= 1:
         raise ValueError(f"Expected trim to be less than 1. Received trim={trim!r}.")
+    if not trim:
+        return lncc(static, warped, mask=mask, window=window)
     means, epsilon = local_means(static, warped, mask, window)
     squared = correlation_of_means(*means, 0 * epsilon, 0 * epsilon, epsilon)
     limit = _limit(squared, means[:-1], mask, float(trim))

@@ -166,7 +166,7 @@ def _where_finite(transform, points):
     return points
 
 
-def inverse_error(maps, grid):
+def inverse_error(maps, grid, *, where=None):
     """Return the mean distance of points from where they were, there and back.
 
     The way back is by the inverse that a map stores, as other programs read it.
@@ -177,19 +177,26 @@ def inverse_error(maps, grid):
         As for :func:`to_moving`.
     grid : Grid
         Grid of the static image.
+    where : ndarray of bool, shape of the grid, optional
+        Voxels that count; by default all of them.
 
     Returns
     -------
     error : float
         Mean distance in mm between the voxels of the grid and the same points mapped
         to the moving image and back. In grids of more than 2**18 voxels, every second
-        voxel along each axis is used.
+        voxel along each axis is used. NaN if no voxel counts.
 
     Raises
     ------
     ValueError
         If an affine cannot be inverted.
     """
-    points = grid.every(2 if prod(grid.shape) > _MANY_VOXELS else 1).points()
+    step = 2 if prod(grid.shape) > _MANY_VOXELS else 1
+    points = grid.every(step).points()
+    if where is not None:
+        points = points[where[(slice(None, None, step),) * where.ndim].ravel()]
+    if not len(points):
+        return np.nan
     back = _to_static(to_moving(points, maps), maps, _as_stored)
     return float(np.linalg.norm(back - points, axis=1).mean())

@@ -180,7 +180,9 @@ def measure_bundles(static, moving, affine, shape):
 
 def _fractions(bundle, affine, shape):
     """Return the fraction of the streamlines that pass through each voxel."""
-    return bundle_density(bundle, affine, shape) / len(bundle)
+    # Streamlines without points pass nowhere.
+    number = sum(len(line) > 0 for line in bundle)
+    return bundle_density(bundle, affine, shape) / max(number, 1)
 
 
 def _dice(static, moving, *, weighted=False):

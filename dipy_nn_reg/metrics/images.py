@@ -112,13 +112,15 @@ def entropies(static, warped, *, bins=32):
     return tuple(map(_entropy, (joint.sum(1), joint.sum(0), joint)))
 
 
-def to_unit_range(image):
+def to_unit_range(image, *, where=None):
     """Rescale the range from the minimum to the 99.8th percentile to [0, 1].
 
     Parameters
     ----------
     image : ndarray
         NaN becomes 0, and infinite values 0 or 1.
+    where : ndarray of bool, shape of ``image``, optional
+        Values that have the range; by default all of them.
 
     Returns
     -------
@@ -137,14 +139,18 @@ def to_unit_range(image):
     """
     image = check_real("image", image).astype(np.float64)
     is_finite = np.isfinite(image)
-    finite = image if is_finite.all() else image[is_finite]
+    counts = is_finite if where is None else is_finite & where
+    finite = image if counts.all() else image[counts]
     if not finite.size:
         return np.zeros(image.shape, np.float32)
     # So that no difference overflows.
     scale = max(abs(np.min(finite)), abs(np.max(finite))) or 1.0
-    image = image / scale
-    scaled = image if is_finite.all() else image[is_finite]
+    with np.errstate(over="ignore"):  # beside what counts
+        image = image / scale
+    scaled = image if counts.all() else image[counts]
     low, high = np.min(scaled), np.percentile(scaled, 99.8)
+    if not high > low:  # an object of few voxels
+        high = np.max(scaled)
     if not high > low:
         return np.zeros(image.shape, np.float32)
     image -= low

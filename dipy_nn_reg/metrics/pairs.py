@@ -1,7 +1,9 @@
 """Measures of one registered pair of images."""
 
+import numpy as np
+
 from dipy_nn_reg.metrics.fields import folding
-from dipy_nn_reg.metrics.images import ncc
+from dipy_nn_reg.metrics.images import check_same_shape, ncc
 
 
 def measure_pair(static, warped, displacement, *, moving=None):
@@ -20,8 +22,9 @@ def measure_pair(static, warped, displacement, *, moving=None):
     row : dict of float
         ``ncc_before``, the correlation of the static and the moving image, if that is
         passed; ``ncc_after``, that of the static and the warped image, see
-        :func:`~dipy_nn_reg.metrics.ncc`; ``folding`` and ``strict_folding`` in percent
-        of the voxels, see :func:`~dipy_nn_reg.metrics.folding`.
+        :func:`~dipy_nn_reg.metrics.ncc`, the mean over channels; ``folding`` and
+        ``strict_folding`` in percent of the voxels, see
+        :func:`~dipy_nn_reg.metrics.folding`.
 
     Raises
     ------
@@ -36,10 +39,19 @@ def measure_pair(static, warped, displacement, *, moving=None):
     >>> row["ncc_before"] < row["ncc_after"], row["folding"], row["strict_folding"]
     (True, 0.0, 0.0)
     """
-    before = {} if moving is None else {"ncc_before": ncc(static, moving)}
+    has_channels = np.ndim(static) == np.ndim(displacement)
+    correlation = _ncc_of_channels if has_channels else ncc
+    before = {} if moving is None else {"ncc_before": correlation(static, moving)}
     return {
         **before,
-        "ncc_after": ncc(static, warped),
+        "ncc_after": correlation(static, warped),
         "folding": folding(displacement),
         "strict_folding": folding(displacement, strict=True),
     }
+
+
+def _ncc_of_channels(static, other):
+    """Return the mean correlation of the channels, whose intensities differ."""
+    static, other = check_same_shape(static, other)
+    channels = range(static.shape[-1])
+    return float(np.mean([ncc(static[..., c], other[..., c]) for c in channels]))

@@ -162,7 +162,7 @@ def _check_image(name, image):
         raise ValueError(
             f"Expected {name} with contrast. Received only values of {low}."
         )
-    check_contrast(image, name=name)
+    check_contrast(image[None, ..., None], name=name)
     return image
 
 

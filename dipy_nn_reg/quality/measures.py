@@ -7,7 +7,9 @@ from scipy.ndimage import map_coordinates, minimum_filter, uniform_filter
 from dipy_nn_reg import metrics
 from dipy_nn_reg.checks import check_real, check_where
 from dipy_nn_reg.intensities import normalize
+from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.measures import measure_field
+from dipy_nn_reg.mapping.points import inverse_error
 from dipy_nn_reg.mapping.view import shown_part
 from dipy_nn_reg.metrics.labels import dice_of_labels
 from dipy_nn_reg.quality.applied import MappedPair, apply_map
@@ -51,8 +53,9 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
         measures of :func:`~dipy_nn_reg.metrics.measure_bundles`. Besides, ``covered``,
         the fraction of the static structure that the map finds within the moving
         image; ``shown``, the fraction of the moving structure that lies within the
-        static image, both inside of the masks; ``voxel_mm``, the longest side of a
-        static voxel; and the measures of
+        static image, both inside of the masks; ``inverse_error_object_mm``, as
+        ``inverse_error_mm``, for static structure that the moving image shows;
+        ``voxel_mm``, the longest side of a static voxel; and the measures of
         :func:`~dipy_nn_reg.mapping.measures.measure_field` and of
         :func:`~dipy_nn_reg.quality.starts.measure_start`.
     """
@@ -72,10 +75,14 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
     if not (brief and measures["nmi_after"] >= measures["nmi_before"]):
         measures["misplaced_before"] = _misplaced_of(pair, pair.before)
     part = shown_part(normalize(pair.static)[..., None])
-    structure = _structure(pair.static, pair.inside)[part]
-    measures["covered"] = float(pair.covered[part][structure].mean())
+    structure = _structure(pair.static, pair.inside)
+    measures["covered"] = float(pair.covered[part][structure[part]].mean())
     measures["shown"] = _shown(pair, part)
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
+    grid, where = Grid(pair.static.shape, pair.affine), structure & pair.covered
+    measures["inverse_error_object_mm"] = inverse_error(
+        [pair.mapping], grid, where=where
+    )
     of_field = of_field or measure_field(pair.mapping)
     return measures | of_field | measure_start(pair, alignment)
 
@@ -144,7 +151,12 @@ def misplaced(static, warped, *, where=None):
     step = -(-max(static.shape) // _MAX_VOXELS)
     # A single slice is kept.
     thinned = (slice(None, None, step),) * static.ndim
-    static, warped = (metrics.to_unit_range(i[thinned]) for i in (static, warped))
+    where = where[thinned]
+    if not where.any():
+        return np.nan
+    static, warped = (
+        metrics.to_unit_range(image[thinned], where=where) for image in (static, warped)
+    )
     if not warped.any():
         return 1.0
     correlation = _squared_correlation_with(static)
@@ -156,9 +168,6 @@ def misplaced(static, warped, *, where=None):
                 best = np.maximum(best, shifted)
     # A voxel whose surroundings correlate nowhere is not in place either.
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
-    where = where[thinned]
-    if not where.any():
-        return np.nan
     # Windows that reach into what has not been seen say little, but are all there is
     # where a thin part has been seen.
     counts = _structure(static, where)
@@ -199,7 +208,7 @@ def _variance(image, mean):
 
 def _structure(image, where):
     """Return the voxels with contrast in their surroundings, among some voxels."""
-    image = metrics.to_unit_range(image)
+    image = metrics.to_unit_range(image, where=where)
     variance = _variance(image, uniform_filter(image, _WINDOW))
     return where & (variance >= _MIN_VARIANCE * variance[where].max())
 
@@ -223,8 +232,11 @@ def _shown(pair, part):
     is_slice = np.array(pair.static.shape) == 1
     is_within = np.all((voxels >= low) & (voxels <= high) | is_slice, axis=1)
     if "mask" in pair.masks:
+        last = np.array(pair.static.shape) - 0.5
+        is_in_grid = np.all((voxels >= -0.5) & (voxels <= last) | is_slice, axis=1)
         left_out = (pair.masks["mask"] == 0).astype(np.uint8)
-        is_within = is_within[map_coordinates(left_out, voxels.T, order=0) == 0]
+        left_out = map_coordinates(left_out, voxels.T, order=0, mode="nearest")
+        is_within = is_within[~(is_in_grid & (left_out > 0))]
     return float(is_within.mean()) if len(is_within) else np.nan
 
 

@@ -31,7 +31,8 @@ ROWS = {
     "sd_log_jacobian": ("SDlogJ, as in Learn2Reg", 3),
     "mean_displacement_mm": ("Displacement, mean over the grid, mm", 2),
     "largest_displacement_mm": ("Displacement, largest, mm", 2),
-    "inverse_error_mm": ("There and back, mean error, mm", 3),
+    "inverse_error_mm": ("There and back, mean error over the grid, mm", 3),
+    "inverse_error_object_mm": ("There and back, mean error in the object, mm", 3),
 }
 
 

@@ -270,7 +270,8 @@ def _judge_labels(measures):
 
 
 def _judge_inverse(measures):
-    error = measures["inverse_error_mm"]
+    # Fields in air, where nothing is known, may lead out of the images.
+    error = measures.get("inverse_error_object_mm", measures["inverse_error_mm"])
     text = f"Points moved there and back are {error:.2f} mm off on average."
     if not np.isfinite(error):
         text = "Points moved there and back have no finite position."

@@ -192,9 +192,9 @@ class Predictor:
         if not for_loss:
             return
         for level in range(1 + len(self.model.output.get("coarser", []))):
-            shape = tuple(-(-size // 2**level) for size in spatial)
+            field = coarse_shape(spatial, options["field_stride"] * 2**level)
+            shape = field if level else spatial
             check_loss(options["loss"], (1, *shape, options["num_channels"]))
-            field = coarse_shape(shape, options["field_stride"])
             for penalty, _ in ObjectiveOptions.of(**options).penalties:
                 check_penalty(penalty, (1, *field, len(spatial)))
         seen = coarse_shape(spatial, options["field_stride"])

@@ -15,10 +15,19 @@ def arrays_for_arrays(function):
     @wraps(function)
     def wrapper(*args, **kwargs):
         has_tensor = any(ops.is_tensor(a) for a in (*args, *kwargs.values()))
+        if _is_nearest_of_uint64(args, kwargs) and not has_tensor:
+            # Backends have fewer bits for such integers. Here only bits are moved.
+            image, *others = args
+            return wrapper(image.view(np.int64), *others, **kwargs).view(np.uint64)
         result = function(*args, **kwargs)
         return result if has_tensor else ops.convert_to_numpy(result)
 
     return wrapper
+
+
+def _is_nearest_of_uint64(args, kwargs):
+    is_nearest = kwargs.get("interpolation") == "nearest"
+    return is_nearest and args and getattr(args[0], "dtype", None) == np.uint64
 
 
 def batches_match(image, field):

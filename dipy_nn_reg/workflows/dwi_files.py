@@ -168,8 +168,10 @@ def carry_series(series, distortion, static, inputs, paths):
     with whole_files({name: paths[name] for name in names}) as partials:
         place = {"header": static.header, "series": series.header}
         write_image(partials["out_series"], warped, static.affine, **place)
-        vectors = partials["out_bvecs"], read_bvecs(inputs["bvecs"])
-        write_turned_bvecs(*vectors, series, static, [mapping])
+        vectors = read_bvecs(inputs["bvecs"])
+        # Those of weighted volumes were found to be unit vectors.
+        vectors[np.isnan(vectors).any(axis=1)] = 0
+        write_turned_bvecs(partials["out_bvecs"], vectors, series, static, [mapping])
         shutil.copyfile(inputs["bvals"], partials["out_bvals"])
     logger.info(f"Written: {printable(paths['out_series'])}")
 

@@ -4,6 +4,7 @@ from dipy_nn_reg.diffusion.phase_encoding import (
     PhaseEncoding,
     parse_direction,
     read_phase_encoding,
+    readout_of,
     sidecar_of,
 )
 
@@ -18,7 +19,8 @@ def encoding_of(path, direction, sidecar):
     ----------
     path : Path
     direction : str or None
-        In letters of BIDS.
+        In letters of BIDS, in place of that of a sidecar, which may still have the
+        readout time.
     sidecar : string or Path or None
         Where it is not beside the image.
 
@@ -39,7 +41,7 @@ def encoding_of(path, direction, sidecar):
             f"Expected a direction or sidecars. Received direction={direction!r} and "
             f"{str(sidecar)!r}."
         )
-    return PhaseEncoding(*parse_direction(direction), None)
+    return PhaseEncoding(*parse_direction(direction), readout_of(path))
 
 
 def check_opposite(up, paths, direction, sidecar):
@@ -56,8 +58,9 @@ def check_opposite(up, paths, direction, sidecar):
         That of the second image, where it is not beside it.
     """
     if direction is not None and not sidecar:
-        return
-    down = encoding_of(paths[1], direction, sidecar)
+        down = PhaseEncoding(up.axis, -up.sign, readout_of(paths[1]))
+    else:
+        down = encoding_of(paths[1], direction, sidecar)
     if (up.axis, up.sign) != (down.axis, -down.sign):
         raise ValueError(
             f"Expected opposite phase encodings along one axis. Received axis "
@@ -88,7 +91,7 @@ def encoding_of_series(path, up, direction):
         If the axis or the readout time is not that of the pair.
     """
     if direction is not None:
-        encoding = PhaseEncoding(*parse_direction(direction), None)
+        encoding = PhaseEncoding(*parse_direction(direction), readout_of(path))
     elif sidecar_of(path).is_file():
         encoding = read_phase_encoding(sidecar_of(path))
     else:

@@ -205,7 +205,7 @@ class FitFlow(Workflow):
         image, across = reference_of(paths, voxel_size)
         shape = tuple(n for axis, n in enumerate(image.data.shape) if axis != across)
         if mirror is not None:
-            check_integer("mirror", mirror, lowest=0, highest=len(shape) - 1)
+            mirror = _mirrored_axis(mirror, image.data.shape, across)
         import_keras()
         from dipy_nn_reg import DeformableRegistration
         from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
@@ -253,6 +253,14 @@ class FitFlow(Workflow):
         logger.info(
             f"Trained on images of {shape}: {printable(outputs[0]['out_model'])}"
         )
+
+
+def _mirrored_axis(mirror, shape, across):
+    """Return the axis of a model's images for that of the voxels."""
+    check_integer("mirror", mirror, lowest=0, highest=len(shape) - 1)
+    if mirror == across:
+        raise ValueError(f"Expected mirror within the slices. Received axis {mirror}.")
+    return mirror - (across is not None and mirror > across)
 
 
 def _is_same(path, other):

@@ -3,7 +3,7 @@ import numpy.testing as npt
 import pytest
 
 from dipy_nn_reg import DeformableRegistration, register
-from dipy_nn_reg.checks.arrays import check_real, check_where
+from dipy_nn_reg.checks.arrays import as_array, check_real, check_where
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,12 @@ def test_only_arrays_of_bool_of_a_shape_say_where(where):
     with pytest.raises(ValueError, match="Expected inside"):
         check_where("inside", where, (3,))
     assert check_where("inside", [True, False, True], (3,)).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("check", [as_array, check_real])
+def test_masked_values_are_refused(check):
+    """Nothing would leave them out."""
+    masked = np.ma.masked_greater(np.arange(6.0), 4)
+    with pytest.raises(ValueError, match="without masked values.* 1 of 6"):
+        check("moving", masked)
+    npt.assert_array_equal(check("moving", np.ma.asarray(np.arange(6.0))), range(6))

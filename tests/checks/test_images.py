@@ -80,3 +80,11 @@ def test_contrast_that_float32_loses_is_refused(rng):
     check_contrast(100 + contrast, name="static")
     with pytest.raises(ValueError, match="Expected static with contrast.*Received"):
         check_contrast(1e8 + contrast, name="static")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_contrast_is_checked_for_each_image_and_channel(channels, rng):
+    images = rng.random((2, 12, 11, channels)) * 1e9
+    images[1, ..., -1] = 1e8 + rng.random((12, 11))  # constant in float32
+    with pytest.raises(ValueError, match="contrast that float32 holds"):
+        check_pairs(images, images[:1], ndim=2, num_channels=channels)

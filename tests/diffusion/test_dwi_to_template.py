@@ -6,6 +6,7 @@ import pytest
 from scipy.ndimage import affine_transform
 
 from dipy_nn_reg.data.fibres import make_fibres, make_series
+from dipy_nn_reg.diffusion import dwi_to_template
 from dipy_nn_reg.diffusion.dwi_to_template import register_dwi_to_template
 from dipy_nn_reg.diffusion.series import (
     anisotropy_of,
@@ -183,3 +184,32 @@ def test_what_does_not_belong_together_is_refused(series, gtab):
     weighted = gradient_table(np.full(14, 1000), bvecs=np.tile([1.0, 0, 0], (14, 1)))
     with pytest.raises(ValueError, match="without weighting"):
         register_dwi_to_template(series, weighted, template=template, **affines)
+
+
+def test_the_header_of_a_mask_says_where_it_is(series, gtab, monkeypatch):
+    """NiBabel turns the mask back; b-vectors may be three rows, as in files of FSL."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[4:12, 5:20, 6:18] = 1
+    flipped = nib.Nifti1Image(mask, AFFINE).as_reoriented([[0, -1], [1, 1], [2, 1]])
+    assert not np.array_equal(flipped.get_fdata(), mask)
+    received = []
+
+    def image_of(data, gtab, *, image, mask):
+        received.append(mask)
+        raise StopIteration
+
+    monkeypatch.setattr(dwi_to_template, "image_of_series", image_of)
+    gradients, place = (gtab.bvals, gtab.bvecs.T), {"dwi_affine": AFFINE}
+    template = nib.Nifti1Image(series[..., 0], AFFINE)
+    for given in (flipped, mask):
+        with pytest.raises(StopIteration):
+            register_dwi_to_template(
+                series, gradients, template=template, mask=given, **place
+            )
+        npt.assert_array_equal(received[-1], mask)
+    flipped.affine[:3, 3] += 1000
+    far = nib.Nifti1Image(mask, flipped.affine)
+    with pytest.raises(ValueError, match="mask in the space of the series"):
+        register_dwi_to_template(
+            series, gradients, template=template, mask=far, **place
+        )

@@ -114,3 +114,12 @@ def test_an_image_of_one_value_is_refused(number, value, image):
     images[number] = np.full(image.shape, value)
     with pytest.raises(ValueError, match="Expected moving images with contrast"):
         read_channels(2, "moving", images, None)
+
+
+def test_a_file_after_an_array_without_an_affine_is_refused(image):
+    """Its place beside the array would be unknown."""
+    second = nib.Nifti1Image(image, AFFINE)
+    with pytest.raises(ValueError, match="Expected moving_affine with an array first"):
+        read_channels(2, "moving", [image, second], None)
+    array, _ = read_channels(2, "moving", [image, second], AFFINE)
+    npt.assert_allclose(array[..., 1], image, atol=1e-6)

@@ -57,7 +57,10 @@ def test_text_is_refused(save, tmp_path):
 def test_arrays_are_checked_as_files_are():
     gtab = check_gradients(BVALS, BVECS, volumes=4)
     npt.assert_array_equal(gtab.bvals, BVALS)
-    for values, vectors in ((BVALS, BVECS.T), (BVALS[None], BVECS)):
+    # Three rows, as in files of FSL; DIPY turns them as well.
+    turned = check_gradients(BVALS, BVECS.T, volumes=4)
+    npt.assert_array_equal(turned.bvecs, gtab.bvecs)
+    for values, vectors in ((BVALS, BVECS[:, :2]), (BVALS[None], BVECS)):
         with pytest.raises(ValueError, match=r"shape \(4,\) and .*\(4, 3\). Received"):
             check_gradients(values, vectors, volumes=4)
     with pytest.raises(ValueError, match="length 1"):

@@ -1,5 +1,7 @@
 """Pictures against Pillow's own arrays and SimpleITK's readers."""
 
+from zlib import crc32
+
 import numpy as np
 import numpy.testing as npt
 from PIL import Image
@@ -215,3 +217,17 @@ def test_the_size_of_fine_pixels_is_written_and_other_places_are_warned_of(
 def test_images_that_no_picture_holds_are_refused(name, shape, dtype, message):
     with pytest.raises(ValueError, match=message):
         check_picture(name, shape, np.dtype(dtype))
+
+
+def test_grey_values_of_16_bits_stay_beside_a_transparent_one(tmp_path):
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    path = tmp_path / "grey.png"
+    Image.fromarray(values).save(path)
+    # A chunk of PNG that makes the value 2000 transparent, before the pixels.
+    content, chunk = path.read_bytes(), b"tRNS" + (2000).to_bytes(2, "big")
+    chunk = (2).to_bytes(4, "big") + chunk + crc32(chunk).to_bytes(4, "big")
+    at = content.index(b"IDAT") - 4
+    path.write_bytes(content[:at] + chunk + content[at:])
+    found = read_image(path).data
+    expected = np.where(values == 2000, 65535, values)
+    npt.assert_array_equal(np.sort(found, axis=None), np.sort(expected, axis=None))

@@ -393,3 +393,35 @@ def test_a_floor_is_added_to_the_variances(masked, rng):
     assert found == pytest.approx(expected, abs=2e-5)
     with pytest.raises(ValueError, match="floor"):
         lncc(*tensors[:2], window=5, floor=-0.1)
+
+
+@pytest.mark.parametrize("shape", [(12, 11), (9, 8, 10)])
+def test_a_batch_of_one_is_repeated_by_every_loss(shape, rng):
+    one = ops.convert_to_tensor(rng.random((1, *shape, 2), dtype=np.float32))
+    two = ops.convert_to_tensor(rng.random((2, *shape, 2), dtype=np.float32))
+    mask = ops.convert_to_tensor(rng.random((1, *shape, 1), dtype=np.float32) + 0.1)
+    twice = ops.concatenate([one, one])
+    for name, loss in LOSSES.items():
+        for pair, expected in (((one, two), (twice, two)), ((two, one), (two, twice))):
+            actual = loss.function(*pair, mask=mask)
+            npt.assert_allclose(
+                *(
+                    ops.convert_to_numpy(v)
+                    for v in (
+                        actual,
+                        loss.function(*expected, mask=ops.concatenate([mask, mask])),
+                    )
+                ),
+                rtol=1e-5,
+                err_msg=name,
+            )
+
+
+def test_without_a_trim_all_windows_count(rng):
+    """Also those of air, which have no contrast."""
+    images = 0.1 + 0.008 * rng.normal(size=(2, 1, 32, 30, 1)).astype(np.float32)
+    images[:, :, 8:20, 8:20] += gaussian_filter(rng.random((12, 12)), 1)[..., None]
+    pair = [ops.convert_to_tensor(image) for image in images]
+    expected = ops.convert_to_numpy(lncc(*pair, window=5))
+    actual = ops.convert_to_numpy(robust_lncc(*pair, window=5, trim=0))
+    npt.assert_allclose(actual, expected, rtol=1e-6)

@@ -313,3 +313,17 @@ def test_a_loss_is_finite_where_a_coarse_axis_has_one_voxel(rng):
     assert np.isfinite([*history["loss"], *history["penalty"]]).all()
     _, outcome = register(*images, loss="ncc", field_stride=4, prealign=None)
     assert outcome.used == "optimized" and np.isfinite(outcome.loss_after)
+
+
+@pytest.mark.slow
+def test_consistency_is_a_penalty_by_its_function(tmp_path, rng):
+    images, found = rng.random((2, 12, 11), dtype=np.float32), []
+    for penalty in (inverse_consistency, "inverse_consistency"):
+        registration = DeformableRegistration(
+            input_shape=(12, 11), penalty=penalty, seed=0
+        )
+        history = registration.fit(images, images[0], epochs=1, verbose=0)
+        found.append(history.history["loss"][0])
+    assert found[0] == found[1]
+    registration.save(tmp_path / "model.keras")
+    DeformableRegistration.load(tmp_path / "model.keras")

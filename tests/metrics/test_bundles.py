@@ -168,3 +168,11 @@ def test_invalid_grids_are_refused():
         bundle_density(slab([1]), np.eye(4), (5, 5))
     with pytest.raises(ValueError, match="static bundle within the grid"):
         bundle_dice([line + 100 for line in slab([1])], slab([1]), np.eye(4), SHAPE)
+
+
+def test_streamlines_without_points_do_not_count():
+    lines = [np.array([[0.0, 0, 0], [2, 0, 0]]), np.array([[1.0, 0, 0], [3, 0, 0]])]
+    other, grid = lines[:1], (np.eye(4), (4, 1, 1))
+    empty = [*other, *[np.zeros((0, 3))] * 5]
+    expected = bundle_dice(lines, other, *grid, weighted=True)
+    assert bundle_dice(lines, empty, *grid, weighted=True) == expected

@@ -39,3 +39,16 @@ def test_an_image_of_another_shape_is_refused(images):
         measure_pair(static, warped[1:], still)
     with pytest.raises(ValueError, match="Expected arrays of one shape"):
         measure_pair(static, warped, still, moving=warped[1:])
+
+
+def test_the_offset_between_channels_is_no_correlation(images):
+    one, other = (np.stack([image, image[::-1]], -1) for image in images[:2])
+    still = np.zeros((*images[0].shape, images[0].ndim))
+    row = measure_pair(one, other, still)
+    expected = [
+        np.corrcoef(a.ravel(), b.ravel())[0, 1]
+        for a, b in zip(np.moveaxis(one, -1, 0), np.moveaxis(other, -1, 0))
+    ]
+    assert row["ncc_after"] == pytest.approx(np.mean(expected))
+    away = measure_pair(one + [0, 100], other + [0, 100], still)
+    assert away["ncc_after"] == pytest.approx(row["ncc_after"])

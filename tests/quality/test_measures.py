@@ -211,3 +211,62 @@ def test_the_part_of_the_moving_image_that_the_static_one_shows(shape, rng):
     kept = len(box) - len(box) // 4
     expected = {"moving": 0.5, "static": kept / (shape[0] - len(box) // 4)}
     assert parts == pytest.approx(expected, abs=0.04)
+
+
+@pytest.mark.parametrize("shape", [(80, 84), (48, 48, 48)])
+def test_a_small_object_beside_itself_is_in_place(shape):
+    """Of fewer voxels than the percentile up to which intensities range."""
+    distance = np.indices(shape) - np.reshape(shape, (-1, *[1] * len(shape))) / 2
+    radius = np.linalg.norm(distance, axis=0)
+    image = np.where(radius < 3.5, 1 - radius / 9, 0)
+    assert 0 < np.mean(image > 0) < 0.006
+    assert misplaced(image, image) == 0
+    assert misplaced(image, np.roll(image, 8, 0)) > 0.5
+
+
+def test_what_is_not_compared_does_not_set_the_range(rng):
+    """A bright bladder outside of the mask."""
+    image = 50 * gaussian_filter(rng.normal(size=(80, 80)), 2)
+    where = np.ones(image.shape, bool)
+    where[:14] = False
+    expected = misplaced(image, np.roll(image, 2, 1), where=where)
+    image[2:9, 20:60] = 1e5
+    assert misplaced(image, image, where=where) == 0
+    shifted = misplaced(image, np.roll(image, 2, 1), where=where)
+    assert shifted == pytest.approx(expected, abs=0.05) and expected > 0.3
+
+
+@pytest.mark.parametrize("away", [0, 1e-9])
+def test_points_beside_a_slice_are_within_its_mask(away, rng):
+    """A rounding error takes them off the plane."""
+    shape = (20, 40, 1)
+    image = rng.random((40, 40, 1)).astype(np.float32)
+    affine, there = np.eye(4), np.eye(4)
+    there[2, 3] = away
+    still = displacement_to_mapping(
+        np.zeros((*shape, 3)),
+        static_affine=affine,
+        moving_affine=there,
+        moving_shape=image.shape,
+    )
+    mask = np.zeros(shape, bool)
+    mask[10:] = True
+    shown = measure(apply_map(still, image, image[:20], mask=mask))["shown"]
+    # Of the 40 rows, 10 are left out and 10 are shown.
+    assert shown == pytest.approx(1 / 3, abs=0.03)
+
+
+@pytest.mark.parametrize("shape", [(40, 44), (24, 26, 22)])
+def test_the_way_back_is_told_for_the_object(shape, rng):
+    """The field leads out of the image in air; in the object it moves by one voxel."""
+    ndim = len(shape)
+    image = np.zeros(shape)
+    inner = tuple(slice(8, n - 8) for n in shape)
+    image[inner] = gaussian_filter(rng.random(shape), 1)[inner]
+    field = np.zeros((*shape, ndim), np.float32)
+    field[..., 0] = 1
+    field[:4, ..., 0] = -30
+    mapping = displacement_to_mapping(field, inverse=np.zeros_like(field))
+    measures = measure(apply_map(mapping, image, np.roll(image, -1, 0)))
+    assert measures["inverse_error_object_mm"] == pytest.approx(1, abs=1e-3)
+    assert measures["inverse_error_mm"] > 2

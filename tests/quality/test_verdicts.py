@@ -40,6 +40,8 @@ def test_a_good_registration_needs_no_advice():
         ({"misplaced_after": 0.3}, "Look closely"),
         ({"misplaced_after": 0.6}, "Misaligned"),
         ({"inverse_error_mm": 2.1}, "Look closely"),
+        ({"inverse_error_mm": 2.1, "inverse_error_object_mm": 0.1}, "Good"),
+        ({"inverse_error_object_mm": 2.1}, "Look closely"),
         ({"inverse_error_mm": np.nan}, "Look closely"),
         ({"covered": 0.9}, "Look closely"),
         ({"covered": 0.4}, "Look closely"),

@@ -128,3 +128,26 @@ def test_a_process_that_shares_trainings_predicts_all_pairs(rng, blobs, monkeypa
     pairs = dataset.PairDataset(images[..., None], images[:1, ..., None], batch_size=4)
     assert len(pairs[0]["moving"]) == 2
     npt.assert_array_equal(registration.predict(images, images[0]), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "stride"), [((16, 16, 16), None), ((24, 20), 2)])
+def test_networks_of_several_fields_take_masks(shape, stride, rng):
+    images = rng.random((2, *shape), dtype=np.float32)
+    mask = np.ones((2, *shape), np.uint8)
+    losses = []
+    for masks in ({}, {"mask": mask}):
+        registration = DeformableRegistration(
+            input_shape=shape, network="fcn", field_stride=stride, seed=0, loss="mse"
+        )
+        history = registration.fit(
+            images, images[::-1], epochs=1, batch_size=2, verbose=0, **masks
+        )
+        losses.append(history.history["loss"][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_coarse_levels_are_checked_in_their_size():
+    """Of 36 voxels, the coarsest level of a field of every second voxel has 5."""
+    with pytest.raises(ValueError, match="window"):
+        DeformableRegistration(input_shape=(36,) * 3, network="fcn", loss="lncc")

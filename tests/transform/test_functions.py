@@ -407,3 +407,14 @@ def test_image_is_constant_must_be_true_or_false(constant):
     with pytest.raises(ValueError, match="image_is_constant to be True or False"):
         warp(image, displacement, image_is_constant=constant)
     warp(image, displacement, image_is_constant=np.bool_(True))
+
+
+@pytest.mark.parametrize("function", ["warp", "sample"])
+def test_labels_of_64_bits_keep_all_of_them(function):
+    labels = np.array([[1, 2**40 + 5], [2**33, 2**63 + 1]], np.uint64)
+    if function == "warp":
+        found = warp(labels, np.zeros((2, 2, 2), "f"), interpolation="nearest")
+    else:
+        found = sample(labels, identity_grid((2, 2)), interpolation="nearest")
+    npt.assert_array_equal(found, labels)
+    assert found.dtype == np.uint64

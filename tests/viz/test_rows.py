@@ -53,3 +53,13 @@ def test_invalid_options_are_refused():
     with pytest.raises(ValueError, match="Expected spacing to be an integer >= 1"):
         plot_registration(*[images] * 3, np.zeros((8, 9, 7, 2)), spacing=0)
     assert not plt.get_fignums()
+
+
+def test_one_missing_value_does_not_blank_a_row(rng):
+    images = rng.random((2, 20, 20))
+    images[0, 0, 0] = np.nan
+    figure = plot_registration(
+        images[:1], images[1], images[:1], np.zeros((1, 20, 20, 2))
+    )
+    shown = figure.axes[0].images[0]
+    assert shown.get_clim() == (np.nanmin(images), np.nanmax(images))

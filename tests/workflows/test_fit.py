@@ -382,3 +382,25 @@ def test_labels_keep_their_values(values, dtype, write, tmp_path):
     found = _read_labels(path, read_image(path))
     assert found.dtype.itemsize == (4 if max(values) < 2**31 else 8)
     np.testing.assert_array_equal(found, labels)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_mirrored_axis_is_one_of_the_voxels(
+    axis, write, rng, tmp_path, monkeypatch
+):
+    """Of slices stored along any axis."""
+    shape = np.insert([12, 11], axis, 1)
+    images = [write(f"{i}.nii.gz", rng.random(shape)) for i in range(2)]
+    received = []
+    monkeypatch.setattr(
+        "dipy_nn_reg.workflows.fit._fit",
+        lambda *_, mirror, **__: received.append(mirror),
+    )
+    for mirror in range(3):
+        if mirror == axis:
+            with pytest.raises(ValueError, match=f"within the slices.*{axis}"):
+                fit(images, tmp_path / "no", mirror=mirror)
+        else:
+            with pytest.raises(FileNotFoundError):  # nothing was trained
+                fit(images, tmp_path / f"out{mirror}", mirror=mirror)
+    assert received == [0, 1]

@@ -215,6 +215,16 @@ def test_the_inverse_is_written_on_demand_and_no_earlier_one_stays(
     assert register(*pair, **options) == OUTPUTS
 
 
+def test_an_inverse_of_something_else_stays(sevens, write, tmp_path):
+    paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "inverse.nii.gz").write_bytes(b"of another program")
+    options = {"prealign": "none", "level_iters": [2], "force": True}
+    register(paths[0], paths[1:], out, **options)
+    assert (out / "inverse.nii.gz").read_bytes() == b"of another program"
+
+
 def test_files_are_not_compressed_where_their_names_say_so(sevens, write, tmp_path):
     paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
     names = {f"out_{name}": f"{name}.nii" for name in ("warped", "field", "inverse")}

@@ -109,6 +109,8 @@ def test_a_fieldmap_in_hertz_of_an_earlier_run_is_removed(pair, describe, tmp_pa
     for path, direction in zip(pair, ("j", "j-")):
         describe(path, direction, TotalReadoutTime=0.04)
     assert "fieldmap_hz.nii.gz" in names(undistort(pair, tmp_path))
+    for path in pair:
+        path.with_name(path.name.replace(".nii.gz", ".json")).unlink()
     flow = UndistortFlow(force=True)
     options = {"direction": "j", "out_dir": str(tmp_path / "out")}
     flow.run(*map(str, pair), None, **options)
@@ -394,6 +396,19 @@ def test_sidecars_that_do_not_fit_are_refused(
     describe(pair[1], **down)
     with pytest.raises(ValueError, match=message):
         undistort(pair, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("which", ["down", "series"])
+def test_readout_times_are_compared_beside_a_direction(
+    which, pair, images, write, describe, tmp_path
+):
+    """A displacement grows with the readout time, whoever names the direction."""
+    describe(pair[0], None, TotalReadoutTime=0.05)
+    series = write("series.nii.gz", images[1], AFFINE)
+    describe(pair[1] if which == "down" else series, None, TotalReadoutTime=0.1)
+    with pytest.raises(ValueError, match=r"readout time of 0.05 s.*0.1 s of"):
+        undistort(pair, tmp_path, [series], direction="j", series_direction="j")
     assert not (tmp_path / "out").exists()
 
 

@@ -9,16 +9,22 @@ BINS, _GAUSSIAN = 32, np.exp(-0.5 * np.arange(-3, 4) ** 2)
 _GAUSSIAN /= _GAUSSIAN.sum()
 # Percentage of the values at each end that share the outermost bin.
 _OUTSIDE = 0.1
+# Percentage at each end of the values of an object beyond which they may be those of a
+# hot spot, which is cut off at so many times their range from it: the rest of the
+# object would fill few bins.
+_HOT, _REACH = 5, 2
 _TINY = 1e-12
 
 
-def to_bins(image):
+def to_bins(image, structure):
     """Return an image as positions in a histogram, and that of its background.
 
     Parameters
     ----------
     image : ndarray
         Background of 0.
+    structure : ndarray of bool
+        Where the object is.
 
     Returns
     -------
@@ -29,6 +35,11 @@ def to_bins(image):
     low, high = np.percentile(image, (_OUTSIDE, 100 - _OUTSIDE))
     if high <= low:
         low, high = image.min(), image.max()
+    if structure.any():
+        usual = np.percentile(image[structure], (_HOT, 100 - _HOT))
+        least, most = min(0, usual[0]), max(0, usual[1])
+        reach = _REACH * (most - least)
+        low, high = max(low, least - reach), min(high, most + reach)
     factor = (BINS - 1) / (high - low if high > low else 1)
     bins = (np.clip(image, low, high) - low) * factor
     return bins.astype(np.float32), float((np.clip(0, low, high) - low) * factor)

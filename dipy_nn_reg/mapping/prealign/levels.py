@@ -103,13 +103,13 @@ class Level:
 
     def __init__(self, moving, static, max_points):
         self.size = float(voxel_sizes(static.affine).min())
-        bins, background = to_bins(moving.values)
+        bins, background = to_bins(moving.values, moving.structure)
         self._moving = MovingImage(bins, moving.affine, background)
         self._mask = None
         if moving.mask is not None:
             self._mask = MovingImage(moving.mask, moving.affine, 0)
         self._is_cut = moving.is_cut
-        bins, _ = to_bins(static.values)
+        bins, _ = to_bins(static.values, static.structure)
         near = uniform_filter(static.structure.astype(np.float32), 5) > 0
         near = np.flatnonzero(near if static.mask is None else near & static.mask)
         if not len(near):  # a constant image

@@ -65,8 +65,20 @@ def test_independent_samples_have_little_information(rng):
 def test_bins_hold_all_but_the_outermost_values(rng):
     image = rng.normal(size=(40, 40, 40))
     image[0, 0, 0] = 1e6
-    bins, background = to_bins(image)
+    bins, background = to_bins(image, np.ones(image.shape, bool))
     assert bins.min() == 0 and bins.max() == BINS - 1
     low, high = np.percentile(image, (0.1, 99.9))
     assert background == pytest.approx((BINS - 1) * -low / (high - low), rel=1e-5)
     assert len(np.unique(np.rint(bins))) == BINS
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_hot_spot_leaves_room_for_the_object(ndim, rng):
+    image = np.zeros((40,) * ndim)
+    image[(slice(10, 30),) * ndim] = rng.uniform(1, 2, (20,) * ndim)
+    structure = image > 0.5
+    expected, _ = to_bins(image, structure)
+    image[(slice(10, 13),) * ndim] = 1000
+    bins, background = to_bins(image, structure)
+    levels = len(np.unique(np.rint(bins[structure])))
+    assert background == 0 and levels >= len(np.unique(np.rint(expected))) / 4
