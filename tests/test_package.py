@@ -121,10 +121,10 @@ def test_examples_in_docstrings(module):
 
 def test_each_dependency_has_its_reason():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = [re.match(r"\w+", text)[0] for text in project["dependencies"]]
+    names = [re.match(r"[\w-]+", text)[0] for text in project["dependencies"]]
     page = (ROOT / "doc/design.rst").read_text()
     section = page.split("Dependencies\n---")[1].split("\n---")[0]
-    assert re.findall(r"^\* ``(\w+)``: \w", section, re.MULTILINE) == names
+    assert re.findall(r"^\* ``([\w-]+)``: \w", section, re.MULTILINE) == names
 
 
 def test_requirements_without_a_backend_are_those_of_the_project():

@@ -142,13 +142,18 @@ def read_streamlines(path, reference):
         raise ValueError(
             f"Expected a tractogram. Received {str(path)!r}: {error}"
         ) from error
-    if not tractogram or not len(tractogram.streamlines):
+    if tractogram is False:
+        raise ValueError(
+            f"Expected an ending in lower case, as DIPY reads it. Received "
+            f"{str(path)!r}."
+        )
+    if not len(tractogram.streamlines):
         raise ValueError(f"Expected streamlines. There are none in {str(path)!r}.")
     _check_finite(tractogram.streamlines.get_data(), path)
     return tractogram
 
 
-def write_streamlines(path, tractogram, points, reference):
+def write_streamlines(path, tractogram, points, reference, *, source=None):
     """Write a tractogram with other points, in the space of another image.
 
     Parameters
@@ -160,6 +165,9 @@ def write_streamlines(path, tractogram, points, reference):
         New points of all streamlines, one streamline after the other.
     reference : dipy_nn_reg.io.nifti.Image or Path
         The image in whose space the points are.
+    source : Path, optional
+        File of the tractogram. Of one TRX file to another, groups of streamlines are
+        carried over, which the tractogram does not hold.
 
     Returns
     -------
@@ -181,11 +189,26 @@ def write_streamlines(path, tractogram, points, reference):
     )
     with whole_file(path) as partial:
         save_tractogram(moved, str(partial), bbox_valid_check=False)
+        if source and {source.suffix.lower(), path.suffix.lower()} == {".trx"}:
+            _copy_groups(source, partial)
     moved.to_vox()
     moved.to_corner()
     voxels = moved.streamlines.get_data()
     inside = np.all((voxels >= 0) & (voxels <= moved.dimensions), axis=1)
     return int(np.sum(~inside))
+
+
+def _copy_groups(source, path):
+    """Copy the groups of a TRX file, and their data, to another one."""
+    from trx import trx_file_memmap as trx
+
+    old = trx.load(str(source))
+    if old.groups:
+        new = trx.load(str(path))
+        new.groups, new.data_per_group = dict(old.groups), dict(old.data_per_group)
+        trx.save(new, str(path))
+        new.close()
+    old.close()
 
 
 def read_map(path, static, moving, *, absolute=False):

@@ -181,7 +181,7 @@ def _move(points, maps, inverse):
 def _move_streamlines(path, static, maps, inverse, out):
     tractogram = read_streamlines(path, static)
     points = _move(tractogram.streamlines.get_data(), maps, inverse)
-    return write_streamlines(out, tractogram, points, static)
+    return write_streamlines(out, tractogram, points, static, source=path)
 
 
 def write_turned_bvecs(path, vectors, moving, static, maps, *, inverse=False):

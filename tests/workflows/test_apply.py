@@ -238,6 +238,36 @@ def test_streamlines_are_transformed_by_the_map(ending, setting, tmp_path):
         assert tuple(header["dimensions"]) == setting.field.shape[:-1]
 
 
+def test_groups_of_streamlines_are_carried_over(setting, tmp_path):
+    """Those of TRX, which DIPY's tractograms do not have."""
+    from trx import trx_file_memmap as trx
+
+    lines = [np.full((4, 3), 10.0) + i for i in range(4)]
+    path = tmp_path / "lines.trx"
+    write_lines(path, lines, setting)
+    file = trx.load(str(path))
+    file.groups = {"left": np.array([0, 2], np.uint32)}
+    file.data_per_group = {"left": {"fa": np.array([0.5], np.float32)}}
+    trx.save(file, str(path))
+    file.close()
+    out = trx.load(str(apply(setting, path, out=tmp_path / "out")))
+    assert list(out.groups) == ["left"]
+    npt.assert_array_equal(out.groups["left"], [0, 2])
+    npt.assert_array_equal(out.data_per_group["left"]["fa"], [[0.5]])
+    expected = inverted(setting.mapping, np.concatenate(lines))
+    npt.assert_allclose(out.streamlines.get_data(), expected, atol=1e-3)
+    out.close()
+
+
+@pytest.mark.parametrize("ending", [".TRK", ".TCK"])
+def test_endings_in_upper_case_are_refused_as_such(ending, setting, tmp_path):
+    path = tmp_path / "lines.trk"
+    write_lines(path, [np.full((4, 3), 10.0)], setting)
+    path = path.rename(tmp_path / f"lines{ending}")
+    with pytest.raises(ValueError, match="ending in lower case"):
+        apply(setting, path, out=tmp_path / "out")
+
+
 def write_lines(path, lines, setting):
     from dipy.io.stateful_tractogram import Space, StatefulTractogram
     from dipy.io.streamline import save_tractogram
