@@ -107,7 +107,7 @@ def _mask_on(grid, mask):
     mask = labels_on_grid((np.asarray(mask) > 0).astype(np.uint8), affine, [], grid)
     if not mask.any():
         raise ValueError(
-            "Expected a mask in the space of the series. Received another."
+            "Expected a mask that overlaps the series. Received one that does not."
         )
     return mask
 

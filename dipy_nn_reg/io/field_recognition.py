@@ -146,7 +146,9 @@ def _holds_positions(image):
     # Directions in which the grid extends: two for a slice.
     _, axes = np.linalg.eigh(points.T @ points)
     axes = axes[:, 3 - sum(size > 1 for size in shape) :]
-    linear, *_ = np.linalg.lstsq(points @ axes, values - values.mean(axis=0))
+    linear, *_ = np.linalg.lstsq(
+        points @ axes, values - values.mean(axis=0), rcond=None
+    )
     is_nearer = _stretch(linear) + _CLEARLY < _stretch(linear + axes.T)
     return bool(is_nearer and np.linalg.det(linear @ axes) > 0)
 

@@ -15,19 +15,20 @@ def arrays_for_arrays(function):
     @wraps(function)
     def wrapper(*args, **kwargs):
         has_tensor = any(ops.is_tensor(a) for a in (*args, *kwargs.values()))
-        if _is_nearest_of_uint64(args, kwargs) and not has_tensor:
-            # Backends have fewer bits for such integers. Here only bits are moved.
-            image, *others = args
-            return wrapper(image.view(np.int64), *others, **kwargs).view(np.uint64)
+        image = args[0] if args else kwargs.get("image")
+        is_moved = kwargs.get("interpolation") == "nearest" and not has_tensor
+        if is_moved and getattr(image, "dtype", None) == np.uint64:
+            # Backends have fewer bits for such integers, and bits are only moved.
+            image = image.view(np.int64)
+            if args:
+                result = wrapper(image, *args[1:], **kwargs)
+            else:
+                result = wrapper(**kwargs | {"image": image})
+            return result.view(np.uint64)
         result = function(*args, **kwargs)
         return result if has_tensor else ops.convert_to_numpy(result)
 
     return wrapper
-
-
-def _is_nearest_of_uint64(args, kwargs):
-    is_nearest = kwargs.get("interpolation") == "nearest"
-    return is_nearest and args and getattr(args[0], "dtype", None) == np.uint64
 
 
 def batches_match(image, field):

@@ -209,7 +209,7 @@ def test_the_header_of_a_mask_says_where_it_is(series, gtab, monkeypatch):
         npt.assert_array_equal(received[-1], mask)
     flipped.affine[:3, 3] += 1000
     far = nib.Nifti1Image(mask, flipped.affine)
-    with pytest.raises(ValueError, match="mask in the space of the series"):
+    with pytest.raises(ValueError, match="mask that overlaps the series"):
         register_dwi_to_template(
             series, gradients, template=template, mask=far, **place
         )

@@ -413,7 +413,10 @@ def test_image_is_constant_must_be_true_or_false(constant):
 def test_labels_of_64_bits_keep_all_of_them(function):
     labels = np.array([[1, 2**40 + 5], [2**33, 2**63 + 1]], np.uint64)
     if function == "warp":
-        found = warp(labels, np.zeros((2, 2, 2), "f"), interpolation="nearest")
+        still = np.zeros((2, 2, 2), "f")
+        found = warp(labels, still, interpolation="nearest")
+        named = {"image": labels, "displacement": still, "interpolation": "nearest"}
+        npt.assert_array_equal(warp(**named), labels)
     else:
         found = sample(labels, identity_grid((2, 2)), interpolation="nearest")
     npt.assert_array_equal(found, labels)
