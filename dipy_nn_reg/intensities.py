@@ -112,10 +112,7 @@ def float_type(image):
     -------
     dtype : type
     """
-    if image.dtype.kind == "b" or image.dtype.itemsize <= 2 or not image.size:
-        return np.float32
-    fits = _fits_float32(np.float64(np.min(image)), np.float64(np.max(image)))
-    return np.float32 if fits else np.float64
+    return np.float64 if loses_contrast(image[None, ..., None]) else np.float32
 
 
 def loses_contrast(images):
@@ -132,16 +129,13 @@ def loses_contrast(images):
     if images.dtype.kind == "b" or images.dtype.itemsize <= 2 or not images.size:
         return False
     axes = tuple(range(1, images.ndim - 1))
-    ends = (f(images, axis=axes).astype(np.float64) for f in (np.min, np.max))
-    return not np.all(_fits_float32(*ends))
-
-
-def _fits_float32(low, high):
-    """Return whether float32 tells the values of a range apart."""
-    span, largest = high - low, np.maximum(np.abs(low), np.abs(high))
+    low, high = (f(images, axis=axes).astype(np.float64) for f in (np.min, np.max))
+    with np.errstate(over="ignore", invalid="ignore"):
+        span, largest = high - low, np.maximum(np.abs(low), np.abs(high))
     # float32 has 24 significant bits, and full precision only above about 1e-38.
     fits = (span >= largest * _MIN_CONTRAST) & (span >= _MIN_SPAN)
-    return (fits & (largest <= np.finfo(np.float32).max)) | (span == 0)
+    fits &= largest <= np.finfo(np.float32).max
+    return not np.all(fits | (span == 0))
 
 
 def normalize(image):

@@ -26,9 +26,9 @@ WRITABLE_PICTURES = (".png", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "TIFF")
 # Pillow's modes of one number a pixel, and of colours, transparent or from a palette.
 _GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I", "F")
+_COLOURS = ("RGB", "RGBA", "RGBX", "P", "PA", "LA")
 # White of PNG in 16 bits.
 _WHITE = 65535
-_COLOURS = ("RGB", "RGBA", "RGBX", "P", "PA", "LA")
 # Largest size in mm of a pixel that comes from a microscope: 1000 pixels per inch. The
 # resolution of other pictures is a hint for printers.
 _MAX_PIXEL = 0.0254

@@ -37,8 +37,8 @@ class ObjectiveOptions:
         Penalties, each a name or a function of the field, with their weights.
     label_weight, landmark_weight, orientation_weight : float
     coarser_stride : int
-        Distance in voxels of the values that a network of several fields predicts, of
-        which the first coarser level has half.
+        Of a network of several fields, distance in voxels of the values of the finest
+        one; that of each further one is twice as large.
     """
 
     loss: str | Callable

@@ -77,12 +77,13 @@ def measure(pair, *, of_field=None, alignment=None, brief=False):
     part = shown_part(normalize(pair.static)[..., None])
     structure = _structure(pair.static, pair.inside)
     measures["covered"] = float(pair.covered[part][structure[part]].mean())
-    measures["shown"] = _shown(pair, part)
     measures["voxel_mm"] = float(voxel_sizes(pair.affine).max())
     grid, where = Grid(pair.static.shape, pair.affine), structure & pair.covered
-    measures["inverse_error_object_mm"] = inverse_error(
-        [pair.mapping], grid, where=where
-    )
+    of_structure = {
+        "shown": _shown(pair, part),
+        "inverse_error_object_mm": inverse_error([pair.mapping], grid, where=where),
+    }
+    measures |= {n: v for n, v in of_structure.items() if not np.isnan(v)}
     of_field = of_field or measure_field(pair.mapping)
     return measures | of_field | measure_start(pair, alignment)
 

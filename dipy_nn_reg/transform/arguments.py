@@ -2,6 +2,7 @@
 
 from functools import wraps
 
+import keras
 from keras import ops
 import numpy as np
 
@@ -17,8 +18,10 @@ def arrays_for_arrays(function):
         has_tensor = any(ops.is_tensor(a) for a in (*args, *kwargs.values()))
         image = args[0] if args else kwargs.get("image")
         is_moved = kwargs.get("interpolation") == "nearest" and not has_tensor
-        if is_moved and getattr(image, "dtype", None) == np.uint64:
-            # Backends have fewer bits for such integers, and bits are only moved.
+        is_long = getattr(image, "dtype", None) == np.uint64
+        # JAX has no integers of 64 bits, unless a user asks it for them.
+        if is_moved and is_long and keras.backend.backend() != "jax":
+            # Others have them with a sign alone, and bits are only moved.
             image = image.view(np.int64)
             if args:
                 result = wrapper(image, *args[1:], **kwargs)
