@@ -4,27 +4,13 @@ Whichever is used, the function is the same, and so are the results.
 """
 
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 import json
-import multiprocessing
 import os
 from pathlib import Path
-import signal
-import threading
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.io.temporaries import temporary_files_within
+from dipy_nn_reg.cohort.workers import Worker, ended
 
-# Variables by which libraries choose the number of their threads.
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 # Reason of a pair whose process came to an end twice, once alone.
 KILLED = "Its process was killed, possibly for want of memory."
 # Seconds in which a scheduler has to answer.
@@ -80,54 +66,8 @@ class Here:
         """End nothing."""
 
 
-class InProcesses:
-    """Engine of processes of this machine, which share its processors.
-
-    The processes are started by the first jobs, and stay for all that follow. If one is
-    killed, the jobs in flight are done again, one by one; a job during which it happens
-    again has failed.
-    """
-
-    def __init__(self, n_jobs, killed):
-        self.n_jobs, self.killed, self._pool = n_jobs, killed, None
-
-    def run(self, function, jobs):
-        """Yield each job and its result as it ends. The function can be pickled."""
-        waiting, suspects = deque(jobs), deque()
-        while waiting or suspects:
-            # Suspects run alone, so that it is known whose fault it was.
-            alone = bool(suspects)
-            queue, size = (suspects, 1) if alone else (waiting, self.n_jobs)
-            with self._processes() as pool:
-                yield from pool.drain(function, queue, size)
-            if alone:
-                yield from ((job, self.killed(job, KILLED)) for job in pool.lost)
-            else:
-                suspects.extend(pool.lost)
-
-    @contextmanager
-    def _processes(self):
-        """Yield the processes, which end if one was killed or a job is in flight."""
-        if self._pool is None:
-            self._pool = _Pool(self.n_jobs)
-        try:
-            yield self._pool
-        finally:
-            if not self._pool.is_idle:
-                self.close()
-
-    def close(self):
-        """End the processes, without waiting for the jobs in flight."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
-
-
-class OnDask:
-    """Engine of a Dask cluster, which does the jobs of a lost worker again."""
-
-    def __init__(self, scheduler, killed):
-        self.client, self.killed = _connect(scheduler), killed
+class _Elsewhere:
+    """Engine whose jobs are done by other processes, which may be killed."""
 
     def run(self, function, jobs):
         """Yield each job and its result as it ends. The function can be pickled."""
@@ -137,11 +77,67 @@ class OnDask:
                 suspects.append(job)
             else:
                 yield job, result
-        # Dask suspects what a lost worker had still to do as well. Alone, a job shows
-        # whether it was its fault.
+        # Alone, a job shows whether it was its own fault.
         for suspect in suspects:
             for job, result, is_lost in self._map(function, [suspect]):
                 yield job, self.killed(job, KILLED) if is_lost else result
+
+
+class InProcesses(_Elsewhere):
+    """Engine of processes of this machine, which share its processors.
+
+    The processes are started by the first jobs, and stay for all that follow. They end
+    with this one, even if it is killed.
+    """
+
+    def __init__(self, n_jobs, killed):
+        self.n_jobs, self.killed, self._idle = n_jobs, killed, []
+
+    def _map(self, function, jobs):
+        """Yield each job, its result, and whether its process was killed."""
+        waiting, running = deque(jobs), {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.n_jobs:
+                    worker = self._idle_worker()
+                    running[worker] = waiting.popleft()
+                    worker.begin(function, running[worker])
+                for worker in ended(running):
+                    result, is_lost = worker.result()
+                    job = running.pop(worker)
+                    if not is_lost:
+                        self._idle.append(worker)
+                    yield job, result, is_lost
+        finally:
+            # Jobs are in flight after an error, or if nobody waits for their results.
+            for worker in running:
+                worker.kill()
+            if running:
+                self.close()
+
+    def _idle_worker(self):
+        """Return a worker that waits for a job, or a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.is_alive():
+                return worker
+            worker.kill()
+        return Worker(max(1, _cores() // self.n_jobs))
+
+    def close(self):
+        """End the processes."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class OnDask(_Elsewhere):
+    """Engine of a Dask cluster, which does the jobs of a lost worker again.
+
+    Dask suspects what a lost worker had still to do as well.
+    """
+
+    def __init__(self, scheduler, killed):
+        self.client, self.killed = _connect(scheduler), killed
 
     def _map(self, function, jobs):
         """Yield each job, its result, and whether workers were lost during it."""
@@ -162,90 +158,6 @@ class OnDask:
     def close(self):
         """End the connection, and not the cluster."""
         self.client.close()
-
-
-class _Pool:
-    """Processes that end with this one, even if it is killed."""
-
-    def __init__(self, n_jobs):
-        self.lost, self._running, self._is_broken = [], {}, False
-        context = multiprocessing.get_context("spawn")
-        receiver, self._life = context.Pipe(duplex=False)
-        self._variables = dict.fromkeys(_THREADS, str(max(1, _cores() // n_jobs)))
-        self._executor = ProcessPoolExecutor(
-            n_jobs,
-            mp_context=context,
-            initializer=_begin,
-            initargs=(receiver,),
-        )
-
-    @property
-    def is_idle(self):
-        """Whether all processes wait for a job."""
-        return not (self._running or self._is_broken)
-
-    def drain(self, function, queue, size):
-        """Yield jobs of a queue and their results, until it is empty or one is lost."""
-        running = self._running
-        try:
-            while queue or running:
-                while queue and len(running) < size:
-                    # It stays in the queue until it has been submitted.
-                    future = self._submit(function, queue[0])
-                    running[future] = queue.popleft()
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    result = future.result()
-                    yield running.pop(future), result
-        except BrokenProcessPool:
-            self.lost, self._is_broken = list(running.values()), True
-            running.clear()
-
-    def _submit(self, function, job):
-        """Submit a job, for which the executor may start another process.
-
-        Libraries read their variables when they are loaded, before any code of ours
-        could set them there.
-        """
-        before = {name: os.environ.get(name) for name in self._variables}
-        os.environ.update(self._variables)
-        try:
-            return self._executor.submit(function, job)
-        except OSError:
-            # If a process was killed meanwhile, the executor has closed what another
-            # one was to inherit. A broken executor refuses any job, by another error.
-            self._executor.submit(int)
-            raise
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-
-    def close(self):
-        """End the processes, without waiting for the jobs in flight."""
-        if not self.is_idle:
-            # One that was begun while another was killed would be waited for in vain.
-            self._life.close()
-        self._executor.shutdown()
-        self._life.close()
-
-
-def _begin(receiver):
-    """Prepare a process of the pool."""
-    # Ctrl-C reaches all processes of a terminal; the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    temporary_files_within().__enter__()
-    threading.Thread(target=_end_with, args=(receiver,), daemon=True).start()
-
-
-def _end_with(receiver):
-    """End this process once the one that began it has closed its end, or has ended."""
-    try:
-        receiver.recv()
-    except (EOFError, OSError):
-        os._exit(1)
 
 
 def _cores():

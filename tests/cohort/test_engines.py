@@ -1,7 +1,7 @@
 """Engines give the same results, and survive processes that are killed."""
 
-from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import closing
+from multiprocessing.context import SpawnProcess
 import os
 from pathlib import Path
 import signal
@@ -41,6 +41,12 @@ def kill_at_three(number):
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.1)
     return number
+
+def leave(number):
+    raise SystemExit(number)
+
+def return_what_stays(number):
+    return lambda: number
 
 def wait(number):
     time.sleep(60)
@@ -134,56 +140,50 @@ def test_results_that_nobody_waits_for_end_the_processes(functions):
         _wait_for(lambda: [] if psutil.pid_exists(process) else [process], 1)
 
 
-def test_a_job_that_cannot_be_submitted_is_not_lost(functions, monkeypatch):
-    submit, broken = engines._Pool._submit, []
-
-    def break_once(pool, function, job):
-        if job == 1 and not broken:
-            broken.append(job)
-            raise BrokenProcessPool
-        return submit(pool, function, job)
-
-    monkeypatch.setattr(engines._Pool, "_submit", break_once)
-    engine = open_engine(n_jobs=2, killed=killed)
-    assert dict(engine.run(functions.square, [0, 1, 2])) == {0: 0, 1: 1, 2: 4}
-
-
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_a_process_that_is_killed_as_another_begins_ends_nothing(
-    functions, monkeypatch
-):
-    """The new one finds closed what it was to inherit, and no broken pool is named."""
-    submit, begun = ProcessPoolExecutor.submit, []
+def test_processes_that_are_killed_as_they_begin_end_nothing(functions, monkeypatch):
+    start, begun = SpawnProcess.start, []
 
-    def begin_too_late(executor, function, *job):
-        if job == (3,) and not begun:
-            begun.extend(job)
-            os.kill(before, signal.SIGKILL)
-            _wait_for(lambda: [before] if executor._broken else [], 1)
-            raise OSError("handle is closed")
-        return submit(executor, function, *job)
+    def start_and_kill(process):
+        start(process)
+        begun.append(process.pid)
+        if len(begun) < 3:
+            os.kill(process.pid, signal.SIGKILL)
 
+    monkeypatch.setattr(SpawnProcess, "start", start_and_kill)
     with closing(open_engine(n_jobs=2, killed=killed)) as engine:
-        (before,) = dict(engine.run(functions.process, [1])).values()
-        monkeypatch.setattr(ProcessPoolExecutor, "submit", begin_too_late)
         assert dict(engine.run(functions.square, [2, 3])) == {2: 4, 3: 9}
-        assert begun
+    assert len(begun) > 2
 
 
 def test_an_error_of_the_system_is_not_taken_for_a_killed_process(
     functions, monkeypatch
 ):
-    submit = ProcessPoolExecutor.submit
+    def fail(process):
+        raise OSError("Too many open files")
 
-    def fail(executor, function, *job):
-        if job == (3,):
-            raise OSError("Too many open files")
-        return submit(executor, function, *job)
-
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", fail)
+    monkeypatch.setattr(SpawnProcess, "start", fail)
     with closing(open_engine(n_jobs=2, killed=killed)) as engine:
         with pytest.raises(OSError, match="Too many open files"):
             dict(engine.run(functions.square, [2, 3]))
+
+
+@pytest.mark.parametrize(
+    "function, error", [("leave", SystemExit), ("return_what_stays", AttributeError)]
+)
+def test_what_ends_a_job_is_raised_here(functions, function, error):
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        with pytest.raises(error) as raised:
+            list(engine.run(getattr(functions, function), [1]))
+    # Where it happened is seen as well.
+    assert "in _answer" in raised.value.__notes__[0]
+
+
+def test_jobs_that_cannot_be_sent_are_refused(functions):
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        with pytest.raises(AttributeError, match="lambda"):
+            list(engine.run(lambda number: number, [1, 2, 3]))
+        assert dict(engine.run(functions.square, [2])) == {2: 4}
 
 
 @pytest.mark.slow
