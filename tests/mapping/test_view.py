@@ -150,7 +150,9 @@ def test_an_object_that_fades_is_not_cut(shape, rng):
     assert np.all(np.isinf(view_of(image[..., None] / image.max())))
 
 
-@pytest.mark.parametrize("padded", ["moving", "static"])
+@pytest.mark.parametrize(
+    "padded", [pytest.param("moving", marks=pytest.mark.slow), "static"]
+)
 def test_a_field_is_found_in_a_padded_part_as_well_as_in_the_part_alone(
     padded, smooth_field
 ):

@@ -93,7 +93,7 @@ def test_lost_labels_are_counted(image, shifted):
     assert away["lost_labels_after"] == 2 and away["dice_after"] == 0
 
 
-@pytest.mark.parametrize("offset", [0, 1e5, 1e9])
+@pytest.mark.parametrize("offset", [0, pytest.param(1e5, marks=pytest.mark.slow), 1e9])
 def test_offset_and_scale_change_no_measure(offset, image, rng, shifted):
     other = gaussian_filter(rng.random(image.shape), 1.5) + 0.5 * image
     image, other = (

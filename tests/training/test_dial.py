@@ -73,9 +73,12 @@ def test_exchanged_images_have_the_opposite_velocity_at_each_smoothness(dialled,
 @pytest.mark.parametrize(
     "options",
     [
-        {"penalty": "inverse_consistency", "num_channels": 2},
+        pytest.param(
+            {"penalty": "inverse_consistency", "num_channels": 2},
+            marks=pytest.mark.slow,
+        ),
         {"loss": "mind", "penalty": "bending", "precision": "bfloat16"},
-        {"affine": True},
+        pytest.param({"affine": True}, marks=pytest.mark.slow),
     ],
 )
 def test_it_goes_with_other_options(options, rng, tmp_path):
@@ -118,6 +121,7 @@ def test_a_training_for_any_smoothness_teaches_what_it_is(rng, blobs):
     assert rough > 1.05 * middle > 1.1 * smooth > 0
 
 
+@pytest.mark.slow
 def test_a_training_resumes_with_the_same_draws(rng, tmp_path):
     images = rng.random((6, 20, 23), np.float32)
 

@@ -104,7 +104,9 @@ def _squares(static, warped):
     return (static - warped) ** 2
 
 
-@pytest.mark.parametrize("which", ["training", "validation"])
+@pytest.mark.parametrize(
+    "which", ["training", pytest.param("validation", marks=pytest.mark.slow)]
+)
 def test_another_training_may_have_other_labels(which, rng, blobs):
     images = blobs(rng, 4, (16, 17))
     labels = (images > 0.3).astype(int) + (images > 0.6)

@@ -82,7 +82,11 @@ def test_earlier_results_of_a_failed_pair_are_kept(brains, broken, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")]
+    "error",
+    [
+        pytest.param(KeyboardInterrupt(), marks=pytest.mark.slow),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
 )
 def test_earlier_results_of_an_interrupted_pair_are_kept(
     error, brains, tmp_path, monkeypatch
