@@ -11,7 +11,7 @@ from dipy_nn_reg.diffusion.local_maps import measure_turn
 from dipy_nn_reg.diffusion.reorientation import Quantity, warp_quantity
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.fields import load_mapping
-from dipy_nn_reg.io.nifti import read_image
+from dipy_nn_reg.io.nifti import Image, read_image
 from dipy_nn_reg.io.points import (
     POINTS,
     TRACTOGRAMS,
@@ -39,6 +39,7 @@ class Options(NamedTuple):
     fill: float | None
     bvecs: Path | None
     quantity: Quantity | None
+    moving_grid: Image | None
     any_grid: bool
     absolute: bool
 
@@ -61,8 +62,8 @@ def apply_to_file(path, static, transforms, paths, options):
         Number of points of streamlines outside of the image.
     """
     if not is_image(path):
-        maps = _read_maps(transforms, static, None, options)
-        static, _ = _on_grids_of(maps, static, None, options)
+        maps = _read_maps(transforms, static, options.moving_grid, options)
+        static, _ = _on_grids_of(maps, static, options.moving_grid, options)
         if path.suffix.lower() in POINTS:
             moved = _move(read_points(path), maps, options.inverse)
             write_points(paths["out_file"], moved)
@@ -140,7 +141,7 @@ def _read_maps(paths, static, moving, options):
 
 def _on_grids_of(maps, static, moving, options):
     """Return the images, placed on the grids of the maps, after a check of these."""
-    # Images at both ends of the chain of transforms; points and streamlines have none.
+    # Images at both ends of the chain of transforms; points may have none.
     ends = [moving, static] if options.inverse else [static, moving]
     for i, (step, grid) in enumerate(((maps[0], static_grid), (maps[-1], moving_grid))):
         if ends[i] is None or isinstance(step, np.ndarray):

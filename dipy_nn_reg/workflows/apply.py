@@ -37,6 +37,7 @@ class ApplyFlow(Workflow):
         interpolation="linear",
         fill=None,
         bvecs=None,
+        moving_grid_file=None,
         any_grid=False,
         absolute=False,
         reorient=None,
@@ -78,6 +79,9 @@ class ApplyFlow(Workflow):
         bvecs : string or Path, optional
             Path of the b-vectors of a DWI series, to be rotated by the affine part of
             the transforms.
+        moving_grid_file : string or Path, optional
+            Path of the image that points or a tractogram belong to, whose voxels the
+            fields of FSL count.
         any_grid : bool, optional
             Accept fields that do not cover the same region as the images.
         absolute : bool, optional
@@ -113,10 +117,11 @@ class ApplyFlow(Workflow):
         moving_paths = find_inputs(moving_files)
         transforms = find_inputs(transform_files)
         static_path = find_input("static_file", static_file)
+        beside = moving_grid_file and find_input("moving_grid_file", moving_grid_file)
         bvecs = find_input("bvecs", bvecs) if bvecs else None
         given = (convention, sh_basis, strategy, modulate)
         quantity = _quantity(reorient, given, fill, out_file)
-        _check_kinds(moving_paths, bvecs, quantity)
+        _check_kinds(moving_paths, bvecs, quantity, beside)
         names = [
             {
                 "out_file": _with_ending_of(path, out_file),
@@ -124,13 +129,21 @@ class ApplyFlow(Workflow):
             }
             for path in moving_paths
         ]
-        kept = [static_path, *transforms, *([bvecs] if bvecs else [])]
+        optional = [path for path in (bvecs, beside) if path]
+        kept = [static_path, *transforms, *optional]
         outputs = plan_outputs(self, [moving_paths], out_dir, names, kept=kept)
         static = read_image(static_path, series=True)
         failures = Failures(len(moving_paths))
         sets = list(zip(moving_paths, distinct_names(moving_paths), outputs))
         options = Options(
-            inverse, interpolation, fill, bvecs, quantity, any_grid, absolute
+            inverse=inverse,
+            interpolation=interpolation,
+            fill=fill,
+            bvecs=bvecs,
+            quantity=quantity,
+            moving_grid=read_image(beside, series=True) if beside else None,
+            any_grid=any_grid,
+            absolute=absolute,
         )
         for path, name, paths in progress_bar(sets, desc="Files"):
             with failures.caught(name):
@@ -166,7 +179,7 @@ def _quantity(reorient, given, fill, out_file):
     return quantity
 
 
-def _check_kinds(paths, bvecs, quantity):
+def _check_kinds(paths, bvecs, quantity, moving_grid_file):
     """Raise ValueError if options and files do not go together."""
     if bvecs and quantity is not None:
         raise ValueError(
@@ -177,6 +190,11 @@ def _check_kinds(paths, bvecs, quantity):
         expected = "a DWI series, with bvecs" if bvecs else "with reorient"
         raise ValueError(
             f"Expected an image, {expected}. Received {printable(paths[0])}."
+        )
+    if moving_grid_file and all(map(is_image, paths)):
+        raise ValueError(
+            f"Expected points or a tractogram with moving_grid_file. Received "
+            f"{printable(paths[0])}, which has a grid of its own."
         )
 
 

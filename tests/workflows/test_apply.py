@@ -1,3 +1,5 @@
+from functools import partial
+
 import ants
 from dipy.io.streamline import load_tractogram
 import nibabel as nib
@@ -505,13 +507,46 @@ def test_absolute_warps_of_fsl_are_applied(setting, tmp_path):
     if np.linalg.det(image.affine[:3, :3]) > 0:
         voxels[..., 0] = voxels.shape[0] - 1 - voxels[..., 0]
     positions = image.get_fdata() + voxels * image.header.get_zooms()[:3]
-    warp = nib.Nifti1Image(np.float32(positions), image.affine)
-    warp.header.set_intent(2006, allow_unknown=True)
-    nib.save(warp, path)
+    _save_warp(path, positions, image.affine)
     out = apply(setting, setting.moving_path, path, absolute=True, out=tmp_path / "out")
     npt.assert_allclose(
         nib.load(out).get_fdata(), setting.mapping.transform(setting.moving), atol=2e-3
     )
+
+
+def _save_warp(path, values, affine):
+    """Write a warp as FSL does, whose header tells nothing of the moving image."""
+    warp = nib.Nifti1Image(np.float32(values), affine)
+    warp.header.set_intent(2006, allow_unknown=True)
+    nib.save(warp, path)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_points_move_through_fields_of_fsl(inverse, setting, tmp_path):
+    path = tmp_path / "warp.nii.gz"
+    save_mapping(path, setting.mapping, format="fsl")
+    image = nib.load(path)
+    _save_warp(path, image.get_fdata(), image.affine)
+    # At the border, DIPY lets the field fade.
+    inner = np.pad(np.ones(np.subtract(setting.field.shape[:-1], 4)), 2)
+    points = apply_affine(setting.static_affine, np.argwhere(inner)[::50])
+    there = np.asarray(setting.mapping.transform_points(points))
+    moving, expected = (points, there) if inverse else (there, points)
+    write_points(tmp_path / "points.csv", moving)
+    images = setting.static_path, setting.moving_path
+    beside, static = images if inverse else images[::-1]
+    run = partial(apply, setting, tmp_path / "points.csv", path, static=static)
+    out = run(moving_grid_file=beside, inverse=inverse, out=tmp_path / "out")
+    npt.assert_allclose(read_points(out), expected, atol=5e-3)
+    if not inverse:
+        with pytest.raises(ValueError, match="--moving_grid_file.*warp.nii.gz"):
+            run(out=tmp_path / "none")
+
+
+def test_a_grid_beside_an_image_is_refused(setting, tmp_path):
+    options = {"moving_grid_file": setting.moving_path, "out": tmp_path / "out"}
+    with pytest.raises(ValueError, match="points or a tractogram with moving_grid"):
+        apply(setting, setting.moving_path, **options)
 
 
 def test_bvecs_without_an_image_are_refused(setting, tmp_path):
