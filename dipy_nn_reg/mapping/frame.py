@@ -21,7 +21,7 @@ from dipy_nn_reg.mapping.frame_checks import (
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid, source_of
-from dipy_nn_reg.mapping.prealign import Alignment, check_prealign, estimate_prealign
+from dipy_nn_reg.mapping.prealign import Alignment, check_prealign
 from dipy_nn_reg.mapping.regridding import (
     field_on_grid,
     labels_on_grid,
@@ -29,7 +29,7 @@ from dipy_nn_reg.mapping.regridding import (
     read_on_grid,
     smoothed_for,
 )
-from dipy_nn_reg.mapping.skull import align_in_brain, limit_to_brain
+from dipy_nn_reg.mapping.skull import Heads
 from dipy_nn_reg.mapping.slices import Slice, in_one_plane
 from dipy_nn_reg.mapping.view import limit_to_views
 
@@ -46,7 +46,7 @@ class Frame:
         From voxels to world coordinates in mm; affines of 4 x 4 with ``ndim=2`` are
         those of slices, which may be stored along any axis.
     prealign : str, Alignment, ndarray or None, optional
-        Kind of alignment to be estimated, as :func:`estimate_prealign` takes it; an
+        Kind of alignment to be estimated, as ``estimate_prealign`` takes it; an
         estimated alignment; or the affine from static to moving world coordinates.
         Slices stay in their plane, whatever their distance across it.
     voxel_size : float or "cubic", optional
@@ -151,8 +151,7 @@ class Frame:
         check_on_grid(moving, self._normalized["moving"])
         to_moving, skull = self._to_moving(prealign), None
         if masked:
-            pair = self._pair_in_world()
-            annotations, skull = limit_to_brain(annotations, prealign=prealign, **pair)
+            annotations, skull = self._heads.limit(annotations, prealign)
         annotations = annotations.map(partial(self._read_annotation, maps))
         if masked:
             stored = self._normalized["moving"]
@@ -224,17 +223,20 @@ class Frame:
             for name, array in annotations.as_dict().items()
             if PLACES[name].kind == "mask"
         }
-        estimate = estimate_prealign if masks else align_in_brain
-        alignment = estimate(**self._pair_in_world(), kind=self.prealign, **masks)
+        alignment = self._heads.align(self.prealign, **masks)
         alignment = supported_by_fibres(alignment, annotations, self.affines, self.grid)
         logger.info(str(alignment))
         return alignment
 
-    def _pair_in_world(self):
-        """Return both images as one channel each, and their affines, by name."""
-        normalized = self._normalized.items()
-        images = {name: self._in_world(image.mean(-1)) for name, image in normalized}
-        return {**images, **{f"{name}_affine": self._affine(name) for name in images}}
+    @cached_property
+    def _heads(self):
+        """Both images as one channel each, of which one may have a skull."""
+        pair = {}
+        for name, image in self._normalized.items():
+            # Of one channel, nothing is kept beside the image itself.
+            image = image[..., 0] if image.shape[-1] == 1 else image.mean(-1)
+            pair |= {name: self._in_world(image), f"{name}_affine": self._affine(name)}
+        return Heads(**pair)
 
     def _affine_of(self, alignment):
         """Return the affine from static to moving world coordinates."""

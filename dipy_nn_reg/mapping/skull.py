@@ -6,7 +6,7 @@ draw the cortex to the skull, so that the images are compared in the brain alone
 """
 
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from time import perf_counter
 
 from dipy.utils.logging import logger
@@ -45,100 +45,146 @@ _LARGER = 1.4
 _ALIGN_MARGIN, _FIELD_MARGIN, _WIDE_MARGIN = 4.0, 2.0, 8.0
 # Annotation that is the mask of the image without a skull, by that with one.
 _MASK_BESIDE = {"moving": "mask", "static": "moving_mask"}
+_OTHER = {"moving": "static", "static": "moving"}
 
 
-def align_in_brain(moving, static, *, moving_affine, static_affine, kind):
-    """Align two images as ``estimate_prealign``; in the brain if one has a skull.
-
-    Parameters
-    ----------
-    moving, static, moving_affine, static_affine
-        As of :func:`find_skull`; images of other axes are aligned as they are.
-    kind : str
-        As for :func:`~dipy_nn_reg.mapping.prealign.estimate_prealign`.
-
-    Returns
-    -------
-    alignment : Alignment
-    """
-    begin = perf_counter()
-    affines = {"moving_affine": moving_affine, "static_affine": static_affine}
-    pair = {"moving": moving, "static": static, **affines}
-    estimate = partial(estimate_prealign, **pair, kind=kind)
-    if not _are_volumes(pair):
-        return estimate()
-    alignment, skull = None, _larger(pair)
-    if skull is None:
-        alignment = estimate()
-        skull = find_skull(prealign=alignment.affine, **pair)
-    if skull is not None:
-        # A skull may lead an alignment of the whole images far astray.
-        in_brain = estimate(**_mask_beside(skull, pair, _ALIGN_MARGIN))
-        if find_skull(prealign=in_brain.affine, **pair) == skull:
-            alignment = in_brain
-    alignment = estimate() if alignment is None else alignment
-    return replace(alignment, seconds=perf_counter() - begin)
-
-
-def limit_to_brain(annotations, *, prealign, **pair):
-    """Return annotations with a mask of the brain, if one image has a skull.
-
-    Parameters
-    ----------
-    annotations : Annotations
-        Those with a mask do not change.
-    prealign : ndarray, shape (4, 4)
-        From static to moving world coordinates.
-    **pair
-        ``moving``, ``static``, ``moving_affine`` and ``static_affine`` of
-        :func:`find_skull`.
-
-    Returns
-    -------
-    annotations : Annotations
-    skull : {"moving", "static"} or None
-        Image that has a skull which the other one lacks.
-    """
-    is_masked = annotations.mask is not None or annotations.moving_mask is not None
-    if is_masked or not _are_volumes(pair):
-        return annotations, None
-    skull = find_skull(prealign=prealign, **pair)
-    if skull is None:
-        return annotations, None
-    other = "static" if skull == "moving" else "moving"
-    logger.info(
-        f"The {skull} image has a skull, the {other} one has not: they are compared in "
-        f"the brain of the {other} one, and {_FIELD_MARGIN:g} mm around it. A mask of "
-        f"your own, of ones if need be, is used instead."
-    )
-    masks = _mask_beside(skull, pair, _FIELD_MARGIN)
-    if skull == "static":
-        masks["mask"] = _brain_on_static(prealign, **pair)
-    return replace(annotations, **masks), skull
-
-
-def find_skull(moving, static, *, moving_affine, static_affine, prealign):
-    """Return which of two aligned images has a skull that the other one lacks.
+class Heads:
+    """Two images, of which one may show a head and the other one a brain alone.
 
     Parameters
     ----------
     moving, static : ndarray, shape (x, y, z)
-        Intensities with a background of 0.
+        Intensities with a background of 0. Images of other axes have no skull.
     moving_affine, static_affine : ndarray, shape (4, 4)
         From voxels to world coordinates in mm.
-    prealign : ndarray, shape (4, 4)
-        From static to moving world coordinates.
-
-    Returns
-    -------
-    name : {"moving", "static"} or None
     """
-    moving, static = _coarse(moving, moving_affine), _coarse(static, static_affine)
-    back = np.linalg.inv(prealign)
-    pairs = {"moving": (static, moving, prealign), "static": (moving, static, back)}
-    shares = {name: surrounded(*pair) for name, pair in pairs.items()}
-    name = max(shares, key=shares.get)
-    return name if shares[name] > _SURROUNDED else None
+
+    def __init__(self, moving, static, *, moving_affine, static_affine):
+        self._images = {"moving": moving, "static": static}
+        self._affines = {"moving": moving_affine, "static": static_affine}
+        shapes = moving.shape, static.shape
+        self._are_volumes = all(len(s) == 3 and min(s) > 1 for s in shapes)
+        self._found = {}
+
+    def align(self, kind, **masks):
+        """Return the alignment of both images; in the brain if one has a skull.
+
+        Parameters
+        ----------
+        kind, **masks
+            As for :func:`~dipy_nn_reg.mapping.prealign.estimate_prealign`. With a mask,
+            no skull is looked for.
+
+        Returns
+        -------
+        alignment : Alignment
+        """
+        begin = perf_counter()
+        affines = {f"{name}_affine": affine for name, affine in self._affines.items()}
+        estimate = partial(estimate_prealign, **self._images, **affines, kind=kind)
+        if masks or not self._are_volumes:
+            return estimate(**masks)
+        alignment, skull = None, self._larger()
+        if skull is None:
+            alignment = estimate()
+            skull = self.find_skull(alignment.affine)
+        if skull is not None:
+            # A skull may lead an alignment of the whole images far astray.
+            in_brain = estimate(**self._mask_beside(skull, _ALIGN_MARGIN))
+            if self.find_skull(in_brain.affine) == skull:
+                alignment = in_brain
+        alignment = estimate() if alignment is None else alignment
+        return replace(alignment, seconds=perf_counter() - begin)
+
+    def limit(self, annotations, prealign):
+        """Return annotations with a mask of the brain, if one image has a skull.
+
+        Parameters
+        ----------
+        annotations : Annotations
+            Those with a mask do not change.
+        prealign : ndarray, shape (4, 4)
+            From static to moving world coordinates.
+
+        Returns
+        -------
+        annotations : Annotations
+        skull : {"moving", "static"} or None
+            Image that has a skull which the other one lacks.
+        """
+        is_masked = annotations.mask is not None or annotations.moving_mask is not None
+        skull = None if is_masked else self.find_skull(prealign)
+        if skull is None:
+            return annotations, None
+        other = _OTHER[skull]
+        logger.info(
+            f"The {skull} image has a skull, the {other} one has not: they are "
+            f"compared in the brain of the {other} one, and {_FIELD_MARGIN:g} mm "
+            f"around it. A mask of your own, of ones if need be, is used instead."
+        )
+        masks = self._mask_beside(skull, _FIELD_MARGIN)
+        if skull == "static":
+            masks["mask"] = self._brain_on_static(prealign)
+        return replace(annotations, **masks), skull
+
+    def find_skull(self, prealign):
+        """Return which of the aligned images has a skull that the other one lacks.
+
+        Parameters
+        ----------
+        prealign : ndarray, shape (4, 4)
+            From static to moving world coordinates.
+
+        Returns
+        -------
+        name : {"moving", "static"} or None
+        """
+        if not self._are_volumes:
+            return None
+        # It is asked for after an alignment, and again when masks are made.
+        key = np.asarray(prealign, float).tobytes()
+        if key not in self._found:
+            moving, static = (self._coarse[name] for name in ("moving", "static"))
+            back = np.linalg.inv(prealign)
+            shares = {
+                "moving": surrounded(static, moving, prealign),
+                "static": surrounded(moving, static, back),
+            }
+            name = max(shares, key=shares.get)
+            self._found[key] = name if shares[name] > _SURROUNDED else None
+        return self._found[key]
+
+    @cached_property
+    def _coarse(self):
+        """Every few voxels of both images: averages of directions need no others."""
+        coarse = {}
+        for name, values in self._images.items():
+            affine = self._affines[name]
+            steps = np.maximum(_SIZE / voxel_sizes(affine), 1).round().astype(int)
+            values = values[tuple(slice(None, None, step) for step in steps)]
+            coarse[name] = CoarseImage(values, affine @ np.diag([*steps, 1]))
+        return coarse
+
+    def _larger(self):
+        """Return which image shows so much more that it may have a skull, or None."""
+        volumes = {
+            name: np.prod(voxel_sizes(image.affine)) * np.sum(_largest(image.structure))
+            for name, image in self._coarse.items()
+        }
+        name = max(volumes, key=volumes.get)
+        return name if volumes[name] > _LARGER * min(volumes.values()) else None
+
+    def _mask_beside(self, skull, margin):
+        """Return a mask of the image without a skull, by the name of the annotation."""
+        other = _OTHER[skull]
+        mask = brain_mask(self._images[other], self._affines[other], margin)
+        return {_MASK_BESIDE[skull]: mask}
+
+    def _brain_on_static(self, prealign):
+        """Return the mask of the moving brain, with a margin, on the static grid."""
+        mask = brain_mask(self._images["moving"], self._affines["moving"], _WIDE_MARGIN)
+        grid = Grid(self._images["static"].shape, self._affines["static"])
+        return labels_on_grid(mask, self._affines["moving"], [prealign], grid)
 
 
 def surrounded(brain, head, to_head):
@@ -183,44 +229,6 @@ def brain_mask(values, affine, margin):
     return binary_fill_holes(distance <= margin).astype(np.uint8)
 
 
-def _are_volumes(pair):
-    """Return whether both images have three axes of several voxels."""
-    shapes = pair["moving"].shape, pair["static"].shape
-    return all(len(shape) == 3 and min(shape) > 1 for shape in shapes)
-
-
-def _larger(pair):
-    """Return which image shows so much more that it may have a skull, or None."""
-    volumes = {}
-    for name in ("moving", "static"):
-        image = _coarse(pair[name], pair[f"{name}_affine"])
-        size = np.prod(voxel_sizes(image.affine))
-        volumes[name] = size * np.sum(_largest(image.structure))
-    name = max(volumes, key=volumes.get)
-    return name if volumes[name] > _LARGER * min(volumes.values()) else None
-
-
-def _mask_beside(skull, pair, margin):
-    """Return a mask of the image without a skull, by the name of the annotation."""
-    other = "static" if skull == "moving" else "moving"
-    mask = brain_mask(pair[other], pair[f"{other}_affine"], margin)
-    return {_MASK_BESIDE[skull]: mask}
-
-
-def _coarse(values, affine):
-    """Return every few voxels of an image: averages of directions need no others."""
-    steps = np.maximum(_SIZE / voxel_sizes(affine), 1).round().astype(int)
-    values = values[tuple(slice(None, None, step) for step in steps)]
-    return CoarseImage(values, affine @ np.diag([*steps, 1]))
-
-
-def _brain_on_static(prealign, moving, static, *, moving_affine, static_affine):
-    """Return the mask of the moving brain, with a wide margin, on the static grid."""
-    mask = brain_mask(moving, moving_affine, _WIDE_MARGIN)
-    grid = Grid(static.shape, static_affine)
-    return labels_on_grid(mask, moving_affine, [prealign], grid)
-
-
 def _largest(structure):
     """Return the largest connected part of a mask."""
     parts, number = label(structure)
@@ -262,7 +270,7 @@ def _profiles(values, is_seen, inside, sizes):
     distance = distance_transform_edt(~inside, sampling=sizes)
     shell = (distance > 0) & (distance < _REACH)
     voxels = (np.argwhere(shell) - np.argwhere(inside).mean(axis=0)) * sizes
-    direction = np.argmax(voxels @ _directions().T, axis=1)
+    direction = np.argmax(np.float32(voxels) @ _directions().T, axis=1)
     # The nearest voxels around the brain are those of the first layer.
     depth = (distance[shell] - _LAYER / 2) / _LAYER
     layers = int(_REACH / _LAYER)
@@ -284,4 +292,5 @@ def _directions():
     steps = np.arange(_DIRECTIONS) + 0.5
     z, angle = 1 - 2 * steps / _DIRECTIONS, np.pi * (1 + 5**0.5) * steps
     radius = np.sqrt(1 - z**2)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
+    directions = [radius * np.cos(angle), radius * np.sin(angle), z]
+    return np.stack(directions, axis=1, dtype=np.float32)

@@ -160,13 +160,8 @@ def misplaced(static, warped, *, where=None):
     )
     if not warped.any():
         return 1.0
-    correlation = _squared_correlation_with(static)
-    here = best = correlation(warped)
-    for axis in range(static.ndim):
-        if static.shape[axis] > 2 * _SHIFT:
-            for shift in (-_SHIFT, _SHIFT):
-                shifted = correlation(np.roll(warped, shift, axis))
-                best = np.maximum(best, shifted)
+    here, *elsewhere = _squared_correlations(static, warped)
+    best = np.maximum.reduce([here, *elsewhere])
     # A voxel whose surroundings correlate nowhere is not in place either.
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
     # Windows that reach into what has not been seen say little, but are all there is
@@ -189,28 +184,51 @@ def _check_pair(static, warped, where):
     return static, warped, check_where("where", where, static.shape)
 
 
-def _squared_correlation_with(one):
-    """Return a function of another image: the squared correlation of each window."""
-    mean_one = uniform_filter(one, _WINDOW)
+def _squared_correlations(one, other):
+    """Yield the squared correlation of each window: in place, and after each shift."""
+    mean, variance = _moments(one)
+    in_place = _moments(other)
+    yield _squared_correlation(one, mean, variance, other, *in_place)
+    for axis in range(one.ndim):
+        if one.shape[axis] > 2 * _SHIFT:
+            for shift in (-_SHIFT, _SHIFT):
+                there = np.roll(other, shift, axis)
+                moments = _rolled_moments(in_place, there, shift, axis)
+                yield _squared_correlation(one, mean, variance, there, *moments)
+
+
+def _squared_correlation(one, mean, variance, other, other_mean, other_variance):
+    covariance = uniform_filter(one * other, _WINDOW) - mean * other_mean
     # The constant makes the correlation of flat windows 0.
-    variance_one = _variance(one, mean_one) + 1e-4
-
-    def correlation(other):
-        mean_other = uniform_filter(other, _WINDOW)
-        covariance = uniform_filter(one * other, _WINDOW) - mean_one * mean_other
-        return covariance**2 / (variance_one * (_variance(other, mean_other) + 1e-4))
-
-    return correlation
+    return covariance**2 / ((variance + 1e-4) * (other_variance + 1e-4))
 
 
-def _variance(image, mean):
-    return uniform_filter(image * image, _WINDOW) - mean**2
+def _moments(image):
+    """Return the mean and the variance of each window."""
+    mean = uniform_filter(image, _WINDOW)
+    return mean, uniform_filter(image * image, _WINDOW) - mean**2
+
+
+def _rolled_moments(moments, rolled, shift, axis):
+    """Return the moments of an image that was rolled, from those before.
+
+    Only windows that reach beyond an end, before or after, are computed anew.
+    """
+    moments = [np.roll(moment, shift, axis) for moment in moments]
+    ends = [np.moveaxis(array, axis, 0) for array in (rolled, *moments)]
+    reach = _WINDOW // 2
+    width = abs(shift) + reach
+    for direction in (1, -1):
+        image, *parts = (end[::direction] for end in ends)
+        for part, of_end in zip(parts, _moments(image[: width + reach])):
+            part[:width] = of_end[:width]
+    return moments
 
 
 def _structure(image, where):
     """Return the voxels with contrast in their surroundings, among some voxels."""
     image = metrics.to_unit_range(image, where=where)
-    variance = _variance(image, uniform_filter(image, _WINDOW))
+    _, variance = _moments(image)
     return where & (variance >= _MIN_VARIANCE * variance[where].max())
 
 

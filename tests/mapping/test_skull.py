@@ -11,12 +11,7 @@ from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.frame import Frame
 from dipy_nn_reg.mapping.prealign import Alignment
-from dipy_nn_reg.mapping.skull import (
-    align_in_brain,
-    brain_mask,
-    find_skull,
-    limit_to_brain,
-)
+from dipy_nn_reg.mapping.skull import Heads, brain_mask
 
 SIZE = 4.5
 AFFINE = np.array(
@@ -67,18 +62,18 @@ ALL, BACK, TOP = slice(None), slice(14, None), slice(18, None)
 )
 def test_the_image_with_a_skull_is_found(people, moving, static, skull):
     pair = pair_of(people[moving][1], people[static][0])
-    assert find_skull(prealign=np.eye(4), **pair) == skull
+    assert Heads(**pair).find_skull(np.eye(4)) == skull
 
 
 @pytest.mark.parametrize("slices", [(BACK, ALL, ALL), (ALL, ALL, TOP)])
 def test_fields_of_view_that_are_cut(people, slices):
     brain, head = people["brain"][0], people["head"][1]
     part = cut(brain, slices)
-    assert find_skull(prealign=np.eye(4), **pair_of(head, part)) == "moving"
+    assert Heads(**pair_of(head, part)).find_skull(np.eye(4)) == "moving"
     pair = pair_of(people["brain"][1], part)
-    assert find_skull(prealign=np.eye(4), **pair) is None
+    assert Heads(**pair).find_skull(np.eye(4)) is None
     pair = pair_of(part, people["brain"][1])
-    assert find_skull(prealign=np.eye(4), **pair) is None
+    assert Heads(**pair).find_skull(np.eye(4)) is None
 
 
 @pytest.mark.parametrize("scale", [0.85, 1.0, 1.15])
@@ -87,20 +82,20 @@ def test_a_larger_or_displaced_brain_is_no_skull(people, scale, shift):
     prealign = np.diag([scale, scale, scale, 1])
     prealign[:3, 3] = shift, shift / 2, 0
     pair = pair_of(people["brain"][1], people["brain"][0])
-    assert find_skull(prealign=prealign, **pair) is None
+    assert Heads(**pair).find_skull(prealign) is None
 
 
 def test_crops_of_tissue_have_no_skull():
     crops = np.random.default_rng(0).uniform(0.5, 1, (2, 20, 22, 18)).astype(np.float32)
     pair = pair_of(*((crop, np.eye(4)) for crop in crops))
-    assert find_skull(prealign=np.eye(4), **pair) is None
+    assert Heads(**pair).find_skull(np.eye(4)) is None
 
 
 def test_the_contrast_may_be_inverted_in_the_brain(people):
     (brain, affine), head = people["brain"][0], people["head"][1]
     inverted = np.where(brain > 0.1, 1.2 - brain, 0).astype(np.float32)
     pair = pair_of(head, (inverted, affine))
-    assert find_skull(prealign=np.eye(4), **pair) == "moving"
+    assert Heads(**pair).find_skull(np.eye(4)) == "moving"
 
 
 @pytest.mark.parametrize(
@@ -112,9 +107,8 @@ def test_a_turned_head_is_aligned_by_its_brain(people, degrees, axis):
     turn = np.eye(4)
     vector = np.deg2rad(degrees) * np.eye(3)[axis]
     turn[:3, :3] = Rotation.from_rotvec(vector).as_matrix()
-    alignment = align_in_brain(
-        **pair_of((values, turn @ affine), people["brain"][0]), kind="auto"
-    )
+    pair = pair_of((values, turn @ affine), people["brain"][0])
+    alignment = Heads(**pair).align("auto")
     # The brain in the head is the static image itself: the turn alone is right.
     points = np.argwhere(people["brain"][0][0] > 0.3) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
     points = np.column_stack([points, np.ones(len(points))]).T
@@ -139,7 +133,7 @@ def test_only_a_skull_changes_the_alignment(people, monkeypatch, moving, static,
         return Alignment(np.eye(4), "none", 1, 1.0, 1.0, 0.0, np.zeros(3))
 
     monkeypatch.setattr("dipy_nn_reg.mapping.skull.estimate_prealign", estimate)
-    align_in_brain(**pair_of(people[moving][1], people[static][0]), kind="auto")
+    Heads(**pair_of(people[moving][1], people[static][0])).align("auto")
     assert calls == masks
 
 
@@ -155,14 +149,14 @@ def test_a_skull_is_found_where_the_alignment_of_whole_images_fails(
         return Alignment(np.eye(4), "none", 1, 1.0, 1.0, 0.0, np.zeros(3))
 
     monkeypatch.setattr("dipy_nn_reg.mapping.skull.estimate_prealign", estimate)
-    align_in_brain(**pair_of(head, people["brain"][0]), kind="auto")
+    Heads(**pair_of(head, people["brain"][0])).align("auto")
     assert calls == [set(), {"mask"}]
 
 
 def test_slices_have_no_skull():
     images, _ = make_phantoms(2, shape=(32, 36), seed=0)
     pair = pair_of(*((image, np.eye(3)) for image in images))
-    annotations, skull = limit_to_brain(NO_ANNOTATIONS, prealign=np.eye(3), **pair)
+    annotations, skull = Heads(**pair).limit(NO_ANNOTATIONS, np.eye(3))
     assert (annotations, skull) == (NO_ANNOTATIONS, None)
 
 
@@ -180,11 +174,11 @@ def test_a_mask_holds_the_largest_object_without_holes_and_its_margin():
 def test_the_masks_are_those_of_the_brain_alone(people):
     (one, _), (other, _) = people["brain"]
     pair = pair_of(people["head"][1], people["brain"][0])
-    annotations, _ = limit_to_brain(NO_ANNOTATIONS, prealign=np.eye(4), **pair)
+    annotations, _ = Heads(**pair).limit(NO_ANNOTATIONS, np.eye(4))
     assert list(annotations.as_dict()) == ["mask"]
     assert np.all(annotations.mask[one > 0.3])
     pair = pair_of(people["brain"][1], people["head"][0])
-    annotations, _ = limit_to_brain(NO_ANNOTATIONS, prealign=np.eye(4), **pair)
+    annotations, _ = Heads(**pair).limit(NO_ANNOTATIONS, np.eye(4))
     assert set(annotations.as_dict()) == {"mask", "moving_mask"}
     assert np.all(annotations.moving_mask[other > 0.3])
     # On the grid of the head, the mask is the brain that was moved there, and wider.
@@ -196,7 +190,7 @@ def test_the_masks_are_those_of_the_brain_alone(people):
 def test_a_mask_of_the_user_is_kept(people):
     pair = pair_of(people["head"][1], people["brain"][0])
     given = Annotations(mask=np.ones(pair["static"].shape, np.uint8))
-    annotations, skull = limit_to_brain(given, prealign=np.eye(4), **pair)
+    annotations, skull = Heads(**pair).limit(given, np.eye(4))
     assert annotations is given and skull is None
 
 
