@@ -4,15 +4,18 @@ Whichever is used, the function is the same, and so are the results.
 """
 
 from collections import deque
+from contextlib import closing
 import json
 import os
 from pathlib import Path
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.cohort.workers import Worker, ended
+from dipy_nn_reg.cohort.workers import Worker, end, ended, kill
 
 # Reason of a pair whose process came to an end twice, once alone.
 KILLED = "Its process was killed, possibly for want of memory."
+# Number of connections for which Windows can wait at once.
+_MOST_OF_WINDOWS = 60
 # Seconds in which a scheduler has to answer.
 _TIMEOUT = 20
 
@@ -44,6 +47,11 @@ def open_engine(*, n_jobs=1, scheduler=None, killed):
         If an option is invalid, or if no scheduler answers.
     """
     check_integer("n_jobs", n_jobs, lowest=1)
+    if os.name == "nt" and n_jobs > _MOST_OF_WINDOWS:
+        raise ValueError(
+            f"Expected at most {_MOST_OF_WINDOWS} processes, as Windows waits for no "
+            f"more. Received n_jobs={n_jobs}."
+        )
     if scheduler is not None and n_jobs != 1:
         raise ValueError(
             f"Expected n_jobs or a scheduler, whose workers are started elsewhere. "
@@ -72,15 +80,21 @@ class _Elsewhere:
     def run(self, function, jobs):
         """Yield each job and its result as it ends. The function can be pickled."""
         suspects = []
-        for job, result, is_lost in self._map(function, jobs):
-            if is_lost:
-                suspects.append(job)
-            else:
-                yield job, result
+        with closing(self._map(function, jobs)) as results:
+            for job, result, is_lost in results:
+                if is_lost:
+                    suspects.append(job)
+                else:
+                    yield job, result
         # Alone, a job shows whether it was its own fault.
         for suspect in suspects:
-            for job, result, is_lost in self._map(function, [suspect]):
-                yield job, self.killed(job, KILLED) if is_lost else result
+            self._make_room()
+            with closing(self._map(function, [suspect])) as results:
+                for job, result, is_lost in results:
+                    yield job, self.killed(job, KILLED) if is_lost else result
+
+    def _make_room(self):
+        """Give back memory, for want of which a process may have been killed."""
 
 
 class InProcesses(_Elsewhere):
@@ -110,8 +124,7 @@ class InProcesses(_Elsewhere):
                     yield job, result, is_lost
         finally:
             # Jobs are in flight after an error, or if nobody waits for their results.
-            for worker in running:
-                worker.kill()
+            kill(running)
             if running:
                 self.close()
 
@@ -121,13 +134,15 @@ class InProcesses(_Elsewhere):
             worker = self._idle.pop()
             if worker.is_alive():
                 return worker
-            worker.kill()
+            kill([worker])
         return Worker(max(1, _cores() // self.n_jobs))
 
     def close(self):
         """End the processes."""
-        while self._idle:
-            self._idle.pop().close()
+        end(self._idle)
+        self._idle.clear()
+
+    _make_room = close
 
 
 class OnDask(_Elsewhere):

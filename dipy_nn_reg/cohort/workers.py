@@ -30,8 +30,28 @@ _END = pickle.dumps(None)
 
 def ended(workers):
     """Wait until a job has ended or a worker was killed, and return these workers."""
-    ready = wait([worker.connection for worker in workers])
-    return [worker for worker in workers if worker.connection in ready]
+    found = []
+    while not found:
+        # On Windows, the connection to one that was killed as it began stays open.
+        ready = wait([worker.connection for worker in workers], timeout=1)
+        found = [w for w in workers if w.connection in ready or not w.is_alive()]
+    return found
+
+
+def end(workers):
+    """End workers that wait for a job."""
+    for worker in workers:
+        worker.dismiss()
+    for worker in workers:
+        worker.join()
+
+
+def kill(workers):
+    """End workers at once."""
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
 
 
 class Worker:
@@ -50,7 +70,7 @@ class Worker:
         self._process = context.Process(target=_serve, args=(other,), daemon=True)
         with _variables(dict.fromkeys(_THREADS, str(n_threads))):
             self._process.start()
-        # Now held by the process alone: what it sends ends when it is killed.
+        # Held by the process alone, so that reading from it fails once it is killed.
         other.close()
 
     def is_alive(self):
@@ -67,25 +87,30 @@ class Worker:
     def result(self):
         """Return the result of the job, and whether the process was killed."""
         try:
-            result, error = self.connection.recv()
+            if not (self.connection.poll() or self.is_alive()):
+                raise EOFError
+            answer = self.connection.recv_bytes()
         except (EOFError, OSError):
-            self.kill()
+            kill([self])
             return None, True
+        result, error = pickle.loads(answer)
         if error is not None:
             raise error
         return result, False
 
-    def close(self):
-        """End the process, which waits for a job."""
+    def dismiss(self):
+        """Have the process end, which waits for a job."""
         with suppress(OSError):
             self.connection.send_bytes(_END)
-        self._process.join()
-        self.connection.close()
 
-    def kill(self):
-        """End the process, without waiting for its job."""
-        self.connection.close()
+    def terminate(self):
+        """Have the process end at once, or as soon as it has moved files."""
+        self._process.terminate()
+
+    def join(self):
+        """Wait until the process has ended."""
         self._process.join()
+        self.connection.close()
 
 
 @contextmanager
@@ -124,8 +149,18 @@ def _answer(task):
         function, job = pickle.loads(task)
         return pickle.dumps((function(job), None))
     except BaseException as error:
-        error.add_note(f"In a process of its own:\n{traceback.format_exc()}")
-        return pickle.dumps((None, error))
+        return _answer_of(error, traceback.format_exc())
+
+
+def _answer_of(error, text):
+    """Return no result and an error, or its text if it cannot be read again."""
+    error.add_note(f"In a process of its own:\n{text}")
+    try:
+        answer = pickle.dumps((None, error))
+        pickle.loads(answer)
+    except Exception:
+        answer = pickle.dumps((None, RuntimeError(text)))
+    return answer
 
 
 def _receive(connection, tasks):

@@ -228,9 +228,9 @@ def _check_not_absolute(absolute, path, origin):
 def _check_has_grid(path, moving_shape, moving_affine):
     if moving_affine is None or moving_shape is None:
         raise ValueError(
-            f"Expected moving_shape and moving_affine (the command takes them from "
-            f"--moving_grid_file), without which a field of FSL cannot be read. "
-            f"Received {str(path)!r} alone."
+            f"Expected moving_shape and moving_affine, without which a field of FSL "
+            f"cannot be read. Received {str(path)!r} alone. dipy_nn_reg_apply takes "
+            f"those of the image, or of --moving_grid_file, for the last transform."
         )
 
 

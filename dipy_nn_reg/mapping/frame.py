@@ -143,7 +143,8 @@ class Frame:
         MemoryError
             If there is not enough memory.
         """
-        alignment = self.align(annotations)
+        heads = self._heads()
+        alignment = self._align(heads, annotations)
         prealign = self._affine_of(alignment)
         maps = {"moving": [prealign], "static": []}
         sources = {name: self._smoothed(name, maps[name]) for name in maps}
@@ -151,7 +152,7 @@ class Frame:
         check_on_grid(moving, self._normalized["moving"])
         to_moving, skull = self._to_moving(prealign), None
         if masked:
-            annotations, skull = self._heads.limit(annotations, prealign)
+            annotations, skull = heads.limit(annotations, prealign)
         annotations = annotations.map(partial(self._read_annotation, maps))
         if masked:
             stored = self._normalized["moving"]
@@ -216,6 +217,9 @@ class Frame:
         alignment : Alignment or None
             None if ``prealign`` is an affine or None.
         """
+        return self._align(self._heads(), annotations)
+
+    def _align(self, heads, annotations):
         if not isinstance(self.prealign, str):
             return self.prealign if isinstance(self.prealign, Alignment) else None
         masks = {
@@ -223,19 +227,17 @@ class Frame:
             for name, array in annotations.as_dict().items()
             if PLACES[name].kind == "mask"
         }
-        alignment = self._heads.align(self.prealign, **masks)
+        alignment = heads.align(self.prealign, **masks)
         alignment = supported_by_fibres(alignment, annotations, self.affines, self.grid)
         logger.info(str(alignment))
         return alignment
 
-    @cached_property
     def _heads(self):
-        """Both images as one channel each, of which one may have a skull."""
+        """Return both images as one channel each, of which one may have a skull."""
         pair = {}
         for name, image in self._normalized.items():
-            # Of one channel, nothing is kept beside the image itself.
-            image = image[..., 0] if image.shape[-1] == 1 else image.mean(-1)
-            pair |= {name: self._in_world(image), f"{name}_affine": self._affine(name)}
+            image = self._in_world(image.mean(-1))
+            pair |= {name: image, f"{name}_affine": self._affine(name)}
         return Heads(**pair)
 
     def _affine_of(self, alignment):

@@ -181,7 +181,7 @@ class Heads:
         return {_MASK_BESIDE[skull]: mask}
 
     def _brain_on_static(self, prealign):
-        """Return the mask of the moving brain, with a margin, on the static grid."""
+        """Return the moving brain with a wide margin, as a mask on the static grid."""
         mask = brain_mask(self._images["moving"], self._affines["moving"], _WIDE_MARGIN)
         grid = Grid(self._images["static"].shape, self._affines["static"])
         return labels_on_grid(mask, self._affines["moving"], [prealign], grid)

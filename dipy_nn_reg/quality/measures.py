@@ -160,8 +160,10 @@ def misplaced(static, warped, *, where=None):
     )
     if not warped.any():
         return 1.0
-    here, *elsewhere = _squared_correlations(static, warped)
-    best = np.maximum.reduce([here, *elsewhere])
+    correlations = _squared_correlations(static, warped)
+    here = best = next(correlations)
+    for shifted in correlations:
+        best = np.maximum(best, shifted)
     # A voxel whose surroundings correlate nowhere is not in place either.
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
     # Windows that reach into what has not been seen say little, but are all there is
@@ -198,6 +200,7 @@ def _squared_correlations(one, other):
 
 
 def _squared_correlation(one, mean, variance, other, other_mean, other_variance):
+    """Return the squared correlation of each window of two images."""
     covariance = uniform_filter(one * other, _WINDOW) - mean * other_mean
     # The constant makes the correlation of flat windows 0.
     return covariance**2 / ((variance + 1e-4) * (other_variance + 1e-4))

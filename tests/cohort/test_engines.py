@@ -42,6 +42,18 @@ def kill_at_three(number):
     time.sleep(0.1)
     return number
 
+class Odd(Exception):
+    def __init__(self, one, other):
+        super().__init__(f"{one} and {other}")
+
+def raise_what_cannot_be_read(number):
+    raise Odd(number, 2)
+
+def raise_what_stays(number):
+    error = ValueError(number)
+    error.function = lambda: number
+    raise error
+
 def leave(number):
     raise SystemExit(number)
 
@@ -72,7 +84,7 @@ def killed(job, reason):
 def cluster():
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
     ) as cluster:
         yield cluster
 
@@ -168,6 +180,29 @@ def test_an_error_of_the_system_is_not_taken_for_a_killed_process(
             dict(engine.run(functions.square, [2, 3]))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_job_whose_process_was_killed_is_done_again_with_all_memory(
+    functions, tmp_path
+):
+    path = str(tmp_path / "killed")
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        results = dict(engine.run(functions.kill_once, [path, "", 0, None]))
+    assert not psutil.pid_exists(results[""])
+    again = results.pop(path)
+    assert again not in results.values()
+
+
+@pytest.mark.parametrize(
+    "function, text",
+    [("raise_what_cannot_be_read", "Odd: 1 and 2"), ("raise_what_stays", "Error: 1")],
+)
+def test_errors_that_cannot_be_sent_are_told_in_words(functions, function, text):
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        with pytest.raises(RuntimeError, match=f"in {function}\n(?s:.*){text}"):
+            list(engine.run(getattr(functions, function), [1]))
+        assert dict(engine.run(functions.square, [2])) == {2: 4}
+
+
 @pytest.mark.parametrize(
     "function, error", [("leave", SystemExit), ("return_what_stays", AttributeError)]
 )
@@ -190,7 +225,7 @@ def test_jobs_that_cannot_be_sent_are_refused(functions):
 def test_a_worker_of_dask_that_is_killed_does_not_end_the_others(functions):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
+        n_workers=2, threads_per_worker=1, dashboard_address=":0"
     ) as cluster:
         engine = open_engine(scheduler=cluster.scheduler_address, killed=killed)
         results = dict(engine.run(functions.kill_at_three, list(range(6))))
@@ -245,6 +280,12 @@ def _wait_for(find, number):
 def test_numbers_of_processes_are_checked(n_jobs):
     with pytest.raises(ValueError, match="n_jobs"):
         open_engine(n_jobs=n_jobs, killed=killed)
+
+
+def test_windows_cannot_wait_for_many_processes(monkeypatch):
+    monkeypatch.setattr(os, "name", "nt")
+    with pytest.raises(ValueError, match="at most 60 processes"):
+        open_engine(n_jobs=61, killed=killed)
 
 
 def test_processes_and_a_scheduler_exclude_each_other():

@@ -258,7 +258,7 @@ def test_results_are_the_same_bit_for_bit_whichever_engine(brains, tmp_path):
     distributed = pytest.importorskip("distributed")
     folders = [tmp_path / name for name in ("here", "processes", "dask")]
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=None
+        n_workers=1, threads_per_worker=1, dashboard_address=":0"
     ) as cluster:
         engines = ({}, {"n_jobs": 2}, {"scheduler": cluster.scheduler_address})
         for folder, engine in zip(folders, engines):
