@@ -14,6 +14,8 @@ import signal
 import threading
 import traceback
 
+from tqdm import tqdm
+
 from dipy_nn_reg.io.temporaries import temporary_files_within
 
 # Variables by which libraries choose the number of their threads.
@@ -136,6 +138,9 @@ def _serve(connection):
     """Do the jobs that a connection brings, and send their results, in a process."""
     # Ctrl-C reaches all processes of a terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # That of tqdm's own choice is shared among processes: Python would tell the user of
+    # it if this one is ended at once.
+    tqdm.set_lock(threading.RLock())
     tasks = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
     with temporary_files_within():

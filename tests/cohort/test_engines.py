@@ -42,6 +42,14 @@ def kill_at_three(number):
     time.sleep(0.1)
     return number
 
+def shares_a_lock(number):
+    from tqdm.auto import tqdm
+    from tqdm.std import TqdmDefaultWriteLock
+
+    with open(os.devnull, "w") as file:
+        assert list(tqdm([number], file=file)) == [number]
+    return hasattr(TqdmDefaultWriteLock, "mp_lock")
+
 class Odd(Exception):
     def __init__(self, one, other):
         super().__init__(f"{one} and {other}")
@@ -212,6 +220,11 @@ def test_what_ends_a_job_is_raised_here(functions, function, error):
             list(engine.run(getattr(functions, function), [1]))
     # Where it happened is seen as well.
     assert "in _answer" in raised.value.__notes__[0]
+
+
+def test_processes_leave_no_semaphore_when_they_are_ended_at_once(functions):
+    with closing(open_engine(n_jobs=2, killed=killed)) as engine:
+        assert dict(engine.run(functions.shares_a_lock, [1])) == {1: False}
 
 
 def test_jobs_that_cannot_be_sent_are_refused(functions):
