@@ -124,8 +124,8 @@ class InProcesses(_Elsewhere):
                     yield job, result, is_lost
         finally:
             # Jobs are in flight after an error, or if nobody waits for their results.
-            kill(running)
             if running:
+                kill(running)
                 self.close()
 
     def _idle_worker(self):

@@ -236,8 +236,8 @@ class Frame:
         """Return both images as one channel each, of which one may have a skull."""
         pair = {}
         for name, image in self._normalized.items():
-            image = self._in_world(image.mean(-1))
-            pair |= {name: image, f"{name}_affine": self._affine(name)}
+            image = image[..., 0] if image.shape[-1] == 1 else image.mean(-1)
+            pair |= {name: self._in_world(image), f"{name}_affine": self._affine(name)}
         return Heads(**pair)
 
     def _affine_of(self, alignment):

@@ -15,23 +15,35 @@ def arrays_for_arrays(function):
 
     @wraps(function)
     def wrapper(*args, **kwargs):
-        has_tensor = any(ops.is_tensor(a) for a in (*args, *kwargs.values()))
-        image = args[0] if args else kwargs.get("image")
-        is_moved = kwargs.get("interpolation") == "nearest" and not has_tensor
-        is_long = getattr(image, "dtype", None) == np.uint64
-        # JAX has no integers of 64 bits, unless a user asks it for them.
-        if is_moved and is_long and keras.backend.backend() != "jax":
-            # Others have them with a sign alone, and bits are only moved.
-            image = image.view(np.int64)
-            if args:
-                result = wrapper(image, *args[1:], **kwargs)
-            else:
-                result = wrapper(**kwargs | {"image": image})
-            return result.view(np.uint64)
         result = function(*args, **kwargs)
+        has_tensor = _has_tensor(args, kwargs)
         return result if has_tensor else ops.convert_to_numpy(result)
 
     return wrapper
+
+
+def long_labels(function):
+    """Return a function of an image that keeps all bits of labels of uint64.
+
+    Backends have integers of 64 bits with a sign alone, and nearest interpolation only
+    moves bits. JAX has none, unless a user asks it for them.
+    """
+
+    @wraps(function)
+    def wrapper(image, *args, **kwargs):
+        is_long = isinstance(image, np.ndarray) and image.dtype == np.uint64
+        is_moved = is_long and kwargs.get("interpolation") == "nearest"
+        if _has_tensor(args, kwargs) or keras.backend.backend() == "jax":
+            is_moved = False
+        if not is_moved:
+            return function(image, *args, **kwargs)
+        return function(image.view(np.int64), *args, **kwargs).view(np.uint64)
+
+    return wrapper
+
+
+def _has_tensor(args, kwargs):
+    return any(ops.is_tensor(a) for a in (*args, *kwargs.values()))
 
 
 def batches_match(image, field):

@@ -19,6 +19,7 @@ from dipy_nn_reg.transform.arguments import (
     batches_match,
     check_displacements,
     check_warp_shapes,
+    long_labels,
 )
 from dipy_nn_reg.transform.kernels import (
     compose_fields,
@@ -58,6 +59,7 @@ def identity_grid(shape):
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
+@long_labels
 @arrays_for_arrays
 def sample(image, positions, *, interpolation="linear", border="zero", fill=None):
     """Sample images at absolute positions.
@@ -117,6 +119,7 @@ def sample(image, positions, *, interpolation="linear", border="zero", fill=None
     return sample_images(image, positions, interpolation, border, fill)
 
 
+@long_labels
 @arrays_for_arrays
 def warp(
     image,

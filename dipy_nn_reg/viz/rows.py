@@ -51,8 +51,9 @@ def plot_registration(moving, static, warped, displacement, *, spacing=1):
     for title, ax in zip(("static", "moving", "warped", "deformed grid"), axes[0]):
         ax.set_title(title)
     for row, *images, field in zip(axes, static, moving, warped, displacement):
-        finite = np.concatenate([np.ravel(i)[np.isfinite(np.ravel(i))] for i in images])
-        low, high = np.min(finite, initial=np.inf), np.max(finite, initial=-np.inf)
+        values = np.stack(images)
+        finite = values[np.isfinite(values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
         for ax, image in zip(row, images):
             ax.imshow(image, vmin=low, vmax=high, **IMAGE_STYLE)
         draw_grid(row[3], field, spacing=spacing)

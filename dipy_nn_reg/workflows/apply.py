@@ -80,8 +80,8 @@ class ApplyFlow(Workflow):
             Path of the b-vectors of a DWI series, to be rotated by the affine part of
             the transforms.
         moving_grid_file : string or Path, optional
-            Path of the image that points or a tractogram belong to, whose voxels the
-            fields of FSL count.
+            Path of the image that points or a tractogram belong to. Fields that FSL
+            wrote count its voxels; with --inverse they need nothing more.
         any_grid : bool, optional
             Accept fields that do not cover the same region as the images.
         absolute : bool, optional
