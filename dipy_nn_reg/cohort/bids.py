@@ -32,7 +32,7 @@ def find_images(folder, *, suffix, participants=()):
     Returns
     -------
     images : list of Path
-        Sorted, with one image or more of each person.
+        Within ``folder``, sorted, with one image or more of each person.
 
     Raises
     ------
@@ -59,8 +59,9 @@ def find_images(folder, *, suffix, participants=()):
             f"Expected images with the suffix {suffix!r}{of_whom}. Received "
             f"{str(folder)!r} without."
         )
+    # The folder as the user wrote it: bids2table makes it absolute, and follows links.
     return sorted(
-        Path(row["root"]) / row["path"]
+        Path(folder) / row["path"]
         for row in rows
         if not wanted or row["sub"] in wanted
     )

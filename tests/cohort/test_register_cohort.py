@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+from pathlib import Path
 import re
 
 import nibabel as nib
@@ -11,6 +12,7 @@ import pytest
 
 from dipy_nn_reg import DeformableRegistration, register_cohort
 from dipy_nn_reg.cohort import bids, jobs
+from dipy_nn_reg.cohort.plan import plan_jobs
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.workflows.cohort import CohortFlow
 
@@ -214,6 +216,22 @@ def test_a_dataset_in_bids_gives_derivatives(dataset, brains, tmp_path):
     assert np.abs(warped - expected)[inner].max() < 1e-3
     assert (anat / "sub-02_from-Mine_to-T1w_mode-image_xfm.h5").exists()
     assert (out / "sub-02/figures/sub-02_space-Mine_desc-reg_T1w.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["bids", "./bids", "../{name}/bids", "link"])
+def test_a_dataset_is_found_by_any_path(name, dataset, brains, tmp_path, monkeypatch):
+    pytest.importorskip("bids2table")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(dataset, target_is_directory=True)
+    jobs, _ = plan_jobs(
+        Path(name.format(name=tmp_path.name)),
+        tmp_path / "out",
+        static=brains[0],
+        of_dataset={"suffix": "T1w", "participants": (), "space": None},
+    )
+    assert [job.files["moving"].exists() for job in jobs] == [True, True]
+    folders = [job.outputs["out_field"].parent for job in jobs]
+    assert folders == [tmp_path / "out" / f"sub-0{i}" / "anat" for i in (1, 2)]
 
 
 def test_folders_have_to_be_in_bids(brains, tmp_path):
