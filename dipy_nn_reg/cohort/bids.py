@@ -61,9 +61,7 @@ def find_images(folder, *, suffix, participants=()):
         )
     # The folder as the user wrote it: bids2table makes it absolute, and follows links.
     return sorted(
-        Path(folder) / row["path"]
-        for row in rows
-        if not wanted or row["sub"] in wanted
+        Path(folder) / row["path"] for row in rows if not wanted or row["sub"] in wanted
     )
 
 

@@ -12,6 +12,7 @@ from dipy.utils.logging import logger
 import psutil
 
 from dipy_nn_reg.cohort.failures import is_fatal
+from dipy_nn_reg.cohort.outputs import Outputs
 from dipy_nn_reg.cohort.pair import align_pair, register_files
 from dipy_nn_reg.quiet import import_keras, start_import_of_keras
 from dipy_nn_reg.text import describe, printable
@@ -31,11 +32,13 @@ class Job:
     files : dict of Path
         ``static`` and ``moving``.
     outputs : dict of Path
-        As :func:`~dipy_nn_reg.cohort.outputs.write_pair` takes them.
+        As :class:`~dipy_nn_reg.cohort.outputs.Outputs` has them.
     annotations : dict of Path
         Masks and label maps by the names of :data:`dipy_nn_reg.annotations.PLACES`.
     channels : dict of list of Path, optional
         Further images of the same people, by ``static`` and ``moving``.
+    unwanted : tuple of str, optional
+        Names of outputs that are not written.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Job:
     outputs: dict
     annotations: dict = field(default_factory=dict)
     channels: dict | None = None
+    unwanted: tuple = ()
 
 
 def run_job(job, options):
@@ -52,8 +56,9 @@ def run_job(job, options):
     ----------
     job : Job
     options : dict
-        Options of :func:`~dipy_nn_reg.cohort.pair.register_files`; ``model`` may be the
-        Path of one.
+        Options of :func:`~dipy_nn_reg.register`, of which ``model`` may be the Path of
+        one; ``field_format`` and ``fill`` of
+        :class:`~dipy_nn_reg.cohort.outputs.Outputs`.
 
     Returns
     -------
@@ -165,15 +170,17 @@ def _register(job, options):
         status = model.stat()
         model = _load(model, status.st_mtime_ns, status.st_size)
         options = {**options, "model": model}
+    options = {**options, **job.annotations}
+    style = {name: options.pop(name) for name in ("field_format", "fill")}
     for path in job.outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     names = {name: path.name for name, path in job.files.items()}
     row, subjects = register_files(
         job.files,
         names,
-        job.outputs,
+        Outputs(job.outputs, job.unwanted, **style),
         channels=job.channels,
-        **{**options, **job.annotations},
+        **options,
     )
     measures = subjects[0] if subjects else {}
     return {**measures, **row}

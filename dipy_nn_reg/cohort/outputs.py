@@ -1,6 +1,8 @@
 """Outputs of the registration of one pair of files."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,9 +28,36 @@ OF_FIELD = (
 )
 
 
-def write_pair(
-    registered, images, pair_names, paths, *, masks, field_format, fill, inverse
-):
+@dataclass(frozen=True)
+class Outputs:
+    """Files of one pair, and how they are written.
+
+    Attributes
+    ----------
+    paths : dict of Path
+        By the names of the command's options: ``out_field``, ``out_inverse`` and
+        ``out_prealign``. If they are named, too: ``out_warped``, ``out_metrics``,
+        ``out_report`` and ``out_overview``, a small picture.
+    unwanted : collection of str, optional
+        Names of those that are not written. Earlier ones are removed with an earlier
+        field: they describe it.
+    field_format : str, optional
+        As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it.
+    fill : float, optional
+        As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
+    write_others : callable, optional
+        Takes temporary paths and the map, and writes files with further names of
+        ``paths``.
+    """
+
+    paths: dict
+    unwanted: tuple = ()
+    field_format: str = "dipy"
+    fill: float | None = None
+    write_others: Callable | None = None
+
+
+def write_pair(registered, images, pair_names, outputs, *, masks):
     """Write all outputs of one pair together.
 
     Parameters
@@ -39,14 +68,9 @@ def write_pair(
         ``static`` and ``moving``.
     pair_names : dict of str
         Names of the images, ``static`` and ``moving``.
-    paths : dict of Path
-        Outputs by the names of the command's options: ``out_field``, ``out_inverse``
-        and ``out_prealign``. If they are named, too: ``out_warped``, ``out_metrics``,
-        ``out_report`` and ``out_overview``, a small picture.
+    outputs : Outputs
     masks : dict of ndarray
         ``mask`` and ``moving_mask``, if the images were compared within them.
-    field_format, fill, inverse
-        As for :func:`~dipy_nn_reg.workflows.pair_files.register_files`.
 
     Returns
     -------
@@ -57,15 +81,16 @@ def write_pair(
         picture is written.
     """
     mapping, outcome = registered
-    static, moving = images["static"], images["moving"]
-    paths, optional = _written_or_removed(paths, mapping, inverse)
+    fill = outputs.fill
+    paths, removed = _written_and_removed(outputs, mapping)
     # The field is written beside the rest: NumPy and ISA-L let other threads compute.
     with (
-        whole_files(paths, optional=optional) as partials,
+        whole_files(paths | removed, optional=removed) as partials,
         ThreadPoolExecutor() as pool,
     ):
-        maps = partials, mapping, static, moving, field_format
-        writing = pool.submit(_write_maps, *maps, inverse=inverse)
+        partials = {name: partials[name] for name in paths}
+        maps = partials, mapping, images, outputs.field_format
+        writing = pool.submit(_write_maps, *maps)
         pair = _pair_to_show(mapping, images, masks, paths)
         warped = _warped(mapping, images, fill, pair)
         if "out_warped" in paths:
@@ -79,21 +104,26 @@ def write_pair(
         if "out_report" in paths:
             subject["page"] = paths["out_report"]
         writing.result()
+        if outputs.write_others is not None:
+            outputs.write_others(partials, mapping)
     if not subject:
         return row, []
     return {**row, "verdict": subject["verdict"]}, [subject]
 
 
-def _written_or_removed(paths, mapping, inverse):
-    """Return the outputs, and those of them that are removed if they are not written.
+def _written_and_removed(outputs, mapping):
+    """Return the paths of the files that are written, and of those that are removed.
 
     Those of an earlier registration must not remain beside the new field. Where there
     was no field, they belong to something else.
     """
-    optional = {"out_prealign": is_prealigned(mapping), "out_inverse": inverse}
-    if paths["out_field"].exists():
-        return paths, tuple(optional)
-    return {name: p for name, p in paths.items() if optional.get(name, True)}, ()
+    paths, unwanted = outputs.paths, set(outputs.unwanted)
+    if not is_prealigned(mapping):
+        unwanted.add("out_prealign")
+    written = {name: path for name, path in paths.items() if name not in unwanted}
+    if not paths["out_field"].exists():
+        return written, {}
+    return written, {name: paths[name] for name in paths.keys() - written.keys()}
 
 
 def _pair_to_show(mapping, images, masks, paths):
@@ -150,13 +180,14 @@ def _sources(outcome, mapping):
     return {"alignment": kind, "used": outcome.used, "loss": outcome.loss}
 
 
-def _write_maps(paths, mapping, static, moving, field_format, *, inverse):
+def _write_maps(paths, mapping, images, field_format):
     """Write the field, its inverse if asked for, and the affine if there is one."""
+    static, moving = images["static"], images["moving"]
     write_map(paths["out_field"], mapping, static, moving, format=field_format)
-    if inverse:
+    if "out_inverse" in paths:
         back = invert_mapping(mapping)
         write_map(paths["out_inverse"], back, moving, static, format=field_format)
-    if is_prealigned(mapping):
+    if "out_prealign" in paths:
         with whole_file(paths["out_prealign"]) as path:
             np.savetxt(path, prealign_of(mapping))
 

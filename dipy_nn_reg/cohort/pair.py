@@ -17,33 +17,14 @@ MASKS = tuple(place.name for place in PLACES.values() if place.kind == "mask")
 _FOR_ALIGNMENT = (*MASKS, "moving_orientations", "static_orientations")
 
 
-def register_files(
-    files,
-    names,
-    paths,
-    *,
-    field_format,
-    fill,
-    inverse,
-    channels=None,
-    quantity=None,
-    **options,
-):
+def register_files(files, names, outputs, *, channels=None, quantity=None, **options):
     """Register the images in two files, and write the outputs together.
 
     Parameters
     ----------
     files, names : dict
         Path of each image, and its name in tables: ``static`` and ``moving``.
-    paths : dict of Path
-        Outputs, as :func:`~dipy_nn_reg.cohort.outputs.write_pair` takes them.
-    field_format : str
-        As :func:`~dipy_nn_reg.io.fields.save_mapping` takes it.
-    fill : float or None
-        As :func:`~dipy_nn_reg.mapping.resampling.warp_image` takes it.
-    inverse : bool
-        Whether the inverse is written; an earlier file of that name is removed
-        otherwise.
+    outputs : dipy_nn_reg.cohort.outputs.Outputs
     channels : dict of list of Path or ndarray, optional
         Further images of the same people, by ``static`` and ``moving``: files, or
         arrays on the grid of the first image.
@@ -63,8 +44,8 @@ def register_files(
         If a file cannot be read, does not fit the others, or cannot be written.
     """
     images = _read_pair(files, _trained(options), several=channels is not None)
-    if "out_warped" in paths:
-        check_warped(paths["out_warped"], **images, fill=fill)
+    if "out_warped" in outputs.paths:
+        check_warped(outputs.paths["out_warped"], **images, fill=outputs.fill)
     options |= {
         name: _read_on_image(Path(path), PLACES[name], images, quantity)
         for name, path in options.items()
@@ -76,11 +57,8 @@ def register_files(
         _register(images, channels, options),
         images,
         names,
-        paths,
+        outputs,
         masks={name: options[name] for name in MASKS if name in options},
-        field_format=field_format,
-        fill=fill,
-        inverse=inverse,
     )
 
 

@@ -20,15 +20,17 @@ from dipy_nn_reg.io.field_formats import FORMATS
 
 
 def plan_jobs(
-    pairs, out_dir, *, static, field_format=None, reports=False, of_dataset=None
+    pairs, out_dir, *, static, field_format=None, unwanted=(), of_dataset=None
 ):
     """Return the jobs of a cohort, those of one size one after the other.
 
     Parameters
     ----------
-    pairs, static, field_format, reports
+    pairs, static, field_format
         As for :func:`~dipy_nn_reg.cohort.register_cohort.register_cohort`.
     out_dir : Path
+    unwanted : tuple of str
+        Names of outputs that are not written.
     of_dataset : dict
         ``suffix``, ``participants`` and ``space``, for a folder in BIDS.
 
@@ -51,10 +53,7 @@ def plan_jobs(
             else list_pairs([one] if one else pairs, static)
         )
         outputs = [_outputs(out_dir / pair["id"], ending) for pair in found]
-    if not reports:
-        for paths in outputs:
-            del paths["out_report"]
-    jobs = [_job(pair, paths) for pair, paths in zip(found, outputs)]
+    jobs = [_job(pair, paths, unwanted) for pair, paths in zip(found, outputs)]
     _check_inputs(jobs)
     return _by_size(jobs), field_format
 
@@ -93,13 +92,13 @@ def _outputs(folder, ending):
     }
 
 
-def _job(pair, outputs):
+def _job(pair, outputs, unwanted):
     files = {name: pair[name].absolute() for name in ("static", "moving")}
     annotations = {n: pair[n].absolute() for n in ANNOTATIONS if n in pair}
     channels = further_images(
         {name: path.absolute() for name, path in pair.items() if name != "id"}
     )
-    return Job(pair["id"], files, outputs, annotations, channels)
+    return Job(pair["id"], files, outputs, annotations, channels, unwanted)
 
 
 def _check_inputs(jobs):

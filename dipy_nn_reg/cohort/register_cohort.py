@@ -127,23 +127,25 @@ def register_cohort(
     state.check_folder(out_dir)
     if isinstance(pairs, (str, Path)):
         pairs = Path(pairs).expanduser()
+    asked_for = {"out_inverse": inverse, "out_report": reports}
     jobs, field_format = plan_jobs(
         pairs,
         out_dir,
         static=static,
         field_format=field_format,
-        reports=reports,
+        unwanted=tuple(name for name, is_asked in asked_for.items() if not is_asked),
         of_dataset={"suffix": suffix, "participants": participants, "space": space},
     )
     further = (job.channels for job in jobs)
     check_channels(options, (1 + len(f["moving"]) if f else 1 for f in further))
-    options |= {"field_format": field_format, "inverse": inverse, "fill": fill}
+    options |= {"field_format": field_format, "fill": fill}
     engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
     with closing(engine):
         out_dir.mkdir(parents=True, exist_ok=True)
         if isinstance(pairs, Path) and bids.is_dataset(pairs):
             bids.describe(out_dir)
-        settings = state.settings_of({**options, "reports": reports})
+        flags = {"inverse": inverse, "reports": reports}
+        settings = state.settings_of({**options, **flags})
         state.check_settings(out_dir, settings)
         function = partial(run_job, options=options)
         return register_jobs(
@@ -260,20 +262,18 @@ def _run(function, jobs, path, engine):
 
 def _write_page(out_dir, rows, jobs):
     """Write the page on all pairs, with a picture of each, the worst ones first."""
-    subjects = [
-        _subject(row, jobs[row["id"]].outputs) for row in rows if row["verdict"]
-    ]
+    subjects = [_subject(row, jobs[row["id"]]) for row in rows if row["verdict"]]
     failed = [(row["id"], row["error"]) for row in rows if row["status"] == "failed"]
     if subjects or failed:
         write_cohort(out_dir / PAGE, subjects, failed)
 
 
-def _subject(row, outputs):
+def _subject(row, job):
     measures = {name: float(cell) for name, cell in row.items() if is_number(cell)}
     return {
         **measures,
         "name": row["id"],
         "verdict": row["verdict"],
-        "page": outputs.get("out_report"),
-        "picture": outputs["out_overview"],
+        "page": None if "out_report" in job.unwanted else job.outputs["out_report"],
+        "picture": job.outputs["out_overview"],
     }

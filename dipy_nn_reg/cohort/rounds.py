@@ -47,7 +47,7 @@ MAPS = "maps"
 _PEOPLE, _ROUNDS, _RECORD = "people", "rounds", "round.json"
 _CORRECTION = "correction.npy"
 # Options of the files that a registration writes.
-_FILES = {"field_format": "dipy", "inverse": False, "fill": None}
+_FILES = {"field_format": "dipy", "fill": None}
 
 
 class Rounds:
@@ -240,10 +240,10 @@ class Rounds:
         for pair, one in zip(pairs, self.people):
             for n, (image, template) in enumerate(zip(one["further"], templates), 2):
                 pair |= {f"moving_{n}": image, f"static_{n}": template}
-        jobs, _ = plan_jobs(pairs, folder, static=self.path)
+        unwanted = ["out_inverse", "out_report"]
         if not shown:
-            for job in jobs:
-                del job.outputs["out_overview"], job.outputs["out_warped"]
+            unwanted += ["out_overview", "out_warped"]
+        jobs, _ = plan_jobs(pairs, folder, static=self.path, unwanted=tuple(unwanted))
         function = partial(register_person, options={**self.options, **_FILES})
         return register_jobs(function, jobs, folder, self.engine)
 

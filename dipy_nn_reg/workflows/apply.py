@@ -18,7 +18,9 @@ from dipy_nn_reg.mapping.resampling import ORDERS
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.applied_file import Options, apply_to_file, is_image
+from dipy_nn_reg.workflows.output_checks import check_none_remain
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
+from dipy_nn_reg.workflows.series_bvecs import beside as file_beside
 
 
 class ApplyFlow(Workflow):
@@ -132,6 +134,10 @@ class ApplyFlow(Workflow):
         optional = [path for path in (bvecs, beside) if path]
         kept = [static_path, *transforms, *optional]
         outputs = plan_outputs(self, [moving_paths], out_dir, names, kept=kept)
+        for paths in outputs:
+            if "out_bvecs" not in paths:
+                vectors = file_beside(paths["out_file"], ".bvec").name
+                check_none_remain(paths["out_file"], [vectors], moving_paths + kept)
         static = read_image(static_path, series=True)
         failures = Failures(len(moving_paths))
         sets = list(zip(moving_paths, distinct_names(moving_paths), outputs))

@@ -22,25 +22,16 @@ from dipy_nn_reg.workflows.dwi_files import (
     anisotropy_beside,
     carry_series,
     carry_tensors,
-    log_pair,
+    log_outputs,
     orientations_of,
     read_distortion,
     read_series,
     write_on,
 )
 from dipy_nn_reg.workflows.encodings import encoding_of
-from dipy_nn_reg.workflows.pair_files import INVERSE, read_prealign
+from dipy_nn_reg.workflows.output_checks import check_none_remain
+from dipy_nn_reg.workflows.pair_files import INVERSE, outputs_of, read_prealign
 from dipy_nn_reg.workflows.paths import find_input, plan_outputs
-
-# Outputs of the registration of the image.
-_OF_PAIR = {
-    "out_warped",
-    "out_field",
-    "out_inverse",
-    "out_metrics",
-    "out_prealign",
-    "out_report",
-}
 
 
 class DwiFlow(Workflow):
@@ -191,22 +182,24 @@ class DwiFlow(Workflow):
             "out_inverse": INVERSE,
             "out_metrics": out_metrics,
             "out_prealign": out_prealign,
-            **({} if no_report else {"out_report": out_report}),
+            "out_report": out_report,
         }
-        if not no_series:
-            names |= {
-                "out_series": out_series,
-                "out_bvals": out_bvals,
-                "out_bvecs": out_bvecs,
-            }
-        if tensors:
-            names |= {"out_tensors": out_tensors, "out_fa": out_fa}
+        of_series = {
+            "out_series": out_series,
+            "out_bvals": out_bvals,
+            "out_bvecs": out_bvecs,
+        }
+        of_tensors = {"out_tensors": out_tensors, "out_fa": out_fa}
+        idle = {}
+        for group, is_asked in ((of_series, not no_series), (of_tensors, tensors)):
+            (names if is_asked else idle).update(group)
         for name in (out_image, out_mask, out_warped, out_series, out_tensors, out_fa):
             check_image_name(name)
         kept = [*inputs.values(), *prealign_files]
         (paths,) = plan_outputs(
             self, [[inputs["dwi_file"]]], out_dir, [names], kept=kept
         )
+        check_none_remain(paths["out_field"], idle.values(), kept)
         start_import_of_keras()
         static = read_image(inputs["static_file"])
         series = read_series(inputs["dwi_file"])
@@ -229,25 +222,33 @@ class DwiFlow(Workflow):
         )
         moving = nib.Nifti1Image(values, series.affine)
         moving.set_filename(paths["out_image"])
+
+        def write_others(partials, mapping):
+            arrays = {"out_image": values, "out_mask": mask.astype(np.uint8)}
+            write_on(series, partials, **arrays)
+            if tensors:
+                carry_tensors(fitted, series, static, mapping, partials)
+            if not no_series:
+                files = inputs | partials
+                carry_series(series, distortion, static, mapping, files)
+
+        (outputs,) = outputs_of(
+            [paths],
+            inverse=False,
+            no_report=no_report,
+            write_others=write_others,
+        )
         row, _ = register_files(
             {"static": inputs["static_file"], "moving": moving},
             {"static": inputs["static_file"].name, "moving": out_image},
-            {name: path for name, path in paths.items() if name in _OF_PAIR},
-            field_format="dipy",
-            fill=None,
-            inverse=False,
+            outputs,
             prealign=prealign,
             loss=loss,
             smoothness=smoothness,
             channels=anisotropy_beside(fitted, inputs.get("static_fa")),
             **orientations_of(fitted, series, inputs.get("static_tensors")),
         )
-        log_pair(row, paths)
-        write_on(series, paths, out_image=values, out_mask=mask.astype(np.uint8))
-        if tensors:
-            carry_tensors(fitted, series, static, paths)
-        if not no_series:
-            carry_series(series, distortion, static, inputs, paths)
+        log_outputs(row, outputs)
 
 
 def _check_images(image, static_fa):

@@ -9,8 +9,6 @@ from dipy_nn_reg.diffusion.correction import distortion_to_displacement, volume_
 from dipy_nn_reg.diffusion.orientations import orientation_tensors
 from dipy_nn_reg.diffusion.reorientation import Quantity, warp_quantity
 from dipy_nn_reg.diffusion.series import anisotropy_of
-from dipy_nn_reg.io.atomic import whole_files
-from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.nifti_writing import write_image
 from dipy_nn_reg.io.points import read_bvecs
@@ -39,17 +37,19 @@ def read_series(path):
 
 
 def write_on(image, paths, **arrays):
-    """Write arrays on the grid of an image, all or none."""
-    with whole_files({name: paths[name] for name in arrays}) as partials:
-        for name, array in arrays.items():
-            write_image(partials[name], array, image.affine, header=image.header)
+    """Write arrays on the grid of an image, by the names of their paths."""
+    for name, array in arrays.items():
+        write_image(paths[name], array, image.affine, header=image.header)
 
 
-def log_pair(row, paths):
-    """Log the measures of a registration, and its page if there is one."""
+def log_outputs(row, outputs):
+    """Log the measures of a registration, and the main files that were written."""
     logger.info("Registered:\n" + format_rows([row], shown_columns([row])))
-    if "out_report" in paths:
-        logger.info(f"Page for a browser: {printable(paths['out_report'])}")
+    for name in ("out_tensors", "out_series"):
+        if name in outputs.paths:
+            logger.info(f"Written: {printable(outputs.paths[name])}")
+    if "out_report" not in outputs.unwanted:
+        logger.info(f"Page for a browser: {printable(outputs.paths['out_report'])}")
 
 
 def read_distortion(path, encoding, series):
@@ -139,7 +139,7 @@ def anisotropy_beside(tensors, static_fa):
     return {"moving": [anisotropy_of(tensors)], "static": [static_fa]}
 
 
-def carry_series(series, distortion, static, inputs, paths):
+def carry_series(series, distortion, static, mapping, files):
     """Write a series on the grid of the template, with its gradients.
 
     The distortion and the map to the template are composed, for one interpolation.
@@ -149,10 +149,11 @@ def carry_series(series, distortion, static, inputs, paths):
     series, static : dipy_nn_reg.io.nifti.Image
     distortion : tuple or None
         As :func:`read_distortion` returns it.
-    inputs, paths : dict of Path
-        Files that are read, and outputs, by the options of the command.
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+        From the template to the series.
+    files : dict of Path
+        Gradients of the series, and outputs, by the options of the command.
     """
-    mapping = load_mapping(paths["out_field"])
     maps, factor = [mapping], None
     if distortion is not None:
         field, encoding = distortion
@@ -164,19 +165,16 @@ def carry_series(series, distortion, static, inputs, paths):
     warped = warp_image(series, static, maps)
     if factor is not None:
         warped *= factor[..., None]
-    names = {"out_series", "out_bvecs", "out_bvals"}
-    with whole_files({name: paths[name] for name in names}) as partials:
-        place = {"header": static.header, "series": series.header}
-        write_image(partials["out_series"], warped, static.affine, **place)
-        vectors = read_bvecs(inputs["bvecs"])
-        # Those of weighted volumes were found to be unit vectors.
-        vectors[np.isnan(vectors).any(axis=1)] = 0
-        write_turned_bvecs(partials["out_bvecs"], vectors, series, static, [mapping])
-        shutil.copyfile(inputs["bvals"], partials["out_bvals"])
-    logger.info(f"Written: {printable(paths['out_series'])}")
+    place = {"header": static.header, "series": series.header}
+    write_image(files["out_series"], warped, static.affine, **place)
+    vectors = read_bvecs(files["bvecs"])
+    # Those of weighted volumes were found to be unit vectors.
+    vectors[np.isnan(vectors).any(axis=1)] = 0
+    write_turned_bvecs(files["out_bvecs"], vectors, series, static, [mapping])
+    shutil.copyfile(files["bvals"], files["out_bvals"])
 
 
-def carry_tensors(tensors, series, static, paths):
+def carry_tensors(tensors, series, static, mapping, paths):
     """Write tensors on the grid of the template, and their anisotropy.
 
     Parameters
@@ -184,20 +182,16 @@ def carry_tensors(tensors, series, static, paths):
     tensors : ndarray, shape (x, y, z, 6)
         On the grid of the series, in DIPY's order.
     series, static : dipy_nn_reg.io.nifti.Image
+    mapping : dipy.align.imwarp.DiffeomorphicMap
+        From the template to the series.
     paths : dict of Path
-        Outputs by the options of the command, among them the field.
+        Outputs by the options of the command.
     """
-    mapping = load_mapping(paths["out_field"])
     moving = series._replace(data=tensors)
     quantity = Quantity("tensors")
     warped, _ = warp_quantity(
         moving, static, [mapping], quantity, interpolation="linear"
     )
-    names = ("out_tensors", "out_fa")
-    with whole_files({name: paths[name] for name in names}) as partials:
-        place = {"affine": static.affine, "header": static.header}
-        write_image(
-            partials["out_tensors"], warped[..., None, :], **place, intent=_TENSORS
-        )
-        write_image(partials["out_fa"], anisotropy_of(warped), **place)
-    logger.info(f"Written: {printable(paths['out_tensors'])}")
+    place = {"affine": static.affine, "header": static.header}
+    write_image(paths["out_tensors"], warped[..., None, :], **place, intent=_TENSORS)
+    write_image(paths["out_fa"], anisotropy_of(warped), **place)

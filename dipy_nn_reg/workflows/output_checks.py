@@ -71,6 +71,29 @@ def check_outputs(flow, sets, inputs=(), *, endings=ENDINGS):
         _check_distinct(sets, same_case=True)
 
 
+def check_none_remain(output, names, kept=()):
+    """Raise FileExistsError if data of earlier results would remain beside new ones.
+
+    Parameters
+    ----------
+    output : Path
+        An output that the others belong to.
+    names : iterable of str
+        Names of outputs, relative to its folder, that are not written this time.
+    kept : list of Path, optional
+        Files that are read, which belong to something else.
+    """
+    if not output.exists():
+        return
+    for path in (output.parent / name for name in names):
+        if path.is_file() and not any(map(path.samefile, kept)):
+            raise FileExistsError(
+                f"Expected no file of earlier results that would remain beside a new "
+                f"{output.name}: remove it, or choose another folder. Found "
+                f"{str(path)!r}."
+            )
+
+
 def _check_name(option, path, endings):
     if not path.name.endswith(endings):
         expected = " or ".join(map(repr, endings))

@@ -12,6 +12,7 @@ from dipy_nn_reg.checks import (
 )
 from dipy_nn_reg.cohort.failures import Failures
 from dipy_nn_reg.cohort.naming import distinct_names, pair_name
+from dipy_nn_reg.cohort.outputs import Outputs
 from dipy_nn_reg.cohort.pages import import_pages, write_cohort
 from dipy_nn_reg.cohort.pair import register_files
 from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS, check_field_name
@@ -45,9 +46,7 @@ SHOWN = (
 )
 
 
-def plan_pairs(
-    flow, static_files, moving_files, names, *, all_pairs, out_dir, kept, no_report
-):
+def plan_pairs(flow, static_files, moving_files, names, *, all_pairs, out_dir, kept):
     """Return static and moving files, the outputs of each pair, and that of all pairs.
 
     Parameters
@@ -61,8 +60,6 @@ def plan_pairs(
     out_dir : string or Path
     kept : list of Path
         Other files that no output may replace.
-    no_report : bool
-        Whether no pages are planned.
 
     Returns
     -------
@@ -73,15 +70,12 @@ def plan_pairs(
     """
     names = dict(names)
     cohort = names.pop("out_cohort")
-    if no_report:
-        del names["out_report"]
     static, moving = pair_inputs(
         find_inputs(static_files), find_inputs(moving_files), all_pairs=all_pairs
     )
     outputs = plan_outputs(flow, [static, moving], out_dir, names, kept=kept)
-    if not no_report:
-        cohort = plan_cohort(flow, cohort, outputs, [*static, *moving, *kept])
-    return static, moving, outputs, None if no_report else cohort
+    cohort = plan_cohort(flow, cohort, outputs, [*static, *moving, *kept])
+    return static, moving, outputs, cohort
 
 
 def check_field_files(field_format, out_field, out_inverse, *, inverse):
@@ -169,6 +163,27 @@ def quantity_of(files, kind, convention, sh_basis, weight):
     return None
 
 
+def outputs_of(paths, *, inverse, no_report, **style):
+    """Return the outputs of each pair, as options of a command ask for them.
+
+    Parameters
+    ----------
+    paths : list of dict of Path
+        As :func:`plan_pairs` returns them.
+    inverse, no_report : bool
+        Options of the command.
+    **style
+        Further attributes of the outputs.
+
+    Returns
+    -------
+    outputs : list of dipy_nn_reg.cohort.outputs.Outputs
+    """
+    asked_for = {"out_inverse": inverse, "out_report": not no_report}
+    unwanted = tuple(name for name, is_asked in asked_for.items() if not is_asked)
+    return [Outputs(of_pair, unwanted, **style) for of_pair in paths]
+
+
 def register_pairs(static, moving, outputs, cohort, *, channels=None, **options):
     """Register moving images to static ones, one pair after the other.
 
@@ -176,33 +191,37 @@ def register_pairs(static, moving, outputs, cohort, *, channels=None, **options)
     ----------
     static, moving : list of Path
         Lists of the same length.
-    outputs : list of dict of Path
-        For each pair: ``out_warped``, ``out_field``, ``out_inverse``, ``out_metrics``,
-        ``out_prealign``, and ``out_report`` if a page is written.
+    outputs : list of dipy_nn_reg.cohort.outputs.Outputs
+        As :func:`outputs_of` returns them.
     cohort : Path or None
-        Path of the page on all pairs, if one is written.
+        Path of the page on all pairs, if there are several.
     channels : dict of dict, optional
         Further images of each image: ``static`` and ``moving``, by its path.
     **options
         As :func:`~dipy_nn_reg.cohort.pair.register_files` takes them.
     """
-    _start_imports(pages="out_report" in outputs[0])
+    has_pages = "out_report" not in outputs[0].unwanted
+    is_again = any(of_pair.paths["out_field"].exists() for of_pair in outputs)
+    _start_imports(pages=has_pages)
     rows, subjects, failures = [], [], Failures(len(moving))
     names = distinct_names([*static, *moving])
     pairs = list(zip(static, moving, outputs, names, names[len(static) :]))
-    for *files, paths, static_name, moving_name in progress_bar(pairs, desc="Pairs"):
+    for *files, of_pair, static_name, moving_name in progress_bar(pairs, desc="Pairs"):
         pair_names = {"static": static_name, "moving": moving_name}
-        note = partial(_note_failure, rows, pair_names, paths)
+        note = partial(_note_failure, rows, pair_names, of_pair.paths)
         with failures.caught(pair_name(pair_names), note):
             files = dict(zip(pair_names, files))
             if channels is not None:
-                of_pair = {name: channels[name][path] for name, path in files.items()}
-                options = {**options, "channels": of_pair}
-            row, subject = register_files(files, pair_names, paths, **options)
+                further = {name: channels[name][path] for name, path in files.items()}
+                options = {**options, "channels": further}
+            row, subject = register_files(files, pair_names, of_pair, **options)
             rows.append(row)
             subjects += subject
     if cohort is not None and subjects:
         write_cohort(cohort, subjects, failures.reasons)
+    elif cohort is not None and is_again and not has_pages:
+        # That of earlier results, whose pages were removed.
+        cohort.unlink(missing_ok=True)
     logger.info("Registered:\n" + format_rows(rows, shown_columns(rows)))
     pages = [cohort] if cohort and subjects else [s["page"] for s in subjects]
     for page in pages:

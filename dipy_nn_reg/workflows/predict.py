@@ -14,6 +14,7 @@ from dipy_nn_reg.workflows.channel_files import (
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
     check_field_files,
+    outputs_of,
     plan_pairs,
     read_prealign,
     register_pairs,
@@ -156,14 +157,14 @@ class PredictFlow(Workflow):
             "out_report": out_report,
             "out_cohort": out_cohort,
         }
-        static, moving, outputs, cohort = plan_pairs(
+        style = {"field_format": field_format, "fill": fill}
+        static, moving, paths, cohort = plan_pairs(
             self,
             static_files,
             moving_files,
             names,
             all_pairs=all_pairs,
             out_dir=out_dir,
-            no_report=no_report,
             kept=[*models, *paths_of(channels), *prealign_files],
         )
 
@@ -180,11 +181,8 @@ class PredictFlow(Workflow):
         register_pairs(
             static,
             moving,
-            outputs,
+            outputs_of(paths, inverse=inverse, no_report=no_report, **style),
             cohort,
-            field_format=field_format,
-            fill=fill,
-            inverse=inverse,
             channels=channels,
             model=model,
             optimize=False,

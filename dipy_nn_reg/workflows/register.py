@@ -24,6 +24,7 @@ from dipy_nn_reg.workflows.channel_files import (
 from dipy_nn_reg.workflows.pair_files import (
     INVERSE,
     check_field_files,
+    outputs_of,
     plan_pairs,
     quantity_of,
     read_prealign,
@@ -245,14 +246,14 @@ class RegisterFlow(Workflow):
             "out_report": out_report,
             "out_cohort": out_cohort,
         }
-        static, moving, outputs, cohort = plan_pairs(
+        style = {"field_format": field_format, "fill": fill}
+        static, moving, paths, cohort = plan_pairs(
             self,
             static_files,
             moving_files,
             names,
             all_pairs=all_pairs,
             out_dir=out_dir,
-            no_report=no_report,
             kept=[*models, *annotations.values(), *paths_of(channels), *prealign_files],
         )
         if len(static) > 1 and annotations:
@@ -268,11 +269,8 @@ class RegisterFlow(Workflow):
         register_pairs(
             static,
             moving,
-            outputs,
+            outputs_of(paths, inverse=inverse, no_report=no_report, **style),
             cohort,
-            field_format=field_format,
-            fill=fill,
-            inverse=inverse,
             model=model,
             prealign=prealign,
             voxel_size=voxel_size,

@@ -35,8 +35,8 @@ def setting(scene, write, tmp_path):
     return scene
 
 
-def apply(setting, moving, *transforms, static=None, out, **options):
-    flow = ApplyFlow()
+def apply(setting, moving, *transforms, static=None, out, force=False, **options):
+    flow = ApplyFlow(force=force)
     transforms = [str(path) for path in transforms or [setting.field_path]]
     static = setting.static_path if static is None else static
     options = {"fill": 0.0, **options}  # as DIPY's map reads outside of an image
@@ -442,6 +442,21 @@ def test_a_series_of_one_volume_needs_one_b_vector(setting, tmp_path):
     with pytest.raises(ValueError, match="b-vector for each volume .*Received 2"):
         apply(setting, tmp_path / "dwi.nii.gz", **(options | {"out": tmp_path / "b"}))
     assert not (tmp_path / "b" / "transformed.nii.gz").exists()
+
+
+def test_b_vectors_of_an_earlier_series_do_not_remain_beside_another(setting, tmp_path):
+    series = setting.moving[..., None].astype(np.float32)
+    nib.save(nib.Nifti1Image(series, setting.moving_affine), tmp_path / "dwi.nii.gz")
+    np.savetxt(tmp_path / "dwi.bvec", [[0.6], [0.8], [0]])
+    pair, out = (setting, tmp_path / "dwi.nii.gz"), tmp_path / "out"
+    apply(*pair, out=out, bvecs=str(tmp_path / "dwi.bvec"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(FileExistsError, match="remain beside a new transf.*ed.bvec"):
+        apply(*pair, out=out, force=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    apply(*pair, out=out, force=True, bvecs=str(tmp_path / "dwi.bvec"))
+    apply(*pair, out=out, force=True, out_file="another.nii.gz")
+    assert before.keys() | {"another.nii.gz"} == {path.name for path in out.iterdir()}
 
 
 def test_large_labels_keep_their_values(setting, write, tmp_path):

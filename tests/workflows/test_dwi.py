@@ -8,6 +8,7 @@ from scipy.ndimage import map_coordinates
 import dipy_nn_reg
 from dipy_nn_reg.data.fibres import make_fibres, make_series
 from dipy_nn_reg.io.fields import load_mapping
+from dipy_nn_reg.workflows import dwi_files
 from dipy_nn_reg.workflows.dwi import DwiFlow
 
 SHAPE = (28, 32, 24)
@@ -42,9 +43,9 @@ def study(write, smooth_field, tmp_path):
     return files, series
 
 
-def run(files, out, **options):
+def run(files, out, *, force=False, **options):
     out.mkdir(exist_ok=True)
-    DwiFlow().run(*map(str, files), out_dir=str(out), **options)
+    DwiFlow(force=force).run(*map(str, files), out_dir=str(out), **options)
 
 
 @pytest.mark.slow
@@ -192,6 +193,51 @@ def test_anisotropy_is_registered_beside_the_b0(study, write, tmp_path, monkeypa
     assert not list((tmp_path / "out").glob("*"))
     with pytest.raises(ValueError, match="image='b0' with static_fa"):
         run(files, tmp_path / "out", static_fa=str(path), image="fa")
+
+
+@pytest.mark.parametrize("place", ["warp_image", "warp_quantity", "write_image"])
+def test_an_interruption_leaves_all_earlier_results(
+    place, study, write, tmp_path, monkeypatch
+):
+    files, _ = study
+    mask = write("mask.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)
+    out = tmp_path / "out"
+    options = {"mask_file": str(mask), "prealign": "none", "tensors": True}
+    run(files, out, **options)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert before.keys() > {"dwi.nii.gz", "fa.nii.gz", "field.nii.gz", "report.html"}
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dwi_files, place, interrupt)
+    files[0] = write("other.nii.gz", nib.load(files[0]).get_fdata()[::-1], AFFINE)
+    with pytest.raises(KeyboardInterrupt):
+        run(files, out, force=True, **options)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("left", ["dwi.bvec", "dwi.bval", "tensors.nii.gz"])
+def test_data_of_earlier_results_are_neither_left_nor_removed(left, study, tmp_path):
+    files, _ = study
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("field.nii.gz", left):
+        (out / name).write_bytes(b"earlier")
+    with pytest.raises(FileExistsError, match=f"remain beside a new field.*{left}"):
+        run(files, out, force=True, no_series=True)
+    assert {path.name for path in out.iterdir()} == {"field.nii.gz", left}
+    assert (out / left).read_bytes() == b"earlier"
+
+
+def test_a_series_may_have_the_name_of_an_output_that_is_not_written(study, tmp_path):
+    files, _ = study
+    for i, name in ((1, "dwi.nii.gz"), (2, "dwi.bval"), (3, "dwi.bvec")):
+        files[i] = files[i].rename(tmp_path / name)
+    options = {"no_series": True, "no_report": True, "prealign": "none"}
+    for _ in range(2):
+        run(files, tmp_path, force=True, **options)
+    assert (tmp_path / "field.nii.gz").exists()
 
 
 @pytest.mark.slow

@@ -225,6 +225,22 @@ def test_an_inverse_of_something_else_stays(sevens, write, tmp_path):
     assert (out / "inverse.nii.gz").read_bytes() == b"of another program"
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_no_page_of_earlier_results_stays(several, sevens, write, tmp_path):
+    paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(3)]
+    pairs = paths[0], paths[1 : 3 if several else 2], tmp_path / "out"
+    options = {"prealign": "none", "level_iters": [2], "force": True}
+    (tmp_path / "out").mkdir()
+    pages = ["0_1__report.html", "0_2__report.html", "cohort.html"]
+    pages = pages if several else ["report.html"]
+    for name in pages:
+        (tmp_path / "out" / name).write_text("of another program")
+    assert set(pages) < register(*pairs, **options)
+    assert set(pages) < register(*pairs, no_report=False, **options)
+    results = register(*pairs, **options)
+    assert not [name for name in results if name.endswith(".html")]
+
+
 def test_files_are_not_compressed_where_their_names_say_so(sevens, write, tmp_path):
     paths = [write(f"{i}.nii.gz", sevens[i][..., None]) for i in range(2)]
     names = {f"out_{name}": f"{name}.nii" for name in ("warped", "field", "inverse")}
