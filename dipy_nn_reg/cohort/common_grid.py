@@ -5,7 +5,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dipy_nn_reg.intensities import normalize
-from dipy_nn_reg.mapping.grid import Grid
+from dipy_nn_reg.mapping.grid import FEWEST_VOXELS, Grid
 from dipy_nn_reg.mapping.slices import axis_across, normal_of
 
 # Largest difference between affines of one grid, in mm or without unit.
@@ -38,7 +38,9 @@ def common_grid(images, voxel_size=None):
         grid, affines = grids[0], [np.eye(4)] * len(images)
     else:
         grid, affines = _new_grid(grids), [_shift(_center(i)) for i in images]
-    return (grid if voxel_size is None else grid.with_voxel_size(voxel_size)), affines
+    if voxel_size is not None:
+        grid = grid.with_voxel_size(voxel_size, fewest=FEWEST_VOXELS)
+    return grid, affines
 
 
 def _is_same(one, other):

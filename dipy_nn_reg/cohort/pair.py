@@ -140,6 +140,7 @@ def _aligned(images, options):
         ndim=_ndim(images["static"]),
         num_channels=1,
         prealign=prealign,
+        voxel_size=options.get("voxel_size"),
         **_affines(images),
     )
     given = {name: options.get(name) for name in _FOR_ALIGNMENT}

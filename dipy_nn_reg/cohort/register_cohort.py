@@ -145,12 +145,19 @@ def register_cohort(
         if isinstance(pairs, Path) and bids.is_dataset(pairs):
             bids.describe(out_dir)
         flags = {"inverse": inverse, "reports": reports}
-        settings = state.settings_of({**options, **flags})
-        state.check_settings(out_dir, settings)
+        _check_settings(out_dir, state.settings_of({**options, **flags}))
         function = partial(run_job, options=options)
         return register_jobs(
             function, jobs, out_dir, engine, part=part, retry_failed=retry_failed
         )
+
+
+def _check_settings(out_dir, settings):
+    """Write the settings, or raise ValueError if pairs are registered by others."""
+    statuses = {row["status"] for row in state.read_rows(out_dir).values()}
+    if state.check_settings(out_dir, settings, is_empty=statuses == {"failed"}):
+        # Whatever failed with other options is tried again.
+        state.remove_rows(out_dir)
 
 
 def check_options(options, fill=None):

@@ -273,6 +273,11 @@ class Rounds:
             return vote(labels, images, steps, template.grid, weights_of(people))
 
 
+def has_rounds(out_dir):
+    """Return whether a folder holds a round of a template that is done."""
+    return any(out_dir.glob(f"{_ROUNDS}/*/{_RECORD}"))
+
+
 def _record(name, correction, seconds):
     """Return what is kept of a round: how far it moved the template, and its time."""
     sizes = {"velocity": correction.velocity, "stretch": correction.stretch}

@@ -96,14 +96,20 @@ def read_rows(folder):
     ValueError
         If a table has other columns.
     """
-    rows, paths = {}, [*folder.glob(PART.format("*", "*")), *folder.glob(TABLE)]
+    rows = {}
     # If a pair has failed twice, the later reason is kept.
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(_tables_in(folder), key=lambda path: path.stat().st_mtime_ns):
         for row in read_table(path):
             # A pair that succeeded in one part has not failed.
             if row["id"] not in rows or rows[row["id"]]["status"] != "done":
                 rows[row["id"]] = row
     return rows
+
+
+def remove_rows(folder):
+    """Remove the tables of a cohort and of its parts."""
+    for path in _tables_in(folder):
+        path.unlink()
 
 
 def write_rows(path, rows):
@@ -171,7 +177,7 @@ def _setting(value):
     return str(value)
 
 
-def check_settings(folder, settings):
+def check_settings(folder, settings, *, is_empty=False):
     """Write the settings of a cohort, or compare them with those of an earlier run.
 
     Parameters
@@ -179,6 +185,13 @@ def check_settings(folder, settings):
     folder : Path
     settings : dict
         Values that JSON can hold.
+    is_empty : bool, optional
+        Whether the earlier run left no results, so that its settings may be replaced.
+
+    Returns
+    -------
+    are_new : bool
+        Whether they replaced those of an earlier run.
 
     Raises
     ------
@@ -186,16 +199,13 @@ def check_settings(folder, settings):
         If an earlier run had others: its results would be mixed with these.
     """
     path = folder / SETTINGS
-    if not path.exists():
+    earlier = _read_settings(path)
+    if earlier == settings:
+        return False
+    if earlier is None or is_empty:
         with whole_file(path) as partial:
             partial.write_text(json.dumps(settings, indent=2) + "\n")
-        return
-    try:
-        earlier = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(
-            f"Expected settings of an earlier run. Received {str(path)!r}: {error}."
-        ) from error
+        return earlier is not None
     for name in sorted(settings.keys() | earlier.keys()):
         if settings.get(name) != earlier.get(name):
             raise ValueError(
@@ -203,6 +213,18 @@ def check_settings(folder, settings):
                 f"another out_dir. Received {name}={settings.get(name)!r}; the "
                 f"earlier run had {earlier.get(name)!r}."
             )
+
+
+def _read_settings(path):
+    """Return the settings of an earlier run, or None if there was none."""
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"Expected settings of an earlier run. Received {str(path)!r}: {error}."
+        ) from error
 
 
 def check_files(jobs, rows):
@@ -244,6 +266,10 @@ def read_table(path):
             f"{COLUMNS[0]!r} to {COLUMNS[-1]!r}. Received {str(path)!r}."
         )
     return [dict(zip(COLUMNS, line)) for line in cells[1:]]
+
+
+def _tables_in(folder):
+    return [*folder.glob(PART.format("*", "*")), *folder.glob(TABLE)]
 
 
 def _line_of(row):

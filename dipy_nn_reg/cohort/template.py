@@ -14,7 +14,7 @@ from dipy_nn_reg.cohort.inputs import list_pairs, named
 from dipy_nn_reg.cohort.jobs import failed_row
 from dipy_nn_reg.cohort.people import readable
 from dipy_nn_reg.cohort.register_cohort import check_channels, check_options
-from dipy_nn_reg.cohort.rounds import KINDS, TEMPLATE, Rounds
+from dipy_nn_reg.cohort.rounds import KINDS, TEMPLATE, Rounds, has_rounds
 from dipy_nn_reg.text import printable
 
 
@@ -154,7 +154,8 @@ def build_template(
     engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
     with closing(engine):
         out_dir.mkdir(parents=True, exist_ok=True)
-        state.check_settings(out_dir, state.settings_of(settings))
+        is_empty = not has_rounds(out_dir)
+        state.check_settings(out_dir, state.settings_of(settings), is_empty=is_empty)
         done = Rounds(
             out_dir,
             used,

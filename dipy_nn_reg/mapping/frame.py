@@ -18,7 +18,7 @@ from dipy_nn_reg.mapping.frame_checks import (
     check_overlap,
     check_room,
 )
-from dipy_nn_reg.mapping.grid import Grid
+from dipy_nn_reg.mapping.grid import FEWEST_VOXELS, Grid
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.mapping.pair_on_grid import PairOnGrid, source_of
 from dipy_nn_reg.mapping.prealign import Alignment, check_prealign
@@ -103,7 +103,7 @@ class Frame:
         if cubic:
             voxel_size = self.grid.cubic_size
         if voxel_size is not None:
-            self.grid = self.grid.with_voxel_size(voxel_size)
+            self.grid = self.grid.with_voxel_size(voxel_size, fewest=FEWEST_VOXELS)
         self.shape = (*self.grid.shape[:ndim], num_channels)
 
     def check_annotations(self, annotations):

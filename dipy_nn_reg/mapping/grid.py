@@ -15,6 +15,9 @@ _SAME_SIZE = 1e-3
 _THICK = 2
 # Largest number of voxels of a resampled grid: more do not fit in any memory.
 _MAX_VOXELS = 2**36
+# Fewest voxels along the longest axis of a grid that images are compared on: those of
+# the smallest window of a loss.
+FEWEST_VOXELS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +95,7 @@ class Grid:
         shape = tuple(-(-size // step) for size in self.shape)
         return Grid(shape, self.affine @ np.diag([*[step] * self.ndim, 1]))
 
-    def with_voxel_size(self, voxel_size):
+    def with_voxel_size(self, voxel_size, *, fewest=1):
         """Return a grid of other voxels over the same box.
 
         Parameters
@@ -100,6 +103,8 @@ class Grid:
         voxel_size : float
             Voxel size in mm along each axis. Axes of size 1, as that across a slice,
             and axes that have voxels of this size do not change.
+        fewest : int, optional
+            Fewest voxels that are accepted along the longest axis.
 
         Returns
         -------
@@ -108,8 +113,8 @@ class Grid:
         Raises
         ------
         ValueError
-            If the grid would have more than 2**36 voxels, or if the size is not a
-            positive number.
+            If the grid would have more than 2**36 voxels or too few, or if the size is
+            not a positive number.
         """
         check_number("voxel_size", voxel_size)
         sizes, shape = voxel_sizes(self.affine), np.array(self.shape)
@@ -121,6 +126,13 @@ class Grid:
             raise ValueError(
                 f"Expected a voxel_size near those of the image, {sizes.tolist()} mm. "
                 f"Received voxel_size={voxel_size}."
+            )
+        if new_shape.max() < fewest:
+            bound = np.max(sizes * shape) / (fewest - 1)
+            raise ValueError(
+                f"Expected a voxel_size that leaves {fewest} voxels or more along the "
+                f"longest axis, below {bound:.4g} mm. Received "
+                f"voxel_size={voxel_size}."
             )
         new_shape = new_shape.astype(int)
         change = np.diag([*factors, 1])

@@ -157,6 +157,22 @@ class Slice(NamedTuple):
         return turned.transpose(*back, 3)
 
 
+def check_planes(*normals):
+    """Raise ValueError if the planes of two slices are more than 60 degrees apart.
+
+    Parameters
+    ----------
+    *normals : ndarray, shape (3,)
+        At a right angle to each slice, of any length and either sign.
+    """
+    cosine = abs(np.dot(*(normal / np.linalg.norm(normal) for normal in normals)))
+    if cosine < _MIN_COSINE:
+        raise ValueError(
+            f"Expected slices of similar orientation. Received slices whose planes are "
+            f"{np.degrees(np.arccos(min(cosine, 1))):.0f} degrees apart."
+        )
+
+
 def in_one_plane(prealign, moving_affine, static_affine):
     """Return an affine that maps the plane of one slice into that of another.
 
@@ -180,16 +196,9 @@ def in_one_plane(prealign, moving_affine, static_affine):
     ValueError
         If the planes are more than 60 degrees apart.
     """
+    affines = moving_affine, prealign @ static_affine
+    check_planes(*(np.cross(*affine[:3, :2].T) for affine in affines))
     to_moving = np.linalg.inv(moving_affine) @ prealign @ static_affine
-    plane = np.cross(*(prealign @ static_affine)[:3, :2].T)
-    normal = np.cross(*moving_affine[:3, :2].T)
-    lengths = np.linalg.norm(plane) * np.linalg.norm(normal)
-    cosine = abs(plane @ normal) / lengths
-    if cosine < _MIN_COSINE:
-        raise ValueError(
-            f"Expected slices of similar orientation. Received slices whose planes are "
-            f"{np.degrees(np.arccos(min(cosine, 1))):.0f} degrees apart."
-        )
     across = to_moving[2, [0, 1, 3]]
     if np.all(np.abs(across) < 1e-6):
         return prealign

@@ -8,8 +8,9 @@ from dipy_nn_reg.cohort.inputs import further_images, is_table, read_pairs
 from dipy_nn_reg.io.cache import cache_images, compact
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import Image, read_image
+from dipy_nn_reg.mapping.grid import FEWEST_VOXELS
 from dipy_nn_reg.mapping.regridding import read_on_grid
-from dipy_nn_reg.mapping.slices import axis_across
+from dipy_nn_reg.mapping.slices import axis_across, check_planes, normal_of
 from dipy_nn_reg.workflows.channel_files import find_channels
 from dipy_nn_reg.workflows.paths import find_inputs
 
@@ -101,7 +102,7 @@ def reference_of(paths, voxel_size):
     grid = first.grid
     across = axis_across(grid.shape)
     if voxel_size is not None:
-        grid = grid.with_voxel_size(voxel_size)
+        grid = grid.with_voxel_size(voxel_size, fewest=FEWEST_VOXELS)
     data = np.empty(grid.shape, bool)
     return Image(data, grid.affine, first.header, first.path), across
 
@@ -145,6 +146,15 @@ def _read_channels(paths, image):
 def _read_image(path, image):
     """Read an image on the grid of another one."""
     reference, image = image, read_image(path)
+    shapes = reference.data.shape, image.data.shape
+    if len({axis_across(shape) is None for shape in shapes}) > 1:
+        raise ValueError(
+            f"Expected slices alone, or volumes alone. Received {str(path)!r} of shape "
+            f"{shapes[1]}, and {str(reference.path)!r} of shape {shapes[0]} in voxels "
+            f"of the training."
+        )
+    if axis_across(image.data.shape) is not None:
+        check_planes(normal_of(reference.grid), normal_of(image.grid))
     values = read_on_grid(image.data, image.affine, [], reference.grid)
     if np.ptp(values) == 0:
         raise ValueError(

@@ -179,6 +179,18 @@ def test_other_options_of_an_earlier_run_are_refused(brains, tmp_path):
         register_cohort(brains[1:2], tmp_path, static=brains[2], **QUICK)
 
 
+@pytest.mark.parametrize("part", [None, (1, 2)])
+def test_options_with_which_all_pairs_failed_can_be_corrected(part, brains, tmp_path):
+    pair = {"pairs": brains[1:2], "out_dir": tmp_path, "static": brains[0], **QUICK}
+    (row,) = register_cohort(**pair, voxel_size=30, part=part)
+    assert "a voxel_size that leaves 5 voxels or more" in row["error"]
+    assert "Received voxel_size=30" in row["error"]
+    (row,) = register_cohort(**pair, voxel_size=3, part=part)
+    assert row["status"] == "done"
+    with pytest.raises(ValueError, match="voxel_size=None; the earlier run had 3"):
+        register_cohort(**pair, part=part)
+
+
 def test_no_input_is_replaced(brains, tmp_path):
     folder = tmp_path / "brain_1"
     folder.mkdir()

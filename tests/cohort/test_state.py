@@ -63,6 +63,13 @@ def test_results_of_other_options_are_not_mixed(tmp_path):
         state.check_settings(tmp_path, {"loss": "mi"})
 
 
+def test_settings_without_results_are_replaced(tmp_path):
+    assert not state.check_settings(tmp_path, {"loss": "mi"}, is_empty=True)
+    assert not state.check_settings(tmp_path, {"loss": "mi"}, is_empty=True)
+    assert state.check_settings(tmp_path, {"loss": "ncc"}, is_empty=True)
+    assert not state.check_settings(tmp_path, {"loss": "ncc"})
+
+
 def test_damaged_settings_are_refused(tmp_path):
     (tmp_path / state.SETTINGS).write_text("{")
     with pytest.raises(ValueError, match="Expected settings.*cohort.json"):

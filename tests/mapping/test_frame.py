@@ -284,11 +284,12 @@ def test_an_image_that_is_not_interpolated_has_no_source(first_axis, rng):
     assert frame.read().source is None
 
 
-def test_slices_of_different_planes_are_refused():
+@pytest.mark.parametrize("prealign", [None, "auto", "rigid", "affine"])
+def test_slices_of_different_planes_are_refused(prealign):
     moving, static = scans(2)
     grids = {"moving_affine": np.eye(4), "static_affine": np.eye(4)}
     with pytest.raises(ValueError, match="90 degrees apart"):
-        register(moving[None], static[:, :, None], prealign=None, **grids)
+        register(moving[None], static[:, :, None], prealign=prealign, **grids)
 
 
 @pytest.mark.slow

@@ -65,6 +65,17 @@ def test_the_same_voxel_size_gives_the_same_grid(size, ndim, rng):
         npt.assert_array_equal(grid.affine, affine)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_grids_of_too_few_voxels_are_refused(ndim):
+    """40 voxels of 2 mm: 80 mm, which 20 mm divide into four."""
+    grid = Grid((40, 20, 30)[:ndim], np.diag([2.0] * ndim + [1]))
+    assert max(grid.with_voxel_size(19.9, fewest=5).shape) == 5
+    for size in (20, 200):
+        with pytest.raises(ValueError, match=f"5 voxels.*below 20 mm.*={size}"):
+            grid.with_voxel_size(size, fewest=5)
+    assert grid.with_voxel_size(200).shape == (1,) * ndim
+
+
 def test_an_axis_with_the_requested_voxel_size_is_unchanged():
     grid = Grid((20, 21, 22), np.diag([2.0, 1.0, 4.0, 1])).with_voxel_size(2.0)
     assert grid.shape == (20, 11, 44)

@@ -95,6 +95,24 @@ def test_further_images_of_some_people_alone_are_refused(files):
         find_training_files(path, {"validation": [files / "a.nii"]}, {})
 
 
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
+def test_slices_are_not_trained_on_beside_volumes(axes, rng, write, tmp_path):
+    images = rng.random((9, 8, 7)), rng.random((9, 8))
+    paths = [write("volume.nii.gz", images[0]), write("slice.nii.gz", images[1])]
+    paths = {"moving": [paths[i] for i in axes]}
+    image, across = reference_of(paths, None)
+    with pytest.raises(ValueError, match="Expected slices alone, or volumes alone"):
+        read_all(paths, None, image, across, tmp_path)
+
+
+def test_slices_across_one_another_are_not_trained_on(rng, write, tmp_path):
+    paths = [write("a.nii.gz", rng.random((9, 8, 1)))]
+    paths.append(write("b.nii.gz", rng.random((9, 1, 7))))
+    image, across = reference_of({"moving": paths}, None)
+    with pytest.raises(ValueError, match="90 degrees apart"):
+        read_all({"moving": paths}, None, image, across, tmp_path)
+
+
 @pytest.mark.parametrize("across", [None, 0, 2])
 def test_channels_are_read_on_the_grid_of_the_first_image(across, rng, write, tmp_path):
     """The second images are coarser, and stored in another order of axes."""

@@ -9,7 +9,7 @@ from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
 from dipy_nn_reg.mapping.prealign.levels import CoarseImage
-from dipy_nn_reg.mapping.slices import Slice, axis_across
+from dipy_nn_reg.mapping.slices import Slice, axis_across, check_planes
 from dipy_nn_reg.mapping.view import shown_part
 
 
@@ -59,6 +59,7 @@ class CoarsePair(NamedTuple):
         if axis_across(static.shape) is not None:
             names = "moving", "static"
             slices = [Slice.of(*one, 1) for one in zip(names, images, affines)]
+            check_planes(*(np.cross(*one.affine[:3, :2].T) for one in slices))
             sizes = np.diag([*voxel_sizes(slices[1].affine), 1])
             to_plane = sizes @ np.linalg.inv(slices[1].affine)
             affines = [_in_plane(to_plane @ one.affine) for one in slices]
