@@ -8,6 +8,7 @@ from dipy_nn_reg import __version__
 from dipy_nn_reg.io.atomic import whole_file
 
 DESCRIPTION = "dataset_description.json"
+SUFFIX = "T1w"  # of the images, unless another one is named
 # Version of BIDS whose names are used, that of derivatives of anatomical images.
 _VERSION = "1.8.0"
 _LABEL = re.compile(r"[A-Za-z0-9]+")

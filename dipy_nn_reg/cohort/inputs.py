@@ -3,6 +3,8 @@
 from pathlib import Path
 import re
 
+from dipy.utils.logging import logger
+
 from dipy_nn_reg.annotations import PLACES
 from dipy_nn_reg.cohort.naming import prefixes_of_sets
 from dipy_nn_reg.io.tables import is_tsv, read_csv
@@ -10,7 +12,7 @@ from dipy_nn_reg.text import printable
 
 # Masks and label maps that a pair may have, as columns of a table.
 ANNOTATIONS = tuple(p.name for p in PLACES.values() if p.kind in ("mask", "labels"))
-# All columns that are read, but for those of further images; others are left alone.
+# All columns that are read, but for those of further images.
 COLUMNS = ("id", "static", "moving", *ANNOTATIONS)
 # Columns of further images of a person: moving_2, static_2, moving_3 and so on.
 _FURTHER = re.compile(r"(moving|static)_([2-9])")
@@ -55,6 +57,10 @@ def read_pairs(path, static=None):
             f"Expected a table with a column 'moving', its columns separated by "
             f"{separator}. Received {str(path)!r} with {list(rows[0])}."
         )
+    unread = [name for name in (rows[0] if rows else ()) if not _is_read(name or "")]
+    if unread:
+        names = printable(", ".join(unread))
+        logger.warning(f"Columns of {printable(path)} that are not read: {names}.")
     for number, row in enumerate(rows, start=2):
         cells = {n: (row[n] or "").strip() for n in row if _is_read(n or "")}
         named = {n: cell for n, cell in cells.items() if cell}

@@ -8,6 +8,7 @@ from dipy_nn_reg.cohort.averages import velocity_of_shape
 from dipy_nn_reg.cohort.jobs import attempt, run_job
 from dipy_nn_reg.intensities import normalize
 from dipy_nn_reg.io.atomic import whole_file
+from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import read_image
 from dipy_nn_reg.io.points import read_map, write_map
 from dipy_nn_reg.io.warped import write_warped
@@ -135,7 +136,7 @@ class Maps:
 
 
 def readable(people, initial=None):
-    """Return the people whose images can be read and have contrast; say who have none.
+    """Return the people whose files can be read, images with contrast; say who is out.
 
     Parameters
     ----------
@@ -157,10 +158,11 @@ def readable(people, initial=None):
     shapes = {} if initial is None else {initial: read_image(initial).data.shape}
     for one in people:
         try:
-            for path in (one["moving"], *one["further"]):
-                image = read_image(path).data
-                _check_contrast(image)
-                shapes[path] = image.shape
+            images = [read_image(path) for path in (one["moving"], *one["further"])]
+            for image in images:
+                _check_contrast(image.data)
+            _check_annotations(one, images[0])
+            shapes |= {image.path: image.data.shape for image in images}
         except (OSError, ValueError) as error:
             rows[one["id"]] = {"status": "failed", "error": describe(error)}
     _check_axes(shapes)
@@ -173,6 +175,13 @@ def _check_contrast(image):
             f"Expected a slice or a volume with contrast. Received shape {image.shape} "
             f"and values from {image.min()} to {image.max()}."
         )
+
+
+def _check_annotations(one, image):
+    """Raise ValueError unless the mask and the labels of a person lie on the image."""
+    for name, read in (("moving_mask", read_mask_on), ("labels", read_labels_on)):
+        if name in one:
+            read(one[name], image)
 
 
 def _check_axes(shapes):

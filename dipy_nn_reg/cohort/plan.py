@@ -47,6 +47,7 @@ def plan_jobs(
     if is_dataset:
         found, outputs = _of_dataset(Path(one), static, out_dir, ending, **of_dataset)
     else:
+        _check_idle(of_dataset or {})
         found = named(
             read_pairs(one, static)
             if one and is_table(one)
@@ -56,6 +57,18 @@ def plan_jobs(
     jobs = [_job(pair, paths, unwanted) for pair, paths in zip(found, outputs)]
     _check_inputs(jobs)
     return _by_size(jobs), field_format
+
+
+def _check_idle(of_dataset):
+    """Raise ValueError for options of a folder in BIDS, where there is none."""
+    defaults = {"suffix": bids.SUFFIX, "participants": (), "space": None}
+    for name, default in defaults.items():
+        value = of_dataset.get(name, default)
+        if value != default and len(value):
+            raise ValueError(
+                f"Expected a folder in BIDS with a suffix, labels of participants or a "
+                f"space. Received {name}={value!r} with other pairs."
+            )
 
 
 def _of_dataset(root, static, out_dir, ending, *, suffix, participants, space):

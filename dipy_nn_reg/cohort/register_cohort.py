@@ -10,6 +10,7 @@ from dipy.utils.logging import logger
 from dipy_nn_reg.checks import (
     as_pretrained,
     check_fill,
+    check_flag,
     check_integer,
     check_level_iters,
     check_name,
@@ -38,7 +39,7 @@ def register_cohort(
     out_dir,
     *,
     static=None,
-    suffix="T1w",
+    suffix=bids.SUFFIX,
     participants=(),
     space=None,
     n_jobs=1,
@@ -103,7 +104,7 @@ def register_cohort(
     Returns
     -------
     rows : list of dict of str
-        Rows of the table, one for each pair that has ended.
+        Rows of the table, one for each pair that has ended, in whichever part.
 
     Raises
     ------
@@ -119,9 +120,11 @@ def register_cohort(
     """
     if field_format is not None:
         check_name("field_format", field_format, WRITABLE_FORMATS)
+    flags = {"inverse": inverse, "reports": reports}
+    for name, flag in {**flags, "retry_failed": retry_failed}.items():
+        check_flag(name, flag)
     if part is not None:
-        check_integer("part", part[1], lowest=1)
-        check_integer("part", part[0], lowest=1, highest=part[1])
+        _check_part(part)
     check_options(options, fill)
     out_dir = Path(out_dir).expanduser().absolute()
     state.check_folder(out_dir)
@@ -144,12 +147,21 @@ def register_cohort(
         out_dir.mkdir(parents=True, exist_ok=True)
         if isinstance(pairs, Path) and bids.is_dataset(pairs):
             bids.describe(out_dir)
-        flags = {"inverse": inverse, "reports": reports}
         _check_settings(out_dir, state.settings_of({**options, **flags}))
         function = partial(run_job, options=options)
         return register_jobs(
             function, jobs, out_dir, engine, part=part, retry_failed=retry_failed
         )
+
+
+def _check_part(part):
+    """Raise ValueError unless a part is a number from 1 and the number of parts."""
+    if not isinstance(part, (tuple, list)) or len(part) != 2:
+        raise ValueError(
+            f"Expected part to be two integers, such as (3, 20). Received {part=!r}."
+        )
+    check_integer("part", part[1], lowest=1)
+    check_integer("part", part[0], lowest=1, highest=part[1])
 
 
 def _check_settings(out_dir, settings):

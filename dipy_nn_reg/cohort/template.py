@@ -105,7 +105,8 @@ def build_template(
     rounds : int, optional
         Number of rounds of registration, four to be near the mean.
     average : {"mean", "median"}, optional
-        How intensities are averaged, each image scaled to the same range.
+        How intensities are averaged, each image scaled to the same range. The median
+        does not take ``weights``, which the mean of the shapes does.
     sharpen : float, optional
         How much of the difference from a blurred image is added to the template.
     voxel_size : float, optional
@@ -129,7 +130,7 @@ def build_template(
         differ in length, if some images are in 2D and others in 3D, or if no image can
         be registered.
     FileNotFoundError
-        If there is no file of an image.
+        If there is no file of an image, of a mask or of labels.
     """
     _check(rounds, average, sharpen, prealign)
     people = _people(images, further, masks=masks, labels=labels, weights=weights)
@@ -208,14 +209,14 @@ def _people(images, further, **lists):
             check_path("each further image", files[index]).expanduser()
             for files in further
         ]
-        for path in (person["moving"], *person["further"]):
-            if not path.is_file():
-                raise FileNotFoundError(f"File not found: {printable(path)}")
         for key, name in (("moving_mask", "masks"), ("labels", "labels")):
             if lists[name] is not None:
-                person[key] = check_path(
-                    f"each of {name}", lists[name][index]
-                ).expanduser()
+                path = check_path(f"each of {name}", lists[name][index])
+                person[key] = path.expanduser()
+        found = [person[key] for key in ("moving_mask", "labels") if key in person]
+        for path in (person["moving"], *person["further"], *found):
+            if not path.is_file():
+                raise FileNotFoundError(f"File not found: {printable(path)}")
         if lists["weights"] is not None:
             check_number("each weight", lists["weights"][index])
             person["weight"] = float(lists["weights"][index])

@@ -1,9 +1,15 @@
 """Checkpoints: the model and the history that are written during a training."""
 
+from dipy.utils.logging import logger
 import keras
 
+from dipy_nn_reg import DeformableRegistration
+from dipy_nn_reg.checks import PRETRAINED
 from dipy_nn_reg.io.atomic import whole_files
 from dipy_nn_reg.io.tables import read_csv, write_csv
+from dipy_nn_reg.losses.choices import loss_name
+from dipy_nn_reg.text import printable
+from dipy_nn_reg.training.state import ResumeError
 
 
 class SaveEachEpoch(keras.callbacks.Callback):
@@ -34,6 +40,81 @@ class SaveEachEpoch(keras.callbacks.Callback):
         with whole_files(paths) as partials:
             self.registration.save(partials["model"])
             write_csv(self.rows, partials["history"])
+
+
+def load_checkpoint(checkpoint, out_history, pretrained):
+    """Return a model to continue with, and the rows of its history.
+
+    Parameters
+    ----------
+    checkpoint : Path or str
+        A file, or the name of the pretrained model.
+    out_history : Path
+    pretrained : dict
+        Options of the pretrained model, if it is that one.
+
+    Returns
+    -------
+    registration : DeformableRegistration
+    rows : list of dict
+    """
+    if checkpoint == PRETRAINED:
+        return DeformableRegistration.pretrained(**pretrained), []
+    registration = DeformableRegistration.load(checkpoint)
+    trained = registration.model.state["trained"]
+    return registration, rows_before(read_history(out_history), trained)
+
+
+def warn_of_unused(options, registration):
+    """Warn of options for which those of a model are used.
+
+    Parameters
+    ----------
+    options : dict
+        What the user named.
+    registration : DeformableRegistration
+    """
+    for name, value in options.items():
+        used = registration.options[name]
+        if name == "loss":
+            used, value = _named(used), _named(value)
+        if used != value:
+            logger.warning(
+                f"{name}={value!r} is not used: that of the checkpoint is {used!r}."
+            )
+
+
+def _named(loss):
+    """Return the name of a loss, or of the losses of several images."""
+    return ", ".join(map(loss_name, loss if isinstance(loss, list) else [loss]))
+
+
+def fit_or_resume(registration, checkpoint, **options):
+    """Resume a training that was interrupted, or begin a new one.
+
+    Parameters
+    ----------
+    registration : DeformableRegistration
+    checkpoint : Path or str, or None
+        What the weights were read from.
+    **options
+        As :meth:`~dipy_nn_reg.DeformableRegistration.fit` takes them.
+    """
+    unfinished = registration.unfinished
+    if unfinished is not None:
+        done, epochs = unfinished["done"], unfinished["epochs"]
+        try:
+            logger.info(f"Going on after epoch {done} of {epochs}.")
+            return registration.fit(**options, resume=True)
+        except ResumeError as error:
+            logger.warning(
+                f"{error} A new training begins, with the weights after epoch {done} "
+                f"of {epochs}."
+            )
+    elif checkpoint is not None:
+        source = printable(checkpoint)
+        logger.info(f"A new training begins, with the weights of {source}.")
+    registration.fit(**options)
 
 
 def read_history(path):

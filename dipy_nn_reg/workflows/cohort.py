@@ -8,7 +8,9 @@ from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.cohort.failures import Failures
 from dipy_nn_reg.cohort.inputs import is_table
+from dipy_nn_reg.cohort.state import read_table, table_of
 from dipy_nn_reg.text import printable
+from dipy_nn_reg.workflows.output_checks import check_no_force
 from dipy_nn_reg.workflows.pair_files import read_prealign
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, find_model
 
@@ -119,6 +121,7 @@ class CohortFlow(Workflow):
         out_dir : string or Path, optional
             Folder of the results: a folder for each pair, or derivatives in BIDS.
         """
+        check_no_force(self)
         options = {
             "model": find_model(model_file) if model_file else None,
             "prealign": read_prealign(prealign)[0],
@@ -132,6 +135,7 @@ class CohortFlow(Workflow):
         }
         from dipy_nn_reg.cohort.register_cohort import PAGE, register_cohort
 
+        part = _part_of(part)
         rows = register_cohort(
             _pairs_of(pairs),
             out_dir,
@@ -141,7 +145,7 @@ class CohortFlow(Workflow):
             space=space,
             n_jobs=n_jobs,
             scheduler=scheduler,
-            part=_part_of(part),
+            part=part,
             retry_failed=retry_failed,
             reports=reports,
             field_format=field_format,
@@ -149,8 +153,12 @@ class CohortFlow(Workflow):
             fill=fill,
             **options,
         )
-        if part is None:
-            page = Path(out_dir) / PAGE
+        folder = Path(out_dir).expanduser()
+        if part is not None:
+            mine = {row["id"] for row in read_table(table_of(folder, part))}
+            rows = [row for row in rows if row["id"] in mine]
+        else:
+            page = folder / PAGE
             logger.info(f"Page for a browser: {printable(page)}")
         _finish(rows)
 

@@ -27,8 +27,8 @@ from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.workflows.bundle_files import find_bundles, read_bundles
 from dipy_nn_reg.workflows.channel_files import find_channels_of_pairs, paths_of
 from dipy_nn_reg.workflows.paths import (
+    find_fields,
     find_inputs,
-    one_for_each,
     pair_inputs,
     paths_of_both,
     plan_outputs,
@@ -113,7 +113,7 @@ class EvaluateFlow(Workflow):
             find_inputs(static_files), find_inputs(moving_files)
         )
         n = len(moving)
-        fields = one_for_each("field_files", field_files, n)
+        fields = find_fields(field_files, n, absolute=absolute)
         labels = paths_of_both("labels", static_labels, moving_labels, n)
         points = paths_of_both("points", static_points, moving_points, n)
         bundles = find_bundles(static_bundles, moving_bundles, n)

@@ -1,5 +1,6 @@
 """Command that trains a model on a user's own images."""
 
+from inspect import signature
 import os
 from pathlib import Path
 import sys
@@ -8,7 +9,6 @@ from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 
 from dipy_nn_reg.checks import (
-    PRETRAINED,
     check_integer,
     check_number,
     check_takes_dial,
@@ -208,26 +208,37 @@ class FitFlow(Workflow):
             mirror = _mirrored_axis(mirror, image.data.shape, across)
         import_keras()
         from dipy_nn_reg import DeformableRegistration
-        from dipy_nn_reg.workflows.checkpoints import SaveEachEpoch
+        from dipy_nn_reg.workflows.checkpoints import (
+            SaveEachEpoch,
+            fit_or_resume,
+            load_checkpoint,
+            warn_of_unused,
+        )
 
         rows = []
         how = {"learning_rate": learning_rate, "precision": precision, "seed": seed}
         how["symmetric"] = symmetric
+        what = {
+            "network": network,
+            "transform": transform,
+            "field_stride": field_stride,
+            "loss": list(channel_losses) if channel_losses else loss,
+            "penalty": penalty,
+            "smoothness": smoothness,
+        }
         if checkpoint is not None:
             history, pretrained = outputs[0]["out_history"], how | {"ndim": len(shape)}
-            registration, rows = _load(checkpoint, history, pretrained)
+            registration, rows = load_checkpoint(checkpoint, history, pretrained)
             check_channels_of_model(number, registration.num_channels)
+            defaults = signature(self.run).parameters
+            given = {n: v for n, v in (what | how).items() if v != defaults[n].default}
+            warn_of_unused(given, registration)
         else:
             registration = DeformableRegistration(
                 input_shape=shape,
                 num_channels=number,
-                network=network,
-                transform=transform,
-                field_stride=field_stride,
-                loss=list(channel_losses) if channel_losses else loss,
                 channel_weights=channel_weights or None,
-                penalty=penalty,
-                smoothness=smoothness,
+                **what,
                 **how,
             )
         # Memory-mapped files can be used after their names are removed.
@@ -238,8 +249,9 @@ class FitFlow(Workflow):
             static = data.get("static")
             is_single = static is not None and len(static) == 1
             validation = (validation, static if is_single else None)
-        _fit(
+        fit_or_resume(
             registration,
+            checkpoint,
             **data,
             epochs=epochs,
             warm_up=warm_up,
@@ -265,36 +277,3 @@ def _mirrored_axis(mirror, shape, across):
 
 def _is_same(path, other):
     return os.path.realpath(path) == os.path.realpath(other)
-
-
-def _load(checkpoint, out_history, pretrained):
-    """Return a model to continue with, and the rows of its history.
-
-    ``pretrained`` has the options of the pretrained model, if it is that one.
-    """
-    from dipy_nn_reg import DeformableRegistration
-    from dipy_nn_reg.workflows.checkpoints import read_history, rows_before
-
-    if checkpoint == PRETRAINED:
-        return DeformableRegistration.pretrained(**pretrained), []
-    registration = DeformableRegistration.load(checkpoint)
-    trained = registration.model.state["trained"]
-    return registration, rows_before(read_history(out_history), trained)
-
-
-def _fit(registration, **options):
-    """Resume a training that was interrupted, or begin a new one."""
-    from dipy_nn_reg.training.state import ResumeError
-
-    unfinished = registration.unfinished
-    if unfinished is not None:
-        done, epochs = unfinished["done"], unfinished["epochs"]
-        try:
-            logger.info(f"Going on after epoch {done} of {epochs}.")
-            return registration.fit(**options, resume=True)
-        except ResumeError as error:
-            logger.warning(
-                f"{error} A new training begins, with the weights after epoch {done} "
-                f"of {epochs}."
-            )
-    registration.fit(**options)

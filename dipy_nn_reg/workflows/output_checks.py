@@ -94,6 +94,20 @@ def check_none_remain(output, names, kept=()):
             )
 
 
+def check_no_force(flow):
+    """Raise ValueError for --force where the same command goes on by itself.
+
+    Parameters
+    ----------
+    flow : dipy.workflows.workflow.Workflow
+    """
+    if flow._force_overwrite:
+        raise ValueError(
+            "Expected no --force: the same command again does what is missing, and "
+            "other options need another --out_dir. Received --force."
+        )
+
+
 def _check_name(option, path, endings):
     if not path.name.endswith(endings):
         expected = " or ".join(map(repr, endings))

@@ -136,6 +136,21 @@ def one_for_each(option, paths, n):
     return paths * n if len(paths) == 1 else paths
 
 
+def find_fields(field_files, n, *, absolute):
+    """Return the path of a field for each of n pairs, or None for each.
+
+    Raises
+    ------
+    ValueError
+        If the numbers do not fit, or if there are no fields that could be absolute.
+    """
+    if absolute and field_files is None:
+        raise ValueError(
+            "Expected field_files with absolute. Received absolute=True alone."
+        )
+    return one_for_each("field_files", field_files, n)
+
+
 def paths_of_both(what, static, moving, n):
     """Return a static and a moving path for each of n pairs, or None for each.
 

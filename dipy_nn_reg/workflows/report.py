@@ -17,6 +17,7 @@ from dipy_nn_reg.quality.bundles import with_bundles
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.bundle_files import find_bundles, read_bundles
 from dipy_nn_reg.workflows.paths import (
+    find_fields,
     find_inputs,
     one_for_each,
     pair_inputs,
@@ -96,7 +97,7 @@ class ReportFlow(Workflow):
             find_inputs(static_files), find_inputs(moving_files)
         )
         n = len(moving)
-        fields = one_for_each("field_files", field_files, n)
+        fields = find_fields(field_files, n, absolute=absolute)
         labels = paths_of_both("labels", static_labels, moving_labels, n)
         bundles = find_bundles(static_bundles, moving_bundles, n)
         masks = [

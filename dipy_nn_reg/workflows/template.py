@@ -6,6 +6,7 @@ from dipy.workflows.workflow import Workflow
 from dipy_nn_reg.quiet import start_import_of_keras
 from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.channel_files import find_further
+from dipy_nn_reg.workflows.output_checks import check_no_force
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, one_for_each
 
 
@@ -83,6 +84,7 @@ class TemplateFlow(Workflow):
         out_dir : string or Path, optional
             Folder of the results.
         """
+        check_no_force(self)
         files = find_inputs(images)
         of_each = {
             name: None if paths is None else one_for_each(name, paths, len(files))

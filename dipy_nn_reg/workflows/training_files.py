@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from dipy_nn_reg.cohort.inputs import further_images, is_table, read_pairs
+from dipy_nn_reg.cohort.inputs import ANNOTATIONS, further_images, is_table, read_pairs
 from dipy_nn_reg.io.cache import cache_images, compact
 from dipy_nn_reg.io.labels import read_labels_on, read_mask_on
 from dipy_nn_reg.io.nifti import Image, read_image
@@ -70,6 +70,7 @@ def find_training_files(moving_files, optional, further):
 def _read_table(path):
     """Return the files that a table lists, and further images as options name them."""
     pairs = read_pairs(path)
+    _check_no_masks(pairs, path)
     columns = [name for name in _COLUMNS if any(name in pair for pair in pairs)]
     more = [further_images(pair) for pair in pairs]
     for number, (pair, channels) in enumerate(zip(pairs, more), start=2):
@@ -94,6 +95,16 @@ def _read_table(path):
         for name, role in _FURTHER.items()
     }
     return found, in_order
+
+
+def _check_no_masks(pairs, path):
+    """Raise ValueError for masks of pairs, which a training cannot use."""
+    masks = [name for name in ANNOTATIONS if "mask" in name]
+    if found := [name for name in masks if any(name in pair for pair in pairs)]:
+        raise ValueError(
+            f"Expected no masks of pairs in a table of a training, but mask_file, one "
+            f"for all. Received {str(path)!r} with the columns {found}."
+        )
 
 
 def reference_of(paths, voxel_size):

@@ -125,7 +125,7 @@ class UndistortFlow(Workflow):
             were for others.
         """
         pair = _find_pair(up_file, down_file)
-        series = find_inputs(series_files) if series_files else []
+        series = _find_series(series_files, series_direction)
         bvecs = find_bvecs(series, bvecs)
         check_number("smoothness", smoothness)
         for name in (out_fieldmap, out_hz, out_undistorted):
@@ -191,6 +191,18 @@ def _find_pair(up_file, down_file):
     for path in pair:
         _check_unweighted(path)
     return pair
+
+
+def _find_series(series_files, direction):
+    """Return the paths of the series, which alone may have a direction."""
+    if series_files:
+        return find_inputs(series_files)
+    if direction:
+        raise ValueError(
+            f"Expected series_files with series_direction. Received {direction!r} "
+            f"alone."
+        )
+    return []
 
 
 def _check_unweighted(path):

@@ -13,11 +13,11 @@ from dipy_nn_reg.cohort.inputs import (
 
 
 @pytest.mark.parametrize(("ending", "comma"), [("csv", ","), ("tsv", "\t")])
-def test_tables_are_read_relative_to_their_folder(ending, comma, tmp_path):
+def test_tables_are_read_relative_to_their_folder(ending, comma, tmp_path, dipy_log):
     lines = [
-        "id,static,moving,moving_mask,age",
-        "one,s.nii,sub/m.nii,,33",
-        ",,n.nii,k.nii,",
+        "id,static,moving,moving_mask,age,static_label",
+        "one,s.nii,sub/m.nii,,33,l.nii",
+        ",,n.nii,k.nii,,",
     ]
     path = tmp_path / f"pairs.{ending}"
     path.write_text("\n".join(lines).replace(",", comma) + "\n")
@@ -30,6 +30,7 @@ def test_tables_are_read_relative_to_their_folder(ending, comma, tmp_path):
             "moving_mask": tmp_path / "k.nii",
         },
     ]
+    assert dipy_log.text.count("that are not read: age, static_label.") == 1
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from dipy_nn_reg.cohort import bids, jobs
 from dipy_nn_reg.cohort.plan import plan_jobs
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.workflows.cohort import CohortFlow
+from dipy_nn_reg.workflows.template import TemplateFlow
 
 QUICK = {"prealign": None, "level_iters": [1, 1], "loss": "ncc"}
 
@@ -90,6 +91,16 @@ def test_parts_are_gathered(brains, counted, tmp_path):
     assert (tmp_path / "cohort.html").exists()
 
 
+def test_the_command_counts_the_pairs_of_its_part(brains, broken, tmp_path, dipy_log):
+    moving = [str(path) for path in (broken, *brains[1:4])]
+    options = {"prealign": "none", "level_iters": [1, 1], "loss": "ncc"}
+    options |= {"static_file": str(brains[0]), "out_dir": str(tmp_path / "out")}
+    with pytest.raises(ValueError, match="1 of 2 failed. broken"):
+        CohortFlow().run(moving, part="1/2", **options)
+    CohortFlow().run(moving, part="2/2", **options)
+    assert "2 pairs are registered." in dipy_log.text
+
+
 @pytest.mark.slow
 def test_a_full_disk_ends_the_cohort_and_keeps_its_rows(brains, tmp_path, monkeypatch):
     register = jobs._register
@@ -144,6 +155,13 @@ def test_further_images_of_a_table_are_registered(brains, tmp_path):
         ({"loss": "no"}, "loss to be one of"),
         ({"field_format": "no"}, "field_format to be one of"),
         ({"part": (3, 2)}, "part"),
+        ({"part": (1,)}, "two integers, such as .*Received part=.1,"),
+        ({"part": (1, 2, 3)}, "two integers"),
+        ({"part": 3}, "two integers.*Received part=3"),
+        ({"part": ("1", 2)}, "part to be an integer"),
+        ({"retry_failed": "x"}, "retry_failed"),
+        ({"inverse": "x"}, "inverse"),
+        ({"reports": 2}, "reports"),
         ({"n_jobs": 0}, "n_jobs"),
         ({"level_iters": [-1]}, "level_iters"),
         ({"fill": np.inf}, "fill"),
@@ -246,6 +264,17 @@ def test_a_dataset_is_found_by_any_path(name, dataset, brains, tmp_path, monkeyp
     assert folders == [tmp_path / "out" / f"sub-0{i}" / "anat" for i in (1, 2)]
 
 
+@pytest.mark.parametrize(
+    "option", [{"suffix": "FLAIR"}, {"participants": ["01"]}, {"space": "Mine"}]
+)
+def test_options_of_datasets_are_not_for_other_pairs(option, brains, tmp_path):
+    ((name, value),) = option.items()
+    value = re.escape(repr(value))
+    with pytest.raises(ValueError, match=f"a folder in BIDS with.*{name}={value} with"):
+        register_cohort(brains[1:2], tmp_path / "out", static=brains[0], **option)
+    assert not (tmp_path / "out").exists()
+
+
 def test_folders_have_to_be_in_bids(brains, tmp_path):
     with pytest.raises(ValueError, match="a folder in BIDS, with dataset_description"):
         register_cohort(brains[0].parent, tmp_path / "out", static=brains[0])
@@ -261,6 +290,13 @@ def test_the_command_says_what_failed(brains, broken, tmp_path):
     table.write_text(f"static,moving\n{brains[0]},{brains[1]}\n")
     run([str(table)], part="1/1", out_dir=str(tmp_path / "p"), **options)
     assert (tmp_path / "p" / "cohort_part-1-of-1.tsv").exists()
+
+
+@pytest.mark.parametrize("flow", [CohortFlow, TemplateFlow])
+def test_results_are_not_replaced_by_force(flow, brains, tmp_path):
+    with pytest.raises(ValueError, match="Expected no --force: the same command again"):
+        flow(force=True).run([str(brains[1])], out_dir=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("part", ["3", "3/2", "0/2", "a/b", "1/2/3"])

@@ -1,5 +1,7 @@
 """Templates are the mean of their group, and go on where they were stopped."""
 
+import re
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg import build_template
 from dipy_nn_reg.cohort import rounds, template
 from dipy_nn_reg.cohort.engines import open_engine
+from dipy_nn_reg.cohort.rounds import Rounds
 from dipy_nn_reg.data.phantoms import make_phantoms
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.mapping.maps import displacement_of
@@ -189,6 +192,30 @@ def test_labels_are_voted_and_the_command_takes_them(brains, write, tmp_path):
     voted = np.asarray(nib.load(tmp_path / "out" / "labels.nii.gz").dataobj)
     assert set(np.unique(voted)) == {0, 7}
     assert (tmp_path / "out" / "maps" / "brain_1" / "field.nii.gz").exists()
+
+
+@pytest.mark.parametrize("kind", ["labels", "masks"])
+@pytest.mark.parametrize("fault", ["is 0", "which has none in that box", "image"])
+def test_masks_and_labels_are_read_before_the_rounds(
+    kind, fault, brains, write, tmp_path, dipy_log, monkeypatch
+):
+    def stop(self, *arguments):
+        raise KeyboardInterrupt(*(one["id"] for one in self.people))
+
+    monkeypatch.setattr(Rounds, "begin", stop)
+    image = nib.load(brains[0])
+    ones, affine = np.ones(image.shape, np.uint8), image.affine.copy()
+    files = [write("good.nii.gz", ones, affine)]
+    affine[:3, 3] += 1000 * ("box" in fault)
+    files.append(write("bad.nii.gz", ones * ("is 0" not in fault), affine))
+    if fault == "image":
+        files[1].write_bytes(b"no image")
+    with pytest.raises(KeyboardInterrupt, match="brain_0"):
+        build_template(brains[:2], tmp_path / "out", **{kind: files}, **QUICK)
+    assert re.search(f"Left out: brain_1: .*{fault}", dipy_log.text)
+    files[1].unlink()
+    with pytest.raises(FileNotFoundError, match="bad.nii.gz"):
+        build_template(brains[:2], tmp_path / "new", **{kind: files}, **QUICK)
 
 
 @pytest.mark.slow

@@ -58,10 +58,19 @@ def test_model_and_history_are_written(brains, labels, write, crops, tmp_path):
     assert tuple(registration.options["input_shape"]) == crops[0].shape
 
 
-def test_training_continues_from_a_checkpoint(brains, tmp_path):
+def test_training_continues_from_a_checkpoint(brains, tmp_path, caplog):
     fit(brains, tmp_path, network="voxelmorph1", loss="mse")
+    assert "A new training" not in caplog.text
     model = tmp_path / "model.keras"
-    rows = fit(brains, tmp_path, force=True, checkpoint=str(model))
+    options = {"network": "voxelmorph1", "loss": "mse", "smoothness": "0.7", "seed": 3}
+    rows = fit(brains, tmp_path, force=True, checkpoint=str(model), **options)
+    assert f"A new training begins, with the weights of {model}." in caplog.text
+    warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    smoothness = DeformableRegistration.load(model).options["smoothness"]
+    assert warnings == [
+        f"smoothness=0.7 is not used: that of the checkpoint is {smoothness}.",
+        "seed=3 is not used: that of the checkpoint is 0.",
+    ]
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     options = DeformableRegistration.load(model).options
     assert (options["network"], options["loss"]) == ("voxelmorph1", "mse")
@@ -393,7 +402,7 @@ def test_the_mirrored_axis_is_one_of_the_voxels(
     images = [write(f"{i}.nii.gz", rng.random(shape)) for i in range(2)]
     received = []
     monkeypatch.setattr(
-        "dipy_nn_reg.workflows.fit._fit",
+        "dipy_nn_reg.workflows.checkpoints.fit_or_resume",
         lambda *_, mirror, **__: received.append(mirror),
     )
     for mirror in range(3):

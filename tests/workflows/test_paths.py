@@ -4,6 +4,7 @@ from dipy.workflows.workflow import Workflow
 import pytest
 
 from dipy_nn_reg.workflows.paths import (
+    find_fields,
     find_input,
     find_inputs,
     find_model,
@@ -90,6 +91,14 @@ def test_images_are_paired_one_by_one_or_all_with_all():
     ]
     with pytest.raises(ValueError, match="2 static and 3 moving"):
         pair_inputs(["s", "t"], ["a", "b", "c"])
+
+
+def test_no_fields_are_not_absolute(folder):
+    assert find_fields(None, 2, absolute=False) == [None, None]
+    path = folder / "b" / "t1.nii.gz"
+    assert find_fields(path, 1, absolute=True) == [path]
+    with pytest.raises(ValueError, match="field_files with absolute"):
+        find_fields(None, 1, absolute=True)
 
 
 def test_outputs_of_all_pairs_are_distinct(folder, tmp_path):

@@ -51,6 +51,12 @@ def test_a_table_names_pairs_and_their_labels(files):
     }
 
 
+def test_masks_of_pairs_are_not_trained_with(files):
+    path = table(files, "static,moving,mask", "a.nii,b.nii,la.nii")
+    with pytest.raises(ValueError, match=r"but mask_file.*the columns \['mask'\]"):
+        find_training_files(path, {}, {})
+
+
 def test_tables_that_do_not_fit_are_refused(files):
     lines = "static,moving,static_labels", "a.nii,b.nii,la.nii", "b.nii,a.nii,"
     path = table(files, *lines)

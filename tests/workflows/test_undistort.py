@@ -63,6 +63,12 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
+def test_a_direction_of_series_needs_series(pair, tmp_path):
+    with pytest.raises(ValueError, match="series_files with series_dir.*'i' alone"):
+        undistort(pair, tmp_path, direction="j", series_direction="i")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("direction", ["j", "j-"])
 def test_the_field_is_that_of_the_direction_without_a_minus(
     direction, images, pair, tmp_path
