@@ -32,6 +32,7 @@ from dipy_nn_reg.checks.options import (
     check_number,
     check_path,
     check_shape,
+    fill_of_type,
 )
 from dipy_nn_reg.checks.pretrained import (
     PRETRAINED,
@@ -70,6 +71,7 @@ __all__ = [
     "check_training_pairs",
     "check_where",
     "choose_pairwise_transform",
+    "fill_of_type",
     "is_any",
     "parse_smoothness",
 ]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dipy_nn_reg.checks.arrays import as_array
+
 # Largest size of an axis of a grid, in voxels.
 _MAX_SIZE = 2**31
 
@@ -129,6 +131,41 @@ def check_fill(fill):
     is_number = isinstance(fill, Real) and not isinstance(fill, bool)
     if not is_number or not np.isfinite(float(fill)):
         raise ValueError(f"Expected fill to be a finite number. Received {fill!r}.")
+
+
+def fill_of_type(fill, dtype):
+    """Return values outside of an image in its type.
+
+    Parameters
+    ----------
+    fill : float or array-like
+    dtype : dtype
+
+    Returns
+    -------
+    fill : ndarray
+
+    Raises
+    ------
+    ValueError
+        If the type has no such value: integers are kept exactly, and other numbers to
+        one in a hundred, so that float16 holds them as well.
+    """
+    array, dtype = as_array("fill", fill), np.dtype(dtype)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"Expected fill to be a number. Received {fill!r}.")
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind == "f":
+        fits = np.allclose(converted.astype(float), array, rtol=1e-2, atol=0)
+    else:  # Python compares integers of any size with floats exactly
+        fits = np.all(converted.astype(object) == array.astype(object))
+    if not fits:
+        raise ValueError(
+            f"Expected fill to be a value of the type {dtype}. Received "
+            f"{array.tolist()}."
+        )
+    return converted
 
 
 def _fits_float32(value):

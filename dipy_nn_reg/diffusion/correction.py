@@ -60,10 +60,9 @@ def correct_distortion(image, field, *, axis, sign=1, modulate=True, motion=None
     """
     image, field = check_real("image", image), check_real("field", field)
     _check_shapes(image, field)
-    check_integer("axis", axis, lowest=0, highest=field.ndim - 1)
+    field = _check_field(field, axis, sign)
     check_flag("modulate", modulate)
-    _check_sign(sign)
-    moves = np.moveaxis(sign * field.astype(np.float32), axis, 0)
+    moves = np.moveaxis(sign * field, axis, 0)
     read_image = _reader(moves, axis, motion)
     factor = _volume_change(moves) if modulate else None
     kind = float_type(image)
@@ -87,8 +86,14 @@ def volume_change(field, *, axis, sign=1):
     Returns
     -------
     factor : ndarray, float32, shape (*spatial,)
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis or sign.
     """
-    moves = np.moveaxis(sign * field.astype(np.float32), axis, 0)
+    field = _check_field(field, axis, sign)
+    moves = np.moveaxis(sign * field, axis, 0)
     return np.ascontiguousarray(np.moveaxis(_volume_change(moves), 0, axis))
 
 
@@ -113,17 +118,19 @@ def distortion_to_displacement(field, *, axis, sign=1):
     ValueError
         If there is no such axis or sign.
     """
-    field = check_real("field", field)
-    check_integer("axis", axis, lowest=0, highest=field.ndim - 1)
-    _check_sign(sign)
+    field = _check_field(field, axis, sign)
     displacement = np.zeros((*field.shape, field.ndim), np.float32)
     displacement[..., axis] = sign * field
     return displacement
 
 
-def _check_sign(sign):
+def _check_field(field, axis, sign):
+    """Return a field in float32, of any type, or raise ValueError."""
+    field = check_real("field", field)
+    check_integer("axis", axis, lowest=0, highest=field.ndim - 1)
     if sign not in (1, -1):
         raise ValueError(f"Expected sign to be 1 or -1. Received {sign!r}.")
+    return field.astype(np.float32)
 
 
 def _reader(moves, axis, motion):

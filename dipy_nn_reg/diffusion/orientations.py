@@ -56,7 +56,7 @@ def orientation_tensors(values, affine, quantity):
             f"Expected {quantity.kind} of shape (x, y, z, volumes). Received "
             f"{values.shape}."
         )
-    quantity.check_volumes(values.shape, "values")
+    quantity.check_volumes(values.shape[3], values.shape, "values")
     affine = check_affine(affine, name="affine", ndim=3)
     if not np.all(np.isfinite(values)):
         raise ValueError(f"Expected finite {quantity.kind}. Received others.")

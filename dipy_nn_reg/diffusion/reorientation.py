@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dipy_nn_reg.checks import check_name
+from dipy_nn_reg.checks import check_name, check_real
 from dipy_nn_reg.diffusion.conventions import CONVENTIONS, ORDERS, axes_of
 from dipy_nn_reg.diffusion.local_maps import local_maps, rotations_of
 from dipy_nn_reg.diffusion.spherical_harmonics import BASES, order_of, reorient_sh
@@ -71,18 +71,19 @@ class Quantity(NamedTuple):
         ----------
         image : dipy_nn_reg.io.nifti.Image
         """
-        self.check_volumes(image.data.shape, str(image.path))
+        shape = image.data.shape
+        self.check_volumes(shape[3] if len(shape) == 4 else 1, shape, str(image.path))
 
-    def check_volumes(self, shape, name):
-        """Raise ValueError unless an array of a shape can be such a quantity.
+    def check_volumes(self, volumes, shape, name):
+        """Raise ValueError unless so many volumes can be such a quantity.
 
         Parameters
         ----------
+        volumes : int
         shape : tuple of int
         name : str
-            Of the array or its file, in messages.
+            Of the array or its file, in messages, with its shape.
         """
-        volumes = shape[3] if len(shape) == 4 else 1
         if self.kind == "sh":
             order_of(volumes)
         fits = volumes == 6 if self.kind == "tensors" else volumes % 3 == 0
@@ -162,8 +163,10 @@ def reorient(values, linear, quantity):
     Raises
     ------
     ValueError
-        If a name or the number of volumes is invalid.
+        If a name or the number of volumes is invalid, or if there is not a linear map
+        for each.
     """
+    values, linear = _check_turned(values, linear, quantity)
     is_rigid = quantity.strategy == "finite_strain"
     moved = rotations_of(linear) if is_rigid else linear
     if quantity.kind == "sh":
@@ -175,6 +178,21 @@ def reorient(values, linear, quantity):
     matrices = to_matrices(values, ORDERS[quantity.convention])
     turned = rotations @ matrices @ np.swapaxes(rotations, -1, -2)
     return from_matrices(turned, ORDERS[quantity.convention])
+
+
+def _check_turned(values, linear, quantity):
+    """Return values and linear maps as arrays, after a check of all arguments."""
+    if not isinstance(quantity, Quantity):
+        raise ValueError(f"Expected quantity to be a Quantity. Received {quantity!r}.")
+    quantity.check()
+    values, linear = check_real("values", values), check_real("linear", linear)
+    if values.ndim != 2 or linear.shape != (len(values), 3, 3):
+        raise ValueError(
+            f"Expected values of shape (n, volumes) and linear of shape (n, 3, 3). "
+            f"Received values.shape={values.shape} and linear.shape={linear.shape}."
+        )
+    quantity.check_volumes(values.shape[1], values.shape, "values")
+    return values, linear
 
 
 def principal_rotations(tensors, linear, quantity):

@@ -61,10 +61,11 @@ def landmark_error(displacement, static, moving):
     """
     displacement = check_field("displacement", displacement)
     static, moving = as_float32("static", static), as_float32("moving", moving)
-    if len(static.shape) != 3 or len(moving.shape) != 3:
+    numbers = {static.shape[1:2], moving.shape[1:2]} - {(None,)}
+    if len(static.shape) != 3 or len(moving.shape) != 3 or len(numbers) > 1:
         raise ValueError(
-            f"Expected landmarks of shape (batch, n, ndim). Received static.shape="
-            f"{tuple(static.shape)} and moving.shape={tuple(moving.shape)}."
+            f"Expected pairs of landmarks, both of shape (batch, n, ndim). Received "
+            f"{tuple(static.shape)} and {tuple(moving.shape)}."
         )
     mapped = static + sample(displacement, static, border="repeat")
     return ops.mean(ops.sum(ops.square(mapped - moving), axis=-1), axis=-1)

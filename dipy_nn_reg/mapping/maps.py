@@ -28,6 +28,9 @@ from dipy_nn_reg.mapping.affines import (
 from dipy_nn_reg.mapping.inversion import check_field, invert_displacement
 from dipy_nn_reg.mapping.map_checks import check_mapping, check_moving_shape
 
+# Largest displacement across a slice, in voxels, and largest tilt that is rounding.
+_ROUNDING = 1e-4
+
 
 def displacement_to_mapping(
     displacement,
@@ -233,19 +236,22 @@ def flatten_mapping(mapping):
     Raises
     ------
     ValueError
-        If the map has more slices, or displacements across the slice.
+        If the map has more slices or displacements across the slice, or if a slice or
+        the map is tilted out of the x-y plane.
     """
     displacement, inverse = mapping_to_displacement(mapping)
     if displacement.shape[2:] != (1, 3):
         raise ValueError(
             f"Expected a map of one slice. Received one of {displacement.shape[:-1]}."
         )
-    if np.any(displacement[..., 2]) or np.any(inverse[..., 2]):
+    across = max(np.abs(field[..., 2]).max() for field in (displacement, inverse))
+    if across > _ROUNDING:
         raise ValueError(
-            "Expected a map without displacements across the slice. Received one with."
+            f"Expected a map without displacements across the slice. Received one of "
+            f"{across:.3g} voxels."
         )
     static_affine, moving_affine, to_static = (
-        plane_affine(world_affine(affine, 3))
+        _affine_in_plane(world_affine(affine, 3))
         for affine in (
             mapping.codomain_grid2world,
             mapping.domain_grid2world,
@@ -260,6 +266,17 @@ def flatten_mapping(mapping):
         moving_affine=moving_affine,
         prealign=np.linalg.inv(to_static),
     )
+
+
+def _affine_in_plane(affine):
+    """Return the part of an affine in the x-y plane, which it may not tilt."""
+    tilt = np.abs([*affine[:2, 2], *affine[2, :2]]).max()
+    if tilt > _ROUNDING * np.abs(affine[:3, :3]).max():
+        raise ValueError(
+            f"Expected slices in the x-y plane. Received an affine that leads out of "
+            f"it: {affine.tolist()}."
+        )
+    return plane_affine(affine)
 
 
 def _as_slice(field):

@@ -11,7 +11,7 @@ from math import prod
 from nibabel.affines import apply_affine
 import numpy as np
 
-from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.checks import check_real, check_where
 from dipy_nn_reg.mapping.affines import check_affine, world_affine
 from dipy_nn_reg.mapping.inversion import invert_at
 
@@ -38,14 +38,15 @@ def to_moving(points, maps):
     Raises
     ------
     ValueError
-        If the points have another shape, or an affine cannot be inverted.
+        If the points have another shape, if an affine cannot be inverted, or if a map
+        has another number of axes.
     """
     points = _check_points(points)
     for step in check_maps(maps):
         if isinstance(step, np.ndarray):
             points = apply_affine(_check_step(step, points), points)
         else:
-            points = _where_finite(step.transform_points, points)
+            points = _where_finite(_check_map(step, points).transform_points, points)
     return points
 
 
@@ -78,7 +79,7 @@ def _to_static(points, maps, invert):
         if isinstance(step, np.ndarray):
             points = apply_affine(np.linalg.inv(_check_step(step, points)), points)
         else:
-            points = _where_finite(partial(invert, step), points)
+            points = _where_finite(partial(invert, _check_map(step, points)), points)
     return points
 
 
@@ -148,11 +149,22 @@ def _check_points(points):
             f"Expected points of shape (n, 2) or (n, 3). Received an array of shape "
             f"{points.shape} and type {points.dtype}."
         )
-    return np.ascontiguousarray(points, np.float64)
+    return np.array(points, np.float64, order="C")
 
 
 def _check_step(affine, points):
     return check_affine(affine, name="an affine in maps", ndim=points.shape[1])
+
+
+def _check_map(mapping, points):
+    """Return a map of the axes of the points: DIPY would read beyond its field."""
+    ndim = points.shape[1]
+    if mapping.dim != ndim:
+        raise ValueError(
+            f"Expected a map in {ndim}D with points of shape {points.shape}. Received "
+            f"one in {mapping.dim}D."
+        )
+    return mapping
 
 
 def _where_finite(transform, points):
@@ -190,8 +202,10 @@ def inverse_error(maps, grid, *, where=None):
     Raises
     ------
     ValueError
-        If an affine cannot be inverted.
+        If an affine cannot be inverted, or if ``where`` has another shape or type.
     """
+    if where is not None:
+        where = check_where("where", where, grid.shape)
     step = 2 if prod(grid.shape) > _MANY_VOXELS else 1
     points = grid.every(step).points()
     if where is not None:

@@ -9,9 +9,10 @@ from nibabel.affines import apply_affine
 import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
 
-from dipy_nn_reg.checks import check_name, check_real
+from dipy_nn_reg.checks import check_name, check_real, fill_of_type
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
 from dipy_nn_reg.mapping.affines import check_affine, grid_points
+from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.points import to_moving, to_static
 from dipy_nn_reg.progress import progress_bar
 
@@ -53,6 +54,8 @@ def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
         If the shapes do not fit each other, or an affine cannot be inverted.
     """
     check_name("interpolation", interpolation, ORDERS)
+    if not isinstance(grid, Grid):
+        raise ValueError(f"Expected grid to be a Grid. Received {grid!r}.")
     image, shape = check_real("image", image), grid.shape
     affine = check_affine(affine, name="affine", ndim=grid.ndim)
     if image.ndim not in (len(shape), len(shape) + 1) or image.dtype.kind not in "biuf":
@@ -67,7 +70,7 @@ def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
         # In the order of files, SciPy takes three times as long to interpolate.
         volumes = np.ascontiguousarray(image)[..., None]
     dtype = image.dtype if interpolation == "nearest" else float_type(image)
-    fills = np.broadcast_to(_as_type(fill, dtype), volumes.shape[-1:])
+    fills = _fill_of_each(fill_of_type(fill, dtype), volumes.shape[-1])
     readers = [
         _reader(volumes[..., v], ORDERS[interpolation], fill, dtype)
         for v, fill in enumerate(fills)
@@ -82,18 +85,14 @@ def resample(image, affine, find, grid, *, interpolation="linear", fill=0.0):
     return resampled if image.ndim > len(shape) else resampled[..., 0]
 
 
-def _as_type(fill, dtype):
-    """Return the fill value in the type of the result, or raise ValueError."""
-    fill = np.asarray(fill, np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        converted = fill.astype(dtype)
-    tolerance = 0 if np.dtype(dtype).kind in "iu" else 1e-2
-    if not np.allclose(converted.astype(np.float64), fill, rtol=tolerance, atol=0):
+def _fill_of_each(fill, number):
+    """Return the fill of each of a number of volumes."""
+    if fill.shape not in ((), (1,), (number,)):
         raise ValueError(
-            f"Expected fill to be a value of the type {np.dtype(dtype)}. "
-            f"Received {fill.tolist()}."
+            f"Expected fill to be a number, or one for each of {number} volumes. "
+            f"Received fill.shape={fill.shape}."
         )
-    return converted
+    return np.broadcast_to(fill, number)
 
 
 def _reader(volume, order, fill, dtype):

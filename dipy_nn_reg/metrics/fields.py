@@ -80,8 +80,19 @@ def in_plane(displacement):
     -------
     displacement : ndarray, shape (*spatial, ndim)
         For a slice, its two axes and the components along them.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not that of a field.
     """
-    *shape, _ = displacement.shape
+    displacement = check_real("displacement", displacement)
+    *shape, ndim = displacement.shape
+    if len(shape) != ndim:
+        raise ValueError(
+            f"Expected one displacement of shape (*spatial, ndim). Received "
+            f"displacement.shape={displacement.shape}."
+        )
     thick = [axis for axis, size in enumerate(shape) if size > 1]
     in_order = displacement.reshape(*(shape[axis] for axis in thick), len(shape))
     return in_order[..., thick]

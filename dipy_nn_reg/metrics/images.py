@@ -5,7 +5,10 @@ from numbers import Real
 
 import numpy as np
 
-from dipy_nn_reg.checks import check_integer, check_real
+from dipy_nn_reg.checks import check_integer, check_real, check_where
+
+# Size of values from which differences may overflow.
+_LARGE = np.finfo(np.float64).max / 2
 
 
 def ncc(static, warped):
@@ -130,7 +133,8 @@ def to_unit_range(image, *, where=None):
     Raises
     ------
     ValueError
-        If the image is empty or does not hold real numbers.
+        If the image is empty or does not hold real numbers, or if ``where`` is not of
+        bool or has another shape.
 
     Examples
     --------
@@ -138,8 +142,9 @@ def to_unit_range(image, *, where=None):
     [0.0, 0.5]
     """
     image = check_real("image", image).astype(np.float64)
-    is_finite = np.isfinite(image)
-    counts = is_finite if where is None else is_finite & where
+    is_finite = counts = np.isfinite(image)
+    if where is not None:
+        counts = is_finite & check_where("where", where, image.shape)
     finite = image if counts.all() else image[counts]
     if not finite.size:
         return np.zeros(image.shape, np.float32)
@@ -182,7 +187,10 @@ def _center(image):
 
 def _flat_in_unit_range(image):
     """Return the values of an image in one axis, rescaled to [0, 1]."""
-    image = image.ravel() - image.min()
+    image = image.ravel()
+    if max(-image.min(), image.max()) > _LARGE:
+        image = image / 4  # which is exact, and no difference overflows
+    image = image - image.min()
     image /= image.max() or 1.0
     return image
 

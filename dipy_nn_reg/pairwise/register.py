@@ -77,9 +77,9 @@ def register(
     ----------
     moving, static : ndarray, nibabel image, string or Path
         Images of shape (*spatial,) or (*spatial, channels), or files of them, of any
-        size and range: an offset or a factor of the intensities does not change the
-        result. A list of images of one person, such as T1 and FA, each a file on its
-        own grid or an array on that of the first one, has one channel each. The
+        size and range: an offset or a factor of the intensities changes the result by
+        rounding alone. A list of images of one person, such as T1 and FA, each a file
+        on its own grid or an array on that of the first one, has one channel each. The
         background of the moving image continues outside of it; if its border cuts
         through the object, what lies beyond is not compared.
         NaN counts as background.
@@ -198,6 +198,8 @@ def register(
         predict, model = partial(predict_pretrained, pretrained), None
     check_level_iters(level_iters)
     check_flag("optimize", optimize)
+    if not optimize and model is None and pretrained is None:
+        raise ValueError("Expected a model with optimize=False. Received model=None.")
     num_channels = check_num_channels(num_channels, model, moving, static)
     read = partial(read_channels, num_channels)
     moving, moving_affine = read("moving", moving, moving_affine)

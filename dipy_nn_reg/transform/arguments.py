@@ -6,7 +6,7 @@ import keras
 from keras import ops
 import numpy as np
 
-from dipy_nn_reg.checks import check_real
+from dipy_nn_reg.checks import check_real, fill_of_type
 from dipy_nn_reg.transform.tensors import as_float32
 
 
@@ -26,20 +26,39 @@ def long_labels(function):
     """Return a function of an image that keeps all bits of labels of uint64.
 
     Backends have integers of 64 bits with a sign alone, and nearest interpolation only
-    moves bits. JAX has none, unless a user asks it for them.
+    moves bits. JAX has none, unless a user asks it for them, and PyTorch no tensors.
     """
 
     @wraps(function)
     def wrapper(image, *args, **kwargs):
-        is_long = isinstance(image, np.ndarray) and image.dtype == np.uint64
-        is_moved = is_long and kwargs.get("interpolation") == "nearest"
-        if _has_tensor(args, kwargs) or keras.backend.backend() == "jax":
-            is_moved = False
-        if not is_moved:
+        has_tensor = _has_tensor((image, *args), kwargs)
+        backends = ("tensorflow",) if has_tensor else ("tensorflow", "torch")
+        is_moved = kwargs.get("interpolation") == "nearest"
+        is_moved = is_moved and keras.backend.backend() in backends
+        if not is_moved or not _is_uint64(image):
             return function(image, *args, **kwargs)
-        return function(image.view(np.int64), *args, **kwargs).view(np.uint64)
+        fill = kwargs.get("fill")
+        if fill is not None and not ops.is_tensor(fill):
+            kwargs["fill"] = fill_of_type(fill, np.uint64).view(np.int64)
+        moved = function(_with_sign(image), *args, **kwargs)
+        return ops.cast(moved, "uint64") if has_tensor else moved.view(np.uint64)
 
     return wrapper
+
+
+def _is_uint64(image):
+    """Return whether a tensor or an array, in any order of bytes, is of uint64."""
+    if ops.is_tensor(image):
+        return keras.backend.standardize_dtype(image.dtype) == "uint64"
+    dtype = check_real("image", image).dtype
+    return dtype.kind == "u" and dtype.itemsize == 8
+
+
+def _with_sign(image):
+    """Return integers of uint64 as those of int64 with the same bits."""
+    if ops.is_tensor(image):
+        return ops.cast(image, "int64")
+    return np.ascontiguousarray(image, np.uint64).view(np.int64)
 
 
 def _has_tensor(args, kwargs):
@@ -149,10 +168,14 @@ def as_fill(fill, image, border):
             f"Expected fill=None with border={border!r}, which defines the values "
             f"outside. Received fill={fill!r}."
         )
-    if not ops.is_tensor(fill) and not np.all(np.isfinite(fill)):
+    if not ops.is_tensor(fill):
+        kind = keras.backend.standardize_dtype(image.dtype)
+        kind = "float32" if kind == "bfloat16" else kind  # which NumPy has not
+        fill = fill_of_type(fill, kind)
         # Linear weights of 0 would spread it over the whole image.
-        raise ValueError(f"Expected fill to be finite. Received fill={fill!r}.")
-    fill = ops.convert_to_tensor(fill, dtype="float32")
+        if not np.all(np.isfinite(fill)):
+            raise ValueError(f"Expected fill to be finite. Received fill={fill!r}.")
+        fill = ops.convert_to_tensor(fill)
     batch, *spatial, channels = image.shape
     shape = tuple(fill.shape)
     fits = len(shape) == 2 and shape[0] in (1, batch, None) and shape[1] == channels

@@ -123,9 +123,7 @@ def read_nearest(image, positions, border, fill=None):
     values = take_rows(voxels, _offsets(index, shape[:-1]))
     if border == "repeat":
         return values
-    outside = ops.zeros_like(values)
-    if fill is not None:
-        outside += ops.cast(fill, values.dtype)
+    outside = ops.zeros_like(values) if fill is None else ops.cast(fill, values.dtype)
     return ops.where(inside[..., None], values, outside)
 
 

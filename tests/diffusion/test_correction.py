@@ -6,6 +6,7 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg.diffusion.correction import (
     correct_distortion,
     distortion_to_displacement,
+    volume_change,
 )
 from dipy_nn_reg.transform.functions import warp
 
@@ -111,7 +112,18 @@ def test_a_displacement_warps_as_the_field_does(sign, shape, rng):
         npt.assert_allclose(warp(image, displacement), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, ">i2", bool])
+def test_the_sign_is_not_that_of_a_type_of_integers(dtype):
+    lowest = -128 if dtype == np.int8 else 1
+    field = np.full((4, 5), lowest, dtype)
+    displacement = distortion_to_displacement(field, axis=1, sign=-1)
+    npt.assert_array_equal(displacement, np.full((4, 5, 2), [0, -lowest]))
+    npt.assert_array_equal(volume_change(field, axis=1, sign=-1), 1)
+
+
 @pytest.mark.parametrize("options", [{"axis": 2}, {"axis": 0, "sign": 3}])
 def test_invalid_options_of_a_displacement_are_refused(options):
     with pytest.raises(ValueError, match="Expected"):
         distortion_to_displacement(np.ones((4, 5)), **options)
+    with pytest.raises(ValueError, match="Expected"):
+        volume_change(np.ones((4, 5)), **options)

@@ -184,6 +184,8 @@ def test_peaks_are_modulated_as_bundles():
 def test_impossible_options_are_refused(quantity, message):
     with pytest.raises(ValueError, match=message):
         quantity.check()
+    with pytest.raises(ValueError, match=message):
+        reorient(np.ones((2, 6)), np.tile(np.eye(3), (2, 1, 1)), quantity)
 
 
 @pytest.mark.parametrize(
@@ -197,3 +199,20 @@ def test_impossible_options_are_refused(quantity, message):
 def test_other_numbers_of_volumes_are_refused(quantity, volumes, message):
     with pytest.raises(ValueError, match=message):
         quantity.check_image(image(np.zeros(volumes), np.eye(3), (2, 2, 2)))
+    with pytest.raises(ValueError, match=message):
+        reorient(np.ones((2, volumes)), np.tile(np.eye(3), (2, 1, 1)), quantity)
+
+
+@pytest.mark.parametrize(
+    "values, linear, quantity",
+    [
+        (np.ones(6), np.eye(3)[None], Quantity("tensors")),
+        (np.ones((2, 6)), np.eye(3)[None], Quantity("tensors")),
+        (np.ones((1, 6)), np.eye(4)[None], Quantity("tensors")),
+        (np.full((1, 6), "a"), np.eye(3)[None], Quantity("tensors")),
+        (np.ones((1, 6)), np.eye(3)[None], "tensors"),
+    ],
+)
+def test_what_cannot_be_turned_is_refused(values, linear, quantity):
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        reorient(values, linear, quantity)

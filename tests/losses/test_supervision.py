@@ -120,6 +120,14 @@ def test_landmark_error_of_a_shift(shape, gradient):
     npt.assert_allclose(np.sum(actual, axis=axes), 2 * shift, rtol=1e-5)
 
 
+@pytest.mark.parametrize("number", [1, 3])
+def test_landmarks_are_pairs(number):
+    with pytest.raises(ValueError, match=r"pairs of landmarks.* \(1, 4, 2\) and"):
+        landmark_error(
+            np.zeros((1, 5, 5, 2)), np.ones((1, 4, 2)), np.ones((1, number, 2))
+        )
+
+
 def dyads(directions):
     x, y, z = np.moveaxis(directions, -1, 0)
     return np.stack([x * x, x * y, y * y, x * z, y * z, z * z], axis=-1)

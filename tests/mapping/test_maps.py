@@ -1,7 +1,9 @@
+from nibabel.affines import apply_affine
 import numpy as np
 import numpy.testing as npt
 import pytest
 from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
 
 from dipy_nn_reg.mapping import maps
 from dipy_nn_reg.mapping.inversion import invert_displacement
@@ -182,6 +184,40 @@ INVALID_MAPS = {
     "four axes": _with("dim", 4),
     "an affine of NaN": _with("prealign", np.full((3, 3), np.nan)),
 }
+
+
+def slice_map(across, degrees, rng):
+    """Return a map of a slice, turned about the z-axis and then about the x-axis."""
+    field = np.zeros((6, 5, 1, 3), np.float32)
+    field[..., :2] = rng.uniform(-0.3, 0.3, (6, 5, 1, 2))
+    field[..., 2] = across
+    affine = np.eye(4)
+    angles = [30, degrees]
+    affine[:3, :3] = Rotation.from_euler("zx", angles, degrees=True).as_matrix() * 2
+    affine[:3, 3] = 10, 20, 30
+    return field, affine, maps.displacement_to_mapping(field, static_affine=affine)
+
+
+@pytest.mark.parametrize("across", [0, 1.5e-8, -1e-6])
+def test_a_map_of_one_slice_becomes_one_in_its_plane(across, rng):
+    """Up to rounding, which the maps of ``register`` have."""
+    field, affine, mapping = slice_map(across, 1e-6, rng)
+    flat = maps.flatten_mapping(mapping)
+    found, _ = maps.mapping_to_displacement(flat)
+    npt.assert_allclose(found, field[:, :, 0, :2], atol=1e-5)
+    points = apply_affine(affine, np.argwhere(np.ones((6, 5, 1))))
+    expected = np.asarray(mapping.transform_points(points))[:, :2]
+    moved = np.asarray(flat.transform_points(points[:, :2]))
+    npt.assert_allclose(moved, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "across, degrees, message",
+    [(0.01, 0, "without displacements across"), (0, 5, "slices in the x-y plane")],
+)
+def test_maps_across_a_slice_have_none_in_its_plane(across, degrees, message, rng):
+    with pytest.raises(ValueError, match=message):
+        maps.flatten_mapping(slice_map(across, degrees, rng)[2])
 
 
 @pytest.mark.parametrize("change", INVALID_MAPS.values(), ids=INVALID_MAPS)

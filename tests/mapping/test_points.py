@@ -83,6 +83,30 @@ def test_invalid_points_and_affines_are_refused(points, affine):
             move(points, [affine])
 
 
+@pytest.mark.parametrize("ndim, other", [(2, 3), (3, 2)])
+def test_maps_of_another_number_of_axes_are_refused(ndim, other):
+    mapping = displacement_to_mapping(np.zeros((*(5, 6, 7)[:other], other), np.float32))
+    for move in (to_moving, to_static):
+        with pytest.raises(ValueError, match=f"map in {ndim}D .*one in {other}D"):
+            move(np.ones((4, ndim)), [np.eye(ndim + 1), mapping])
+
+
+@pytest.mark.parametrize("move", [to_moving, to_static])
+@pytest.mark.parametrize("maps", [[], [np.eye(4)]])
+def test_points_are_not_returned_themselves(move, maps):
+    points = np.ones((4, 3))
+    move(points, maps)[:] = 7
+    npt.assert_array_equal(points, 1)
+
+
+@pytest.mark.parametrize("change", [lambda w: w.astype(int), lambda w: w[0]])
+def test_the_voxels_of_an_inverse_error_are_chosen_by_bool(change):
+    mapping = displacement_to_mapping(np.zeros((5, 6, 7, 3), np.float32))
+    where = change(np.ones((5, 6, 7), bool))
+    with pytest.raises(ValueError, match=r"where to be of bool, of shape \(5, 6, 7\)"):
+        inverse_error([mapping], static_grid(mapping), where=where)
+
+
 def saw(voxels):
     """Return what is read from 0.3 at even voxels, and 0 at odd ones."""
     return 0.3 * np.abs(1 - voxels % 2)

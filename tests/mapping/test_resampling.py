@@ -132,6 +132,33 @@ def test_cubic_interpolation_is_that_of_scipy(fill, ndim, rng):
     npt.assert_allclose(found.ravel(), expected, atol=1e-6 * (1 + abs(fill)))
 
 
+@pytest.mark.parametrize("fill", [(1.0, 2.0), np.zeros((3, 1))])
+def test_fills_of_another_number_of_volumes_are_refused(fill):
+    with pytest.raises(ValueError, match="one for each of 3 volumes. Received fill.sh"):
+        resample(
+            np.ones((4, 4, 3)),
+            np.eye(3),
+            lambda x: x,
+            Grid((4, 4), np.eye(3)),
+            fill=fill,
+        )
+    with pytest.raises(ValueError, match=r"grid to be a Grid. Received \(4, 4\)"):
+        resample(np.ones((4, 4)), np.eye(3), lambda x: x, (4, 4))
+
+
+def test_large_integers_are_filled_exactly():
+    value = 2**53 + 1
+    found = resample(
+        np.zeros((2, 2), np.int64),
+        np.eye(3),
+        lambda x: x + 9,
+        Grid((2, 2), np.eye(3)),
+        interpolation="nearest",
+        fill=value,
+    )
+    assert found.dtype == np.int64 and np.all(found == value)
+
+
 def test_a_fill_that_labels_cannot_hold_is_refused():
     labels, grid = np.ones((3, 3), np.uint8), Grid((3, 3), np.eye(3))
     for fill in (150.7, 300.0, -1.0):

@@ -143,6 +143,13 @@ def test_arrays_of_another_shape_than_a_field_are_refused(shape):
         folding(np.zeros(shape))
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3), (1, 4, 4, 2)])
+def test_arrays_of_another_shape_have_no_plane(shape):
+    with pytest.raises(ValueError, match="Expected one displacement"):
+        metrics.in_plane(np.zeros(shape))
+    npt.assert_array_equal(metrics.in_plane([[[1, 2]], [[3, 4]]]), [[1], [3]])
+
+
 def test_arrays_of_another_shape_than_points_are_refused():
     with pytest.raises(ValueError, match=r"points of shape \(n, ndim\)"):
         metrics.target_registration_error([1, 2, 3], [1, 2, 3])
@@ -155,6 +162,7 @@ def test_arrays_of_another_shape_than_points_are_refused():
         jacobian_determinant,
         folding,
         lambda junk: folding(junk, strict=True),
+        metrics.in_plane,
         metrics.sd_log_jacobian,
         metrics.sd_log,
         metrics.is_folded,

@@ -62,6 +62,18 @@ def test_entropies_of_known_distributions():
     npt.assert_allclose(entropies(image, 0 * image), np.log([4, 1, 4]))
 
 
+@pytest.mark.parametrize("factor", [1.7e308, -1.7e308, 1e-308])
+def test_entropies_of_extreme_values(factor, no_warnings):
+    image = factor * np.array([0.2, -1, 1, -0.2])
+    npt.assert_allclose(entropies(image, [1, 1, 2, 2], bins=2), np.log([2, 2, 4]))
+
+
+@pytest.mark.parametrize("where", [[0, 1, 1, 0], [[True] * 4] * 4, [True] * 3])
+def test_the_voxels_of_a_range_are_chosen_by_bool(where):
+    with pytest.raises(ValueError, match=r"where to be of bool, of shape \(4,\)"):
+        to_unit_range(np.arange(4.0), where=np.array(where))
+
+
 def test_the_unit_range_ignores_outliers_and_nan(rng):
     image = rng.uniform(3, 7, (60, 60))
     image[0, 0], image[0, 1] = 1e6, np.nan

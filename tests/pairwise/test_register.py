@@ -362,6 +362,11 @@ def test_a_bad_prediction_is_not_used(images, value, dipy_log):
     assert outcome.ncc_after > 0.98
 
 
+def test_without_a_model_there_is_nothing_to_leave_as_it_is(rng):
+    with pytest.raises(ValueError, match="a model with optimize=False"):
+        register(rng.random((9, 8)), rng.random((9, 8)), optimize=False)
+
+
 @pytest.mark.parametrize("optimize", [False, True])
 def test_a_prediction_that_folds_is_smoothed(optimize, rng, smooth_field, monkeypatch):
     moving = texture(rng, SHAPE)

@@ -46,6 +46,27 @@ def test_fill_broadcasts_to_the_image():
 
 
 @pytest.mark.parametrize(
+    "dtype, fill",
+    [
+        (np.uint8, 300),
+        (np.uint8, -1),
+        (np.int16, 0.5),
+        (bool, 2),
+        (np.int32, np.nan),
+        (np.float16, 1e6),
+        (np.float32, 1e300),
+        (np.float32, -np.inf),
+        (np.float32, "a"),
+        (np.float32, [[0, 1e39]]),
+    ],
+)
+def test_a_fill_that_the_image_cannot_hold_is_refused(dtype, fill):
+    image = ops.convert_to_tensor(np.ones((1, 3, 4, 2), dtype))
+    with pytest.raises(ValueError, match="Expected fill to be"):
+        as_fill(fill, image, "zero")
+
+
+@pytest.mark.parametrize(
     ("image", "displacement", "expected"),
     [
         ((4, 5), (4, 5, 2), (False, False)),

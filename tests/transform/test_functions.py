@@ -1,6 +1,7 @@
 from functools import partial
 
 from dipy.align.imwarp import DiffeomorphicMap
+import keras
 from keras import ops
 import numpy as np
 import numpy.testing as npt
@@ -421,3 +422,42 @@ def test_labels_of_64_bits_keep_all_of_them(function):
         found = sample(labels, identity_grid((2, 2)), interpolation="nearest")
     npt.assert_array_equal(found, labels)
     assert found.dtype == np.uint64
+
+
+@pytest.mark.parametrize("kind", ["big-endian", "tensor", "positions"])
+def test_labels_of_64_bits_may_have_any_form(kind):
+    labels = np.array([[1, 2**40 + 5], [2**33, 2**63 + 1]], np.uint64)
+    positions = identity_grid((2, 2))
+    if kind in ("tensor", "positions") and keras.backend.backend() != "tensorflow":
+        pytest.skip("tensors of uint64 are those of TensorFlow")
+    image = {
+        "big-endian": labels.astype(">u8"),
+        "tensor": ops.convert_to_tensor(labels),
+    }.get(kind, labels)
+    if kind == "positions":
+        positions = ops.convert_to_tensor(positions)
+    found = sample(image, positions, interpolation="nearest")
+    assert keras.backend.standardize_dtype(found.dtype) == "uint64"
+    npt.assert_array_equal(ops.convert_to_numpy(found), labels)
+
+
+@pytest.mark.parametrize(
+    "dtype, fill",
+    [
+        (bool, True),
+        (bool, 0),
+        (np.uint8, 255),
+        (np.int16, -3),
+        (np.int32, 2**24 + 1),
+        (np.int64, -(2**53) - 1),
+        (np.uint64, 2**64 - 1),
+        (np.float64, 0.1),
+    ],
+)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_fill_is_that_of_the_type_of_the_image(ndim, dtype, fill):
+    image = np.ones((3,) * ndim, dtype)
+    away = np.full((*image.shape, ndim), -9.0, np.float32)
+    found = warp(image, away, interpolation="nearest", fill=fill)
+    assert found.dtype == dtype
+    npt.assert_array_equal(found, np.full(image.shape, fill, dtype))
