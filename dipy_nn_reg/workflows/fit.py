@@ -159,8 +159,9 @@ class FitFlow(Workflow):
             Model to continue with. Its own options then replace those above, and an
             existing history is continued. If its training was interrupted, the same
             command resumes it with the same result as without the interruption;
-            otherwise a new training begins. Or "pretrained" for the model that comes
-            with this package, which keeps the network, the loss and the penalty.
+            otherwise a new training begins, and a warning names options that are not
+            used. Or "pretrained" for the model that comes with this package, which
+            keeps the network, the loss and the penalty.
         out_dir : string or Path, optional
             Output directory.
         out_model : string, optional
