@@ -232,12 +232,8 @@ class DwiFlow(Workflow):
                 files = inputs | partials
                 carry_series(series, distortion, static, mapping, files)
 
-        (outputs,) = outputs_of(
-            [paths],
-            inverse=False,
-            no_report=no_report,
-            write_others=write_others,
-        )
+        asked_for = {"inverse": False, "no_report": no_report}
+        (outputs,) = outputs_of([paths], **asked_for, write_others=write_others)
         row, _ = register_files(
             {"static": inputs["static_file"], "moving": moving},
             {"static": inputs["static_file"].name, "moving": out_image},

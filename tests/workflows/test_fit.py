@@ -179,7 +179,7 @@ def test_smoothness_reaches_the_training(ndim, brains, sevens, write, tmp_path):
     rough = []
     for smoothness in (0.1, 10.0):
         out = tmp_path / str(smoothness)
-        options = {"epochs": 40, "batch_size": 2, "loss": "mse"}
+        options = {"epochs": 20, "batch_size": 2, "loss": "mse"}
         options["network"] = "voxelmorph1"
         fit(paths, out, smoothness=smoothness, **options)
         model = DeformableRegistration.load(out / "model.keras")
