@@ -186,10 +186,8 @@ def invert_mapping(mapping):
     """
     check_mapping(mapping)
     ndim, moving_shape = mapping.dim, tuple(mapping.domain_shape)
-    moving_affine = world_affine(mapping.domain_grid2world, ndim)
-    static_affine = world_affine(mapping.codomain_grid2world, ndim)
     # DIPY's prealign goes from moving to static: the direction that the inverse needs.
-    to_static = world_affine(mapping.prealign, ndim)
+    static_affine, moving_affine, to_static = _affines_of(mapping)
     to_moving = np.linalg.inv(to_static)
     points = grid_points(moving_shape, moving_affine)
     backward = apply_affine(to_moving, mapping.transform_points_inverse(points))
@@ -212,14 +210,7 @@ def invert_mapping(mapping):
 def lift_mapping(mapping):
     """Return a 2D map as a 3D map of one slice."""
     displacement, inverse = mapping_to_displacement(mapping)
-    static_affine, moving_affine, to_static = (
-        lift_affine(world_affine(affine, 2))
-        for affine in (
-            mapping.codomain_grid2world,
-            mapping.domain_grid2world,
-            mapping.prealign,
-        )
-    )
+    static_affine, moving_affine, to_static = map(lift_affine, _affines_of(mapping))
     return displacement_to_mapping(
         displacement,
         inverse=inverse,
@@ -250,33 +241,34 @@ def flatten_mapping(mapping):
             f"Expected a map without displacements across the slice. Received one of "
             f"{across:.3g} voxels."
         )
-    static_affine, moving_affine, to_static = (
-        _affine_in_plane(world_affine(affine, 3))
-        for affine in (
-            mapping.codomain_grid2world,
-            mapping.domain_grid2world,
-            mapping.prealign,
-        )
-    )
+    static_affine, moving_affine, to_static = _affines_of(mapping)
+    height = moving_affine[2, 3]
     return displacement_to_mapping(
         displacement[:, :, 0, :2],
         inverse=inverse[:, :, 0, :2],
-        static_affine=static_affine,
+        static_affine=_affine_in_plane(static_affine),
         moving_shape=tuple(mapping.domain_shape)[:2],
-        moving_affine=moving_affine,
-        prealign=np.linalg.inv(to_static),
+        moving_affine=_affine_in_plane(moving_affine),
+        prealign=np.linalg.inv(_affine_in_plane(to_static, height)),
     )
 
 
-def _affine_in_plane(affine):
-    """Return the part of an affine in the x-y plane, which it may not tilt."""
-    tilt = np.abs([*affine[:2, 2], *affine[2, :2]]).max()
-    if tilt > _ROUNDING * np.abs(affine[:3, :3]).max():
+def _affines_of(mapping):
+    """Return the affines of the static and the moving grid, and that to static."""
+    affines = mapping.codomain_grid2world, mapping.domain_grid2world, mapping.prealign
+    return [world_affine(affine, mapping.dim) for affine in affines]
+
+
+def _affine_in_plane(affine, height=0.0):
+    """Return what an affine, which may not tilt, does to points of one height."""
+    if np.abs(affine[2, :2]).max() > _ROUNDING * np.abs(affine[:3, :3]).max():
         raise ValueError(
             f"Expected slices in the x-y plane. Received an affine that leads out of "
             f"it: {affine.tolist()}."
         )
-    return plane_affine(affine)
+    flat = plane_affine(affine).copy()
+    flat[:2, 2] += height * affine[:2, 2]
+    return flat
 
 
 def _as_slice(field):

@@ -186,8 +186,11 @@ INVALID_MAPS = {
 }
 
 
-def slice_map(across, degrees, rng):
-    """Return a map of a slice, turned about the z-axis and then about the x-axis."""
+def slice_map(across, degrees, rng, shear=0.0):
+    """Return a map of a slice, turned about the z-axis and then about the x-axis.
+
+    Its affine moves points by a multiple of their height.
+    """
     field = np.zeros((6, 5, 1, 3), np.float32)
     field[..., :2] = rng.uniform(-0.3, 0.3, (6, 5, 1, 2))
     field[..., 2] = across
@@ -195,13 +198,17 @@ def slice_map(across, degrees, rng):
     angles = [30, degrees]
     affine[:3, :3] = Rotation.from_euler("zx", angles, degrees=True).as_matrix() * 2
     affine[:3, 3] = 10, 20, 30
-    return field, affine, maps.displacement_to_mapping(field, static_affine=affine)
+    prealign = np.eye(4)
+    prealign[:3, 2] += shear
+    affines = {"static_affine": affine, "moving_affine": affine, "prealign": prealign}
+    return field, affine, maps.displacement_to_mapping(field, **affines)
 
 
-@pytest.mark.parametrize("across", [0, 1.5e-8, -1e-6])
-def test_a_map_of_one_slice_becomes_one_in_its_plane(across, rng):
+@pytest.mark.parametrize("across, shear", [(0, 0), (1.5e-8, 0), (-1e-6, 0), (0, 0.2)])
+def test_a_map_of_one_slice_becomes_one_in_its_plane(across, shear, rng):
     """Up to rounding, which the maps of ``register`` have."""
-    field, affine, mapping = slice_map(across, 1e-6, rng)
+    shear = np.array([shear, -shear, 0])
+    field, affine, mapping = slice_map(across, 1e-6, rng, shear)
     flat = maps.flatten_mapping(mapping)
     found, _ = maps.mapping_to_displacement(flat)
     npt.assert_allclose(found, field[:, :, 0, :2], atol=1e-5)
