@@ -148,7 +148,8 @@ def fill_of_type(fill, dtype):
     Raises
     ------
     ValueError
-        If the type has no such value: integers are kept exactly, and other numbers to
+        If a value is not finite, since weights of 0 would spread it over the image; or
+        if the type has no such value: integers are kept exactly, and other numbers to
         one in a hundred, so that float16 holds them as well.
     """
     array, dtype = as_array("fill", fill), np.dtype(dtype)
@@ -160,7 +161,7 @@ def fill_of_type(fill, dtype):
         fits = np.allclose(converted.astype(float), array, rtol=1e-2, atol=0)
     else:  # Python compares integers of any size with floats exactly
         fits = np.all(converted.astype(object) == array.astype(object))
-    if not fits:
+    if not fits or not np.all(np.isfinite(array)):
         raise ValueError(
             f"Expected fill to be a value of the type {dtype}. Received "
             f"{array.tolist()}."

@@ -22,36 +22,58 @@ def arrays_for_arrays(function):
     return wrapper
 
 
-def long_labels(function):
-    """Return a function of an image that keeps all bits of labels of uint64.
+def all_bits(function):
+    """Return a function of an image that keeps all bits of numbers of 64 bits.
 
-    Backends have integers of 64 bits with a sign alone, and nearest interpolation only
-    moves bits. JAX has none, unless a user asks it for them, and PyTorch no tensors.
+    Nearest interpolation only moves bits, so that arrays are moved as integers with a
+    sign, which every backend has: JAX those of 32 bits, unless a user asks it for more.
     """
 
     @wraps(function)
     def wrapper(image, *args, **kwargs):
-        has_tensor = _has_tensor((image, *args), kwargs)
-        backends = ("tensorflow",) if has_tensor else ("tensorflow", "torch")
-        is_moved = kwargs.get("interpolation") == "nearest"
-        is_moved = is_moved and keras.backend.backend() in backends
-        if not is_moved or not _is_uint64(image):
+        if kwargs.get("interpolation") != "nearest":
             return function(image, *args, **kwargs)
-        fill = kwargs.get("fill")
-        if fill is not None and not ops.is_tensor(fill):
-            kwargs["fill"] = fill_of_type(fill, np.uint64).view(np.int64)
-        moved = function(_with_sign(image), *args, **kwargs)
-        return ops.cast(moved, "uint64") if has_tensor else moved.view(np.uint64)
+        if not _has_tensor((image, *args), kwargs):
+            return _moved_in_pieces(function, image, args, kwargs)
+        # JAX and PyTorch compute with no tensors of uint64.
+        if keras.backend.backend() != "tensorflow" or not _is_uint64(image):
+            return function(image, *args, **kwargs)
+        if kwargs.get("fill") is not None and not ops.is_tensor(kwargs["fill"]):
+            kwargs["fill"] = fill_of_type(kwargs["fill"], np.uint64).view(np.int64)
+        return ops.cast(function(_with_sign(image), *args, **kwargs), "uint64")
 
     return wrapper
 
 
+def _moved_in_pieces(function, image, args, kwargs):
+    """Call a function of an array for one or two integers in place of each number."""
+    image = check_real("image", image)
+    kind = image.dtype.newbyteorder("=")
+    if kind.itemsize != 8:  # PyTorch takes uint16 as int32
+        return function(image, *args, **kwargs).astype(kind, copy=False)
+    pieces, fills = _pieces(image, kind), [None, None]
+    if kwargs.get("fill") is not None:
+        fills = _pieces(fill_of_type(kwargs["fill"], kind), kind)
+    found = [
+        function(piece, *args, **{**kwargs, "fill": fill})
+        for piece, fill in zip(pieces, fills)
+    ]
+    return np.stack(found, axis=-1).view(kind)[..., 0]
+
+
+def _pieces(array, kind):
+    """Return numbers of 64 bits as integers of the backend, one or two of each."""
+    widest = ops.convert_to_tensor(np.zeros(1, np.int64)).dtype
+    widest = keras.backend.standardize_dtype(widest)
+    array = np.asarray(array, kind, order="C")[..., None]
+    return np.moveaxis(array.view(widest), -1, 0)
+
+
 def _is_uint64(image):
-    """Return whether a tensor or an array, in any order of bytes, is of uint64."""
+    """Return whether a tensor or an array is of uint64."""
     if ops.is_tensor(image):
         return keras.backend.standardize_dtype(image.dtype) == "uint64"
-    dtype = check_real("image", image).dtype
-    return dtype.kind == "u" and dtype.itemsize == 8
+    return check_real("image", image).dtype.newbyteorder("=") == np.uint64
 
 
 def _with_sign(image):
@@ -143,7 +165,18 @@ def as_image(image, interpolation):
         raise ValueError(
             f"Expected an image of 64 bits at most. Received image.dtype={image.dtype}."
         )
-    return ops.convert_to_tensor(np.ascontiguousarray(image))
+    image = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
+    tensor = ops.convert_to_tensor(image)
+    kind = keras.backend.standardize_dtype(tensor.dtype)
+    # Without integers of 64 bits, JAX would keep the lowest 32.
+    if image.dtype.kind in "iu" and kind != image.dtype.name:
+        limits = np.iinfo(kind)
+        if image.min() < limits.min or image.max() > limits.max:
+            raise ValueError(
+                f"Expected values that fit {kind}, the widest integers of the backend. "
+                f"Received values from {image.min()} to {image.max()}."
+            )
+    return tensor
 
 
 def as_fill(fill, image, border):
@@ -171,11 +204,7 @@ def as_fill(fill, image, border):
     if not ops.is_tensor(fill):
         kind = keras.backend.standardize_dtype(image.dtype)
         kind = "float32" if kind == "bfloat16" else kind  # which NumPy has not
-        fill = fill_of_type(fill, kind)
-        # Linear weights of 0 would spread it over the whole image.
-        if not np.all(np.isfinite(fill)):
-            raise ValueError(f"Expected fill to be finite. Received fill={fill!r}.")
-        fill = ops.convert_to_tensor(fill)
+        fill = ops.convert_to_tensor(fill_of_type(fill, kind))
     batch, *spatial, channels = image.shape
     shape = tuple(fill.shape)
     fits = len(shape) == 2 and shape[0] in (1, batch, None) and shape[1] == channels

@@ -13,13 +13,13 @@ import numpy as np
 
 from dipy_nn_reg.checks import check_integer, check_name, check_shape
 from dipy_nn_reg.transform.arguments import (
+    all_bits,
     arrays_for_arrays,
     as_fill,
     as_image,
     batches_match,
     check_displacements,
     check_warp_shapes,
-    long_labels,
 )
 from dipy_nn_reg.transform.kernels import (
     compose_fields,
@@ -59,7 +59,7 @@ def identity_grid(shape):
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
-@long_labels
+@all_bits
 @arrays_for_arrays
 def sample(image, positions, *, interpolation="linear", border="zero", fill=None):
     """Sample images at absolute positions.
@@ -119,7 +119,7 @@ def sample(image, positions, *, interpolation="linear", border="zero", fill=None
     return sample_images(image, positions, interpolation, border, fill)
 
 
-@long_labels
+@all_bits
 @arrays_for_arrays
 def warp(
     image,

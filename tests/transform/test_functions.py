@@ -424,16 +424,49 @@ def test_labels_of_64_bits_keep_all_of_them(function):
     assert found.dtype == np.uint64
 
 
+@pytest.mark.backends
+@pytest.mark.parametrize("dtype", ["i8", "u8", "f8", ">i8", ">u8", ">f8", ">i4", ">u2"])
+@pytest.mark.parametrize("border", ["zero", "repeat"])
+def test_numbers_of_any_type_keep_all_bits(border, dtype):
+    """Also with JAX, which has no numbers of 64 bits."""
+    bits = np.random.default_rng(0).integers(0, 2**64 - 1, 20, np.uint64)
+    kind = np.dtype(dtype).newbyteorder("=")
+    image = bits.view(kind)[:20].reshape(4, 5)
+    image = np.nan_to_num(image) if kind.kind == "f" else image
+    away = np.zeros((4, 5, 2), np.float32)
+    away[0] = -9.0
+    options = {"interpolation": "nearest", "border": border}
+    found = warp(image.astype(dtype), away, **options)
+    outside = image[0, 0] if border == "repeat" else kind.type(0)
+    expected = np.vstack([np.full(5, outside), image[1:]])
+    npt.assert_array_equal(found, expected)
+    assert found.dtype == kind
+
+
+@pytest.mark.backends
+def test_tensors_without_64_bits_do_not_lose_them():
+    labels = np.array([[1, 2**40 + 5]])
+    still = ops.zeros((1, 2, 2))
+    if keras.backend.backend() == "jax":
+        with pytest.raises(
+            ValueError, match="values that fit int32.* to 1099511627781"
+        ):
+            warp(labels, still, interpolation="nearest")
+    else:
+        found = warp(labels, still, interpolation="nearest")
+        npt.assert_array_equal(ops.convert_to_numpy(found), labels)
+    found = warp(labels % 1000, still, interpolation="nearest")
+    npt.assert_array_equal(ops.convert_to_numpy(found), labels % 1000)
+
+
 @pytest.mark.parametrize("kind", ["big-endian", "tensor", "positions"])
 def test_labels_of_64_bits_may_have_any_form(kind):
     labels = np.array([[1, 2**40 + 5], [2**33, 2**63 + 1]], np.uint64)
     positions = identity_grid((2, 2))
     if kind in ("tensor", "positions") and keras.backend.backend() != "tensorflow":
         pytest.skip("tensors of uint64 are those of TensorFlow")
-    image = {
-        "big-endian": labels.astype(">u8"),
-        "tensor": ops.convert_to_tensor(labels),
-    }.get(kind, labels)
+    image = labels.astype(">u8") if kind == "big-endian" else labels
+    image = ops.convert_to_tensor(labels) if kind == "tensor" else image
     if kind == "positions":
         positions = ops.convert_to_tensor(positions)
     found = sample(image, positions, interpolation="nearest")
@@ -441,6 +474,7 @@ def test_labels_of_64_bits_may_have_any_form(kind):
     npt.assert_array_equal(ops.convert_to_numpy(found), labels)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize(
     "dtype, fill",
     [
