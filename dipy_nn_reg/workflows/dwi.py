@@ -190,16 +190,16 @@ class DwiFlow(Workflow):
             "out_bvecs": out_bvecs,
         }
         of_tensors = {"out_tensors": out_tensors, "out_fa": out_fa}
-        idle = {}
-        for group, is_asked in ((of_series, not no_series), (of_tensors, tensors)):
-            (names if is_asked else idle).update(group)
+        names |= ({} if no_series else of_series) | (of_tensors if tensors else {})
+        carried = [out_series, *of_tensors.values()]
+        idle = [name for name in carried if name not in names.values()]
         for name in (out_image, out_mask, out_warped, out_series, out_tensors, out_fa):
             check_image_name(name)
         kept = [*inputs.values(), *prealign_files]
         (paths,) = plan_outputs(
             self, [[inputs["dwi_file"]]], out_dir, [names], kept=kept
         )
-        check_none_remain(paths["out_field"], idle.values(), kept)
+        check_none_remain(paths["out_warped"], idle, kept)
         start_import_of_keras()
         static = read_image(inputs["static_file"])
         series = read_series(inputs["dwi_file"])

@@ -3,6 +3,9 @@
 from collections import defaultdict
 import os
 
+import nibabel as nib
+import numpy as np
+
 from dipy_nn_reg.io.field_formats import FIELD_ENDINGS
 from dipy_nn_reg.io.temporaries import discard, temporary_path
 from dipy_nn_reg.io.warped import ENDINGS as WARPED
@@ -21,6 +24,8 @@ ENDINGS = {
 }
 # Largest number of bytes in the name of a file.
 _MAX_NAME_BYTES = 255
+# Largest difference of the affines of one grid, in mm or without unit.
+_SAME_GRID = 1e-3
 
 
 def check_outputs(flow, sets, inputs=(), *, endings=ENDINGS):
@@ -74,6 +79,8 @@ def check_outputs(flow, sets, inputs=(), *, endings=ENDINGS):
 def check_none_remain(output, names, kept=()):
     """Raise FileExistsError if data of earlier results would remain beside new ones.
 
+    Images on another grid than an earlier output belong to something else.
+
     Parameters
     ----------
     output : Path
@@ -86,12 +93,23 @@ def check_none_remain(output, names, kept=()):
     if not output.exists():
         return
     for path in (output.parent / name for name in names):
-        if path.is_file() and not any(map(path.samefile, kept)):
+        is_read = path.is_file() and any(map(path.samefile, kept))
+        if path.is_file() and not is_read and _is_on_grid_of(path, output):
             raise FileExistsError(
                 f"Expected no file of earlier results that would remain beside a new "
                 f"{output.name}: remove it, or choose another folder. Found "
                 f"{str(path)!r}."
             )
+
+
+def _is_on_grid_of(path, other):
+    """Return False for two images on different grids."""
+    try:
+        one, two = nib.load(path), nib.load(other)
+    except (OSError, nib.filebasedimages.ImageFileError):
+        return True
+    is_same = one.shape[:3] == two.shape[:3]
+    return is_same and np.allclose(one.affine, two.affine, atol=_SAME_GRID)
 
 
 def check_no_force(flow):

@@ -195,7 +195,14 @@ def test_anisotropy_is_registered_beside_the_b0(study, write, tmp_path, monkeypa
         run(files, tmp_path / "out", static_fa=str(path), image="fa")
 
 
-@pytest.mark.parametrize("place", ["warp_image", "warp_quantity", "write_image"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("warp_image", marks=pytest.mark.slow),
+        pytest.param("warp_quantity", marks=pytest.mark.slow),
+        "write_image",
+    ],
+)
 def test_an_interruption_leaves_all_earlier_results(
     place, study, write, tmp_path, monkeypatch
 ):
@@ -217,17 +224,42 @@ def test_an_interruption_leaves_all_earlier_results(
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-@pytest.mark.parametrize("left", ["dwi.bvec", "dwi.bval", "tensors.nii.gz"])
-def test_data_of_earlier_results_are_neither_left_nor_removed(left, study, tmp_path):
+@pytest.mark.parametrize(
+    "name, damaged",
+    [
+        ("dwi.nii.gz", False),
+        ("tensors.nii.gz", False),
+        ("fa.nii.gz", False),
+        ("fa.nii.gz", True),
+    ],
+)
+def test_data_of_earlier_results_are_neither_left_nor_removed(
+    name, damaged, study, tmp_path
+):
     files, _ = study
-    out = tmp_path / "out"
-    out.mkdir()
-    for name in ("field.nii.gz", left):
-        (out / name).write_bytes(b"earlier")
-    with pytest.raises(FileExistsError, match=f"remain beside a new field.*{left}"):
-        run(files, out, force=True, no_series=True)
-    assert {path.name for path in out.iterdir()} == {"field.nii.gz", left}
-    assert (out / left).read_bytes() == b"earlier"
+    out, left = tmp_path / "out", tmp_path / "out" / name
+    options = {"no_series": True, "no_report": True, "prealign": "none"}
+    run(files, out, **options)
+    nib.save(nib.Nifti1Image(np.ones((*SHAPE, 1, 6), np.float32), AFFINE), left)
+    if damaged:
+        left.write_bytes(b"earlier")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(FileExistsError, match=f"remain beside a new wa.*{left.name}"):
+        run(files, out, force=True, **options)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_images_on_another_grid_belong_to_something_else(study, tmp_path):
+    """Such as the tensors that DIPY has fitted to the series."""
+    files, _ = study
+    for name in ("warped.nii.gz", "fa.nii.gz"):
+        affine = AFFINE if name == "warped.nii.gz" else np.eye(4)
+        image = nib.Nifti1Image(np.ones((*SHAPE, 3), np.float32), affine)
+        nib.save(image, tmp_path / name)
+    before = (tmp_path / "fa.nii.gz").read_bytes()
+    options = {"no_series": True, "no_report": True, "prealign": "none"}
+    run(files, tmp_path, force=True, **options)
+    assert (tmp_path / "fa.nii.gz").read_bytes() == before
 
 
 def test_a_series_may_have_the_name_of_an_output_that_is_not_written(study, tmp_path):
