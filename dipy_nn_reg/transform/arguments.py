@@ -51,9 +51,11 @@ def _moved_in_pieces(function, image, args, kwargs):
     kind = image.dtype.newbyteorder("=")
     if kind.itemsize != 8:  # PyTorch takes uint16 as int32
         return function(image, *args, **kwargs).astype(kind, copy=False)
-    pieces, fills = _pieces(image, kind), [None, None]
-    if kwargs.get("fill") is not None:
-        fills = _pieces(fill_of_type(kwargs["fill"], kind), kind)
+    fill = kwargs.get("fill")
+    pieces, fills = _pieces(image, kind), [fill, fill]
+    # With a border that is repeated, the function refuses a fill as it was passed.
+    if fill is not None and kwargs.get("border", "zero") == "zero":
+        fills = _pieces(fill_of_type(fill, kind), kind)
     found = [
         function(piece, *args, **{**kwargs, "fill": fill})
         for piece, fill in zip(pieces, fills)

@@ -74,10 +74,14 @@ def warn_of_unused(options, registration):
         What the user named.
     registration : DeformableRegistration
     """
+    loss = registration.options["loss"]
+    kept = {**registration.options, "channel_weights": getattr(loss, "weights", None)}
     for name, value in options.items():
-        used = registration.options[name]
+        used = kept[name]
         if name == "loss":
             used, value = _named(used), _named(value)
+        if name == "channel_weights" and used is not None:
+            used = list(used)
         if used != value:
             logger.warning(
                 f"{name}={value!r} is not used: that of the checkpoint is {used!r}."

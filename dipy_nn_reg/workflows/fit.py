@@ -224,6 +224,7 @@ class FitFlow(Workflow):
             "transform": transform,
             "field_stride": field_stride,
             "loss": list(channel_losses) if channel_losses else loss,
+            "channel_weights": channel_weights or None,
             "penalty": penalty,
             "smoothness": smoothness,
         }
@@ -238,7 +239,6 @@ class FitFlow(Workflow):
             registration = DeformableRegistration(
                 input_shape=shape,
                 num_channels=number,
-                channel_weights=channel_weights or None,
                 **what,
                 **how,
             )

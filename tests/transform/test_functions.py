@@ -443,6 +443,14 @@ def test_numbers_of_any_type_keep_all_bits(border, dtype):
     assert found.dtype == kind
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])
+def test_a_fill_beside_a_repeated_border_is_told_as_it_was_passed(dtype):
+    image, still = np.ones((4, 4), dtype), np.zeros((4, 4, 2), np.float32)
+    options = {"interpolation": "nearest", "border": "repeat"}
+    with pytest.raises(ValueError, match="Expected fill=None.*Received fill=7"):
+        warp(image, still, fill=7, **options)
+
+
 @pytest.mark.backends
 def test_tensors_without_64_bits_do_not_lose_them():
     labels = np.array([[1, 2**40 + 5]])

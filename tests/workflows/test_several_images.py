@@ -12,6 +12,7 @@ from dipy_nn_reg import DeformableRegistration
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.losses.choices import ChannelLosses
 from dipy_nn_reg.mapping.maps import displacement_of
+from dipy_nn_reg.workflows.checkpoints import warn_of_unused
 from dipy_nn_reg.workflows.fit import FitFlow
 from dipy_nn_reg.workflows.predict import PredictFlow
 
@@ -156,3 +157,20 @@ def test_other_numbers_of_images_than_the_model_takes_are_refused(people, tmp_pa
             out_dir=str(tmp_path / "out"),
         )
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_losses_and_weights_beside_a_checkpoint_are_named(dipy_log):
+    registration = DeformableRegistration(
+        input_shape=(16, 16),
+        num_channels=2,
+        network="voxelmorph1",
+        loss=["ncc", "mse"],
+        channel_weights=[1, 0.5],
+    )
+    same = {"loss": ["ncc", "mse"], "channel_weights": [1.0, 0.5]}
+    warn_of_unused(same, registration)
+    assert not dipy_log.text
+    other = {"loss": ["mse", "mse"], "channel_weights": [1.0, 2.0]}
+    warn_of_unused(other, registration)
+    for used in ("loss='mse, mse'", "channel_weights=[1.0, 2.0]"):
+        assert f"{used} is not used: that of the checkpoint is" in dipy_log.text
