@@ -1,4 +1,4 @@
-"""Mutual information of two images at sampled points, with its derivative."""
+"""Mutual information of two images at sampled points, with its derivatives."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -47,7 +47,7 @@ def to_bins(image, structure):
 
 
 def mutual_information(static, moving, weights=None, *, derivative=True):
-    """Return the mutual information of samples, and its derivative by the moving ones.
+    """Return the mutual information of samples, and its derivatives.
 
     Parameters
     ----------
@@ -58,45 +58,50 @@ def mutual_information(static, moving, weights=None, *, derivative=True):
     weights : ndarray, shape (n,), optional
         Weight of each sample.
     derivative : bool, optional
-        Whether the derivative is needed, which takes half of the time.
+        Whether the derivatives are needed, which take half of the time.
 
     Returns
     -------
     information : float
         In nats.
-    derivative : ndarray, shape (n,), or None
+    by_moving, by_weights : ndarray, shape (n,), or None
+        Derivatives by the moving samples, and by the weights if there are any.
 
     Notes
     -----
     The joint histogram is smoothed by a Gaussian, in the manner of the Parzen windows
     of :footcite:t:`Mattes2003`, whose derivative by a sample is a difference of
-    two values in a table.
+    two values in a table. That by the weight of a sample is what lies between them,
+    minus the information.
 
     References
     ----------
     .. footbibliography::
     """
-    bins = np.minimum(moving.astype(np.int32), BINS - 2)
-    upper = moving - bins
+    bins = np.minimum(moving.astype(np.intp), BINS - 2)
+    share = moving - bins  # of the upper bin
     cells = static * BINS + bins
-    lower = 1 - upper
-    if weights is not None:
-        upper, lower = upper * weights, lower * weights
-    size = BINS * BINS
-    counts = np.bincount(cells, lower, size) + np.bincount(cells + 1, upper, size)
+    upper = share if weights is None else share * weights
+    upper = np.bincount(cells, upper, BINS * BINS)
+    counts = np.bincount(cells, weights, BINS * BINS) - upper
+    counts[1:] += upper[:-1]
     total = counts.sum()
     if total <= 0:
-        return 0.0, np.zeros(len(moving), np.float32)
+        zeros = np.zeros(len(moving), np.float32)
+        return 0.0, zeros, None if weights is None else zeros
     joint = _smooth(counts.reshape(BINS, BINS) / total)
     of_static, of_moving = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
     table = np.log((joint + _TINY) / (of_static * of_moving + _TINY))
     information = float((joint * table).sum())
     if not derivative:
-        return information, None
+        return information, None, None
     # The derivatives of the logarithms add up to zero, since the sums are constant.
-    table = _smooth(table).ravel()
-    slopes = (table.take(cells + 1) - table.take(cells)) / total
-    return information, slopes if weights is None else slopes * weights
+    table = _smooth(table).ravel() / total
+    by_moving = np.diff(table).take(cells)
+    if weights is None:
+        return information, by_moving, None
+    by_weights = table.take(cells) + share * by_moving - information / total
+    return information, weights * by_moving, by_weights
 
 
 def _smooth(array):

@@ -4,7 +4,7 @@ from functools import cached_property
 
 from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
-from scipy.ndimage import map_coordinates, uniform_filter
+from scipy.ndimage import center_of_mass, map_coordinates, uniform_filter
 from scipy.optimize import minimize
 
 from dipy_nn_reg.mapping.grid import Grid
@@ -81,9 +81,8 @@ class CoarseImage:
         """World coordinates of the centre of mass of the structure."""
         weights = np.abs(self.values) * self.structure
         if not weights.any():
-            weights = np.ones_like(weights)
-        indices = np.indices(weights.shape).reshape(weights.ndim, -1)
-        return apply_affine(self.affine, indices @ weights.ravel() / weights.sum())
+            return self.middle
+        return apply_affine(self.affine, center_of_mass(weights))
 
     @cached_property
     def middle(self):
@@ -105,10 +104,10 @@ class Level:
         self.size = float(voxel_sizes(static.affine).min())
         bins, background = to_bins(moving.values, moving.structure)
         self._moving = MovingImage(bins, moving.affine, background)
-        self._mask = None
-        if moving.mask is not None:
-            self._mask = MovingImage(moving.mask, moving.affine, 0)
-        self._is_cut = moving.is_cut
+        self._seen = None
+        if moving.mask is not None or moving.is_cut:
+            seen = np.ones(bins.shape) if moving.mask is None else moving.mask
+            self._seen = MovingImage(seen, moving.affine, 0)
         bins, _ = to_bins(static.values, static.structure)
         near = uniform_filter(static.structure.astype(np.float32), 5) > 0
         near = np.flatnonzero(near if static.mask is None else near & static.mask)
@@ -122,14 +121,20 @@ class Level:
         # image, it would be sharper, and the information lower, than elsewhere.
         voxels = voxels + rng.uniform(-0.5, 0.5, voxels.shape)
         self.points = apply_affine(static.affine, voxels.T).T
+        # The same points about their centre, which float32 holds exactly enough.
+        self._from_center = np.eye(len(voxels) + 1)
+        self._from_center[:-1, -1] = self.points.mean(axis=1)
+        around = self.points - self._from_center[:-1, -1:]
+        self._around = np.vstack([around, np.ones(len(near))]).astype(np.float32)
         bins = map_coordinates(bins, voxels, order=1, mode="nearest")
-        self._static = np.rint(bins).astype(np.int32)
+        self._static = np.rint(bins).astype(np.intp)
 
     def information(self, affine, *, derivative=False):
         """Return the mutual information of the images that an affine aligns, in nats.
 
         Samples outside of a moving image that is cut, or outside of its mask, do not
-        count, and lower the information by their number.
+        count, and lower the information by their number. Over one voxel at the border
+        they count in part, so that the derivative is that of the information there.
 
         Parameters
         ----------
@@ -138,25 +143,23 @@ class Level:
         derivative : bool, optional
             Return the derivative by the affine as well, shape (ndim, ndim + 1).
         """
-        values, gradient, inside = self._moving.sample(
-            self.points, affine, derivatives=derivative
-        )
+        points, affine = self._around[:-1], affine @ self._from_center
+        values, gradient = self._moving.sample(points, affine, derivatives=derivative)
         weights, factor = None, 1.0
-        if self._mask is not None:
-            in_mask, _, _ = self._mask.sample(self.points, affine, derivatives=False)
-            weights = in_mask * inside
-        elif self._is_cut:
-            weights = inside.astype(np.float32)
-        if weights is not None:
+        if self._seen is not None:
+            weights, fading = self._seen.sample(points, affine, derivatives=derivative)
             factor = float(weights.mean())
-        information, by_value = mutual_information(
+        information, by_value, by_weight = mutual_information(
             self._static, values, weights, derivative=derivative
         )
         if not derivative:
             return factor * information
-        forces = by_value * gradient
-        by_affine = forces @ np.vstack([self.points, np.ones(len(values))]).T
-        return factor * information, factor * by_affine
+        forces = np.float32(factor * by_value) * gradient
+        if weights is not None:
+            by_weight = factor * by_weight + information / len(weights)
+            forces += np.float32(by_weight) * fading
+        by_affine = (forces @ self._around.T) @ self._from_center.T
+        return factor * information, by_affine
 
     def ascend(self, start, kind, *, max_iterations, tolerance):
         """Return the affine of most information near a start, and the information.
@@ -172,10 +175,9 @@ class Level:
         motion = Motion(kind, start, self.points)
 
         def negative(parameters):
-            value, by_affine = self.information(
-                motion.affine(parameters), derivative=True
-            )
-            return -value, -motion.chain(parameters, by_affine)
+            affine, chain = motion.at(parameters)
+            value, by_affine = self.information(affine, derivative=True)
+            return -value, -chain(by_affine)
 
         zeros = np.zeros(motion.size)
         slope = np.linalg.norm(negative(zeros)[1])
@@ -190,4 +192,4 @@ class Level:
             method="L-BFGS-B",
             options={"maxiter": max_iterations, "ftol": tolerance, "gtol": 0},
         )
-        return motion.affine(result.x), -result.fun / scale
+        return motion.at(result.x)[0], -result.fun / scale

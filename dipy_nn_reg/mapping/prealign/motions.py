@@ -1,5 +1,7 @@
 """Affine motions about a centre, by parameters in mm, with their derivatives."""
 
+from functools import partial
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -75,30 +77,30 @@ class Motion:
         self._radius = np.sqrt(np.mean(distances**2)) or 1.0
         self.size = self._ndim + PARAMETERS[kind][self._ndim]
 
-    def affine(self, parameters):
-        """Return the affine of parameters, shape (ndim + 1, ndim + 1)."""
-        return self._affine(parameters)[0]
-
-    def chain(self, parameters, derivative):
-        """Return the derivative of a function by the parameters.
+    def at(self, parameters):
+        """Return the affine of parameters, and the way to derivatives by them.
 
         Parameters
         ----------
         parameters : ndarray, shape (size,)
-        derivative : ndarray, shape (ndim, ndim + 1)
-            Derivative of the function by the entries of the affine.
-        """
-        _, derivatives = self._affine(parameters)
-        linear, shift = derivative[:, :-1], derivative[:, -1]
-        about = linear - np.outer(shift, self._center)
-        turned = np.tensordot(derivatives @ self._start[:-1, :-1], about, 2)
-        return np.concatenate([shift, turned / self._radius])
 
-    def _affine(self, parameters):
+        Returns
+        -------
+        affine : ndarray, shape (ndim + 1, ndim + 1)
+        chain : callable
+            Takes the derivative of a function by the entries of the affine, shape
+            (ndim, ndim + 1), and returns that by the parameters, shape (size,).
+        """
         shift, others = parameters[: self._ndim], parameters[self._ndim :]
         linear, derivatives = linear_part(self._kind, others / self._radius, self._ndim)
         affine = np.eye(self._ndim + 1)
         affine[:-1, :-1] = linear @ self._start[:-1, :-1]
         target = self._start[:-1, :-1] @ self._center + self._start[:-1, -1] + shift
         affine[:-1, -1] = target - affine[:-1, :-1] @ self._center
-        return affine, derivatives
+        return affine, partial(self._chain, derivatives @ self._start[:-1, :-1])
+
+    def _chain(self, by_others, derivative):
+        linear, shift = derivative[:, :-1], derivative[:, -1]
+        about = linear - np.outer(shift, self._center)
+        turned = np.tensordot(by_others, about, 2)
+        return np.concatenate([shift, turned / self._radius])

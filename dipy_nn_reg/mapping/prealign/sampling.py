@@ -19,15 +19,17 @@ class MovingImage:
         ndim = values.ndim
         # In NumPy's order of memory, which images of files are not in.
         values = np.ascontiguousarray(values, np.float32)
-        # A margin of one voxel, in which the image fades to the fill.
-        self._values = np.pad(values, 1, constant_values=fill)
+        # A margin in which the image fades to the fill, and one without a derivative.
+        self._values = np.pad(values, 2, constant_values=fill)
         self._to_voxels = np.linalg.inv(affine)
-        self._to_voxels[:-1, -1] += 1
+        self._to_voxels[:-1, -1] += 2
         self._last = np.array(self._values.shape, np.float32)[:, None] - 1
-        self._strides = np.array(self._values.strides[:ndim]) // 4
+        strides = np.array(self._values.strides[:ndim]) // 4
+        # Exact up to 2**24 voxels, and many times faster than a product of integers.
+        self._strides = strides.astype(np.float32)
         # Offsets of the corners of a cell, the last axis varying fastest.
         corners = np.indices((2,) * ndim).reshape(ndim, -1)
-        self._corners = self._strides @ corners
+        self._corners = strides @ corners
 
     def sample(self, points, affine, *, derivatives=True):
         """Return the image at points that an affine moves.
@@ -35,7 +37,7 @@ class MovingImage:
         Parameters
         ----------
         points : ndarray, shape (ndim, n)
-            World coordinates.
+            In float32, this takes half of the time.
         affine : ndarray, shape (ndim + 1, ndim + 1)
             From the points to world coordinates of the image.
         derivatives : bool, optional
@@ -43,19 +45,16 @@ class MovingImage:
         Returns
         -------
         values : ndarray, float32, shape (n,)
-        gradient : ndarray, shape (ndim, n), or None
+        gradient : ndarray, float32, shape (ndim, n), or None
             Derivative of the values by the world coordinates in the image.
-        inside : ndarray of bool, shape (n,)
-            Whether the point lies between voxels of the image.
         """
         to_voxels = self._to_voxels @ affine
-        positions = to_voxels[:-1, :-1] @ points + to_voxels[:-1, -1:]
-        positions = positions.astype(np.float32)
-        inside = np.all((positions >= 0.5) & (positions <= self._last - 0.5), axis=0)
+        linear, shift = to_voxels[:-1, :-1], to_voxels[:-1, -1:].astype(np.float32)
+        positions = np.float32(linear.astype(points.dtype) @ points) + shift
         np.clip(positions, 0, self._last, out=positions)
-        cells = np.minimum(positions.astype(np.int32), self._last.astype(np.int32) - 1)
+        cells = np.minimum(np.floor(positions), self._last - 1)
         weights = positions - cells
-        first = self._strides @ cells
+        first = (self._strides @ cells).astype(np.intp)
         flat = self._values.ravel()
         values = [flat.take(first + corner) for corner in self._corners]
         gradient = []
@@ -67,9 +66,9 @@ class MovingImage:
                 gradient.append(steps)
             values = [a + s * weight for a, s in zip(values[::2], steps)]
         if not derivatives:
-            return values[0], None, inside
+            return values[0], None
         gradient = np.stack([one[0] for one in gradient[::-1]])
-        return values[0], self._to_voxels[:-1, :-1].T @ gradient, inside
+        return values[0], np.float32(self._to_voxels[:-1, :-1].T) @ gradient
 
 
 def _between(values, weight):
