@@ -9,7 +9,6 @@ from dipy_nn_reg.checks import check_name
 from dipy_nn_reg.diffusion.series import image_of_series, mean_b0
 from dipy_nn_reg.io.nifti import array_and_affine
 from dipy_nn_reg.mapping.grid import Grid
-from dipy_nn_reg.mapping.points import to_moving
 from dipy_nn_reg.mapping.regridding import labels_on_grid
 from dipy_nn_reg.mapping.resampling import resample
 
@@ -125,9 +124,7 @@ def _affine(moving, static, whole, affines, options):
     options = {"kind": "affine", **options}
     affine = estimate_prealign(moving, static, **affines, **options).affine
     grid = Grid(np.shape(static), affines["static_affine"])
-    warped = resample(
-        whole, affines["moving_affine"], lambda p: to_moving(p, [affine]), grid
-    )
+    warped = resample(whole, affines["moving_affine"], [affine], grid)
     return warped, affine
 
 

@@ -83,7 +83,7 @@ def _read_on_grid(labels, image, *, what):
     values = resample(
         labels.data,
         labels.affine,
-        lambda points: points,
+        [],
         image.grid,
         interpolation="nearest",
     )

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from dipy_nn_reg.checks import check_real
 from dipy_nn_reg.intensities import estimate_backgrounds, float_type
 from dipy_nn_reg.mapping.affines import check_affine, grid_points
-from dipy_nn_reg.mapping.points import check_maps, to_moving
+from dipy_nn_reg.mapping.points import check_maps
 from dipy_nn_reg.mapping.resampling import resample
 from dipy_nn_reg.symmetric import from_matrices, to_matrices
 
@@ -51,7 +51,7 @@ def read_on_grid(image, affine, maps, grid, *, fill=None, smooth=True):
     return resample(
         smoothed_for(image, affine, maps, grid) if smooth else image,
         affine,
-        lambda points: to_moving(points, maps),
+        maps,
         grid,
         fill=fill,
     )
@@ -102,7 +102,7 @@ def labels_on_grid(labels, affine, maps, grid):
     return resample(
         labels,
         affine,
-        lambda points: to_moving(points, maps),
+        maps,
         grid,
         interpolation="nearest",
     )

@@ -191,7 +191,7 @@ def _read(array, transform, *, affine, grid, labels=False, fill=0):
     return resample(
         array,
         affine,
-        lambda points: to_moving(points, [transform]),
+        [transform],
         grid,
         interpolation="nearest" if labels else "linear",
         fill=fill,

@@ -1,3 +1,4 @@
+from nibabel.affines import apply_affine
 import numpy as np
 import numpy.testing as npt
 import pytest
@@ -6,7 +7,7 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg.io.nifti import Image
 from dipy_nn_reg.mapping.grid import Grid
 from dipy_nn_reg.mapping.points import to_moving
-from dipy_nn_reg.mapping.resampling import resample, warp_image
+from dipy_nn_reg.mapping.resampling import ORDERS, resample, warp_image
 
 
 def test_two_maps_interpolate_once(scene):
@@ -36,6 +37,32 @@ def test_resampling_agrees_with_the_map_of_dipy(volumes, pair):
     )
     assert found.dtype == np.float32
     npt.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("interpolation", ORDERS)
+@pytest.mark.parametrize("volumes", [None, 3])
+@pytest.mark.parametrize("shape", [(9, 8), (7, 8, 5)])
+def test_affines_alone_are_those_of_scipy(shape, volumes, interpolation, rng):
+    ndim = len(shape)
+    image = np.asfortranarray(rng.random((*shape, *[volumes][: volumes is not None])))
+    affines = np.eye(ndim + 1) + np.zeros((4, 1, 1))
+    affines[:, :-1] += 0.2 * rng.normal(size=(4, ndim, ndim + 1))
+    to_world, *maps, grid_affine = affines
+    grid = Grid((6, 9, 7)[:ndim], grid_affine)
+    options = {"interpolation": interpolation, "fill": 0.3}
+    found = resample(image, to_world, maps, grid, **options)
+    expected = resample(image, to_world, lambda p: to_moving(p, maps), grid, **options)
+    npt.assert_allclose(found, expected, atol=1e-6)
+    to_voxels = np.linalg.inv(to_world) @ maps[1] @ maps[0] @ grid_affine
+    voxels = apply_affine(to_voxels, np.indices(grid.shape).reshape(ndim, -1).T).T
+    first = image if volumes is None else image[..., 0]
+    by_scipy = map_coordinates(
+        np.pad(first, 30, constant_values=0.3),
+        voxels + 30,
+        order=ORDERS[interpolation],
+    )
+    first = found if volumes is None else found[..., 0]
+    npt.assert_allclose(first.ravel(), by_scipy, atol=1e-5)
 
 
 def test_labels_keep_values_and_type(scene):
