@@ -160,7 +160,8 @@ def misplaced(static, warped, *, where=None):
     )
     if not warped.any():
         return 1.0
-    correlations = _squared_correlations(static, warped)
+    moments = _moments(static)
+    correlations = _squared_correlations(static, *moments, warped)
     here = best = next(correlations)
     for shifted in correlations:
         best = np.maximum(best, shifted)
@@ -168,7 +169,7 @@ def misplaced(static, warped, *, where=None):
     is_misplaced = (best - here > _MARGIN) | (best < _MARGIN)
     # Windows that reach into what has not been seen say little, but are all there is
     # where a thin part has been seen.
-    counts = _structure(static, where)
+    counts = _with_contrast(moments[1], where)
     whole = counts & minimum_filter(where, _WINDOW)
     return float(np.mean(is_misplaced[whole if whole.any() else counts]))
 
@@ -186,9 +187,8 @@ def _check_pair(static, warped, where):
     return static, warped, check_where("where", where, static.shape)
 
 
-def _squared_correlations(one, other):
+def _squared_correlations(one, mean, variance, other):
     """Yield the squared correlation of each window: in place, and after each shift."""
-    mean, variance = _moments(one)
     in_place = _moments(other)
     yield _squared_correlation(one, mean, variance, other, *in_place)
     for axis in range(one.ndim):
@@ -230,8 +230,12 @@ def _rolled_moments(moments, rolled, shift, axis):
 
 def _structure(image, where):
     """Return the voxels with contrast in their surroundings, among some voxels."""
-    image = metrics.to_unit_range(image, where=where)
-    _, variance = _moments(image)
+    _, variance = _moments(metrics.to_unit_range(image, where=where))
+    return _with_contrast(variance, where)
+
+
+def _with_contrast(variance, where):
+    """Return the voxels whose windows vary most, among some voxels."""
     return where & (variance >= _MIN_VARIANCE * variance[where].max())
 
 

@@ -180,13 +180,19 @@ class Level:
             return -value, -chain(by_affine)
 
         zeros = np.zeros(motion.size)
-        slope = np.linalg.norm(negative(zeros)[1])
+        first = negative(zeros)
+        slope = np.linalg.norm(first[1])
         if not slope:
-            return start, self.information(start)
+            return start, -first[0]
         # The first step of the optimiser is as long as the gradient: half a voxel.
         scale = self.size / 2 / slope
+
+        def scaled(parameters):
+            value, slopes = negative(parameters) if parameters.any() else first
+            return scale * value, scale * slopes
+
         result = minimize(
-            lambda parameters: tuple(scale * part for part in negative(parameters)),
+            scaled,
             zeros,
             jac=True,
             method="L-BFGS-B",
