@@ -297,7 +297,7 @@ def test_known_affine_maps_are_recovered(rng):
     truths = [random_affine(rng, 2, degrees=15, shift=3) for _ in static]
     moving = np.stack([move(s, *truth) for s, truth in zip(static, truths)])
     registration = AffineRegistration(input_shape=shape, seed=0)
-    registration.fit(moving[:n], static[:n], epochs=10, batch_size=16, verbose=0)
+    registration.fit(moving[:n], static[:n], epochs=5, batch_size=16, verbose=0)
     affines = registration.predict_affine(moving[n:], static[n:])
     before = recovery_errors([np.eye(3)] * 40, truths[n:], shape).mean(axis=0)
     after = recovery_errors(affines, truths[n:], shape).mean(axis=0)
