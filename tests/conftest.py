@@ -4,12 +4,18 @@ from dataclasses import dataclass
 import gzip
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
 # Before NumPy is imported. Threads of OpenBLAS that wait for each other take more than
 # half of the time of SciPy's optimisers of a few numbers.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The compiled programs of tests would take the place of those of the user's commands.
+os.environ["DIPY_NN_REG_COMPILE_CACHE"] = os.environ.get(
+    "DIPY_NN_REG_COMPILE_CACHE"
+) or tempfile.mkdtemp(prefix=f"dipy_nn_reg_tests_{os.getpid()}_")
 
 import nibabel as nib
 import numpy as np
@@ -32,6 +38,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--all", action="store_true", help="run the tests marked as slow as well"
     )
+
+
+def pytest_unconfigure():
+    """Remove the compiled programs of this process, and of those that it started."""
+    folder = os.environ["DIPY_NN_REG_COMPILE_CACHE"]
+    if f"dipy_nn_reg_tests_{os.getpid()}_" in folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config, items):
