@@ -10,7 +10,14 @@ import os
 from pathlib import Path
 
 from dipy_nn_reg.checks import check_integer
-from dipy_nn_reg.cohort.workers import Worker, end, ended, kill
+from dipy_nn_reg.cohort.workers import (
+    NOT_GUARDED,
+    Worker,
+    check_importable,
+    end,
+    ended,
+    kill,
+)
 
 # Reason of a pair whose process came to an end twice, once alone.
 KILLED = "Its process was killed, possibly for want of memory."
@@ -45,8 +52,12 @@ def open_engine(*, n_jobs=1, scheduler=None, killed):
         If the package ``distributed`` is needed and not installed.
     ValueError
         If an option is invalid, or if no scheduler answers.
+    RuntimeError
+        In a process that was started by a script without a guard.
     """
     check_integer("n_jobs", n_jobs, lowest=1)
+    if n_jobs > 1:
+        check_importable()
     if os.name == "nt" and n_jobs > _MOST_OF_WINDOWS:
         raise ValueError(
             f"Expected at most {_MOST_OF_WINDOWS} processes, as Windows waits for no "
@@ -106,6 +117,7 @@ class InProcesses(_Elsewhere):
 
     def __init__(self, n_jobs, killed):
         self.n_jobs, self.killed, self._idle = n_jobs, killed, []
+        self._has_begun = False  # whether any process has done a job
 
     def _map(self, function, jobs):
         """Yield each job, its result, and whether its process was killed."""
@@ -120,7 +132,10 @@ class InProcesses(_Elsewhere):
                     result, is_lost = worker.result()
                     job = running.pop(worker)
                     if not is_lost:
+                        self._has_begun = True
                         self._idle.append(worker)
+                    elif worker.has_failed() and not self._has_begun:
+                        raise RuntimeError(NOT_GUARDED)
                     yield job, result, is_lost
         finally:
             # Jobs are in flight after an error, or if nobody waits for their results.

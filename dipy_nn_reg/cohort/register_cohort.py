@@ -2,35 +2,21 @@
 
 from contextlib import closing
 from functools import partial
-from inspect import signature
 from pathlib import Path
 
 from dipy.utils.logging import logger
 
-from dipy_nn_reg.checks import (
-    as_pretrained,
-    check_fill,
-    check_flag,
-    check_integer,
-    check_level_iters,
-    check_name,
-    check_number,
-    check_smoothness,
-    choose_pairwise_transform,
-)
-from dipy_nn_reg.checks.choices import check_choices
+from dipy_nn_reg.checks import check_flag, check_integer, check_name
 from dipy_nn_reg.cohort import bids, state
 from dipy_nn_reg.cohort.engines import open_engine
 from dipy_nn_reg.cohort.jobs import failed_row, run_job
+from dipy_nn_reg.cohort.options import check_channels, check_options, with_defaults
 from dipy_nn_reg.cohort.pages import write_cohort
 from dipy_nn_reg.cohort.plan import plan_jobs
 from dipy_nn_reg.io.field_formats import WRITABLE_FORMATS
 from dipy_nn_reg.io.tables import is_number
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.quiet import import_keras
 
-# Options of a registration that are images or arrays of one pair.
-_OF_ONE_PAIR = {"moving", "static", "moving_affine", "static_affine", "optimize"}
 PAGE = "cohort.html"
 
 
@@ -79,7 +65,9 @@ def register_cohort(
         Name of the space of the static image in names of BIDS; by default taken from
         its file.
     n_jobs : int, optional
-        Number of processes, which share the processors of this machine.
+        Number of processes, which share the processors of this machine. They import the
+        script that calls this, so that the call belongs below
+        ``if __name__ == "__main__":``.
     scheduler : str, optional
         Address of a Dask scheduler, or the file that it has written, whose workers
         register the pairs.
@@ -115,6 +103,8 @@ def register_cohort(
         a scheduler does not answer, or if ``out_dir`` holds results of other options.
     ImportError
         If a package that only cohorts need is missing: ``dipy_nn_reg[cohort]``.
+    RuntimeError
+        If ``n_jobs`` is above 1 in a script without such a line.
     OSError
         If the disk is full; the rows of earlier pairs remain.
     """
@@ -147,10 +137,17 @@ def register_cohort(
         out_dir.mkdir(parents=True, exist_ok=True)
         if isinstance(pairs, Path) and bids.is_dataset(pairs):
             bids.describe(out_dir)
-        _check_settings(out_dir, state.settings_of({**options, **flags}))
-        function = partial(run_job, options=options)
+        settings = state.settings_of({**with_defaults(options), **flags})
+        _check_settings(out_dir, settings)
         return register_jobs(
-            function, jobs, out_dir, engine, part=part, retry_failed=retry_failed
+            partial(run_job, options=options),
+            jobs,
+            out_dir,
+            engine,
+            part=part,
+            retry_failed=retry_failed,
+            # Another call may have replaced them while there were no results.
+            confirm=partial(state.check_settings, out_dir, settings),
         )
 
 
@@ -167,66 +164,21 @@ def _check_part(part):
 def _check_settings(out_dir, settings):
     """Write the settings, or raise ValueError if pairs are registered by others."""
     statuses = {row["status"] for row in state.read_rows(out_dir).values()}
-    if state.check_settings(out_dir, settings, is_empty=statuses == {"failed"}):
+    if state.check_settings(out_dir, settings, is_empty=statuses <= {"failed"}):
         # Whatever failed with other options is tried again.
         state.remove_rows(out_dir)
 
 
-def check_options(options, fill=None):
-    """Raise ValueError for an option that no pair could be registered with.
-
-    Parameters
-    ----------
-    options : dict
-        Options of :func:`~dipy_nn_reg.register`.
-    fill : float, optional
-    """
-    names = {name: options.get(name) for name in ("loss", "penalty")}
-    check_choices(**{n: v for n, v in names.items() if isinstance(v, str)})
-    kind = choose_pairwise_transform(options.get("transform"), names["penalty"])
-    check_smoothness(options.get("smoothness"), kind)
-    check_level_iters(options.get("level_iters"))
-    check_fill(fill)
-    if options.get("voxel_size") is not None:
-        check_number("voxel_size", options["voxel_size"])
-    # What needs Keras comes last: other mistakes are told at once.
-    import_keras()
-    from dipy_nn_reg.pairwise.register import register
-
-    known = sorted(signature(register).parameters.keys() - _OF_ONE_PAIR)
-    for name in options:
-        check_name("an option", name, known)
-
-
-def check_channels(options, numbers):
-    """Raise ValueError unless losses, weights and a model suit the images of someone.
-
-    Parameters
-    ----------
-    options : dict
-        Options of :func:`~dipy_nn_reg.register`.
-    numbers : iterable of int
-        Numbers of images of the people. Someone who lacks an image does not matter.
-    """
-    import_keras()
-    from dipy_nn_reg.losses.choice_checks import join_losses
-    from dipy_nn_reg.pairwise.options import LOSS, check_pretrained
-
-    loss, weights = (options.get(name) for name in ("loss", "channel_weights"))
-    reason = None
-    for number in set(numbers):
-        try:
-            join_losses(LOSS if loss is None else loss, weights, number)
-            if as_pretrained(options.get("model")) is not None:
-                check_pretrained(ndim=3, num_channels=number)
-        except ValueError as error:
-            reason = error
-        else:
-            return
-    raise reason
-
-
-def register_jobs(function, jobs, out_dir, engine, *, part=None, retry_failed=False):
+def register_jobs(
+    function,
+    jobs,
+    out_dir,
+    engine,
+    *,
+    part=None,
+    retry_failed=False,
+    confirm=lambda: None,
+):
     """Register the pairs that have no row, and write a row of each as it ends.
 
     Parameters
@@ -239,6 +191,8 @@ def register_jobs(function, jobs, out_dir, engine, *, part=None, retry_failed=Fa
         As :func:`~dipy_nn_reg.cohort.engines.open_engine` returns it.
     part, retry_failed : optional
         As for :func:`register_cohort`.
+    confirm : callable, optional
+        Called before a row is written; raises an error if none may be.
 
     Returns
     -------
@@ -260,7 +214,7 @@ def register_jobs(function, jobs, out_dir, engine, *, part=None, retry_failed=Fa
     missing = [job for job in mine if job.name not in earlier]
     if len(missing) < len(mine):
         logger.info(f"{len(mine) - len(missing)} of {len(mine)} pairs are done.")
-    _run(function, missing, path, engine)
+    _run(function, missing, path, engine, confirm)
     others = state.read_rows(out_dir)
     rows = [others.pop(job.name) for job in jobs if job.name in others]
     if part is None:
@@ -269,11 +223,12 @@ def register_jobs(function, jobs, out_dir, engine, *, part=None, retry_failed=Fa
     return rows
 
 
-def _run(function, jobs, path, engine):
+def _run(function, jobs, path, engine, confirm):
     """Register pairs, and add a row of each to a table as it ends."""
     results = engine.run(function, jobs)
     with state.appended(path) as add, closing(results):
         for _, row in progress_bar(results, desc="Pairs", total=len(jobs)):
+            confirm()
             add(row)
             if row["status"] == "failed":
                 logger.error(f"Failed: {row['id']}: {row['error']}")

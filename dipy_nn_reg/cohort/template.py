@@ -12,8 +12,8 @@ from dipy_nn_reg.cohort.averages import AVERAGES
 from dipy_nn_reg.cohort.engines import open_engine
 from dipy_nn_reg.cohort.inputs import list_pairs, named
 from dipy_nn_reg.cohort.jobs import failed_row
+from dipy_nn_reg.cohort.options import check_channels, check_options, with_defaults
 from dipy_nn_reg.cohort.people import readable
-from dipy_nn_reg.cohort.register_cohort import check_channels, check_options
 from dipy_nn_reg.cohort.rounds import KINDS, TEMPLATE, Rounds, has_rounds
 from dipy_nn_reg.text import printable
 
@@ -131,6 +131,8 @@ def build_template(
         be registered.
     FileNotFoundError
         If there is no file of an image, of a mask or of labels.
+    RuntimeError
+        As :func:`~dipy_nn_reg.register_cohort`.
     """
     _check(rounds, average, sharpen, prealign)
     people = _people(images, further, masks=masks, labels=labels, weights=weights)
@@ -150,8 +152,8 @@ def build_template(
         "voxel_size": voxel_size,
         "prealign": prealign,
         "rounds": rounds,
-        **options,
     }
+    settings = {**with_defaults(options), **settings}
     engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
     with closing(engine):
         out_dir.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,11 @@ _THREADS = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
+# What a script lacks whose processes end as they begin.
+NOT_GUARDED = (
+    "Expected a script that can be imported by the processes that it starts: what "
+    'it does belongs below a line `if __name__ == "__main__":`.'
+)
 # Task that ends a process.
 _END = pickle.dumps(None)
 
@@ -79,6 +84,10 @@ class Worker:
         """Return whether nothing has killed the process."""
         return self._process.is_alive()
 
+    def has_failed(self):
+        """Return whether the process ended by an error of its own, not by a signal."""
+        return (self._process.exitcode or 0) > 0
+
     def begin(self, function, job):
         """Begin a job. The function and the job can be pickled."""
         task = pickle.dumps((function, job))
@@ -113,6 +122,17 @@ class Worker:
         """Wait until the process has ended."""
         self._process.join()
         self.connection.close()
+
+
+def check_importable():
+    """Raise RuntimeError in a process that runs the script of its parent again.
+
+    Python does so in each process that it spawns, before the process begins its work.
+    What the script does beyond definitions belongs below a line that such a process
+    skips.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(NOT_GUARDED)
 
 
 @contextmanager

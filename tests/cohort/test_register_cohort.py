@@ -5,13 +5,15 @@ import errno
 import json
 from pathlib import Path
 import re
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from dipy_nn_reg import DeformableRegistration, register_cohort
-from dipy_nn_reg.cohort import bids, jobs
+from dipy_nn_reg.cohort import bids, jobs, state
 from dipy_nn_reg.cohort.plan import plan_jobs
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.workflows.cohort import CohortFlow
@@ -207,6 +209,82 @@ def test_options_with_which_all_pairs_failed_can_be_corrected(part, brains, tmp_
     assert row["status"] == "done"
     with pytest.raises(ValueError, match="voxel_size=None; the earlier run had 3"):
         register_cohort(**pair, part=part)
+
+
+def test_options_of_a_run_without_a_row_can_be_corrected(brains, monkeypatch, tmp_path):
+    pair = {"pairs": brains[1:2], "out_dir": tmp_path, "static": brains[0], **QUICK}
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dipy_nn_reg.cohort.jobs.attempt", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            register_cohort(**pair, voxel_size=30)
+    (row,) = register_cohort(**pair)
+    assert row["status"] == "done"
+
+
+def test_another_run_with_other_options_keeps_its_results_apart(
+    brains, monkeypatch, tmp_path
+):
+    """Also if it began while the first one had no row."""
+    pair = {"pairs": brains[1:2], "out_dir": tmp_path, "static": brains[0], **QUICK}
+    attempt = jobs.attempt
+
+    def begin_another(*arguments):
+        monkeypatch.setattr(jobs, "attempt", attempt)
+        register_cohort(**{**pair, "loss": "mse"})
+        return attempt(*arguments)
+
+    monkeypatch.setattr(jobs, "attempt", begin_another)
+    with pytest.raises(ValueError, match="loss='ncc'; the earlier run had 'mse'"):
+        register_cohort(**pair)
+    assert json.loads((tmp_path / "cohort.json").read_text())["loss"] == "mse"
+    (row,) = state.read_rows(tmp_path).values()
+    assert row["loss"] == "mse"
+
+
+def test_defaults_may_be_named(brains, counted, tmp_path):
+    pair = {"pairs": brains[1:2], "out_dir": tmp_path, "static": brains[0]}
+    quick = {"level_iters": [1, 1], "loss": "ncc"}
+    register_cohort(**pair, **quick)
+    register_cohort(**pair, **quick, prealign="auto", symmetric=False)
+    files = {"static_file": str(brains[0]), "out_dir": str(tmp_path)}
+    CohortFlow().run([str(brains[1])], **files, **quick)
+    assert counted == ["brain_1"]
+    # Without an alignment is something else, although it is None in Python.
+    with pytest.raises(ValueError, match="prealign=None; the earlier run had 'auto'"):
+        register_cohort(**pair, **quick, prealign=None)
+
+
+SCRIPT = """
+from dipy_nn_reg import register_cohort
+{before}
+    register_cohort({pairs}, {out!r}, static={static!r}, n_jobs=2, level_iters=[1],
+                    loss="ncc", prealign=None)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_told_what_it_lacks(brains, tmp_path):
+    out, script = tmp_path / "out", tmp_path / "script.py"
+    paths = {"pairs": [str(brains[1])], "static": str(brains[0]), "out": str(out)}
+
+    def run(before):
+        script.write_text(SCRIPT.format(before=before, **paths))
+        command = [sys.executable, str(script)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    done = run("if True:")
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("RuntimeError:") and 'if __name__ == "__main__":' in last
+    assert "memory" not in done.stderr
+    assert not state.read_rows(out)
+    done = run('if __name__ == "__main__":')
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in state.read_rows(out).values()] == ["done"]
 
 
 def test_no_input_is_replaced(brains, tmp_path):
