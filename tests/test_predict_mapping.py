@@ -242,7 +242,10 @@ def test_images_that_do_not_overlap_are_refused(rng):
         ({"prealign": "elastic"}, "prealign.*'rigid'.*'elastic'"),
         ({"prealign": np.eye(3)}, r"prealign of shape \(4, 4\)"),
         ({"voxel_size": 0}, "voxel_size.*> 0"),
-        ({"static": np.zeros((9, 9))}, r"static of shape.*\(1, 9, 9\)"),
+        (
+            {"static": np.zeros((9, 9))},
+            r"static to be one image.*=\(9, 9\)",
+        ),
         ({"moving": np.full((9, 9, 9), np.nan)}, "finite values in moving"),
     ],
 )

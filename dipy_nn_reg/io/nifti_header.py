@@ -133,8 +133,10 @@ def warn_of_disagreement(header, path):
             f"(ANTs, Slicer) uses the {itk}."
         )
         return
-    sizes, zooms = voxel_sizes(sform), np.array((*header.get_zooms(), 1, 1)[:3])
-    distances = np.abs(sizes - zooms) * shape / sizes
+    # A header of two axes has no size across them.
+    zooms = np.array(header.get_zooms()[:3])
+    sizes = voxel_sizes(sform)[: len(zooms)]
+    distances = np.abs(sizes - zooms) * shape[: len(zooms)] / sizes
     if np.max(distances) > _MAX_DISTANCE:
         logger.warning(
             f"The sform of {path} has voxels of {_describe_sizes(sizes)} mm, and its "

@@ -1,6 +1,5 @@
-"""Points, affines, b-vectors and streamlines in files, and maps beside their images."""
+"""Affines, b-vectors and streamlines in files, and maps beside their images."""
 
-import csv
 from pathlib import Path
 
 from nibabel.streamlines.array_sequence import ArraySequence
@@ -11,14 +10,14 @@ from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.fields import load_mapping, save_mapping
 from dipy_nn_reg.io.nifti import Image
 from dipy_nn_reg.io.nifti_header import corner_distance, header_class
+from dipy_nn_reg.io.point_tables import check_finite
 from dipy_nn_reg.io.tables import read_numbers
 from dipy_nn_reg.mapping.affines import check_affine
 from dipy_nn_reg.mapping.grid import static_grid
 from dipy_nn_reg.mapping.maps import flatten_mapping, lift_mapping
 
-# Endings of the names of tractograms and of files of points.
+# Endings of the names of tractograms.
 TRACTOGRAMS = (".tck", ".trk", ".trx")
-POINTS = (".csv", ".txt")
 # Largest distance in voxels between the grid of a field and that of its static image.
 _MAX_DISTANCE = 0.1
 
@@ -26,44 +25,6 @@ _MAX_DISTANCE = 0.1
 def read_affine(path):
     """Read an affine of 4 x 4, as ``dipy_align_affine`` writes it."""
     return check_affine(read_numbers(path, "an affine"), name=str(path), ndim=3)
-
-
-def read_points(path):
-    """Read points from three columns of world coordinates in mm.
-
-    A first line of words is skipped as a header, and so is "0,1,2" above other lines,
-    which pandas writes above columns without names.
-
-    Parameters
-    ----------
-    path : string or Path
-
-    Returns
-    -------
-    points : ndarray, shape (n, 3)
-
-    Raises
-    ------
-    ValueError
-        If there are no points, if there are other than three columns, or if values are
-        not finite.
-    """
-    points = read_numbers(path, "points", numbered=True)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(
-            f"Expected three columns, x, y and z in mm. Received {str(path)!r} of "
-            f"shape {points.shape}."
-        )
-    _check_finite(points, path)
-    return points
-
-
-def write_points(path, points):
-    """Write points as comma-separated values."""
-    with whole_file(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow("xyz")
-        writer.writerows([f"{value:.6f}" for value in point] for point in points)
 
 
 def read_bvecs(path):
@@ -149,7 +110,7 @@ def read_streamlines(path, reference):
         )
     if not len(tractogram.streamlines):
         raise ValueError(f"Expected streamlines. There are none in {str(path)!r}.")
-    _check_finite(tractogram.streamlines.get_data(), path)
+    check_finite(tractogram.streamlines.get_data(), path)
     return tractogram
 
 
@@ -287,12 +248,3 @@ def _as_reference(image):
     header.set_sform(image.affine, "scanner")
     header.set_qform(image.affine, "scanner")
     return header
-
-
-def _check_finite(points, path):
-    number = int(np.sum(~np.isfinite(points).all(axis=1)))
-    if number:
-        raise ValueError(
-            f"Expected points with finite coordinates. Received {str(path)!r}, in "
-            f"which {number} of {len(points)} points have others."
-        )

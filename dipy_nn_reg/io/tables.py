@@ -68,6 +68,11 @@ def read_csv(path):
             raise ValueError(
                 f"Expected a table. Received {str(path)!r}: {error}."
             ) from error
+    if any("\t" in name for name in columns):
+        raise ValueError(
+            f"Expected cells separated by commas, or a name that ends with '.tsv'. "
+            f"Received {str(path)!r} with tabs."
+        )
     if not all(name.isprintable() for name in columns):
         raise ValueError(f"Expected a table. Received {str(path)!r}, which is no text.")
     if len(set(columns)) < len(columns):
@@ -170,7 +175,7 @@ def read_numbers(path, what, *, numbered=False):
     elif (
         numbered and len(rows) > 1 and rows[0] == [str(i) for i in range(len(rows[0]))]
     ):
-        logger.info(f"The first line of {path} is skipped as names of columns.")
+        logger.warning(f"The first line of {path} is skipped as names of columns.")
         rows = rows[1:]
     try:
         return np.array([[float(word) for word in row] for row in rows])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dipy_nn_reg.io.colours import join_colours
-from dipy_nn_reg.io.nifti_writing import check_image_name, write_image
+from dipy_nn_reg.io.nifti_writing import write_image
 from dipy_nn_reg.io.pictures import WRITABLE_PICTURES, check_picture, write_picture
 
 # Endings of the names of warped images.
@@ -12,8 +12,11 @@ ENDINGS = (".nii", ".nii.gz", *WRITABLE_PICTURES)
 
 def check_warped_name(path):
     """Raise ValueError unless a name has the ending of a file for a warped image."""
-    if not str(path).endswith(WRITABLE_PICTURES):
-        check_image_name(path)
+    if not str(path).endswith(ENDINGS):
+        raise ValueError(
+            f"Expected a name that ends with one of {', '.join(map(repr, ENDINGS))}. "
+            f"Received {str(path)!r}."
+        )
 
 
 def check_warped(path, moving, static, *, fill=None):

@@ -118,8 +118,17 @@ def check_affines(static_affine, moving_affine, ndim):
 
 def check_image(image, name, ndim, num_channels):
     """Return one image with a channel axis, or raise ValueError if it is invalid."""
-    image = as_array(name, image)[None]
-    image = check_images(image, name=name, ndim=ndim, num_channels=num_channels)[0]
+    image, one = as_array(name, image), ", ".join("xyz"[:ndim])
+    channels = image.shape[ndim:]
+    is_bare = num_channels == 1 and image.ndim == ndim
+    if channels != (num_channels,) and not is_bare:
+        expected = f"({one}, {num_channels})" + f" or ({one})" * (num_channels == 1)
+        raise ValueError(
+            f"Expected {name} to be one image, of shape {expected}. Received "
+            f"{name}.shape={image.shape}."
+        )
+    layout = {"ndim": ndim, "num_channels": num_channels}
+    image = check_images(image[None], name=name, **layout)[0]
     if image.min() == image.max():
         raise ValueError(
             f"Expected a {name} image with contrast. Received an image whose values "

@@ -20,7 +20,8 @@ class Outcome:
         Dissimilarity of the images on the grid of the registration, after the affine
         alone and after the whole map.
     ncc_before, ncc_after : float
-        Normalised cross-correlation of these images.
+        Normalised cross-correlation of these images where they are compared: within
+        masks, and in what both show.
     folding : float
         Percentage of the voxels at which the field folds.
     mean_displacement_mm, largest_displacement_mm : float

@@ -12,13 +12,12 @@ from dipy_nn_reg.diffusion.reorientation import Quantity, warp_quantity
 from dipy_nn_reg.io.atomic import whole_file
 from dipy_nn_reg.io.fields import load_mapping
 from dipy_nn_reg.io.nifti import Image, read_image
+from dipy_nn_reg.io.pictures import is_picture
+from dipy_nn_reg.io.point_tables import POINTS, read_points, write_points
 from dipy_nn_reg.io.points import (
-    POINTS,
     TRACTOGRAMS,
     read_affine,
-    read_points,
     read_streamlines,
-    write_points,
     write_streamlines,
 )
 from dipy_nn_reg.io.quantities import read_quantity, write_quantity
@@ -127,6 +126,11 @@ def _read_maps(paths, static, moving, options):
         }
     maps = []
     for path in paths:
+        if not is_image(path) and path.suffix.lower() != ".txt" or is_picture(path):
+            raise ValueError(
+                f"Expected a field (NIfTI or .h5) or an affine (.txt). Received "
+                f"{str(path)!r}."
+            )
         if path.suffix.lower() == ".txt":
             maps.append(read_affine(path))
             continue

@@ -16,7 +16,7 @@ from dipy_nn_reg.io.nifti_writing import check_image_name
 from dipy_nn_reg.io.warped import check_warped_name
 from dipy_nn_reg.mapping.resampling import ORDERS
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.text import printable
+from dipy_nn_reg.text import changed, printable
 from dipy_nn_reg.workflows.applied_file import Options, apply_to_file, is_image
 from dipy_nn_reg.workflows.output_checks import check_none_remain
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
@@ -63,8 +63,9 @@ class ApplyFlow(Workflow):
             of the moving image.
         moving_files : string or Path
             Path of the file to transform, or a pattern of several: pictures; NIfTI
-            images of 2 or 3 axes, or of 4, volume by volume; points (.csv or .txt: x, y
-            and z in mm); tractograms (.trk, .trx or .tck).
+            images of 2 or 3 axes, or of 4, volume by volume; points (.csv, .tsv or
+            .txt: x, y and z in mm, or columns named as l, p and s); tractograms (.trk,
+            .trx or .tck).
         transform_files : variable string
             Paths of fields (.nii or .nii.gz, of DIPY, ITK, ANTs, AFNI or FSL), of
             composite transforms of ITK, ANTs or fMRIPrep (.h5) and of affines from
@@ -171,10 +172,12 @@ class ApplyFlow(Workflow):
 def _quantity(reorient, given, fill, out_file):
     """Return what the volumes are, or None; raise ValueError for idle options."""
     if reorient is None:
-        if given != (default := Quantity("tensors"))[1:]:
+        names = ("convention", "sh_basis", "strategy", "modulate")
+        defaults = dict(zip(names, Quantity("tensors")[1:]))
+        if text := changed(dict(zip(names, given)), defaults):
             raise ValueError(
-                f"Expected reorient with convention, sh_basis, strategy or modulate. "
-                f"Received {given} instead of {default[1:]} alone."
+                f"Expected reorient, with which these options go. Received {text} "
+                f"without it."
             )
         return None
     quantity = Quantity(reorient, *given)

@@ -12,7 +12,8 @@ from dipy_nn_reg.cohort.failures import Failures
 from dipy_nn_reg.cohort.naming import distinct_names, pair_name
 from dipy_nn_reg.io.labels import read_labels_on
 from dipy_nn_reg.io.nifti import read_image
-from dipy_nn_reg.io.points import read_map, read_points
+from dipy_nn_reg.io.point_tables import read_points
+from dipy_nn_reg.io.points import read_map
 from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.mapping.bundles import bundle_to_static
 from dipy_nn_reg.mapping.measures import measure_field
@@ -87,7 +88,8 @@ class EvaluateFlow(Workflow):
         moving_labels : variable string, optional
             Paths of the label maps of the moving images.
         static_points : variable string, optional
-            Paths of landmarks of the static images (.csv or .txt: x, y and z in mm).
+            Paths of landmarks of the static images (.csv, .tsv or .txt: x, y and z in
+            mm, or columns named as l, p and s).
         moving_points : variable string, optional
             Paths of landmarks of the moving images, in the same order.
         static_bundles : variable string, optional

@@ -20,7 +20,7 @@ from dipy_nn_reg.io.points import read_affine
 from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.quiet import start_import_of_keras
-from dipy_nn_reg.text import printable
+from dipy_nn_reg.text import changed, printable
 from dipy_nn_reg.workflows.paths import (
     find_input,
     find_inputs,
@@ -153,12 +153,13 @@ def quantity_of(files, kind, convention, sh_basis, weight):
     if all(files.values()):
         quantity.check()
         return quantity
-    given = (*quantity[:3], weight)
-    idle = (*Quantity("tensors")[:3], ORIENTATION_WEIGHT)
-    if given != idle:
+    names = ("orientation_kind", "convention", "sh_basis", "orientation_weight")
+    given = dict(zip(names, (*quantity[:3], weight)))
+    idle = dict(zip(names, (*Quantity("tensors")[:3], ORIENTATION_WEIGHT)))
+    if text := changed(given, idle):
         raise ValueError(
-            f"Expected moving_orientations and static_orientations with their options. "
-            f"Received {given} instead of {idle} alone."
+            f"Expected moving_orientations and static_orientations, with which these "
+            f"options go. Received {text} without them."
         )
     return None
 

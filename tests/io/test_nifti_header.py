@@ -121,6 +121,19 @@ def test_a_warning_names_other_voxel_sizes_in_fsl(tmp_path, dipy_log):
     assert "2.2 x 2.2 x 2.2 mm" in dipy_log.text and "2 x 2 x 2 mm" in dipy_log.text
 
 
+def test_no_warning_of_an_axis_that_a_header_lacks(tmp_path, dipy_log):
+    affine = np.diag([2.0, 2, 2, 1])
+    image = nib.Nifti1Image(np.arange(64, dtype=np.uint8).reshape(8, 8), affine)
+    nib.save(image, tmp_path / "slice.nii")
+    assert nib.load(tmp_path / "slice.nii").header["dim"][0] == 2
+    npt.assert_array_equal(read_image(tmp_path / "slice.nii").affine, affine)
+    assert not dipy_log.text
+    image.header["pixdim"][2] = 3
+    nib.save(image, tmp_path / "other.nii")
+    read_image(tmp_path / "other.nii")
+    assert "2 x 2 mm" in dipy_log.text and "2 x 3 mm" in dipy_log.text
+
+
 @pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0), (2, 4)])
 def test_programs_agree_on_the_place_of_a_written_file(codes, tmp_path):
     affine, elsewhere = oblique(), oblique()

@@ -11,40 +11,10 @@ from dipy_nn_reg.io.points import (
     read_affine,
     read_bvecs,
     read_map,
-    read_points,
     read_streamlines,
     write_map,
-    write_points,
 )
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
-
-
-@pytest.mark.parametrize("header", ["", "x,y,z\n"])
-@pytest.mark.parametrize("delimiter", [",", " "])
-def test_points_are_read_from_three_columns(header, delimiter, rng, tmp_path):
-    points = rng.normal(size=(4, 3)).round(4)
-    lines = [delimiter.join(map(str, point)) for point in points]
-    (tmp_path / "points.csv").write_text(header + "\n".join(lines))
-    npt.assert_array_equal(read_points(tmp_path / "points.csv"), points)
-
-
-def test_written_points_are_read_again(rng, tmp_path):
-    points = rng.normal(size=(4, 3))
-    write_points(tmp_path / "points.csv", points)
-    npt.assert_allclose(read_points(tmp_path / "points.csv"), points, atol=1e-6)
-
-
-@pytest.mark.parametrize("text", ["x,y,z\n", "1,2\n3,4\n", ""])
-def test_tables_of_other_columns_are_refused(text, tmp_path):
-    (tmp_path / "points.csv").write_text(text)
-    with pytest.raises(ValueError, match="three columns"):
-        read_points(tmp_path / "points.csv")
-
-
-def test_points_with_words_are_refused(tmp_path):
-    (tmp_path / "points.csv").write_text("x,y,z\n1,2,three\n")
-    with pytest.raises(ValueError, match="Expected points, numbers in columns"):
-        read_points(tmp_path / "points.csv")
 
 
 def test_invalid_affines_are_refused(tmp_path):
@@ -67,28 +37,6 @@ def test_empty_and_damaged_tractograms_are_refused(tmp_path):
     (tmp_path / "broken.trk").write_bytes(b"no tractogram")
     with pytest.raises(ValueError, match="Expected a tractogram.*broken.trk"):
         read_streamlines(tmp_path / "broken.trk", image)
-
-
-def test_a_header_of_column_numbers_is_skipped(tmp_path, dipy_log):
-    path = tmp_path / "points.csv"
-    points = np.array([[1.5, 2, 3], [4, 5, 6]])
-    # pandas.DataFrame(points).to_csv(path, index=False)
-    path.write_text("0,1,2\n1.5,2.0,3.0\n4.0,5.0,6.0\n")
-    npt.assert_array_equal(read_points(path), points)
-    assert "names of columns" in dipy_log.text
-    path.write_text("0,1,2.0\n3,4,5\n")
-    npt.assert_array_equal(read_points(path), [[0, 1, 2], [3, 4, 5]])
-    path.write_text("0,1,2\n")
-    npt.assert_array_equal(read_points(path), [[0, 1, 2]])
-    path.write_text("\ufeffx,y,z\n  # a comment\n3,4,5\n")
-    npt.assert_array_equal(read_points(path), [[3, 4, 5]])
-
-
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "NaN"])
-def test_points_that_are_not_finite_are_refused(value, tmp_path):
-    (tmp_path / "points.csv").write_text(f"x,y,z\n1,2,3\n4,{value},6\n")
-    with pytest.raises(ValueError, match=r"finite.*points.csv.*1 of 2"):
-        read_points(tmp_path / "points.csv")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -41,6 +41,7 @@ def test_names_that_are_not_utf8_are_kept(tmp_path):
         (b"epoch,loss\n1,0.5\n2,0.4,9\n", "rows of 2 cells.*with 3 in row 3"),
         (b"epoch,loss\n1\n", "rows of 2 cells.*with 1 in row 2"),
         (b"epoch,epoch\n1,2\n", "columns of different names"),
+        (b"epoch\tloss\n1\t2\n", "separated by commas, or.*'.tsv'.*with tabs"),
         (b"\x89PNG\x00\x01\x02\n\x00", "no text|cells|Expected a table"),
     ],
 )

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from dipy_nn_reg.io.field_formats import FORMATS, WRITABLE_FORMATS
 from dipy_nn_reg.io.fields import save_mapping
-from dipy_nn_reg.io.points import read_points, write_points
+from dipy_nn_reg.io.point_tables import read_points, write_points
 from dipy_nn_reg.mapping.affines import grid_points
 from dipy_nn_reg.mapping.maps import displacement_to_mapping
 from dipy_nn_reg.workflows.apply import ApplyFlow
@@ -354,6 +354,32 @@ def test_an_image_of_another_resolution_is_accepted(setting, write, tmp_path):
     out = nib.load(apply(setting, path, out=tmp_path)).get_fdata()
     expected = setting.mapping.transform(setting.moving)
     assert np.corrcoef(out.ravel(), expected.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("name", ["measures.csv", "bundle.trk", "slice.png"])
+def test_files_that_are_no_transforms_are_refused(name, setting, tmp_path):
+    (tmp_path / name).write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=f"field .* or an affine.*{name}"):
+        apply(setting, setting.moving_path, tmp_path / name, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"out_file": "warped.jpg"},
+            r"'\.nii', '\.nii\.gz', '\.png', '\.tif'.*warped.jpg",
+        ),
+        (
+            {"strategy": "finite_strain"},
+            "Expected reorient.*strategy='finite_strain' wi",
+        ),
+        ({"convention": "fsl", "modulate": True}, "convention='fsl', modulate=True wi"),
+    ],
+)
+def test_an_error_names_what_was_asked_for(options, message, setting, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        apply(setting, setting.moving_path, out=tmp_path, **options)
 
 
 def test_images_that_are_no_fields_are_refused(setting, tmp_path):

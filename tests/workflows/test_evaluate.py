@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 from dipy_nn_reg import metrics
 from dipy_nn_reg.intensities import estimate_background
 from dipy_nn_reg.io.fields import save_mapping
-from dipy_nn_reg.io.points import write_points
+from dipy_nn_reg.io.point_tables import write_points
 from dipy_nn_reg.workflows.evaluate import EvaluateFlow
 
 

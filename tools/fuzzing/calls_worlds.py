@@ -118,6 +118,10 @@ def resample(rng, folder):
     size, grid = (scenes.any_shape(rng, ndim=n) for n in [rng.integers(2, 4)] * 2)
     ndim = len(size)
 
+    find = fixed(lambda places: places)
+    if rng.random() < 0.5:
+        find = sequence([scenes.affine(rng, ndim) for _ in range(2)])
+
     def on_grid(image, affine, find, shape, grid_affine, **options):
         grid = Grid(shape, grid_affine)
         return resampling.resample(image, affine, find, grid, **options)
@@ -126,7 +130,7 @@ def resample(rng, folder):
         on_grid,
         image=image(scenes.blob(rng, size)),
         affine=affine(scenes.affine(rng, ndim)),
-        find=fixed(lambda places: places),
+        find=find,
         shape=shape(grid),
         grid_affine=affine(scenes.affine(rng, ndim)),
         nan="through",

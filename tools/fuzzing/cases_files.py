@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 
 from dipy_nn_reg import data
-from dipy_nn_reg.io import fields, nifti, nifti_writing, points
+from dipy_nn_reg.io import fields, nifti, nifti_writing, point_tables, points
 from fuzzing import damage, files, scenes
 from fuzzing.call import Call, Case, affine, image, maybe, name_of, path
 from fuzzing.call import mapping as map_of
@@ -16,7 +16,7 @@ READERS = {
     "read_labels": nifti.read_labels,
     "load_mapping": fields.load_mapping,
     "read_affine": points.read_affine,
-    "read_points": points.read_points,
+    "read_points": point_tables.read_points,
     "load_mnist": data.load_mnist,
 }
 
