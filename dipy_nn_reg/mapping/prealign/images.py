@@ -6,7 +6,7 @@ from nibabel.affines import apply_affine, voxel_sizes
 import numpy as np
 
 from dipy_nn_reg.checks import check_real
-from dipy_nn_reg.intensities import normalize
+from dipy_nn_reg.intensities import normalize, replace_nan
 from dipy_nn_reg.mapping.affines import check_affine, lift_affine, plane_affine
 from dipy_nn_reg.mapping.prealign.levels import CoarseImage
 from dipy_nn_reg.mapping.slices import Slice, axis_across, check_planes
@@ -49,6 +49,7 @@ class CoarsePair(NamedTuple):
                 f"Expected two images of two or three axes. Received moving.shape="
                 f"{moving.shape} and static.shape={static.shape}."
             )
+        moving, static = _finite("moving", moving), _finite("static", static)
         affines = {"moving_affine": moving_affine, "static_affine": static_affine}
         affines = [
             check_affine(affine, name=name, ndim=static.ndim)
@@ -87,6 +88,19 @@ class CoarsePair(NamedTuple):
         if self.to_plane is None:
             return point
         return apply_affine(np.linalg.inv(self.to_plane), [*point, 0])
+
+
+def _finite(name, image):
+    """Return an image with its background for NaN, if there is something to align."""
+    if max(image.shape) < 2:
+        raise ValueError(
+            f"Expected two voxels or more along an axis of {name}. Received "
+            f"{name}.shape={image.shape}."
+        )
+    image = replace_nan(image, name=name)
+    if not np.isfinite(image).all():
+        raise ValueError(f"Expected finite values in {name}. Received infinite ones.")
+    return image
 
 
 def _as_coarse(image, affine, mask):

@@ -32,3 +32,38 @@ def test_slices_of_tilted_planes_and_along_any_axis(order, degrees):
     to_moving = np.linalg.inv(affines[0]) @ in_plane @ affines[1]
     corners = np.array([[0, 0, 0], [55, 0, 0], [0, 47, 0], [55, 47, 0]])
     assert np.abs(apply_affine(to_moving, corners) - corners).max() < 0.2
+
+
+@pytest.mark.parametrize("name", ["moving", "static"])
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 7), (9, 8, 1)])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda shape: np.full(shape, np.nan), "finite values in {}.*nan"),
+        (lambda shape: np.full(shape, -np.inf), "finite values in {}.*infinite"),
+        (lambda shape: np.ones((1,) * len(shape)), "two voxels or more .* {}.*shape="),
+        (lambda shape: np.ones((0,) * len(shape)), "{} to be an array of one value"),
+    ],
+)
+def test_images_with_nothing_to_align_are_refused(make, message, shape, name, rng):
+    images = {"moving": rng.random(shape), "static": rng.random(shape)}
+    images[name] = make(shape)
+    affine = np.eye(len(shape) + 1)
+    with pytest.raises(ValueError, match=message.format(name)):
+        estimate_prealign(**images, moving_affine=affine, static_affine=affine)
+
+
+def test_nan_counts_as_background(scene, dipy_log):
+    pair = scene(3, True)
+    affines = {
+        "moving_affine": pair.moving_affine,
+        "static_affine": pair.static_affine,
+        "kind": "rigid",
+    }
+    static = pair.make_mapping().transform(pair.moving)
+    expected = estimate_prealign(pair.moving, static, **affines)
+    moving = np.where(pair.moving == pair.moving[0, 0, 0], np.nan, pair.moving)
+    assert np.isnan(moving).any()
+    found = estimate_prealign(moving, static, **affines)
+    assert "count as its background" in dipy_log.text
+    assert np.linalg.norm(found.affine - expected.affine) < 0.5
