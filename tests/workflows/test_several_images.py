@@ -142,7 +142,7 @@ def test_other_numbers_of_images_than_the_model_takes_are_refused(people, tmp_pa
             moving_channels=[second[1]] * 2,
             out_dir=str(tmp_path / "out"),
         )
-    with pytest.raises(ValueError, match=r"^Expected moving to be image.*2\)\. Re"):
+    with pytest.raises(ValueError, match=r"^Expected moving to be one .*2\)\. Re"):
         PredictFlow().run(first[0], first[1], model, out_dir=str(tmp_path / "out"))
     with pytest.raises(ValueError, match="num_channels=2, that of the model.*=3"):
         loaded = DeformableRegistration.load(model)
