@@ -27,30 +27,6 @@ def printable(text, *, keep=""):
     )
 
 
-def changed(options, defaults):
-    """Return the options that differ from their defaults as ``name='value'``.
-
-    Parameters
-    ----------
-    options, defaults : dict
-
-    Returns
-    -------
-    text : str
-        Empty if none differs.
-
-    Examples
-    --------
-    >>> changed({"kind": "sh", "weight": 3}, {"kind": "tensors", "weight": 3})
-    "kind='sh'"
-    """
-    return ", ".join(
-        f"{name}={value!r}"
-        for name, value in options.items()
-        if value != defaults[name]
-    )
-
-
 def describe(error):
     """Return the message of an error in one line.
 

@@ -24,6 +24,7 @@ from dipy_nn_reg.checks.images import (
 )
 from dipy_nn_reg.checks.options import (
     check_both,
+    check_defaults,
     check_fill,
     check_flag,
     check_input_shape,
@@ -53,6 +54,7 @@ __all__ = [
     "as_pretrained",
     "check_both",
     "check_contrast",
+    "check_defaults",
     "check_dial",
     "check_fill",
     "check_flag",

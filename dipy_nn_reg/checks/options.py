@@ -37,6 +37,25 @@ def check_both(what, **values):
         )
 
 
+def check_defaults(needed, names, values, defaults):
+    """Raise ValueError unless options that go with another one have their defaults.
+
+    Parameters
+    ----------
+    needed : str
+        The option that is missing.
+    names, values, defaults : sequence
+        Of the options, in one order.
+    """
+    options = zip(names, values, defaults)
+    idle = [f"{n}={value!r}" for n, value, default in options if value != default]
+    if idle:
+        raise ValueError(
+            f"Expected {needed}, with which other options go. Received "
+            f"{', '.join(idle)} alone."
+        )
+
+
 def check_input_shape(input_shape):
     """Raise ValueError unless ``input_shape`` is the size of a 2D or 3D image."""
     if not isinstance(input_shape, (tuple, list)) or len(input_shape) not in (2, 3):

@@ -20,11 +20,12 @@ _OF_ONE_PAIR = {"moving", "static", "moving_affine", "static_affine", "optimize"
 
 def with_defaults(options):
     """Return options of a registration, also those that were left out."""
+    import_keras()
     from dipy_nn_reg.pairwise.register import register
 
-    parameters = signature(register).parameters
-    left_out = parameters.keys() - _OF_ONE_PAIR - options.keys()
-    return {**{n: parameters[n].default for n in sorted(left_out)}, **options}
+    parameters = signature(register).parameters.values()
+    known = {p.name: p.default for p in parameters if p.name not in _OF_ONE_PAIR}
+    return {**known, **options}
 
 
 def check_options(options, fill=None):
@@ -45,10 +46,7 @@ def check_options(options, fill=None):
     if options.get("voxel_size") is not None:
         check_number("voxel_size", options["voxel_size"])
     # What needs Keras comes last: other mistakes are told at once.
-    import_keras()
-    from dipy_nn_reg.pairwise.register import register
-
-    known = sorted(signature(register).parameters.keys() - _OF_ONE_PAIR)
+    known = with_defaults({})
     for name in options:
         check_name("an option", name, known)
 

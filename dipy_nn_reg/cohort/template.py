@@ -143,6 +143,7 @@ def build_template(
     out_dir = Path(out_dir).expanduser().absolute()
     state.check_folder(out_dir)
     settings = {
+        **with_defaults(options),
         "people": {one["id"]: _inputs_of(one) for one in people},
         # Who could not be read at first would be missing in the rounds that are done.
         "readable": sorted(one["id"] for one in used),
@@ -153,7 +154,6 @@ def build_template(
         "prealign": prealign,
         "rounds": rounds,
     }
-    settings = {**with_defaults(options), **settings}
     engine = open_engine(n_jobs=n_jobs, scheduler=scheduler, killed=failed_row)
     with closing(engine):
         out_dir.mkdir(parents=True, exist_ok=True)

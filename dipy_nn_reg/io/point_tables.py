@@ -14,9 +14,9 @@ from dipy_nn_reg.io.tables import is_number, is_tsv, read_numbers
 POINTS = (".csv", ".tsv", ".txt")
 # Axis and direction of the coordinate in a column, by the letter that names it.
 _AXES = {
-    **{"x": (0, 1), "y": (1, 1), "z": (2, 1)},
-    **{"r": (0, 1), "a": (1, 1), "s": (2, 1)},
-    **{"l": (0, -1), "p": (1, -1), "i": (2, -1)},
+    letter: (axis, sign)
+    for letters, sign in (("xyz", 1), ("ras", 1), ("lpi", -1))
+    for axis, letter in enumerate(letters)
 }
 # Name of such a column, which may have a unit.
 _NAME = re.compile(r"([a-z])[\s_]*[\[(]?(mm)?[\])]?")
@@ -27,8 +27,8 @@ def read_points(path):
 
     A first line of words names the columns: x, y and z, which are those of RAS+, or the
     directions in which they grow, such as l, p and s of ITK; other names are read as x,
-    y and z, with a warning. "0,1,2" above other lines, which pandas writes above
-    columns without names, is skipped with a warning.
+    y and z, with a warning. A comment may name them as well. "0,1,2" above other lines,
+    which pandas writes above columns without names, is skipped with a warning.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def read_points(path):
             f"shape {points.shape}."
         )
     check_finite(points, path)
-    return _in_ras(points, *_names_in(path), path)
+    return _in_ras(points, _names_in(path), path)
 
 
 def write_points(path, points):
@@ -80,25 +80,31 @@ def check_finite(points, path):
 
 
 def _names_in(path):
-    """Return the words of the first line, if there are no numbers, and if it counts.
-
-    A comment counts only if it names columns.
-    """
+    """Return the names of columns: a first line of words, or those in a comment."""
     text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
-    line = next(line for line in map(str.strip, text.splitlines()) if line)
-    words = line.lstrip("#").strip()
-    words = words.split(",") if "," in words else words.split()
-    words = [word.strip(" \"'") for word in words]
-    if any(map(is_number, words)):
-        return [], False
-    return words, not line.startswith("#")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    first = next(line for line in lines if not line.startswith("#"))
+    if not any(map(is_number, first.replace(",", " ").split())):
+        return _words(first)
+    comments = [_words(line.lstrip("#")) for line in lines[: lines.index(first)]]
+    return next((c for c in comments if len(c) == 3 and all(map(_letter, c))), [])
 
 
-def _in_ras(points, names, counts, path):
+def _words(line):
+    words = line.split(",") if "," in line else line.split()
+    return [word.strip(" \"'") for word in words]
+
+
+def _letter(name):
+    """Return the letter that names a column, or None."""
+    match = _NAME.fullmatch(name.lower())
+    return match[1] if match else None
+
+
+def _in_ras(points, names, path):
     """Return points in RAS+, by the names of their columns."""
-    letters = [_NAME.fullmatch(name.lower()) for name in names]
-    letters = [match[1] if match else None for match in letters]
-    if letters == ["i", "j", "k"]:
+    letters = [_letter(name) for name in names]
+    if set(letters) == set("ijk"):
         raise ValueError(
             f"Expected world coordinates in mm: columns x, y and z. Received "
             f"{str(path)!r} with {', '.join(names)}, which name voxels."
@@ -109,7 +115,7 @@ def _in_ras(points, names, counts, path):
         for column, (axis, sign) in zip(points.T, places):
             found[:, axis] = sign * column
         return found
-    if names and counts:
+    if names:
         logger.warning(
             f"The columns {', '.join(names)} of {path} are read as x, y and z in mm "
             "(RAS+)."

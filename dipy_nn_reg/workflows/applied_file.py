@@ -126,14 +126,14 @@ def _read_maps(paths, static, moving, options):
         }
     maps = []
     for path in paths:
-        if not is_image(path) and path.suffix.lower() != ".txt" or is_picture(path):
+        if path.suffix.lower() == ".txt":
+            maps.append(read_affine(path))
+            continue
+        if not is_image(path) or is_picture(path):
             raise ValueError(
                 f"Expected a field (NIfTI or .h5) or an affine (.txt). Received "
                 f"{str(path)!r}."
             )
-        if path.suffix.lower() == ".txt":
-            maps.append(read_affine(path))
-            continue
         mapping = load_mapping(
             path,
             absolute=options.absolute or None,

@@ -6,7 +6,7 @@ from dipy.io.utils import split_filename_extension
 from dipy.utils.logging import logger
 from dipy.workflows.workflow import Workflow
 
-from dipy_nn_reg.checks import check_fill, check_name
+from dipy_nn_reg.checks import check_defaults, check_fill, check_name
 from dipy_nn_reg.cohort.failures import Failures
 from dipy_nn_reg.cohort.naming import distinct_names
 from dipy_nn_reg.diffusion.reorientation import Quantity
@@ -16,7 +16,7 @@ from dipy_nn_reg.io.nifti_writing import check_image_name
 from dipy_nn_reg.io.warped import check_warped_name
 from dipy_nn_reg.mapping.resampling import ORDERS
 from dipy_nn_reg.progress import progress_bar
-from dipy_nn_reg.text import changed, printable
+from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.applied_file import Options, apply_to_file, is_image
 from dipy_nn_reg.workflows.output_checks import check_none_remain
 from dipy_nn_reg.workflows.paths import find_input, find_inputs, plan_outputs
@@ -173,12 +173,7 @@ def _quantity(reorient, given, fill, out_file):
     """Return what the volumes are, or None; raise ValueError for idle options."""
     if reorient is None:
         names = ("convention", "sh_basis", "strategy", "modulate")
-        defaults = dict(zip(names, Quantity("tensors")[1:]))
-        if text := changed(dict(zip(names, given)), defaults):
-            raise ValueError(
-                f"Expected reorient, with which these options go. Received {text} "
-                f"without it."
-            )
+        check_defaults("reorient", names, given, Quantity("tensors")[1:])
         return None
     quantity = Quantity(reorient, *given)
     quantity.check()

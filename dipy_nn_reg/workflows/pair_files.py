@@ -7,6 +7,7 @@ from dipy.utils.logging import logger
 from dipy_nn_reg.checks import (
     ORIENTATION_WEIGHT,
     check_both,
+    check_defaults,
     check_name,
     check_number,
 )
@@ -20,7 +21,7 @@ from dipy_nn_reg.io.points import read_affine
 from dipy_nn_reg.io.tables import format_rows, write_csv
 from dipy_nn_reg.progress import progress_bar
 from dipy_nn_reg.quiet import start_import_of_keras
-from dipy_nn_reg.text import changed, printable
+from dipy_nn_reg.text import printable
 from dipy_nn_reg.workflows.paths import (
     find_input,
     find_inputs,
@@ -154,13 +155,11 @@ def quantity_of(files, kind, convention, sh_basis, weight):
         quantity.check()
         return quantity
     names = ("orientation_kind", "convention", "sh_basis", "orientation_weight")
-    given = dict(zip(names, (*quantity[:3], weight)))
-    idle = dict(zip(names, (*Quantity("tensors")[:3], ORIENTATION_WEIGHT)))
-    if text := changed(given, idle):
-        raise ValueError(
-            f"Expected moving_orientations and static_orientations, with which these "
-            f"options go. Received {text} without them."
-        )
+    given, idle = (
+        (*quantity[:3], weight),
+        (*Quantity("tensors")[:3], ORIENTATION_WEIGHT),
+    )
+    check_defaults("moving_orientations and static_orientations", names, given, idle)
     return None
 
 

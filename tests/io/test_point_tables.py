@@ -74,6 +74,9 @@ def test_points_that_are_not_finite_are_refused(value, tmp_path):
         ("l (mm),p (mm),s (mm)", [-1, -2, 3]),
         ("x_mm,y_mm,z_mm", [1, 2, 3]),
         ("# of two people", [1, 2, 3]),
+        ("# of 2 people\n# of ANTs\nl,p,s", [-1, -2, 3]),
+        ("# l,p,s\nz,y,x", [3, 2, 1]),
+        ("# of 2 people\n\n# l,p,s", [-1, -2, 3]),
     ],
 )
 def test_names_of_columns_say_what_they_hold(names, expected, tmp_path, dipy_log):
@@ -92,7 +95,7 @@ def test_other_names_are_told(names, tmp_path, dipy_log):
     assert record.levelname == "WARNING" and "are read as x, y and z" in record.message
 
 
-@pytest.mark.parametrize("names", ["i,j,k", "# I J K"])
+@pytest.mark.parametrize("names", ["i,j,k", "k,j,i", "# I J K"])
 def test_voxels_are_refused(names, tmp_path):
     path = tmp_path / "points.csv"
     path.write_text(f"{names}\n1,2,3\n")

@@ -372,9 +372,9 @@ def test_files_that_are_no_transforms_are_refused(name, setting, tmp_path):
         ),
         (
             {"strategy": "finite_strain"},
-            "Expected reorient.*strategy='finite_strain' wi",
+            "Expected reorient.*strategy='finite_strain' al",
         ),
-        ({"convention": "fsl", "modulate": True}, "convention='fsl', modulate=True wi"),
+        ({"convention": "fsl", "modulate": True}, "convention='fsl', modulate=True al"),
     ],
 )
 def test_an_error_names_what_was_asked_for(options, message, setting, tmp_path):

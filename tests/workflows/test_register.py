@@ -290,9 +290,12 @@ def test_an_interruption_leaves_no_outputs(brains, tmp_path, monkeypatch):
         ({"static_orientations": "moving"}, "static_orientations alone"),
         (
             {"orientation_weight": 1.0},
-            "moving_orientations.*orientation_weight=1.0 with",
+            "moving_orientations and static_orientations.*=1.0 alone",
         ),
-        ({"sh_basis": "tournier07"}, "moving_orientations.*sh_basis='tournier07' with"),
+        (
+            {"sh_basis": "tournier07"},
+            "moving_orientations and static_orientations.*sh_basis='tournier07' alone",
+        ),
         ({"moving_channels": ["moving"]}, "moving_channels alone"),
         ({"channel_losses": ["ncc", "mi"]}, "channel_losses for each of 1 images"),
         ({"channel_weights": [0.0]}, "each of channel_weights"),

@@ -142,7 +142,8 @@ def test_other_numbers_of_images_than_the_model_takes_are_refused(people, tmp_pa
             moving_channels=[second[1]] * 2,
             out_dir=str(tmp_path / "out"),
         )
-    with pytest.raises(ValueError, match=r"^Expected moving to be one .*2\)\. Re"):
+    message = r"^Expected moving to be one image, of shape .*2\)\. Received"
+    with pytest.raises(ValueError, match=message):
         PredictFlow().run(first[0], first[1], model, out_dir=str(tmp_path / "out"))
     with pytest.raises(ValueError, match="num_channels=2, that of the model.*=3"):
         loaded = DeformableRegistration.load(model)

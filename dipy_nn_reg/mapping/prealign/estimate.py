@@ -118,7 +118,8 @@ def estimate_prealign(
     Parameters
     ----------
     moving, static : ndarray, shape (*spatial,)
-        Images in 2D or 3D; or 3D images of one slice each, stored along any axis.
+        Images in 2D or 3D; or 3D images of one slice each, stored along any axis. NaN
+        counts as background.
     moving_affine, static_affine : ndarray
         From voxels to world coordinates in mm.
     kind : {"auto", "rigid", "similarity", "affine"}, optional

@@ -37,7 +37,7 @@ class MovingImage:
         Parameters
         ----------
         points : ndarray, shape (ndim, n)
-            In float32, this takes half of the time.
+            In mm. In float32, this takes half of the time.
         affine : ndarray, shape (ndim + 1, ndim + 1)
             From the points to world coordinates of the image.
         derivatives : bool, optional
