@@ -155,10 +155,8 @@ def quantity_of(files, kind, convention, sh_basis, weight):
         quantity.check()
         return quantity
     names = ("orientation_kind", "convention", "sh_basis", "orientation_weight")
-    given, idle = (
-        (*quantity[:3], weight),
-        (*Quantity("tensors")[:3], ORIENTATION_WEIGHT),
-    )
+    given = (*quantity[:3], weight)
+    idle = (*Quantity("tensors")[:3], ORIENTATION_WEIGHT)
     check_defaults("moving_orientations and static_orientations", names, given, idle)
     return None
 
